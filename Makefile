@@ -1,0 +1,81 @@
+# Everything a newcomer or a maintainer runs. Needs Python 3.10 to 3.13, make and git, nothing else:
+# each target makes the virtual environment if it is not there yet.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# The first interpreter that really runs and can make a virtual environment. (With pyenv, a
+# `python3.13` may be on the path and still refuse to start.)
+FIND_PYTHON = for candidate in python3 python3.13 python3.12 python3.11 python3.10; do \
+	"$$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+	>/dev/null 2>&1 && { echo "$$candidate"; break; }; done
+PYTHON ?= $(shell $(FIND_PYTHON))
+
+# Nothing here asks a model hub for anything: a forgotten download fails at once instead of hanging.
+export HF_HUB_OFFLINE := 1
+export TRANSFORMERS_OFFLINE := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help
+help: ## list the targets (the default)
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
+		| while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.10 to 3.13 with venv found. Install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "Installing clora and its tools into $(VENV) with $(PYTHON) (minutes the first time)"
+	@"$(PYTHON)" -m venv "$(VENV)"
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch "$@"
+
+.PHONY: install
+install: $(INSTALLED) ## make .venv and install clora with its tools
+
+.PHONY: demo
+demo: $(INSTALLED) ## teach the demo model three concepts and show what it remembers
+	@"$(BIN)/python" examples/demo.py
+
+.PHONY: check
+check: $(INSTALLED) ## format, lint, types, layers, spelling
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/ruff" check .
+	"$(BIN)/mypy"
+	"$(BIN)/lint-imports"
+	"$(BIN)/codespell"
+
+.PHONY: test
+test: check ## what CI runs: check, then the tests with a coverage report
+	"$(BIN)/python" -m pytest --cov --cov-report=term
+
+.PHONY: test-slow
+test-slow: $(INSTALLED) ## the tests that take minutes each
+	"$(BIN)/python" -m pytest -m slow
+
+.PHONY: test-gpu
+test-gpu: $(INSTALLED) ## the tests that need a CUDA device
+	"$(BIN)/python" -m pytest -m gpu
+
+.PHONY: format
+format: $(INSTALLED) ## format the code and apply the safe fixes
+	"$(BIN)/ruff" format .
+	"$(BIN)/ruff" check --fix .
+
+.PHONY: wheel
+wheel: $(INSTALLED) ## build the wheel into dist/
+	rm -rf build
+	"$(BIN)/python" -m build --wheel --no-isolation
+
+.PHONY: clean
+clean: ## remove what builds and tests leave behind, keep .venv
+	rm -rf build dist ./*.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find clora_ext cli comfyui_nodes examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## clean, and remove .venv too
+	rm -rf "$(VENV)"

@@ -1,0 +1,232 @@
+"""`clora add-concept`: teach the evolving model one more concept."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from clora_ext import strategies
+from clora_ext.errors import UsageError
+from clora_ext.settings import Settings
+
+from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
+from .output import Output
+from .progress import shown
+from .stopping import gently
+from .tables import dataset_summary, dataset_table
+from .wording import command, duration
+
+if TYPE_CHECKING:
+    from clora_ext.add_concept import Result
+    from clora_ext.plan import Plan, Request
+
+__all__ = ["EPILOG", "add_concept"]
+
+EPILOG = (
+    "Example: clora add-concept ./dog_images\n\n"
+    "Then: clora add-concept --strategy mask --class-name toy --steps 300 ./pictures_of_my_toy"
+)
+_DEFAULTS = Settings()
+_TRAINING = "Training"
+_RUN = "This run"
+
+
+def _strategies() -> str:
+    """The help of ``--strategy``: every strategy in its own words."""
+    return "How new knowledge joins old.\n\n" + "\n\n".join(
+        f"{name}: {strategies.summary(name)}" for name in strategies.names()
+    )
+
+
+def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
+    images: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of pictures; a kohya folder (10_sks dog); or a folder of kohya folders. "
+            "Captions: .txt or .caption files beside the pictures.",
+            show_default=False,
+        ),
+    ],
+    *,
+    project: ProjectOption = DEFAULT_PROJECT,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The model that a new project starts from, a .safetensors file.",
+            show_default="the built-in demo model",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="A rare word that will call the concept.",
+            show_default="from the folder's name, else the next unused one",
+        ),
+    ] = None,
+    class_name: Annotated[
+        str | None,
+        typer.Option(help="What kind of thing it is: dog, toy, ...", show_default="from the folder's name"),
+    ] = None,
+    strategy: Annotated[
+        str, typer.Option(metavar="|".join(strategies.names()), help=_strategies())
+    ] = _DEFAULTS.strategy,
+    orthogonal_mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="row-space|paper",
+            help="With --strategy orthogonal: row-space keeps out of what is used during all of the training; "
+            "paper only starts so, as the published code does.",
+            show_default="row-space",
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps.", rich_help_panel=_TRAINING)] = _DEFAULTS.steps,
+    rank: Annotated[int, typer.Option(help="Rank of the LoRA.", rich_help_panel=_TRAINING)] = _DEFAULTS.rank,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="Strength of the LoRA: alpha / rank.", rich_help_panel=_TRAINING, show_default="the rank"
+        ),
+    ] = _DEFAULTS.alpha,
+    learning_rate: Annotated[
+        float, typer.Option(help="Of AdamW.", rich_help_panel=_TRAINING)
+    ] = _DEFAULTS.learning_rate,
+    batch_size: Annotated[
+        int, typer.Option(help="Pictures in one step.", rich_help_panel=_TRAINING)
+    ] = _DEFAULTS.batch_size,
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same model.", rich_help_panel=_TRAINING)
+    ] = _DEFAULTS.seed,
+    resolution: Annotated[
+        int | None,
+        typer.Option(help="Pixels a side.", rich_help_panel=_TRAINING, show_default="the model's own"),
+    ] = _DEFAULTS.resolution,
+    keep: Annotated[int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel=_RUN)] = 1,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
+    ] = False,
+    convert: Annotated[
+        bool,
+        typer.Option(
+            "--convert", help="Accept pictures that look different as 8-bit RGB.", rich_help_panel=_RUN
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would happen and stop.", rich_help_panel=_RUN)
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Teach the model one more concept.
+
+    Trains a LoRA on the pictures over everything learned so far and folds it in, so that one checkpoint
+    remains. Ctrl-C stops and saves; the same command goes on.
+    """
+    from clora_ext.plan import Request, make_plan
+
+    output = Output(as_json=as_json)
+    request = Request(
+        images=images,
+        project=project,
+        base=base,
+        token=token,
+        class_name=class_name,
+        settings=Settings(
+            strategy=strategy,
+            strategy_options=_options(strategy, orthogonal_mode),
+            steps=steps,
+            rank=rank,
+            alpha=alpha,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            seed=seed,
+            resolution=resolution,
+        ),
+        keep=keep,
+        skip_bad=skip_bad,
+        convert=convert,
+    )
+    if dry_run:
+        plan = make_plan(request)
+        _show_plan(plan, output)
+        output.show("a dry run: nothing was changed")
+        output.result({"dry_run": True, "plan": plan.as_dict()})
+    else:
+        _teach(request, output)
+
+
+def _options(strategy: str, orthogonal_mode: str | None) -> dict[str, str]:
+    """The strategy's own options."""
+    if orthogonal_mode is None:
+        return {}
+    if strategy != "orthogonal":
+        message = f"--orthogonal-mode says nothing about the strategy {strategy!r}"
+        raise UsageError(message, fix="leave it out, or add --strategy orthogonal")
+    return {"mode": orthogonal_mode}
+
+
+def _teach(request: "Request", output: Output) -> None:
+    """The run itself, with everything that is seen of it."""
+    from clora_ext.add_concept import add_concept as teach
+
+    with gently() as stop:
+
+        def on_plan(plan: "Plan") -> None:
+            stop.check()
+            _show_plan(plan, output)
+            if output.as_json:
+                output.plan(plan.as_dict())
+
+        if output.as_json:
+            result = teach(request, stop.watched(output.event), on_plan)
+        else:
+            with shown(output.meanwhile) as sink:
+                result = teach(request, stop.watched(sink), on_plan)
+    _show_result(result, request, output)
+    output.result(result.as_dict())
+
+
+def _show_plan(plan: "Plan", output: Output) -> None:
+    """What was found, what it will be called, and what will be done with it."""
+    request, settings = plan.request, plan.settings
+    if plan.new_project:
+        on = "the built-in demo model" if request.base is None else plan.base_file
+        output.show(f"no project in {request.project} yet: starting one on {on}")
+    output.show(dataset_table(plan.dataset))
+    output.show(dataset_summary(plan.dataset))
+    output.show("")
+    token = "as given" if request.token else "from the folder's name, or the next unused one"
+    noun = "as given" if request.class_name else "from the folder's name"
+    output.facts(
+        {
+            "token": f"{plan.concept.token} ({token})",
+            "class": f"{plan.concept.class_name} ({noun})",
+            "strategy": f"{settings.strategy}, state level {plan.state_level}",
+            "training": f"{settings.steps} steps of {settings.batch_size} at {plan.resolution} px, "
+            f"rate {settings.learning_rate:g}, seed {settings.seed}",
+            "adapter": f"rank {settings.rank}, alpha {settings.effective_alpha:g}, in {len(plan.targets)} layers, "
+            f"{plan.parameters:,} numbers",
+        }
+    )
+    if plan.resume_step:
+        output.show(f"going on from step {plan.resume_step} of {settings.steps}, where it was stopped")
+    output.show("")
+
+
+def _show_result(result: "Result", request: "Request", output: Output) -> None:
+    """What was made, and what to do with it."""
+    learned = f"concept {result.number} is learned"
+    how = f"in {duration(result.seconds)}, loss {result.first_loss:.4f} to {result.last_loss:.4f}"
+    output.show("")
+    output.show(Text.assemble(("✓ ", "green"), (learned, "bold green"), f"  {how}"))
+    output.facts(
+        {
+            "checkpoint": result.checkpoint,
+            "content": result.content_hash,
+            "prompt": result.trigger_prompt,
+            "sheet": result.sheet,
+        }
+    )
+    output.show("")
+    elsewhere = [] if request.project == DEFAULT_PROJECT else ["--project", request.project]
+    output.show(f"next: {command('clora', 'generate', '-p', result.trigger_prompt, *elsewhere)}")

@@ -1,0 +1,57 @@
+"""The `clora` command: its sub-commands and its entry point."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from . import boundary
+from .add_concept import EPILOG as ADD_CONCEPT_EPILOG
+from .add_concept import add_concept
+from .output import Output, tolerate_any_text
+from .stopping import at_once
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="clora",
+    help="Keep teaching one text-to-image model new concepts without losing the old ones.",
+    epilog="Example: clora add-concept ./dog_images",
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("add-concept", epilog=ADD_CONCEPT_EPILOG, no_args_is_help=True)(add_concept)
+
+
+@app.callback(invoke_without_command=True)
+def clora(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+) -> None:
+    """Show the version or, without a command, the help."""
+    if version:
+        from clora_ext.version import VERSION
+
+        typer.echo(f"clora {VERSION}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (that of the process if none is given) and give its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    tolerate_any_text()
+    # Needed before the line is parsed: a program that asked for JSON gets its errors so, too.
+    own = words[: words.index("--")] if "--" in words else words
+    output = Output(as_json="--json" in own)
+
+    def run() -> object:
+        with at_once():
+            return app(args=words, prog_name="clora", standalone_mode=False)
+
+    return boundary.guarded(run, output)

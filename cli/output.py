@@ -1,0 +1,112 @@
+"""Where text goes: answers to stdout, what happens meanwhile to stderr; with ``--json`` only JSON to stdout."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from io import TextIOWrapper
+from math import isfinite
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from clora_ext.events import Event
+
+from .wording import printable
+
+__all__ = ["Output", "jsonable", "tolerate_any_text"]
+
+
+class Output:
+    """The two streams of one call.
+
+    Attributes:
+        as_json: whether stdout carries JSON lines for programs, and all text for people goes to stderr.
+        answers: the console for what the user asked for.
+        meanwhile: the console for progress and errors.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.answers = _console(stderr=as_json)
+        self.meanwhile = _console(stderr=True)
+
+    def show(self, what: RenderableType) -> None:
+        """Something for people to read; strings are never read as markup."""
+        self.answers.print(
+            printable(what) if isinstance(what, str) else what, soft_wrap=isinstance(what, str)
+        )
+
+    def facts(self, facts: Mapping[str, object]) -> None:
+        """Name and value, one pair a line; a long value runs on unbroken, so that it can be copied."""
+        width = max(map(len, facts), default=0)
+        for name, value in facts.items():
+            line = Text.assemble((f"{name:<{width}}  ", "bold"), printable(value))
+            self.answers.print(line, soft_wrap=True)
+
+    def event(self, event: Event) -> None:
+        """One JSON line for what happened."""
+        self._line({"event": _snake(type(event).__name__), **_values(event)})
+
+    def plan(self, plan: Mapping[str, object]) -> None:
+        """One JSON line for what is about to happen."""
+        self._line({"event": "plan", "plan": plan})
+
+    def result(self, result: Mapping[str, object]) -> None:
+        """The last JSON line; without ``--json`` the command has told people already."""
+        if self.as_json:
+            self._line({"result": result})
+
+    def error(self, error: Mapping[str, object]) -> None:
+        """The last JSON line of a call that failed."""
+        self._line({"error": error})
+
+    def _line(self, content: Mapping[str, object]) -> None:
+        # ASCII, because the reader's encoding is unknown; flushed, because a program waits for each line.
+        sys.stdout.write(json.dumps(jsonable(content), allow_nan=False) + "\n")
+        sys.stdout.flush()
+
+
+def tolerate_any_text() -> None:
+    """Let stdout and stderr write what their encoding lacks as escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def jsonable(value: object) -> object:
+    """``value`` in JSON's own kinds: paths as text, records as objects, NaN and infinities as null."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(content) for key, content in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return jsonable(_values(value))
+    if isinstance(value, (Sequence, set, frozenset)):
+        return [jsonable(content) for content in value]
+    return str(value)
+
+
+def _values(record: object) -> dict[str, object]:
+    """A record's fields by name."""
+    if not is_dataclass(record):
+        return {}
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def _snake(name: str) -> str:
+    """The name of a class as JSON spells it.
+
+    >>> _snake("TrainStep")
+    'train_step'
+    """
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _console(*, stderr: bool) -> Console:
+    """A console that takes every text literally: file names and captions are not ours."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

@@ -1,0 +1,68 @@
+"""clora: keep teaching one text-to-image model new concepts without losing the old ones.
+
+The public names are loaded when they are first used, so that ``import clora_ext`` is instant.
+
+>>> from clora_ext import Settings
+>>> Settings().strategy
+'mask'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clora_ext.teaching import Result, add_concept
+    from clora_ext.errors import CloraError
+    from clora_ext.export import Exported, export_checkpoint
+    from clora_ext.drawing import Drawing, generate
+    from clora_ext.inspect import FileReport, inspect_file
+    from clora_ext.plan import Plan, Request, make_plan
+    from clora_ext.project import Project
+    from clora_ext.settings import Settings
+
+__all__ = [
+    "CloraError",
+    "Drawing",
+    "Exported",
+    "FileReport",
+    "Plan",
+    "Project",
+    "Request",
+    "Result",
+    "Settings",
+    "add_concept",
+    "export_checkpoint",
+    "generate",
+    "inspect_file",
+    "make_plan",
+]
+
+_HOMES = {
+    "CloraError": "errors",
+    "Drawing": "drawing",
+    "Exported": "export",
+    "FileReport": "inspect",
+    "Plan": "plan",
+    "Project": "project",
+    "Request": "plan",
+    "Result": "teaching",
+    "Settings": "settings",
+    "add_concept": "teaching",
+    "export_checkpoint": "export",
+    "generate": "drawing",
+    "inspect_file": "inspect",
+    "make_plan": "plan",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public object
+    """Import the module that holds ``name``."""
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

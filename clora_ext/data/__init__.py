@@ -1,0 +1,28 @@
+"""A folder of images becomes a checked, captioned, bucketed dataset; nothing here imports torch."""
+
+from clora_ext.data.batches import Batches, Bucketed, batches
+from clora_ext.data.buckets import bucket_sizes, nearest
+from clora_ext.data.check import check
+from clora_ext.data.colour import as_rgb
+from clora_ext.data.concept import RARE_TOKENS, Concept, name_concept
+from clora_ext.data.picture import Picture, Rejected
+from clora_ext.data.pixels import load_pixels
+from clora_ext.data.scan import Dataset, scan
+
+__all__ = [
+    "RARE_TOKENS",
+    "Batches",
+    "Bucketed",
+    "Concept",
+    "Dataset",
+    "Picture",
+    "Rejected",
+    "as_rgb",
+    "batches",
+    "bucket_sizes",
+    "check",
+    "load_pixels",
+    "name_concept",
+    "nearest",
+    "scan",
+]

@@ -1,0 +1,130 @@
+"""Find and read the words that belong to a picture."""
+
+import codecs
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clora_ext.data.concept import Concept
+from clora_ext.data.regular import Unusable, open_regular, why
+from clora_ext.data.wording import control_character, shown
+
+__all__ = ["BadCaption", "Caption", "find_caption"]
+
+DEFAULT = "a photo of {token} {class}"
+LONGEST_BYTES = 1 << 16
+PLACEHOLDER = re.compile(r"\{(token|class)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A picture's words.
+
+    Attributes:
+        text: one line, never empty.
+        source: the file's name, ``folder name`` or ``default``.
+        notes: what a person may want to know.
+    """
+
+    text: str
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+class BadCaption(Unusable):
+    """A caption file cannot be used.
+
+    Attributes:
+        path: which one.
+    """
+
+    def __init__(self, path: Path, reason: str, fix: str) -> None:
+        super().__init__(reason, fix)
+        self.path = path
+
+
+def find_caption(files: Sequence[Path], words: str | None, concept: Concept) -> Caption:
+    """The caption of one picture.
+
+    Args:
+        files: the caption files beside it; several are accepted only if they say the same.
+        words: the words of its kohya folder's name, if it lies in one; they serve as a caption if
+            they hold the token.
+        concept: what is learned; fills ``{token}`` and ``{class}`` in a caption.
+
+    Raises:
+        BadCaption: a file is unreadable, not UTF-8, empty, holds control characters, or contradicts
+            another.
+    """
+    if not files:
+        text = f"a photo of {fill(words, concept)}" if words else ""
+        if mentions(text, concept.token) and control_character(text) is None:
+            return Caption(text, "folder name")
+        return Caption(fill(DEFAULT, concept), "default")
+    read = [read_caption(file) for file in files]
+    if any(line != read[0][0] for line, _ in read):
+        names = " and ".join(shown(file.name) for file in files)
+        raise BadCaption(files[0], f"is one of several captions that differ: {names}", "keep one of them")
+    line, notes = read[0]
+    text = fill(line, concept)
+    if not mentions(text, concept.token):
+        notes += (f"caption lacks the token {concept.token!r}",)
+    return Caption(text, shown(files[0].name), notes)
+
+
+def fill(text: str, concept: Concept) -> str:
+    """``text`` with ``{token}`` and ``{class}`` replaced; other braces stay as they are.
+
+    >>> fill("{token} {class} in {snow}", Concept("sks", "dog"))
+    'sks dog in {snow}'
+    """
+    values = {"token": concept.token, "class": concept.class_name}
+    return PLACEHOLDER.sub(lambda match: values[match[1]], text)
+
+
+def mentions(text: str, token: str) -> bool:
+    """Whether ``token`` stands in ``text`` as a word of its own, in any case of letters."""
+    return re.search(rf"(?<!\w){re.escape(token)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def read_caption(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The first line of a caption file, as kohya reads it, with notes on what is left out."""
+    first, *more = re.split(r"\r\n|\r|\n", decode_text(path))
+    first = first.replace("\t", " ").strip()
+    if not first:
+        what = "has an empty first line" if any(line.strip() for line in more) else "is empty"
+        raise BadCaption(path, what, "write the caption on its first line, or remove the file")
+    position = control_character(first)
+    if position is not None:
+        code = f"U+{ord(first[position]):04X}"
+        reason = f"holds a control character ({code}, character {position + 1})"
+        raise BadCaption(path, reason, "write it anew as plain text in UTF-8")
+    notes = ("caption: only the first line is used",) if any(line.strip() for line in more) else ()
+    return first, notes
+
+
+def decode_text(path: Path) -> str:
+    """A caption file as text; a byte order mark is dropped.
+
+    Raises:
+        BadCaption: not readable, too long, or not UTF-8; then with the first wrong byte.
+    """
+    try:
+        with open_regular(path) as file:
+            data = file.read(LONGEST_BYTES + 1)
+    except Unusable as error:
+        raise BadCaption(path, error.reason, error.fix) from error
+    except OSError as error:
+        raise BadCaption(path, why(error).reason, why(error).fix) from error
+    if len(data) > LONGEST_BYTES:
+        raise BadCaption(path, f"is no caption: longer than {LONGEST_BYTES:,} bytes", "shorten or remove it")
+    start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+    try:
+        return data[start:].decode("utf-8")
+    except UnicodeDecodeError as error:
+        offset = start + error.start
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        looks = ", but looks like UTF-16" if wide else ""
+        reason = f"is not UTF-8{looks}: byte {offset} is 0x{data[offset]:02x}"
+        raise BadCaption(path, reason, "save it in your editor with the encoding UTF-8") from error

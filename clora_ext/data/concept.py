@@ -1,0 +1,173 @@
+"""The one thing to learn: its trigger token and its class noun, given or read from a folder's name."""
+
+import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from clora_ext.data.layout import find_layout
+from clora_ext.data.wording import control_character, shown
+from clora_ext.errors import UsageError
+
+__all__ = ["RARE_TOKENS", "Concept", "name_concept"]
+
+# The paper's ten first, in its order; the rest are single entries of CLIP's vocabulary that mean little.
+RARE_TOKENS = (
+    *("sks", "zwz", "sbu", "uwu", "pdw", "twt", "zsn", "ofl", "psq", "cws"),
+    *("vlm", "xqj", "bzk", "kvf", "hjt", "wgq", "nrx", "lpf", "dvk", "jzm"),
+    *("qtb", "fgx", "mwv", "rkz", "tqs", "yhn", "gxl", "ckp", "bvw", "xzd"),
+    *("hqm", "pvr", "wjn", "kzt", "nfb", "dlq", "rxs", "jvg", "zph", "qwk"),
+)
+LONGEST = 75
+LONGEST_TOKEN_BY_LOOKS = 4
+NOT_THE_SUBJECT = frozenset({"images", "pictures", "photos", "pics", "imgs", "dataset", "training"})
+NOT_THE_SUBJECT |= {"image", "picture", "photo", "pic", "img", "data", "train"}
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """What is learned, in words.
+
+    Attributes:
+        token: one rare word that will name it.
+        class_name: the noun for its kind, one or more words.
+
+    Raises:
+        UsageError: one of them is empty, too long, or holds characters that captions cannot hold.
+
+    >>> Concept("sks", "dog").trigger
+    'sks dog'
+    """
+
+    token: str
+    class_name: str
+
+    def __post_init__(self) -> None:
+        refuse_text(self.token, "token", "--token sks")
+        refuse_text(self.class_name, "class name", "--class-name dog")
+        if len(self.token.split()) != 1:
+            raise UsageError(f"the token {self.token!r} has several words", fix="give one word: --token sks")
+
+    @property
+    def trigger(self) -> str:
+        """The words that call it up in a prompt."""
+        return f"{self.token} {self.class_name}"
+
+
+def refuse_text(text: str, what: str, example: str) -> None:
+    """Raise :class:`UsageError` unless ``text`` can stand in a caption."""
+    problem = ""
+    if not text.strip():
+        problem = "is empty"
+    elif text != text.strip():
+        problem = "begins or ends with a space"
+    elif len(text) > LONGEST:
+        problem = f"has {len(text)} characters; {LONGEST} are the most"
+    elif control_character(text) is not None:
+        problem = "holds control characters"
+    elif set(text) & set("{}"):
+        problem = "holds a brace"
+    if problem:
+        begin = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+        raise UsageError(f"the {what} '{shown(begin)}' {problem}", fix=f"give another, for example {example}")
+
+
+def name_concept(
+    folder: Path, *, token: str | None, class_name: str | None, taken: Collection[str]
+) -> Concept:
+    """The concept in ``folder``: what is not given is read from the folder's name.
+
+    ``dog_images`` shows a dog; ``10_sks dog`` shows a dog that is to be called sks; a parent of kohya
+    folders is named by them. Without a token, it is the first of :data:`RARE_TOKENS` not yet taken.
+
+    Args:
+        folder: the folder of images, or a parent of kohya folders.
+        token: the trigger word, if the user chose one.
+        class_name: the class noun, if the user chose one.
+        taken: tokens of the project's concepts so far.
+
+    Raises:
+        UsageError: the token is taken, nothing can be read from the name, or a part is malformed.
+        DatasetError: the folder cannot be used; see :func:`clora_ext.data.layout.find_layout`.
+    """
+    if token is None or class_name is None:
+        read_token, read_class = read_name(folder, token, class_name)
+    else:
+        read_token, read_class = None, ""
+    token = token if token is not None else read_token
+    class_name = class_name if class_name is not None else read_class
+    if not class_name:
+        name = shown(Path(os.path.abspath(folder)).name)  # noqa: PTH100  # a link keeps its own name
+        raise UsageError(
+            f"the folder's name '{name}' does not say what the pictures show",
+            fix="say it, for example --class-name dog",
+        )
+    if token is None:
+        return Concept(next_token(taken), class_name)
+    concept = Concept(token, class_name)
+    if token.casefold() in {known.casefold() for known in taken}:
+        raise UsageError(
+            f"the token {token!r} already belongs to a concept of this project",
+            fix=f"choose another: --token {next_token(taken)}",
+        )
+    return concept
+
+
+def next_token(taken: Collection[str]) -> str:
+    """The first rare token that no concept has yet, whatever its case."""
+    known = {token.casefold() for token in taken}
+    for token in RARE_TOKENS:
+        if token not in known:
+            return token
+    raise UsageError(f"all {len(RARE_TOKENS)} rare tokens are taken", fix="choose a word: --token NAME")
+
+
+def read_name(folder: Path, token: str | None, class_name: str | None) -> tuple[str | None, str]:
+    """Token and class noun by the name of ``folder``, or by the kohya folders in it."""
+    layout = find_layout(folder)
+    if layout.groups[0].words is None:
+        name = Path(os.path.abspath(folder)).name  # noqa: PTH100  # a link keeps its own name
+        return split_name(name, kohya=False)
+    found = [split_name(group.words or "", kohya=True) for group in layout.groups]
+    tokens = list(dict.fromkeys(one for one, _ in found))
+    classes = list(dict.fromkeys(noun for _, noun in found))
+    if (token is None and len(tokens) > 1) or (class_name is None and not common_start(classes)):
+        names = ", ".join(shown(group.folder.name) for group in layout.groups)
+        if len(layout.groups) > 1:
+            raise UsageError(
+                f"{shown(folder)} holds several concepts: {names}",
+                fix="add one folder at a time, or say what they share: --token sks --class-name dog",
+            )
+    return tokens[0], common_start(classes)
+
+
+def common_start(classes: list[str]) -> str:
+    """The words with which all of ``classes`` begin.
+
+    >>> common_start(["dog", "dog sitting"])
+    'dog'
+    """
+    shared = []
+    for words in zip(*(name.split() for name in classes), strict=False):
+        if len(set(words)) > 1:
+            break
+        shared.append(words[0])
+    return " ".join(shared)
+
+
+def split_name(name: str, *, kohya: bool) -> tuple[str | None, str]:
+    """Token, if the name has one, and class noun of a folder's name without its repeats.
+
+    >>> split_name("my-teddy-bear photos", kohya=False), split_name("sks dog", kohya=True)
+    ((None, 'my teddy bear'), ('sks', 'dog'))
+    """
+    words = re.sub(r"[\s_.-]+", " ", name).split(" ")
+    words = [word for word in words if word]
+    while words and words[-1].lower() in NOT_THE_SUBJECT:
+        words.pop()
+    if len(words) > 1:
+        rare = words[0].lower() in RARE_TOKENS
+        if rare or (kohya and len(words[0]) <= LONGEST_TOKEN_BY_LOOKS):
+            return words[0], " ".join(words[1:])
+    return None, " ".join(words)

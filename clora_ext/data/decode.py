@@ -1,0 +1,202 @@
+"""Decode one image file completely, distrusting every byte: the one way from a file to RGB pixels."""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from clora_ext.data.colour import as_rgb, refused
+from clora_ext.data.regular import Unusable, why
+
+__all__ = ["LARGEST_BYTES", "LARGEST_PIXELS", "LARGEST_SIDE", "SMALLEST_SIDE", "Decoded", "decode"]
+
+SMALLEST_SIDE = 16
+LARGEST_SIDE = 16_384
+LARGEST_PIXELS = 100_000_000
+LARGEST_BYTES = 1 << 30
+HEADER = 32
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's decoders raise over damaged or hostile bytes, found by reading them and by flipping bits.
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+Opener = Callable[[BinaryIO], ImageFile.ImageFile]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A picture's pixels, upright and in RGB.
+
+    Attributes:
+        image: mode RGB.
+        mode: the file's own mode, in Pillow's words.
+        notes: what was done on the way.
+    """
+
+    image: Image.Image
+    mode: str
+    notes: tuple[str, ...]
+
+
+def decode(file: BinaryIO, *, convert: bool) -> Decoded:
+    """All pixels of ``file``, upright and in RGB.
+
+    Args:
+        file: the image, opened in binary; read from its start, whatever it is called.
+        convert: also make conversions that can be seen; see :func:`clora_ext.data.colour.as_rgb`.
+
+    Raises:
+        Unusable: it is no picture, is damaged, cut short, too small or too large, or needs a
+            conversion that was not asked for.
+    """
+    head = start_of(file)
+    opener = opener_of(head)
+    with quiet(), damage("is damaged"):
+        if head.startswith(b"RIFF"):
+            refuse_size(*webp_size(head))  # its decoder reserves the whole canvas on opening
+        if opener is PngImagePlugin.PngImageFile:
+            header = opener(file)
+            refuse_size(*header.size)
+            header.verify()  # the checksums, which decoding leaves out
+            file.seek(0)
+        image: ImageFile.ImageFile = opener(file)
+        refuse_size(*image.size)
+        notes = refuse_frames(image, convert=convert) + refuse_depth(head, image, convert=convert)
+        image.load()
+        rgb, changed = as_rgb(image, convert=convert)
+        turned, rotation = upright(image, rgb)
+    return Decoded(turned, image.mode, rotation + notes + changed)
+
+
+def start_of(file: BinaryIO) -> bytes:
+    """The first bytes of a file of acceptable length; ``file`` then stands at its start."""
+    length = file.seek(0, 2)
+    if length == 0:
+        raise Unusable("is empty (0 bytes)", "copy it anew from where it came from")
+    if length > LARGEST_BYTES:
+        raise Unusable(f"is too long ({length:,} bytes)", f"at most {LARGEST_BYTES:,} bytes can be used")
+    file.seek(0)
+    head = file.read(HEADER)
+    file.seek(0)
+    return head
+
+
+def opener_of(head: bytes) -> Opener:
+    """Pillow's class for what the first bytes say, which need not be what the file's name says.
+
+    The classes are called directly: ``Image.open`` would try every other format too, and holds
+    pictures against a process-wide limit that is not ours to move.
+    """
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PngImagePlugin.PngImageFile
+    if head.startswith(b"\xff\xd8\xff"):
+        return JpegImagePlugin.jpeg_factory
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return WebPImagePlugin.WebPImageFile
+    if head.startswith(b"BM"):
+        return BmpImagePlugin.BmpImageFile
+    raise Unusable("is not a PNG, JPEG, WebP or BMP picture", "save it anew as one of these, or remove it")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Pillow's warnings about odd files from the terminal; what matters becomes a note or a verdict."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def damage(verdict: str) -> Iterator[None]:
+    """Turn whatever a decoder raises over bad bytes into :class:`Unusable`."""
+    try:
+        yield
+    except MemoryError as error:
+        raise Unusable("needs more memory than there is", "scale it down, or close other programs") from error
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:
+            raise why(error) from error
+        cut = "trunc" in str(error).lower() or isinstance(error, EOFError)
+        verdict = "is cut short: its end is missing" if cut else f"{verdict} and cannot be decoded"
+        raise Unusable(verdict, "copy it anew from where it came from, or remove it") from error
+
+
+def webp_size(head: bytes) -> tuple[int, int]:
+    """Width and height that a WebP file's first 32 bytes state, by the three kinds of the format."""
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack("<HH", head[26:30])
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def refuse_size(width: int, height: int) -> None:
+    """Raise :class:`Unusable` for a picture that is too small to show anything or too large to decode."""
+    if min(width, height) < SMALLEST_SIDE:
+        raise Unusable(
+            f"is too small ({width} x {height} px)", f"use pictures of at least {SMALLEST_SIDE} px a side"
+        )
+    if max(width, height) > LARGEST_SIDE or width * height > LARGEST_PIXELS:
+        raise Unusable(
+            f"is too large ({width} x {height} px)",
+            f"scale it down: at most {LARGEST_SIDE:,} px a side and {LARGEST_PIXELS // 10**6} megapixels",
+        )
+
+
+def refuse_frames(image: ImageFile.ImageFile, *, convert: bool) -> tuple[str, ...]:
+    """Raise :class:`Unusable` for an animation, unless its first frame is what was asked for."""
+    frames = getattr(image, "n_frames", 1)
+    if frames == 1 or image.format == "MPO":  # a phone's photo that carries a preview or a depth map
+        return ()
+    if not convert:
+        raise refused(f"an animation of {frames} frames", "use its first frame")
+    return (f"first of {frames} frames",)
+
+
+def refuse_depth(head: bytes, image: ImageFile.ImageFile, *, convert: bool) -> tuple[str, ...]:
+    """Raise :class:`Unusable` for 16 bits a channel in colour, of which Pillow keeps the upper 8 unasked.
+
+    Gray of 16 bits has a mode of its own and is left to :func:`clora_ext.data.colour.as_rgb`.
+    """
+    sixteen = 16
+    if image.format != "PNG" or head[24] != sixteen or image.mode.startswith("I"):
+        return ()
+    if not convert:
+        raise refused("of 16 bits a channel", "scale it to 8 bits")
+    return ("16 bits scaled to 8",)
+
+
+def upright(image: Image.Image, rgb: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """``rgb`` turned as the camera's EXIF data in ``image`` asks, with a note if there was a need."""
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except DAMAGE:
+        return rgb, ("EXIF data damaged: not rotated",)
+    return (rgb, ()) if turn is None else (rgb.transpose(turn), ("rotated by EXIF",))

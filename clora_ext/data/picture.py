@@ -1,0 +1,50 @@
+"""What is known of one image file: a picture to learn from, or a rejected one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Picture", "Rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that was read in full and can be trained on.
+
+    Attributes:
+        path: the image file.
+        width: pixels from left to right, after the camera's rotation (EXIF) is applied.
+        height: pixels from top to bottom, likewise.
+        bytes: size of the file.
+        sha256: of the file's content, 64 hex digits.
+        mode: Pillow's name of the file's own colour mode, such as ``RGB``, ``P`` or ``CMYK``.
+        caption: the words to learn it by.
+        caption_from: where they come from: a file's name, ``folder name`` or ``default``.
+        repeats: how often it is shown, relative to the other pictures.
+        notes: what a person may want to know, such as ``rotated by EXIF``.
+    """
+
+    path: Path
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    mode: str
+    caption: str
+    caption_from: str
+    repeats: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A file that cannot be used.
+
+    Attributes:
+        path: the image, or its caption.
+        reason: what is wrong; reads on from the file's name.
+        fix: what to do about it.
+    """
+
+    path: Path
+    reason: str
+    fix: str

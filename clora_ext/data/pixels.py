@@ -1,0 +1,66 @@
+"""A picture's pixels as the model wants them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from clora_ext.data.decode import decode
+from clora_ext.data.picture import Picture
+from clora_ext.data.regular import Unusable, open_regular, sha256_of, why
+from clora_ext.data.wording import shown
+from clora_ext.errors import DatasetError
+
+if TYPE_CHECKING:  # a dataset is scanned without torch
+    import torch
+
+__all__ = ["cover_crop", "load_pixels"]
+
+
+def load_pixels(picture: Picture, width: int, height: int, *, convert: bool) -> "torch.Tensor":
+    """The picture, scaled to cover (width, height) and cropped about its centre.
+
+    Args:
+        picture: as :func:`clora_ext.data.scan.scan` found it.
+        width: of the result, pixels.
+        height: of the result, pixels.
+        convert: as in the scan.
+
+    Returns:
+        float32 of shape (3, height, width), red, green, blue, from -1 (black) to 1.
+
+    Raises:
+        DatasetError: the file was changed or removed since the scan.
+    """
+    import torch
+
+    try:
+        image = decode_unchanged(picture, convert=convert)
+    except Unusable as error:
+        raise DatasetError(f"{shown(picture.path)} {error.reason}", fix=error.fix) from error
+    except OSError as error:
+        raise DatasetError(f"{shown(picture.path)} {why(error).reason}", fix=why(error).fix) from error
+    values = np.array(cover_crop(image, width, height), dtype=np.float32) / 127.5 - 1.0
+    return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+
+
+def decode_unchanged(picture: Picture, *, convert: bool) -> Image.Image:
+    """The picture in RGB, if its file is still the one that was checked.
+
+    Raises:
+        Unusable: it is not, or cannot be read any more.
+        OSError: the disk fails.
+    """
+    with open_regular(picture.path) as file:
+        if sha256_of(file) != picture.sha256:
+            raise Unusable("has changed since it was checked", "run the command again")
+        return decode(file, convert=convert).image
+
+
+def cover_crop(image: Image.Image, width: int, height: int) -> Image.Image:
+    """``image`` scaled until it just covers (width, height), and cropped about its centre to that size."""
+    scale = max(width / image.width, height / image.height)
+    across, down = min(width / scale, image.width), min(height / scale, image.height)
+    left, top = (image.width - across) / 2, (image.height - down) / 2
+    box = (left, top, left + across, top + down)
+    return image.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)

@@ -1,0 +1,120 @@
+"""Draw pictures with a project's model or any checkpoint that clora knows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clora_ext import families
+from clora_ext.errors import UsageError, writing
+from clora_ext.events import Sampled, Sink, Stage, ignore
+from clora_ext.plan import base_file
+from clora_ext.project import Project
+
+__all__ = ["Drawing", "generate"]
+
+_LARGEST_COUNT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What to draw.
+
+    Attributes:
+        prompt: what the pictures show.
+        negative: what to steer away from.
+        count: how many.
+        seed: of the first picture; the following ones count up.
+        steps: denoising steps (DDIM).
+        guidance: classifier-free guidance scale; 1 switches it off.
+        size: side of the square pictures, pixels; None: the model's own.
+    """
+
+    prompt: str
+    negative: str = ""
+    count: int = 4
+    seed: int = 0
+    steps: int = 30
+    guidance: float = 4.0
+    size: int | None = None
+
+    def check(self) -> None:
+        """Raise :class:`UsageError` for numbers with which nothing can be drawn."""
+        if not 1 <= self.count <= _LARGEST_COUNT:
+            raise UsageError(f"cannot draw {self.count} pictures", fix=f"choose 1 to {_LARGEST_COUNT}")
+        if not 1 <= self.steps <= 1000:  # noqa: PLR2004 - length of the noise schedule
+            raise UsageError(f"cannot draw in {self.steps} steps", fix="choose 1 to 1000")
+        if not 0 <= self.seed < 2**63 - _LARGEST_COUNT:
+            raise UsageError(f"seed {self.seed} is out of range", fix="choose a number from 0")
+
+
+def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: Sink = ignore) -> list[Path]:
+    """Draw and write PNG files.
+
+    Args:
+        source: a project's folder or a checkpoint file.
+        drawing: what to draw.
+        output: a ``.png`` file (a number is put before its ending when there are several pictures) or a
+            folder; None: the folder ``pictures`` inside the project, or beside the checkpoint.
+        sink: told what happens; may raise Cancelled to stop.
+
+    Returns:
+        The files, in the order of their seeds. No file is overwritten.
+    """
+    from clora_ext.formats.checkpoint import Checkpoint
+    from clora_ext.precision import choose
+
+    drawing.check()
+    checkpoint = Checkpoint(_checkpoint(source))
+    family = families.detect(checkpoint.header, checkpoint.path)
+    step = family.step(checkpoint.header)
+    size = drawing.size or family.resolution(checkpoint.header)
+    if size % step:
+        raise UsageError(f"size {size} is no multiple of {step}", fix=f"use {max(step, size - size % step)}")
+    sink(Stage("sample", drawing.prompt))
+    images: list[Any] = family.load(checkpoint, choose()).sample(
+        drawing.prompt,
+        negative=drawing.negative,
+        seeds=range(drawing.seed, drawing.seed + drawing.count),
+        steps=drawing.steps,
+        guidance=drawing.guidance,
+        size=size,
+        on_step=lambda: sink(Stage("sample", drawing.prompt)),
+    )
+    files = []
+    for image, target in zip(images, _targets(source, drawing, output), strict=True):
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            image.save(target, format="PNG")
+        sink(Sampled(target))
+        files.append(target)
+    return files
+
+
+def _checkpoint(source: Path) -> Path:
+    """The file that ``source`` stands for."""
+    if source.is_file():
+        return source
+    project = Project.open(source)
+    return project.checkpoint_path or base_file(project)
+
+
+def _targets(source: Path, drawing: Drawing, output: Path | None) -> list[Path]:
+    """One file name that is free for every picture."""
+    if output is not None and output.suffix.lower() == ".png":
+        folder, stem = output.parent, output.stem
+        names = [stem] if drawing.count == 1 else [f"{stem}-{i}" for i in range(1, drawing.count + 1)]
+    else:
+        folder = output or (source if source.is_dir() else source.parent) / "pictures"
+        words = "".join(c if c.isalnum() else "-" for c in drawing.prompt.lower())[:60].strip("-") or "picture"
+        names = [f"{words}-{drawing.seed + i}" for i in range(drawing.count)]
+    return [_free(folder, name) for name in names]
+
+
+def _free(folder: Path, name: str) -> Path:
+    """``name.png`` or, if that exists, ``name (2).png`` and so on."""
+    target = folder / f"{name}.png"
+    number = 2
+    while target.exists():
+        target = folder / f"{name} ({number}).png"
+        number += 1
+    return target

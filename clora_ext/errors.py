@@ -1,0 +1,126 @@
+"""What can go wrong, as one tree.
+
+CloraError
+├── UsageError          the call is wrong: unknown names, impossible numbers
+│   └── SettingsError   several settings at once, shown together
+├── DatasetError        the pictures or captions cannot be used
+├── CheckpointError     a model file cannot be used: damaged, hostile, unsafe, of an unknown kind
+├── ProjectError        the project folder cannot be used
+│   ├── ProjectLocked   another run works in it
+│   └── BaseChanged     the base is not the one that the project started from
+├── TrainingError       training cannot go on (NaN, Inf, out of memory)
+├── StorageError        the disk is full or refuses to be written
+└── Cancelled           the user stopped the run; not a fault
+
+Every message names what and where; ``fix`` says what to do.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+
+__all__ = [
+    "BaseChanged",
+    "Cancelled",
+    "CheckpointError",
+    "CloraError",
+    "DatasetError",
+    "ProjectError",
+    "ProjectLocked",
+    "SettingsError",
+    "StorageError",
+    "TrainingError",
+    "UsageError",
+    "did_you_mean",
+    "writing",
+]
+
+
+class CloraError(Exception):
+    """A problem that the user can understand and act on.
+
+    Attributes:
+        message: what is wrong, with the value and the place.
+        fix: what to do about it; may be empty.
+    """
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        """Message and remedy in one text."""
+        return f"{self.message}\n{self.fix}" if self.fix else self.message
+
+
+class UsageError(CloraError):
+    """The call itself is wrong."""
+
+
+class SettingsError(UsageError):
+    """One or more settings are wrong; all of them are told at once."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems), fix="")
+        self.problems = tuple(problems)
+
+
+class DatasetError(CloraError):
+    """The pictures or their captions cannot be used."""
+
+
+class CheckpointError(CloraError):
+    """A model file cannot be used."""
+
+
+class ProjectError(CloraError):
+    """The project folder cannot be used."""
+
+
+class ProjectLocked(ProjectError):
+    """Another run works in the project."""
+
+
+class BaseChanged(ProjectError):
+    """The base is not the file that the project started from."""
+
+
+class TrainingError(CloraError):
+    """Training cannot go on."""
+
+
+class StorageError(CloraError):
+    """Something could not be written."""
+
+
+class Cancelled(CloraError):
+    """The user stopped the run."""
+
+    def __init__(self, message: str = "stopped by the user", *, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+
+
+def did_you_mean(value: str, known: Sequence[str]) -> str:
+    """A remedy for an unknown name: the nearest known one, then all of them.
+
+    >>> did_you_mean("msak", ["mask", "merge"])
+    "did you mean 'mask'? Choose one of: mask, merge"
+    """
+    near = get_close_matches(value, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}{'Choose' if hint else 'choose'} one of: {', '.join(known)}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path`` into a :class:`StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {ENOSPC, EDQUOT}
+        reason = "no space left on the disk" if full else (error.strerror or str(error))
+        fix = "free some space, then run the same command again" if full else "check the folder's permissions"
+        raise StorageError(f"cannot write {path}: {reason}", fix=fix) from error

@@ -1,0 +1,46 @@
+"""Kinds of models: found from a checkpoint's header alone. Looking one up imports no torch."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clora_ext.errors import CheckpointError
+from clora_ext.formats.header import Header
+
+if TYPE_CHECKING:
+    from .base import Family
+
+__all__ = ["detect", "load", "names"]
+
+_NOT_A_FAMILY = {"__init__", "base", "latent_diffusion"}
+
+
+def names() -> tuple[str, ...]:
+    """Every family's name, sorted.
+
+    >>> names()
+    ('sd1',)
+    """
+    here = Path(__file__).parent
+    return tuple(sorted(path.stem for path in here.glob("*.py") if path.stem not in _NOT_A_FAMILY))
+
+
+def load(name: str) -> "Family":
+    """The family ``name``."""
+    family: Family = import_module(f"{__name__}.{name}").FAMILY
+    return family
+
+
+def detect(header: Header, where: Path) -> "Family":
+    """The one family whose checkpoint this is.
+
+    Raises:
+        CheckpointError: none or several fit, or the checkpoint misses a part; says what was found.
+    """
+    fitting = [family for family in map(load, names()) if family.matches(header)]
+    if len(fitting) != 1:
+        found = ", ".join(sorted({name.split(".")[0] for name in header.tensors})[:8]) or "no tensors"
+        message = f"{where} is no model that clora knows (it holds: {found})"
+        raise CheckpointError(message, fix=f"use a checkpoint of one of: {', '.join(names())}")
+    fitting[0].check(header, where)
+    return fitting[0]

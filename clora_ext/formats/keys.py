@@ -1,0 +1,151 @@
+"""Names of tensors: Stable Diffusion's original single-file layout against diffusers' modules.
+
+The tables follow from a model's configuration (how many blocks, which of them attend), so any depth works.
+Both directions come from one list of prefix pairs; a name that no pair covers is an error, never skipped.
+Needs no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clora_ext.errors import CheckpointError
+
+__all__ = ["PREFIXES", "KeyTable", "text_table", "unet_table", "vae_table"]
+
+PREFIXES: Mapping[str, str] = {
+    "unet": "model.diffusion_model.",
+    "vae": "first_stage_model.",
+    "text_encoder": "cond_stage_model.transformer.",
+}
+"""Where each component's tensors stand in a Stable Diffusion 1 checkpoint."""
+
+_UNET_RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+_VAE_RESNET = {name: name for name in ("norm1", "conv1", "norm2", "conv2")} | {
+    "conv_shortcut": "nin_shortcut"
+}
+_VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+
+
+@dataclass(frozen=True)
+class KeyTable:
+    """Prefix pairs (diffusers, original) of one component, both ways.
+
+    Attributes:
+        component: ``unet``, ``vae`` or ``text_encoder``.
+        pairs: each name begins with exactly one of the prefixes; the longest one counts.
+    """
+
+    component: str
+    pairs: tuple[tuple[str, str], ...]
+
+    def to_original(self, name: str) -> str:
+        """The checkpoint's name of a diffusers parameter.
+
+        Raises:
+            CheckpointError: no pair covers the name.
+        """
+        return PREFIXES[self.component] + self._translate(name, self.pairs)
+
+    def to_diffusers(self, name: str) -> str:
+        """The diffusers parameter that a checkpoint's name stands for."""
+        inner = name.removeprefix(PREFIXES[self.component])
+        return self._translate(inner, tuple((original, ours) for ours, original in self.pairs))
+
+    def _translate(self, name: str, pairs: Sequence[tuple[str, str]]) -> str:
+        fitting = [pair for pair in pairs if name == pair[0] or name.startswith(f"{pair[0]}.")]
+        if not fitting:
+            message = f"{self.component}: no place is known for the tensor {name!r}"
+            raise CheckpointError(message, fix="the checkpoint and its configuration do not belong together")
+        source, target = max(fitting, key=lambda pair: len(pair[0]))
+        return target + name.removeprefix(source)
+
+
+def _nested(ours: str, original: str, inner: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Pairs of a block's parts."""
+    return [(f"{ours}.{a}", f"{original}.{b}") for a, b in inner.items()]
+
+
+def unet_table(config: Mapping[str, Any]) -> KeyTable:
+    """Pairs of a UNet2DConditionModel with this configuration."""
+    layers = int(config["layers_per_block"])
+    down = list(config["down_block_types"])
+    up = list(config["up_block_types"])
+    pairs = [
+        ("conv_in", "input_blocks.0.0"),
+        ("time_embedding.linear_1", "time_embed.0"),
+        ("time_embedding.linear_2", "time_embed.2"),
+        ("conv_norm_out", "out.0"),
+        ("conv_out", "out.2"),
+        *_nested("mid_block.resnets.0", "middle_block.0", _UNET_RESNET),
+        ("mid_block.attentions.0", "middle_block.1"),
+        *_nested("mid_block.resnets.1", "middle_block.2", _UNET_RESNET),
+    ]
+    place = 1
+    for block, kind in enumerate(down):
+        for layer in range(layers):
+            pairs += _nested(f"down_blocks.{block}.resnets.{layer}", f"input_blocks.{place}.0", _UNET_RESNET)
+            if "CrossAttn" in kind:
+                pairs.append((f"down_blocks.{block}.attentions.{layer}", f"input_blocks.{place}.1"))
+            place += 1
+        if block < len(down) - 1:
+            pairs.append((f"down_blocks.{block}.downsamplers.0.conv", f"input_blocks.{place}.0.op"))
+            place += 1
+    place = 0
+    for block, kind in enumerate(up):
+        for layer in range(layers + 1):
+            pairs += _nested(f"up_blocks.{block}.resnets.{layer}", f"output_blocks.{place}.0", _UNET_RESNET)
+            if "CrossAttn" in kind:
+                pairs.append((f"up_blocks.{block}.attentions.{layer}", f"output_blocks.{place}.1"))
+            if layer == layers and block < len(up) - 1:
+                slot = 2 if "CrossAttn" in kind else 1
+                pairs.append((f"up_blocks.{block}.upsamplers.0", f"output_blocks.{place}.{slot}"))
+            place += 1
+    return KeyTable("unet", tuple(pairs))
+
+
+def vae_table(config: Mapping[str, Any]) -> KeyTable:
+    """Pairs of an AutoencoderKL with this configuration; the decoder's blocks count backwards."""
+    blocks = len(config["block_out_channels"])
+    layers = int(config["layers_per_block"])
+    pairs = [("quant_conv", "quant_conv"), ("post_quant_conv", "post_quant_conv")]
+    for side in ("encoder", "decoder"):
+        pairs += [
+            (f"{side}.conv_in", f"{side}.conv_in"),
+            (f"{side}.conv_norm_out", f"{side}.norm_out"),
+            (f"{side}.conv_out", f"{side}.conv_out"),
+            *_nested(f"{side}.mid_block.resnets.0", f"{side}.mid.block_1", _VAE_RESNET),
+            *_nested(f"{side}.mid_block.attentions.0", f"{side}.mid.attn_1", _VAE_ATTENTION),
+            *_nested(f"{side}.mid_block.resnets.1", f"{side}.mid.block_2", _VAE_RESNET),
+        ]
+    for block in range(blocks):
+        mirrored = blocks - 1 - block
+        for layer in range(layers):
+            ours, original = f"encoder.down_blocks.{block}.resnets.{layer}", f"encoder.down.{block}.block.{layer}"
+            pairs += _nested(ours, original, _VAE_RESNET)
+        for layer in range(layers + 1):
+            ours, original = f"decoder.up_blocks.{block}.resnets.{layer}", f"decoder.up.{mirrored}.block.{layer}"
+            pairs += _nested(ours, original, _VAE_RESNET)
+        if block < blocks - 1:
+            down = f"encoder.down_blocks.{block}.downsamplers.0.conv"
+            pairs.append((down, f"encoder.down.{block}.downsample.conv"))
+            up = f"decoder.up_blocks.{block}.upsamplers.0.conv"
+            pairs.append((up, f"decoder.up.{mirrored}.upsample.conv"))
+    return KeyTable("vae", tuple(pairs))
+
+
+def text_table(*, prefixed: bool) -> KeyTable:
+    """Pairs of a CLIPTextModel.
+
+    The checkpoint always says ``text_model.``; transformers 5.6 and later say it no more (``prefixed`` False).
+    """
+    parts = ("embeddings", "encoder", "final_layer_norm")
+    ours = "text_model." if prefixed else ""
+    return KeyTable("text_encoder", tuple((f"{ours}{part}", f"text_model.{part}") for part in parts))

@@ -1,0 +1,101 @@
+"""What a safetensors file is, from its header alone. Imports no torch."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clora_ext import families
+from clora_ext.errors import CheckpointError
+from clora_ext.formats.header import Header, read_header
+
+__all__ = ["FileReport", "inspect_file"]
+
+_HISTORY_KEY = "clora.history"
+_LORA_ENDINGS = (".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight")
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """A file's header in words.
+
+    Attributes:
+        path: of the file.
+        kind: ``checkpoint``, ``LoRA``, ``clora memory``, ``clora training state`` or ``unknown``.
+        family: the kind of model, if clora knows it.
+        bytes: size of the file.
+        tensors: how many.
+        parameters: how many numbers in all of them.
+        dtypes: how many tensors are stored in each.
+        history: the concepts that clora put in, oldest first.
+        metadata: the header's own words.
+    """
+
+    path: Path
+    kind: str
+    family: str | None
+    bytes: int
+    tensors: int
+    parameters: int
+    dtypes: Mapping[str, int]
+    history: tuple[Mapping[str, str], ...]
+    metadata: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def inspect_file(path: Path) -> FileReport:
+    """Read the header of ``path``.
+
+    Raises:
+        CheckpointError: it is no safetensors file, damaged, or a pickle.
+    """
+    header = read_header(path)
+    try:
+        family: str | None = families.detect(header, path).name
+    except CheckpointError:
+        family = None
+    return FileReport(
+        path=path,
+        kind="checkpoint" if family else _kind(header),
+        family=family,
+        bytes=path.stat().st_size,
+        tensors=len(header.tensors),
+        parameters=sum(_numbers(info.shape) for info in header.tensors.values()),
+        dtypes=dict(sorted(Counter(info.dtype for info in header.tensors.values()).items())),
+        history=_history(header),
+        metadata=dict(sorted(header.metadata.items())),
+    )
+
+
+def _numbers(shape: tuple[int, ...]) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count
+
+
+def _kind(header: Header) -> str:
+    """What a file that is no whole model is."""
+    if "clora.strategy" in header.metadata:
+        return "clora memory"
+    if "clora.plan" in header.metadata:
+        return "clora training state"
+    if any(name.endswith(_LORA_ENDINGS) for name in header.tensors):
+        return "LoRA"
+    return "unknown"
+
+
+def _history(header: Header) -> tuple[Mapping[str, str], ...]:
+    """The concepts named in the header; nothing if they are not readable."""
+    try:
+        entries = json.loads(header.metadata.get(_HISTORY_KEY, "[]"))
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(entries, list):
+        return ()
+    return tuple({str(k): str(v) for k, v in entry.items()} for entry in entries if isinstance(entry, dict))

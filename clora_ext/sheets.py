@@ -1,0 +1,44 @@
+"""Contact sheets: labelled rows of pictures in one PNG."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+__all__ = ["Row", "contact_sheet"]
+
+_MARGIN = 8
+_LABEL_HEIGHT = 22
+_SMALLEST_CELL = 128
+_LARGEST_CELL = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a sheet: a label above pictures of any size."""
+
+    label: str
+    images: Sequence[Image.Image]
+
+
+def contact_sheet(rows: Sequence[Row]) -> Image.Image:
+    """All rows below each other; pictures are scaled to one cell size, keeping their proportions.
+
+    Small pictures are enlarged to 128 px so that a person can judge them; large ones are reduced to 512 px.
+    """
+    widest = max(max(image.size) for row in rows for image in row.images)
+    cell = min(max(widest, _SMALLEST_CELL), _LARGEST_CELL)
+    columns = max(len(row.images) for row in rows)
+    width = columns * (cell + _MARGIN) + _MARGIN
+    height = len(rows) * (cell + _LABEL_HEIGHT + _MARGIN) + _MARGIN
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=14)
+    for number, row in enumerate(rows):
+        top = _MARGIN + number * (cell + _LABEL_HEIGHT + _MARGIN)
+        draw.text((_MARGIN, top), row.label, fill="black", font=font)
+        for column, image in enumerate(row.images):
+            fitted = ImageOps.contain(image.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS)
+            left = _MARGIN + column * (cell + _MARGIN)
+            sheet.paste(fitted, (left, top + _LABEL_HEIGHT))
+    return sheet

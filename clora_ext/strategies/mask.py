@@ -1,0 +1,44 @@
+"""Keep, for every single weight, the larger change: the new concept's or the earlier ones'.
+
+arXiv 2410.04891, "Magnitude-based selection" (``mag_max_light`` in the published code):
+W(t) = W0 + where(abs(tau) >= abs(D), tau, D) with D = W(t-1) - W0, element by element; ties go to the new.
+It is not MagMax (arXiv 2407.06322), which keeps cumulative task vectors of one unmerged run and scales
+their selection by 0.5.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from clora_ext.tensors import Factors, fresh
+
+from .base import Fold, Layer, Start, StateLevel
+
+__all__ = ["STRATEGY", "Mask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """W(t) = W0 + the larger of tau and D, element by element."""
+
+    state_level: ClassVar[StateLevel] = "L0"
+    def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
+        """Nothing but the weight is kept."""
+        del shape, rank
+        return {}
+
+    def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
+        """A fresh adapter over the current weight."""
+        return Start(layer.current, fresh(layer.shape, rank, alpha, rng))
+
+    def fold(self, layer: Layer, trained: Factors) -> Fold:
+        """Replace an earlier change only where the new one is at least as large."""
+        tau = trained.delta()
+        # Where the earlier change stays, `current` itself is taken: origin + (current - origin) would
+        # round, and an idle adapter must leave every bit as it was.
+        return Fold(torch.where(tau.abs() >= layer.earlier.abs(), layer.origin + tau, layer.current))
+
+
+STRATEGY = Mask

@@ -1,0 +1,299 @@
+"""Teach the evolving model one more concept: the straight line through all rooms."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from clora_ext import strategies
+from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, load_pixels, nearest
+from clora_ext.errors import CheckpointError
+from clora_ext.events import Note, Sampled, Sink, Stage, ignore
+from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
+from clora_ext.project import ConceptRecord, Image, Project, State
+from clora_ext.version import VERSION
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Drawing
+
+    from clora_ext.families.base import Model, Target
+    from clora_ext.folding import Evolving
+    from clora_ext.precision import Precision
+    from clora_ext.strategies.base import Start, Strategy
+    from clora_ext.tensors import Factors
+    from clora_ext.training import Example
+
+__all__ = ["HISTORY_KEY", "Result", "add_concept"]
+
+HISTORY_KEY = "clora.history"
+"""Metadata key of a checkpoint: the concepts in it, JSON."""
+
+_SHEET_SEEDS = (11, 12, 13, 14)
+_SHEET_STEPS = 30
+_SHEET_GUIDANCE = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run has made.
+
+    Attributes:
+        project: its folder.
+        checkpoint: the evolving model, one safetensors file.
+        content_hash: of its tensors.
+        number: the concept's number in the project.
+        trigger_prompt: draws the concept.
+        sheet: PNG with the training pictures and samples before and after.
+        first_loss: mean loss of the first tenth of the steps.
+        last_loss: mean loss of the last tenth.
+        seconds: the run's duration.
+    """
+
+    project: Path
+    checkpoint: Path
+    content_hash: str
+    number: int
+    trigger_prompt: str
+    sheet: Path
+    first_loss: float
+    last_loss: float
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+
+
+def add_concept(
+    request: Request, sink: Sink = ignore, on_plan: Callable[[Plan], None] = lambda plan: None
+) -> Result:
+    """Train an adapter for the concept in ``request.images`` and fold it into the project's model.
+
+    The project stays as it was until the very end; a stopped run resumes when it is asked for again.
+
+    Args:
+        request: what to do.
+        sink: told what happens; may raise Cancelled to stop.
+        on_plan: shown the plan before anything is loaded; may raise to stop.
+
+    Raises:
+        CloraError: of the kind and with the remedy that fits what is wrong.
+    """
+    began = time.monotonic()
+    with Project.writing(request.project) as project:
+        plan = plan_within(project, request)
+        on_plan(plan)
+        if plan.new_project:
+            project.start(plan.base)
+        before = _sample_current(plan, sink)
+        trained, losses = _train(plan, project, sink)
+        state = _fold(plan, project, trained, sink)
+        after = _verify(plan, project, state, sink)
+        sheet = _write_sheet(plan, project, before, after, sink)
+        sink(Stage("commit"))
+        record = _record(plan, state, sheet.name, losses)
+        project.commit(record, state, keep=request.keep)
+        checkpoint = project.checkpoint_path
+        if checkpoint is None:  # pragma: no branch - a commit sets it
+            raise CheckpointError(f"{request.project} lost its checkpoint", fix="run the same command again")
+    first, last = _ends(losses)
+    seconds = time.monotonic() - began
+    return Result(
+        project=request.project,
+        checkpoint=checkpoint,
+        content_hash=state.content_hash,
+        number=plan.number,
+        trigger_prompt=plan.sample_prompt,
+        sheet=sheet,
+        first_loss=first,
+        last_loss=last,
+        seconds=seconds,
+    )
+
+
+def _sample_current(plan: Plan, sink: Sink) -> "list[Drawing]":
+    """What the model draws for the concept's prompt before it has learned it."""
+    from clora_ext.formats.checkpoint import Checkpoint
+    from clora_ext.precision import choose
+
+    sink(Stage("sample", "before"))
+    model = plan.family.load(Checkpoint(plan.current_file), choose())
+    return _samples(model, plan, sink)
+
+
+def _samples(model: "Model", plan: Plan, sink: Sink) -> "list[Drawing]":
+    """Pictures with the sheet's fixed seeds."""
+    return model.sample(
+        plan.sample_prompt,
+        negative="",
+        seeds=_SHEET_SEEDS,
+        steps=_SHEET_STEPS,
+        guidance=_SHEET_GUIDANCE,
+        size=plan.resolution - plan.resolution % plan.size_step,
+        on_step=lambda: sink(Stage("sample")),
+    )
+
+
+def _evolving(plan: Plan) -> "Evolving":
+    """The model's state that the plan goes on from."""
+    from clora_ext.folding import Evolving
+    from clora_ext.formats.checkpoint import Checkpoint
+
+    memory = None if plan.memory_file is None else Checkpoint(plan.memory_file)
+    return Evolving(Checkpoint(plan.base_file), Checkpoint(plan.current_file), memory)
+
+
+def _strategy(plan: Plan) -> "Strategy":
+    return strategies.load(plan.settings.strategy, plan.settings.strategy_options)
+
+
+def _train(plan: Plan, project: Project, sink: Sink) -> "tuple[dict[str, Factors], tuple[float, ...]]":
+    """The concept's trained adapter and every step's loss."""
+    from clora_ext.precision import choose
+    from clora_ext.training import train
+
+    precision = choose()
+    sink(Note(f"computing on: {precision.reason}"))
+    evolving = _evolving(plan)
+    starts = dict(_begin(plan, evolving))
+    frozen = {target.name: start.frozen for target, start in starts.items()}
+    model = plan.family.load(evolving.current, precision, frozen)
+    sink(Stage("encode", f"{len(plan.dataset.pictures)} pictures"))
+    sizes = _sizes(plan)
+    examples = [_example(model, plan, picture, size) for picture, size in zip(plan.dataset.pictures, sizes, strict=True)]
+    schedule = batches(
+        [Bucketed(*size, picture.repeats) for picture, size in zip(plan.dataset.pictures, sizes, strict=True)],
+        plan.settings.batch_size,
+        plan.settings.seed,
+    )
+    sink(Stage("train", f"{plan.settings.steps} steps"))
+    return train(
+        model,
+        starts,
+        examples,
+        schedule.batch_at,
+        plan.settings,
+        precision,
+        project.training_dir / STATE_FILE,
+        plan.fingerprint,
+        sink,
+    )
+
+
+def _begin(plan: Plan, evolving: "Evolving") -> "Iterator[tuple[Target, Start]]":
+    """Every layer's start; each layer has a random generator of its own, so their order is free."""
+    import torch
+
+    strategy = _strategy(plan)
+    settings = plan.settings
+    for index, target in enumerate(plan.targets):
+        rng = torch.Generator().manual_seed((settings.seed * 1_000_003 + index) % 2**63)
+        layer = evolving.layer(target, settings.strategy)
+        yield target, strategy.begin(layer, settings.rank, settings.effective_alpha, rng)
+
+
+def _sizes(plan: Plan) -> list[tuple[int, int]]:
+    """The size, (width, height) in pixels, at which each picture is trained."""
+    sizes = bucket_sizes(plan.resolution, plan.size_step)
+    return [nearest(picture.width, picture.height, sizes) for picture in plan.dataset.pictures]
+
+
+def _example(model: "Model", plan: Plan, picture: Picture, size: tuple[int, int]) -> "Example":
+    """Latents and text states of one picture, on the processor."""
+    from clora_ext.training import Example
+
+    pixels = load_pixels(picture, *size, convert=plan.request.convert)
+    mean, deviation = model.encode_images(pixels.unsqueeze(0))
+    text = model.encode_prompts([picture.caption])
+    return Example(mean[0].float().cpu(), deviation[0].float().cpu(), text[0].float().cpu())
+
+
+def _fold(plan: Plan, project: Project, trained: "Mapping[str, Factors]", sink: Sink) -> State:
+    """Write memory and checkpoint of the new state; nothing refers to them yet."""
+    from clora_ext.folding import fold_checkpoint, fold_memory
+    from clora_ext.formats.checkpoint import Checkpoint
+
+    sink(Stage("fold", plan.settings.strategy))
+    evolving = _evolving(plan)
+    memory = project.memory_dir / "new.safetensors"
+    checkpoint = project.checkpoints_dir / "new.safetensors"
+    targets = {target.name: target for target in plan.targets}
+    fold_memory(evolving, targets, _strategy(plan), plan.settings.strategy, trained, memory)
+    metadata = {**evolving.current.header.metadata, HISTORY_KEY: json.dumps(_history(plan, project))}
+    digest = fold_checkpoint(evolving.current, Checkpoint(memory), metadata, checkpoint, sink)
+    return project.adopt(plan.number, digest, checkpoint=checkpoint, memory=memory)
+
+
+def _history(plan: Plan, project: Project) -> list[dict[str, Any]]:
+    """What the new checkpoint says about itself."""
+    concepts = project.manifest.concepts if project.manifest else ()
+    past = [{"token": c.token, "class": c.class_name, "strategy": c.strategy} for c in concepts]
+    new = {"token": plan.concept.token, "class": plan.concept.class_name, "strategy": plan.settings.strategy}
+    return [*past, new]
+
+
+def _verify(plan: Plan, project: Project, state: State, sink: Sink) -> "list[Drawing]":
+    """Open the new checkpoint as any program would, compare its content and draw with it."""
+    from clora_ext.formats.checkpoint import Checkpoint, content_hash
+    from clora_ext.precision import choose
+
+    sink(Stage("verify", state.content_hash[:12]))
+    checkpoint = Checkpoint(project.checkpoints_dir / state.checkpoint)
+    if content_hash(checkpoint) != state.content_hash:
+        message = f"{checkpoint.path} does not hold what was written"
+        raise CheckpointError(message, fix="check the disk, then run the same command again")
+    sink(Stage("sample", "after"))
+    return _samples(plan.family.load(checkpoint, choose()), plan, sink)
+
+
+def _write_sheet(
+    plan: Plan, project: Project, before: "Sequence[Drawing]", after: "Sequence[Drawing]", sink: Sink
+) -> Path:
+    """The contact sheet: what was shown, what was drawn before, what is drawn now."""
+    from clora_ext.data.pixels import decode_unchanged
+    from clora_ext.errors import writing
+    from clora_ext.sheets import Row, contact_sheet
+
+    shown = [decode_unchanged(p, convert=plan.request.convert) for p in plan.dataset.pictures[: len(after)]]
+    sheet = contact_sheet(
+        [Row("pictures", shown), Row(f"before: {plan.sample_prompt}", before), Row("after", after)]
+    )
+    target = project.new_sheet(plan.number, plan.concept.token, plan.concept.class_name)
+    with writing(target):
+        sheet.save(target)
+    sink(Sampled(target))
+    return target
+
+
+def _record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> ConceptRecord:
+    """The concept's entry in the manifest."""
+    first, last = _ends(losses)
+    return ConceptRecord(
+        number=plan.number,
+        token=plan.concept.token,
+        class_name=plan.concept.class_name,
+        images=tuple(Image(p.path.name, p.sha256, p.caption) for p in plan.dataset.pictures),
+        dataset_fingerprint=plan.dataset.fingerprint,
+        strategy=plan.settings.strategy,
+        strategy_options=dict(plan.settings.strategy_options),
+        state_level=plan.state_level,
+        settings=plan.settings.as_dict(),
+        seed=plan.settings.seed,
+        parent_hash=plan.parent_hash,
+        content_hash=state.content_hash,
+        first_loss=first,
+        last_loss=last,
+        sheet=sheet,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        clora_version=VERSION,
+    )
+
+
+def _ends(losses: Sequence[float]) -> tuple[float, float]:
+    """Mean of the first and of the last tenth."""
+    tenth = max(1, len(losses) // 10)
+    return fmean(losses[:tenth]), fmean(losses[-tenth:])

@@ -1,0 +1,122 @@
+"""Pure tensor arithmetic: adapters, deltas, the larger of two changes, projections.
+
+Everything here takes float32 tensors, changes none of them and returns new ones. Weights of layers are
+seen as matrices of shape ``(out, in)``.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Factors", "complement", "fresh", "larger", "row_space"]
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """A low-rank adapter (LoRA, arXiv 2106.09685) of one layer.
+
+    Attributes:
+        down: (rank, in), called A in papers.
+        up: (out, rank), called B in papers.
+        alpha: the scale's numerator; the adapter's strength is alpha / rank, as in kohya's files.
+    """
+
+    down: Tensor
+    up: Tensor
+    alpha: float
+
+    @property
+    def rank(self) -> int:
+        """Rows of ``down``."""
+        return int(self.down.shape[0])
+
+    @property
+    def scale(self) -> float:
+        """alpha / rank."""
+        return self.alpha / self.rank
+
+    def delta(self) -> Tensor:
+        """The change of the layer's weight, (out, in): alpha / rank * up @ down.
+
+        >>> Factors(torch.ones(2, 3), torch.ones(1, 2), alpha=1.0).delta()
+        tensor([[1., 1., 1.]])
+        """
+        return self.scale * (self.up @ self.down)
+
+    def with_alpha(self, alpha: float) -> "Factors":
+        """The same delta expressed with another ``alpha`` (which must not be 0)."""
+        if alpha == self.alpha:
+            return self
+        return Factors(self.down, self.up * (self.alpha / alpha), alpha)
+
+
+def fresh(shape: tuple[int, int], rank: int, alpha: float, rng: torch.Generator) -> Factors:
+    """A new adapter for a weight of ``shape`` (out, in): down ~ N(0, (1/rank)^2), up = 0.
+
+    The distribution is the paper's (arXiv 2410.04891, appendix; PEFT calls it "gaussian"). The delta is
+    zero, so training starts where the model is.
+    """
+    out_features, in_features = shape
+    down = torch.randn(rank, in_features, generator=rng) / rank
+    return Factors(down, torch.zeros(out_features, rank), alpha)
+
+
+def larger(a: Tensor, b: Tensor) -> Tensor:
+    """Per element, whichever has the greater magnitude; ties go to ``a``.
+
+    >>> larger(torch.tensor([1.0, -3.0, 2.0]), torch.tensor([-2.0, 2.0, -2.0]))
+    tensor([-2., -3.,  2.])
+    """
+    return torch.where(a.abs() >= b.abs(), a, b)
+
+
+def row_space(matrix: Tensor, *, energy: float, limit: int, rng: torch.Generator) -> Tensor:
+    """An orthonormal basis (in, k) of the directions that the rows of ``matrix`` (out, in) use.
+
+    A randomised range finder with one power iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4)
+    whose width doubles until the basis holds the share ``energy`` of the squared Frobenius norm, at the
+    most ``limit`` columns. The columns are the leading right-singular vectors, in descending order.
+
+    Args:
+        matrix: (out, in), float32.
+        energy: share of the squared norm to hold, in (0, 1].
+        limit: the greatest k allowed.
+        rng: draws the test matrix.
+
+    Returns:
+        (in, k); k is 0 for a zero matrix or a limit of 0.
+    """
+    out_features, in_features = matrix.shape
+    total = matrix.double().square().sum()
+    most = min(limit, out_features, in_features)
+    if total == 0 or most <= 0:
+        return matrix.new_zeros(in_features, 0)
+    width = min(32, out_features, in_features)
+    while True:
+        values, basis = _leading(matrix, width, rng)
+        held = values.double().square().cumsum(0) / total
+        # Rounding keeps the sum a little below the whole: count what is needed of what was found.
+        enough = int((held < energy * (1 - 1e-6)).sum()) + 1
+        if enough <= width or width == min(out_features, in_features):
+            return basis[:, : min(enough, most, basis.shape[1])].contiguous()
+        width = min(2 * width, out_features, in_features)
+
+
+def _leading(matrix: Tensor, width: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Approximate leading singular values (width,) and right-singular vectors (in, width)."""
+    test = torch.randn(matrix.shape[0], width, generator=rng)
+    rows, _ = torch.linalg.qr(matrix.T @ test)
+    columns, _ = torch.linalg.qr(matrix @ rows)
+    rows, _ = torch.linalg.qr(matrix.T @ columns)
+    _, values, turned = torch.linalg.svd(matrix @ rows, full_matrices=False)
+    return values, rows @ turned.T
+
+
+def complement(down: Tensor, basis: Tensor) -> Tensor:
+    """``down`` (rank, in) without its part in the span of the orthonormal ``basis`` (in, k).
+
+    >>> complement(torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0], [0.0]]))
+    tensor([[0., 4.]])
+    """
+    return down - (down @ basis) @ basis.T

@@ -1,0 +1,170 @@
+"""The diffusion model: a UNet and its text encoder, trained together on latents and captions."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from attention import Float32Attention
+from captions import caption, plain_caption
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from latents import Latents, cached_latents
+from pictures import sheet, to_images
+from sampling import Model, sample
+from tokenizer import MAX_TOKENS, load_tokenizer, write_tokenizer
+from torch import Tensor, nn
+from trainer import Schedule, Trainer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+WIDTH = 128
+"""Width of the text encoder and of cross-attention."""
+
+VARIANTS = 50
+"""Placements of each picture."""
+
+MIN_SNR = 5.0
+"""Cap of the signal-to-noise ratio in the loss's weight (arXiv 2303.09556)."""
+
+SHOWN = (
+    "tiger noto blue, tiger twemoji red, dog noto green, dog twemoji yellow, strawberry noto white, "
+    "strawberry twemoji black, rocket noto purple, rocket twemoji orange, cat noto pink, panda twemoji gray, "
+    "apple noto blue, frog noto yellow, owl twemoji green, pizza noto red, cactus twemoji white, "
+    "butterfly noto gray, castle twemoji pink, guitar noto black, penguin noto orange, "
+    "elephant twemoji purple, car noto blue, car twemoji green, unicorn noto red, octopus noto blue"
+)
+"""What the progress sheet shows: thing, vendor, background; the last one is held out."""
+
+
+def new_unet() -> UNet2DConditionModel:
+    """An untrained UNet of Stable Diffusion 1's kind, three levels deep."""
+    unet: UNet2DConditionModel = UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=(64, 128, 256),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+    return unet
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """An untrained CLIP text encoder of three layers."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            projection_dim=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_TOKENS,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Stable Diffusion 1's noise schedule."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="epsilon",
+    )
+
+
+class DiffusionTask:
+    """Predict the noise in a latent from its caption."""
+
+    batch = 48
+
+    def __init__(self, vae: AutoencoderKL, latents: Latents, tokenizer: CLIPTokenizer, folder: Path) -> None:
+        self.unet, self.text_encoder = new_unet(), new_text_encoder(tokenizer)
+        self.unet.set_attn_processor(Float32Attention())
+        self.unet.to(memory_format=torch.channels_last)
+        self.network = nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
+        self.vae, self._latents, self._tokenizer, self._folder = vae, latents, tokenizer, folder
+        self._kept = new_scheduler().alphas_cumprod
+
+    def loss(self, rng: torch.Generator) -> Tensor:
+        """The weighted squared error of a batch of fresh noise and captions."""
+        chosen = torch.randint(len(self._latents.values), (self.batch,), generator=rng)
+        clean = self._latents.values[chosen]
+        ids = self._ids(chosen, rng)
+        step = torch.randint(1000, (self.batch,), generator=rng)
+        noise = torch.randn(clean.shape, generator=rng)
+        kept = self._kept[step].view(-1, 1, 1, 1)
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        text = self.text_encoder(ids).last_hidden_state
+        with torch.autocast("cpu", torch.bfloat16):
+            guess = self.unet(noisy.contiguous(memory_format=torch.channels_last), step, text).sample.float()
+        ratio = (kept / (1 - kept)).flatten()
+        weight = ratio.clamp(max=MIN_SNR) / ratio
+        error: Tensor = ((guess - noise).pow(2).mean(dim=(1, 2, 3)) * weight).mean()
+        return error
+
+    def _ids(self, chosen: Tensor, rng: torch.Generator) -> Tensor:
+        """Token ids (batch, MAX_TOKENS) of one random caption each."""
+        latents = self._latents
+        texts = [
+            caption(
+                latents.things[i].name, latents.things[i].kind, latents.vendors[i], latents.colours[i], rng
+            )
+            for i in chosen.tolist()
+        ]
+        ids: Tensor = self._tokenizer(
+            texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+        ).input_ids
+        return ids
+
+    @property
+    def model(self) -> Model:
+        """What sampling needs, around the live weights."""
+        return Model(self.vae, self.unet, self.text_encoder, self._tokenizer, new_scheduler())
+
+    def show(self, step: int) -> str:
+        """Write a sheet of samples and a snapshot in diffusers' layout."""
+        rows = [row.split() for row in SHOWN.split(", ")]
+        prompts = [plain_caption(name, vendor, colour) for name, vendor, colour in rows]
+        pictures = sample(self.model, prompts * 2, steps=20, guidance=3.0, seed=1)
+        sheet(to_images(pictures), columns=12).save(self._folder / f"samples-{step:06d}.png")
+        write_snapshot(self.model, self._folder.parent / "snapshot")
+        return f"samples-{step:06d}.png and a snapshot are written"
+
+
+def write_snapshot(model: Model, folder: Path) -> None:
+    """The model in diffusers' layout; the folder is replaced once everything is written."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    model.vae.save_pretrained(fresh / "vae")
+    model.unet.save_pretrained(fresh / "unet")
+    model.text_encoder.save_pretrained(fresh / "text_encoder")
+    model.scheduler.save_pretrained(fresh / "scheduler")
+    write_tokenizer(fresh / "tokenizer")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+
+
+def train_diffusion(packages: Path, work: Path, schedule: Schedule, seed: int) -> None:
+    """Train or continue; the averaged weights are in ``work``/snapshot at the end."""
+    torch.manual_seed(seed)
+    vae = AutoencoderKL.from_pretrained(work / "vae" / "vae").to(memory_format=torch.channels_last).eval()
+    vae.set_attn_processor(Float32Attention())
+    folder = work / "diffusion"
+    folder.mkdir(parents=True, exist_ok=True)
+    latents = cached_latents(vae, packages, folder / "latents.pt", VARIANTS, seed)
+    write_tokenizer(work / "tokenizer")
+    task = DiffusionTask(vae, latents, load_tokenizer(work / "tokenizer"), folder)
+    Trainer(task, folder, schedule, seed).train()

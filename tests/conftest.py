@@ -1,0 +1,22 @@
+"""What holds for every test: no hub, no colours, no surprises from the caller's environment."""
+
+import os
+
+from hypothesis import settings
+
+os.environ.update(
+    {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",  # its threads warn when a test starts a subprocess
+        "NO_COLOR": "1",
+        "COLUMNS": "110",
+    }
+)
+for forced in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):  # each makes rich or typer write colours
+    os.environ.pop(forced, None)
+
+# The same examples on every run, and no time limit for one: the machine may be busy with a training.
+settings.register_profile("clora", deadline=None, derandomize=True)
+settings.load_profile("clora")

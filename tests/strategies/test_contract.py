@@ -1,0 +1,154 @@
+"""What every strategy must hold to, by name: a new file is tested by being there."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from clora_ext import strategies
+from clora_ext.strategies.base import Layer, Start, Strategy
+from clora_ext.tensors import Factors
+
+NAMES = strategies.names()
+OUT, IN, RANK, ALPHA = 24, 40, 4, 6.0
+
+
+@pytest.fixture(params=NAMES)
+def strategy(request: pytest.FixtureRequest) -> Strategy:
+    return strategies.load(request.param)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def first_layer() -> Layer:
+    origin = torch.randn(OUT, IN, generator=rng(1)) * 0.05
+    return Layer("layer", origin, origin.clone())
+
+
+def trained(start: Start, seed: int) -> Factors:
+    """A stand-in for training: both factors move, `down` stays out of what is closed."""
+    down = start.factors.down + 0.1 * torch.randn(start.factors.down.shape, generator=rng(seed))
+    up = start.factors.up + 0.02 * torch.randn(start.factors.up.shape, generator=rng(seed + 1))
+    if start.closed is not None:
+        down = down - (down @ start.closed) @ start.closed.T
+    return Factors(down, up, start.factors.alpha)
+
+
+def taught(layer: Layer, strategy: Strategy, seed: int) -> Layer:
+    start = strategy.begin(layer, RANK, ALPHA, rng(seed))
+    fold = strategy.fold(layer, trained(start, seed))
+    return Layer(layer.name, layer.origin, fold.weight, fold.memory)
+
+
+def test_first_concept_is_plain_lora_bit_for_bit(strategy: Strategy) -> None:
+    layer = first_layer()
+    start = strategy.begin(layer, RANK, ALPHA, rng())
+    factors = trained(start, 3)
+    expected = layer.origin + ALPHA / RANK * (factors.up @ factors.down)
+    assert torch.equal(strategy.fold(layer, factors).weight, expected)
+
+
+def test_first_concept_starts_as_a_gaussian_adapter(strategy: Strategy) -> None:
+    start = strategy.begin(first_layer(), RANK, ALPHA, rng(5))
+    assert torch.equal(start.factors.down, torch.randn(RANK, IN, generator=rng(5)) / RANK)
+    assert not start.factors.up.any()
+    assert start.factors.alpha == ALPHA
+
+
+@pytest.mark.parametrize("concepts", [0, 1, 2, 5])
+def test_training_starts_exactly_at_current(strategy: Strategy, concepts: int) -> None:
+    layer = first_layer()
+    for number in range(concepts):
+        layer = taught(layer, strategy, 10 * number)
+    start = strategy.begin(layer, RANK, ALPHA, rng(99))
+    torch.testing.assert_close(start.frozen + start.factors.delta(), layer.current, rtol=0, atol=1e-7)
+    if not start.factors.up.any():
+        assert torch.equal(start.frozen, layer.current)
+
+
+@pytest.mark.parametrize("concepts", [0, 1, 2, 5])
+def test_idle_adapter_changes_nothing_bit_for_bit(strategy: Strategy, concepts: int) -> None:
+    layer = first_layer()
+    for number in range(concepts):
+        layer = taught(layer, strategy, 10 * number)
+    start = strategy.begin(layer, RANK, ALPHA, rng(99))
+    assert torch.equal(strategy.fold(layer, start.factors).weight, layer.current)
+
+
+def test_inputs_are_untouched(strategy: Strategy) -> None:
+    layer = taught(first_layer(), strategy, 0)
+    before = [layer.origin.clone(), layer.current.clone(), *(v.clone() for v in layer.memory.values())]
+    start = strategy.begin(layer, RANK, ALPHA, rng(7))
+    factors = trained(start, 7)
+    down, up = factors.down.clone(), factors.up.clone()
+    fold = strategy.fold(layer, factors)
+    fold.weight.add_(1)
+    after = [layer.origin, layer.current, *layer.memory.values()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert torch.equal(factors.down, down)
+    assert torch.equal(factors.up, up)
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(NAMES, NAMES)))
+def test_any_strategy_may_follow_any_other(first: str, second: str) -> None:
+    """What is there stays where the follower learns nothing, whoever folded it."""
+    layer = first_layer()
+    for number in range(2):
+        layer = taught(layer, strategies.load(first), 10 * number)
+    if first != second:
+        layer = Layer(layer.name, layer.origin, layer.current)
+    follower = strategies.load(second)
+    start = follower.begin(layer, RANK, ALPHA, rng(50))
+    torch.testing.assert_close(start.frozen + start.factors.delta(), layer.current, rtol=0, atol=1e-7)
+    assert torch.equal(follower.fold(layer, start.factors).weight, layer.current)
+    assert torch.isfinite(follower.fold(layer, trained(start, 51)).weight).all()
+
+
+@pytest.mark.parametrize("rank", [2, 4, 8])
+def test_memory_is_what_the_strategy_declares(strategy: Strategy, rank: int) -> None:
+    layer = first_layer()
+    for number in range(3):
+        start = strategy.begin(layer, rank, ALPHA, rng(number))
+        fold = strategy.fold(layer, trained(start, number))
+        shapes = {name: tuple(tensor.shape) for name, tensor in fold.memory.items()}
+        assert shapes == dict(strategy.memory_shapes(layer.shape, rank))
+        layer = Layer(layer.name, layer.origin, fold.weight, fold.memory)
+
+
+def test_memory_does_not_grow_with_concepts(strategy: Strategy) -> None:
+    layer = first_layer()
+    sizes = []
+    for number in range(4):
+        layer = taught(layer, strategy, number)
+        sizes.append(sum(tensor.numel() for tensor in layer.memory.values()))
+    assert len(set(sizes)) == 1
+
+
+def test_rank_may_change_between_concepts(strategy: Strategy) -> None:
+    layer = taught(first_layer(), strategy, 0)
+    start = strategy.begin(layer, RANK + 2, ALPHA, rng(3))
+    assert start.factors.rank == RANK + 2
+    assert torch.equal(strategy.fold(layer, start.factors).weight, layer.current)
+
+
+def test_alpha_may_change_between_concepts(strategy: Strategy) -> None:
+    layer = taught(first_layer(), strategy, 0)
+    start = strategy.begin(layer, RANK, 2 * ALPHA, rng(3))
+    assert start.factors.alpha == 2 * ALPHA
+    torch.testing.assert_close(start.frozen + start.factors.delta(), layer.current, rtol=0, atol=1e-7)
+
+
+def test_same_seed_same_bits(strategy: Strategy) -> None:
+    layer = taught(first_layer(), strategy, 0)
+    once, again = (strategy.begin(layer, RANK, ALPHA, rng(8)).factors.down for _ in range(2))
+    assert torch.equal(once, again)
+
+
+def test_a_hundred_concepts_stay_finite(strategy: Strategy) -> None:
+    layer = first_layer()
+    for number in range(100):
+        layer = taught(layer, strategy, number)
+    assert math.isfinite(float(layer.current.norm()))
