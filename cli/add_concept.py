@@ -1,5 +1,6 @@
 """`clora add-concept`: teach the evolving model one more concept."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,15 +12,14 @@ from clora_ext.errors import UsageError
 from clora_ext.settings import Settings
 
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
-from .output import Output
-from .progress import shown
-from .stopping import gently
+from .output import Output, tick
 from .tables import dataset_summary, dataset_table
+from .watching import watching
 from .wording import command, duration
 
 if TYPE_CHECKING:
-    from clora_ext.add_concept import Result
     from clora_ext.plan import Plan, Request
+    from clora_ext.teaching import Result
 
 __all__ = ["EPILOG", "add_concept"]
 
@@ -69,14 +69,12 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         str | None,
         typer.Option(help="What kind of thing it is: dog, toy, ...", show_default="from the folder's name"),
     ] = None,
-    strategy: Annotated[
-        str, typer.Option(metavar="|".join(strategies.names()), help=_strategies())
-    ] = _DEFAULTS.strategy,
+    strategy: Annotated[str, typer.Option(metavar="NAME", help=_strategies())] = _DEFAULTS.strategy,
     orthogonal_mode: Annotated[
         str | None,
         typer.Option(
-            metavar="row-space|paper",
-            help="With --strategy orthogonal: row-space keeps out of what is used during all of the training; "
+            metavar="MODE",
+            help="With --strategy orthogonal: row-space keeps out of what is used during all training, "
             "paper only starts so, as the published code does.",
             show_default="row-space",
         ),
@@ -119,8 +117,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
 ) -> None:
     """Teach the model one more concept.
 
-    Trains a LoRA on the pictures over everything learned so far and folds it in, so that one checkpoint
-    remains. Ctrl-C stops and saves; the same command goes on.
+    Trains a LoRA on the pictures and folds it into the model. Ctrl-C saves; the same command goes on.
     """
     from clora_ext.plan import Request, make_plan
 
@@ -167,9 +164,9 @@ def _options(strategy: str, orthogonal_mode: str | None) -> dict[str, str]:
 
 def _teach(request: "Request", output: Output) -> None:
     """The run itself, with everything that is seen of it."""
-    from clora_ext.add_concept import add_concept as teach
+    from clora_ext.teaching import add_concept as teach
 
-    with gently() as stop:
+    with watching(output) as (sink, stop):
 
         def on_plan(plan: "Plan") -> None:
             stop.check()
@@ -177,11 +174,7 @@ def _teach(request: "Request", output: Output) -> None:
             if output.as_json:
                 output.plan(plan.as_dict())
 
-        if output.as_json:
-            result = teach(request, stop.watched(output.event), on_plan)
-        else:
-            with shown(output.meanwhile) as sink:
-                result = teach(request, stop.watched(sink), on_plan)
+        result = teach(request, sink, on_plan)
     _show_result(result, request, output)
     output.result(result.as_dict())
 
@@ -192,20 +185,19 @@ def _show_plan(plan: "Plan", output: Output) -> None:
     if plan.new_project:
         on = "the built-in demo model" if request.base is None else plan.base_file
         output.show(f"no project in {request.project} yet: starting one on {on}")
-    output.show(dataset_table(plan.dataset))
+    output.show(dataset_table(plan.dataset, output.answers.width))
     output.show(dataset_summary(plan.dataset))
     output.show("")
-    token = "as given" if request.token else "from the folder's name, or the next unused one"
     noun = "as given" if request.class_name else "from the folder's name"
     output.facts(
         {
-            "token": f"{plan.concept.token} ({token})",
+            "token": f"{plan.concept.token} ({_origin_of_token(plan)})",
             "class": f"{plan.concept.class_name} ({noun})",
             "strategy": f"{settings.strategy}, state level {plan.state_level}",
             "training": f"{settings.steps} steps of {settings.batch_size} at {plan.resolution} px, "
             f"rate {settings.learning_rate:g}, seed {settings.seed}",
-            "adapter": f"rank {settings.rank}, alpha {settings.effective_alpha:g}, in {len(plan.targets)} layers, "
-            f"{plan.parameters:,} numbers",
+            "adapter": f"rank {settings.rank}, alpha {settings.effective_alpha:g}, "
+            f"in {len(plan.targets)} layers, {plan.parameters:,} numbers",
         }
     )
     if plan.resume_step:
@@ -213,12 +205,21 @@ def _show_plan(plan: "Plan", output: Output) -> None:
     output.show("")
 
 
+def _origin_of_token(plan: "Plan") -> str:
+    """Where the trigger word comes from, since only its user can know whether it is meant."""
+    if plan.request.token:
+        return "as given"
+    folders = [plan.dataset.root, *(picture.path.parent for picture in plan.dataset.pictures)]
+    words = {word for folder in folders for word in re.split(r"[\s_.-]+", folder.absolute().name)}
+    return "from the folder's name" if plan.concept.token in words else "the next unused one"
+
+
 def _show_result(result: "Result", request: "Request", output: Output) -> None:
     """What was made, and what to do with it."""
     learned = f"concept {result.number} is learned"
     how = f"in {duration(result.seconds)}, loss {result.first_loss:.4f} to {result.last_loss:.4f}"
     output.show("")
-    output.show(Text.assemble(("✓ ", "green"), (learned, "bold green"), f"  {how}"))
+    output.show(Text.assemble(tick(output.answers), (learned, "bold green"), f"  {how}"))
     output.facts(
         {
             "checkpoint": result.checkpoint,
@@ -228,5 +229,5 @@ def _show_result(result: "Result", request: "Request", output: Output) -> None:
         }
     )
     output.show("")
-    elsewhere = [] if request.project == DEFAULT_PROJECT else ["--project", request.project]
+    elsewhere: list[str | Path] = [] if request.project == DEFAULT_PROJECT else ["--project", request.project]
     output.show(f"next: {command('clora', 'generate', '-p', result.trigger_prompt, *elsewhere)}")

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from . import boundary
-from .add_concept import EPILOG as ADD_CONCEPT_EPILOG
-from .add_concept import add_concept
+from . import add_concept, boundary, export, generate, inspect, status, undo
 from .output import Output, tolerate_any_text
+from .quiet import quiet
 from .stopping import at_once
 
 __all__ = ["app", "main"]
@@ -23,7 +22,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("add-concept", epilog=ADD_CONCEPT_EPILOG, no_args_is_help=True)(add_concept)
+app.command("add-concept", epilog=add_concept.EPILOG)(add_concept.add_concept)
+app.command("status", epilog=status.EPILOG)(status.status)
+app.command("generate", epilog=generate.EPILOG)(generate.generate)
+app.command("export", epilog=export.EPILOG)(export.export)
+app.command("undo", epilog=undo.EPILOG)(undo.undo)
+app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 
 
 @app.callback(invoke_without_command=True)
@@ -51,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = Output(as_json="--json" in own)
 
     def run() -> object:
-        with at_once():
+        with at_once(), quiet():
             return app(args=words, prog_name="clora", standalone_mode=False)
 
     return boundary.guarded(run, output)

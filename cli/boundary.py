@@ -52,13 +52,8 @@ class Failure:
 def failure(error: BaseException) -> Failure:
     """What to say about ``error``."""
     kind = type(error).__name__
-    if isinstance(error, Cancelled):
-        return Failure(kind, error.message, error.fix or _RESUME, STOPPED)
-    if isinstance(error, SettingsError):
-        return Failure(kind, _each(error.problems), error.fix, USAGE)
     if isinstance(error, CloraError):
-        code = USAGE if isinstance(error, UsageError) else FAILED
-        return Failure(kind, error.message, error.fix, code)
+        return _understood(error)
     if isinstance(error, _WRONG_CALL):
         return _wrong_call(error)
     if isinstance(error, (Interrupted, KeyboardInterrupt, Abort)):
@@ -68,6 +63,15 @@ def failure(error: BaseException) -> Failure:
         return Failure(kind, f"{where}{error.strerror}", "free some space or check the permissions", FAILED)
     trace = "".join(traceback.format_exception(error))
     return Failure(kind, f"this is a fault of clora: {kind}: {error}", _REPORT, FAILED, trace)
+
+
+def _understood(error: CloraError) -> Failure:
+    """What the engine itself has to say."""
+    kind = type(error).__name__
+    if isinstance(error, Cancelled):
+        return Failure(kind, error.message, error.fix or _RESUME, STOPPED)
+    message = _each(error.problems) if isinstance(error, SettingsError) else error.message
+    return Failure(kind, message, error.fix, USAGE if isinstance(error, UsageError) else FAILED)
 
 
 def guarded(run: Callable[[], object], output: Output) -> int:

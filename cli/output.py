@@ -1,4 +1,4 @@
-"""Where text goes: answers to stdout, what happens meanwhile to stderr; with ``--json`` only JSON to stdout."""
+"""Where text goes: answers to stdout, progress and errors to stderr; with ``--json`` only JSON to stdout."""
 
 import json
 import re
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from io import TextIOWrapper
 from math import isfinite
-from pathlib import Path
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -16,7 +15,7 @@ from clora_ext.events import Event
 
 from .wording import printable
 
-__all__ = ["Output", "jsonable", "tolerate_any_text"]
+__all__ = ["Output", "jsonable", "tick", "tolerate_any_text"]
 
 
 class Output:
@@ -54,7 +53,7 @@ class Output:
         """One JSON line for what is about to happen."""
         self._line({"event": "plan", "plan": plan})
 
-    def result(self, result: Mapping[str, object]) -> None:
+    def result(self, result: object) -> None:
         """The last JSON line; without ``--json`` the command has told people already."""
         if self.as_json:
             self._line({"result": result})
@@ -67,6 +66,11 @@ class Output:
         # ASCII, because the reader's encoding is unknown; flushed, because a program waits for each line.
         sys.stdout.write(json.dumps(jsonable(content), allow_nan=False) + "\n")
         sys.stdout.flush()
+
+
+def tick(console: Console) -> Text:
+    """The sign that something is done, in what the console can write."""
+    return Text("ok " if console.options.ascii_only else "✓ ", "green")
 
 
 def tolerate_any_text() -> None:

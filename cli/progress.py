@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from clora_ext.events import Event, FoldStep, Note, Sampled, Sink, Stage, TrainStep
 
+from .output import tick
 from .wording import duration, printable, size
 
 __all__ = ["Course", "live", "plain", "shown"]
@@ -26,11 +28,13 @@ DOING = {
     "verify": "verifying",
     "sample": "drawing",
     "commit": "saving",
+    "export": "exporting",
 }
 """What people read for an event's stage."""
 
 _EVERY = 10.0
 _RECENT = 20
+_MINUTE = 60
 _WIDEST_BAR = 40
 _NARROWEST_BAR = 8
 
@@ -60,8 +64,8 @@ class Course:
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     def goes_on(self, stage: Stage) -> bool:
-        """Whether this is the stage of before: told again without a detail, it only shows a sign of life."""
-        return not stage.detail and DOING.get(stage.name, stage.name) == self.stage
+        """Whether this is the stage of before: told again, it only shows a sign of life."""
+        return DOING.get(stage.name, stage.name) == self.stage and stage.detail in {"", self.detail}
 
     def begin(self, stage: Stage) -> None:
         """Another stage has begun."""
@@ -95,9 +99,9 @@ class Course:
         """What is known, the most important first. Loss and speed are means of the last 20 steps."""
         facts = [f"{self.done}/{self.total}"] if self.total else []
         if self._seconds:
-            speed = sum(self._seconds) / len(self._seconds)
+            speed = fmean(self._seconds)
             facts += [
-                f"loss {sum(self._losses) / len(self._losses):.4f}",
+                f"loss {fmean(self._losses):.4f}",
                 f"{duration(speed * (self.total - self.done))} left",
                 f"{speed:.2f} s/step",
             ]
@@ -107,11 +111,9 @@ class Course:
 
     @property
     def summary(self) -> str:
-        """The stage in one line, once it is over."""
-        parts = [f"{self.done} steps" if self._losses else "", f"{self.elapsed:.1f} s"]
-        if self._losses:
-            parts.append(f"loss {sum(self._losses) / len(self._losses):.4f}")
-        return ", ".join(part for part in parts if part)
+        """How long the stage took and how it ended, once it is over."""
+        took = f"{self.elapsed:.1f} s" if self.elapsed < _MINUTE else duration(self.elapsed)
+        return f"{took}, loss {fmean(self._losses):.4f}" if self._losses else took
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One line that fits: facts go from the least important on, then the bar."""
@@ -153,7 +155,7 @@ def live(console: Console) -> Iterator[Sink]:
 
     def leave() -> None:
         if course.stage:
-            console.print(Text.assemble(("✓ ", "green"), f"{course.title}  ", (course.summary, "dim")))
+            console.print(Text.assemble(tick(console), f"{course.title}  ", (course.summary, "dim")))
 
     def see(event: Event) -> None:
         if isinstance(event, Stage):

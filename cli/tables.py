@@ -1,6 +1,6 @@
 """What was found and what there is, as tables for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,65 +8,110 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from .wording import counted, printable, size
+from .wording import counted, printable, short_hash, size
 
 if TYPE_CHECKING:
-    from clora_ext.data import Dataset, Picture, Rejected
+    from clora_ext.data import Dataset, Picture
+    from clora_ext.project import ConceptRecord
 
-__all__ = ["dataset_summary", "dataset_table", "table"]
+__all__ = ["concepts_table", "dataset_summary", "dataset_table", "table"]
 
 _MOST_ROWS = 40
+_GAP = 2
+_LEAST = 8
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
     """An empty table with our look; ``right`` names the columns that are aligned to the right."""
-    look = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    look = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in columns:
         look.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return look
 
 
-def dataset_table(dataset: "Dataset") -> Table:
-    """Every file with its size, caption and notes; of many, those with notes come first."""
-    look = table("file", "pixels", "caption", "from", "notes", right=["pixels"])
-    look.columns[2].no_wrap, look.columns[2].overflow = True, "ellipsis"
-    for bad in dataset.rejected:
-        look.add_row(*_rejected(bad, dataset.root))
+def dataset_table(dataset: "Dataset", width: int) -> Table:
+    """Every picture with its size, caption and notes, in ``width`` columns; of many, those with notes first.
+
+    Names of files are never cut, only captions are.
+    """
     pictures = dataset.pictures
     if len(pictures) > _MOST_ROWS:
         pictures = tuple(sorted(pictures, key=lambda picture: not picture.notes))[:_MOST_ROWS]
-    for picture in pictures:
-        look.add_row(*_picture(picture, dataset.root))
+    rows = [_row(picture, dataset.root) for picture in pictures]
+    widths = _widths(rows, width)
+    look = table(*widths, right=["pixels"])
+    for column, (name, most) in zip(look.columns, widths.items(), strict=True):
+        column.width = most
+        column.no_wrap = name in {"pixels", "caption", "from"}
+        column.overflow = "ellipsis" if name == "caption" else "fold"
+    for row in rows:
+        look.add_row(*(Text(row[name]) for name in widths))
     return look
 
 
 def dataset_summary(dataset: "Dataset") -> str:
-    """How many pictures there are, how many of them the table leaves out, and what else was found."""
+    """How many pictures there are, what was left out and why, and what else was found."""
     total = sum(picture.bytes for picture in dataset.pictures)
-    line = f"{counted(len(dataset.pictures), 'picture')}, {size(total)}, in {dataset.root}"
-    if dataset.rejected:
-        line += f"; {counted(len(dataset.rejected), 'file')} left out"
     hidden = len(dataset.pictures) - _MOST_ROWS
-    if hidden > 0:
-        line += f"\n(the table shows {_MOST_ROWS}; --json lists all)"
-    return "\n".join([line, *(f"note: {note}" for note in dataset.notes)])
+    return "\n".join(
+        [
+            f"{counted(len(dataset.pictures), 'picture')}, {size(total)}, in {dataset.root}",
+            *([f"({hidden} more than the table shows; --json lists all)"] if hidden > 0 else []),
+            *(f"left out: {_below(bad.path, dataset.root)} {bad.reason}" for bad in dataset.rejected),
+            *(f"note: {note}" for note in dataset.notes),
+        ]
+    )
 
 
-def _picture(picture: "Picture", root: Path) -> list[Text]:
+def concepts_table(concepts: "Sequence[ConceptRecord]") -> Table:
+    """What was learned, in the order in which it was."""
+    columns = ("#", "concept", "strategy", "state", "pictures", "content", "learned")
+    look = table(*columns, right=["#", "pictures"])
+    for record in concepts:
+        cells = [
+            str(record.number),
+            f"{record.token} {record.class_name}",
+            record.strategy,
+            record.state_level,
+            str(len(record.images)),
+            short_hash(record.content_hash),
+            record.created[: len("2026-01-31")],
+        ]
+        look.add_row(*(Text(printable(cell)) for cell in cells))
+    return look
+
+
+def _row(picture: "Picture", root: Path) -> dict[str, str]:
+    """The cells of one picture by their columns."""
+    source = picture.caption_from
     repeats = (f"shown {picture.repeats} times",) if picture.repeats > 1 else ()
-    cells = [
-        _below(picture.path, root),
-        f"{picture.width} x {picture.height}",
-        picture.caption,
-        picture.caption_from,
-        "; ".join([*repeats, *picture.notes]),
-    ]
-    return [Text(printable(cell)) for cell in cells]
+    cells = {
+        "file": _below(picture.path, root),
+        "pixels": f"{picture.width} x {picture.height}",
+        "caption": picture.caption,
+        "from": Path(source).suffix if Path(source).stem == picture.path.stem else source,
+        "notes": "; ".join([*repeats, *picture.notes]),
+    }
+    return {name: printable(cell) for name, cell in cells.items()}
 
 
-def _rejected(bad: "Rejected", root: Path) -> list[Text]:
-    cells = [_below(bad.path, root), "", "", "", f"left out: {bad.reason}"]
-    return [Text(printable(cell), "red") for cell in cells]
+def _widths(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]:
+    """How wide each column may be; no notes, no such column."""
+    longest = {
+        name: max([len(name), *(Text(row[name]).cell_len for row in rows)])
+        for name in ("file", "pixels", "caption", "from", "notes")
+    }
+    if not any(row["notes"] for row in rows):
+        del longest["notes"]
+    room = width - longest["pixels"] - longest["from"] - _GAP * (len(longest) - 1)
+    longest["file"] = min(longest["file"], max(_LEAST, room // 3))
+    room -= longest["file"]
+    share = room * 6 // 10 if "notes" in longest else room
+    longest["caption"] = min(longest["caption"], max(_LEAST, share))
+    room -= longest["caption"]
+    if "notes" in longest:
+        longest["notes"] = min(longest["notes"], max(_LEAST, room))
+    return longest
 
 
 def _below(path: Path, root: Path) -> str:

@@ -11,14 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clora_ext.teaching import Result, add_concept
+    from clora_ext.drawing import Drawing, generate
     from clora_ext.errors import CloraError
     from clora_ext.export import Exported, export_checkpoint
-    from clora_ext.drawing import Drawing, generate
     from clora_ext.inspect import FileReport, inspect_file
     from clora_ext.plan import Plan, Request, make_plan
     from clora_ext.project import Project
     from clora_ext.settings import Settings
+    from clora_ext.teaching import Result, add_concept
 
 __all__ = [
     "CloraError",

@@ -105,7 +105,9 @@ def _targets(source: Path, drawing: Drawing, output: Path | None) -> list[Path]:
         names = [stem] if drawing.count == 1 else [f"{stem}-{i}" for i in range(1, drawing.count + 1)]
     else:
         folder = output or (source if source.is_dir() else source.parent) / "pictures"
-        words = "".join(c if c.isalnum() else "-" for c in drawing.prompt.lower())[:60].strip("-") or "picture"
+        words = (
+            "".join(c if c.isalnum() else "-" for c in drawing.prompt.lower())[:60].strip("-") or "picture"
+        )
         names = [f"{words}-{drawing.seed + i}" for i in range(drawing.count)]
     return [_free(folder, name) for name in names]
 

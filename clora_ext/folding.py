@@ -93,7 +93,9 @@ def fold_memory(
         shapes = {_WEIGHT: targets[name].shape, **strategy.memory_shapes(targets[name].shape, factors.rank)}
         for kind, shape in shapes.items():
             sources[_entry(name, kind)] = Source(
-                "F32", shape, lambda name=name, kind=kind: part(name, kind)  # type: ignore[misc]  # bound now
+                "F32",
+                shape,
+                lambda name=name, kind=kind: part(name, kind),  # type: ignore[misc]  # bound now
             )
     write_checkpoint(file, sources, {STRATEGY_KEY: strategy_name})
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Request:
     base: Path | None = None
     token: str | None = None
     class_name: str | None = None
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     keep: int = 1
     skip_bad: bool = False
     convert: bool = False
@@ -102,8 +102,8 @@ class Plan:
 
     @property
     def sample_prompt(self) -> str:
-        """The prompt of the before/after sheet."""
-        return f"a photo of {self.concept.trigger}"
+        """The prompt of the before/after sheet: what the first picture was said to be."""
+        return self.dataset.pictures[0].caption
 
     @property
     def parameters(self) -> int:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from clora_ext.families.base import Model, Target
     from clora_ext.folding import Evolving
-    from clora_ext.precision import Precision
     from clora_ext.strategies.base import Start, Strategy
     from clora_ext.tensors import Factors
     from clora_ext.training import Example
@@ -163,10 +162,10 @@ def _train(plan: Plan, project: Project, sink: Sink) -> "tuple[dict[str, Factors
     frozen = {target.name: start.frozen for target, start in starts.items()}
     model = plan.family.load(evolving.current, precision, frozen)
     sink(Stage("encode", f"{len(plan.dataset.pictures)} pictures"))
-    sizes = _sizes(plan)
-    examples = [_example(model, plan, picture, size) for picture, size in zip(plan.dataset.pictures, sizes, strict=True)]
+    sized = list(zip(plan.dataset.pictures, _sizes(plan), strict=True))
+    examples = [_example(model, plan, picture, size) for picture, size in sized]
     schedule = batches(
-        [Bucketed(*size, picture.repeats) for picture, size in zip(plan.dataset.pictures, sizes, strict=True)],
+        [Bucketed(*size, picture.repeats) for picture, size in sized],
         plan.settings.batch_size,
         plan.settings.seed,
     )

@@ -55,7 +55,7 @@ class _Adapted:
     closed: Tensor | None
 
 
-def train(  # noqa: PLR0913 - the run's parts, each of another kind
+def train(  # noqa: PLR0913, PLR0917 - the run's parts, each of another kind
     model: Model,
     starts: Mapping[Target, Start],
     examples: Sequence[Example],
@@ -89,9 +89,7 @@ def train(  # noqa: PLR0913 - the run's parts, each of another kind
     accelerator = Accelerator(mixed_precision=precision.mixed, cpu=precision.device.type == "cpu")
     adapted = dict(_adapt(model.unet, starts, settings, precision))
     parameters = [parameter for layer in adapted.values() for parameter in (layer.down, layer.up)]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     state = TrainingState(state_file, fingerprint)
     names = [f"{name}::{part}" for name in adapted for part in ("down", "up")]
     losses = state.restore(dict(zip(names, parameters, strict=True)), optimizer)
@@ -148,8 +146,8 @@ def _adapt(
     inject_adapter_in_model(config, unet, adapter_name=_ADAPTER)
     for target, start in starts.items():
         module = unet.get_submodule(target.module)
-        down: nn.Parameter = module.lora_A[_ADAPTER].weight  # type: ignore[index,union-attr,assignment]  # peft's own container
-        up: nn.Parameter = module.lora_B[_ADAPTER].weight  # type: ignore[index,union-attr,assignment]
+        down: nn.Parameter = module.lora_A[_ADAPTER].weight  # type: ignore[index,union-attr]  # peft's own container
+        up: nn.Parameter = module.lora_B[_ADAPTER].weight  # type: ignore[index,union-attr]
         for parameter, value in ((down, start.factors.down), (up, start.factors.up)):
             parameter.data = value.to(precision.device, torch.float32, copy=True)
         closed = None if start.closed is None else start.closed.to(precision.device)
@@ -163,9 +161,7 @@ def _rate(settings: Settings, step: int) -> float:
     return settings.learning_rate * (step + 1) / (settings.warmup_steps + 1)
 
 
-def _loss(
-    model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
-) -> Tensor:
+def _loss(model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device) -> Tensor:
     """The mean squared error of the predicted noise (arXiv 2208.12242, equation 1), in float32."""
     # Drawn on the processor: the same numbers on every device.
     rng = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)

@@ -47,7 +47,9 @@ class TrainingState:
         self._file = file
         self._fingerprint = fingerprint
 
-    def restore(self, parameters: "Mapping[str, nn.Parameter]", optimizer: "torch.optim.AdamW") -> list[float]:
+    def restore(
+        self, parameters: "Mapping[str, nn.Parameter]", optimizer: "torch.optim.AdamW"
+    ) -> list[float]:
         """Fill parameters and optimiser from the file, if it is of this plan.
 
         Returns:

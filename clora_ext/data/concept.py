@@ -1,12 +1,11 @@
 """The one thing to learn: its trigger token and its class noun, given or read from a folder's name."""
 
-import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from clora_ext.data.layout import find_layout
+from clora_ext.data.layout import find_layout, folder_name
 from clora_ext.data.wording import control_character, shown
 from clora_ext.errors import UsageError
 
@@ -98,7 +97,7 @@ def name_concept(
     token = token if token is not None else read_token
     class_name = class_name if class_name is not None else read_class
     if not class_name:
-        name = shown(Path(os.path.abspath(folder)).name)  # noqa: PTH100  # a link keeps its own name
+        name = shown(folder_name(folder))
         raise UsageError(
             f"the folder's name '{name}' does not say what the pictures show",
             fix="say it, for example --class-name dog",
@@ -127,8 +126,7 @@ def read_name(folder: Path, token: str | None, class_name: str | None) -> tuple[
     """Token and class noun by the name of ``folder``, or by the kohya folders in it."""
     layout = find_layout(folder)
     if layout.groups[0].words is None:
-        name = Path(os.path.abspath(folder)).name  # noqa: PTH100  # a link keeps its own name
-        return split_name(name, kohya=False)
+        return split_name(folder_name(folder), kohya=False)
     found = [split_name(group.words or "", kohya=True) for group in layout.groups]
     tokens = list(dict.fromkeys(one for one, _ in found))
     classes = list(dict.fromkeys(noun for _, noun in found))

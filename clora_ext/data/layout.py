@@ -11,7 +11,7 @@ from clora_ext.data.regular import Unusable, why
 from clora_ext.data.wording import shown
 from clora_ext.errors import DatasetError
 
-__all__ = ["IMAGE_SUFFIXES", "Group", "Layout", "find_layout"]
+__all__ = ["IMAGE_SUFFIXES", "Group", "Layout", "find_layout", "folder_name"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 CAPTION_SUFFIXES = (".txt", ".caption")
@@ -132,9 +132,14 @@ def read_group(folder: Path) -> Group:
     return Group(folder, repeats, words, tuple(images), by_stem, tuple(others))
 
 
+def folder_name(folder: Path) -> str:
+    """The last part of a folder's path, also of ``.`` and ``..``; a link keeps its own name."""
+    return Path(os.path.abspath(folder)).name  # noqa: PTH100  # resolve() would follow the link
+
+
 def repeats_of(folder: Path) -> tuple[int, str | None]:
     """Repeats and words of a kohya folder's name; 1 and None for any other name."""
-    match = KOHYA.fullmatch(Path(os.path.abspath(folder)).name)  # noqa: PTH100  # a link keeps its own name
+    match = KOHYA.fullmatch(folder_name(folder))
     if not match:
         return 1, None
     repeats = int(match[1])
@@ -182,9 +187,7 @@ def no_images(here: Group, plain: list[str]) -> DatasetError:
             f"{', '.join(plain[:MOST_NAMED])}{more}",
             fix="name one of them, or rename them as kohya does (10_sks dog) to use them together",
         )
-    found = (
-        f"{len(here.others)} other files ({listed(list(here.others))})" if here.others else "nothing usable"
-    )
+    found = f"other files: {listed(list(here.others))}" if here.others else "nothing usable"
     return DatasetError(
         f"{shown(here.folder)} holds no images, but {found}",
         fix=f"images end in {', '.join(IMAGE_SUFFIXES)}; convert others first",

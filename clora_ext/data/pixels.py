@@ -14,7 +14,7 @@ from clora_ext.errors import DatasetError
 if TYPE_CHECKING:  # a dataset is scanned without torch
     import torch
 
-__all__ = ["cover_crop", "load_pixels"]
+__all__ = ["cover_crop", "decode_unchanged", "load_pixels"]
 
 
 def load_pixels(picture: Picture, width: int, height: int, *, convert: bool) -> "torch.Tensor":
@@ -34,27 +34,31 @@ def load_pixels(picture: Picture, width: int, height: int, *, convert: bool) -> 
     """
     import torch
 
-    try:
-        image = decode_unchanged(picture, convert=convert)
-    except Unusable as error:
-        raise DatasetError(f"{shown(picture.path)} {error.reason}", fix=error.fix) from error
-    except OSError as error:
-        raise DatasetError(f"{shown(picture.path)} {why(error).reason}", fix=why(error).fix) from error
+    image = decode_unchanged(picture, convert=convert)
     values = np.array(cover_crop(image, width, height), dtype=np.float32) / 127.5 - 1.0
     return torch.from_numpy(values).permute(2, 0, 1).contiguous()
 
 
 def decode_unchanged(picture: Picture, *, convert: bool) -> Image.Image:
-    """The picture in RGB, if its file is still the one that was checked.
+    """The whole picture, upright and in RGB, if its file is still the one that was checked.
+
+    Args:
+        picture: as :func:`clora_ext.data.scan.scan` found it.
+        convert: as in the scan.
 
     Raises:
-        Unusable: it is not, or cannot be read any more.
-        OSError: the disk fails.
+        DatasetError: the file was changed or removed since the scan, or the disk fails.
     """
-    with open_regular(picture.path) as file:
-        if sha256_of(file) != picture.sha256:
-            raise Unusable("has changed since it was checked", "run the command again")
-        return decode(file, convert=convert).image
+    try:
+        with open_regular(picture.path) as file:
+            if sha256_of(file) == picture.sha256:
+                return decode(file, convert=convert).image
+    except Unusable as error:
+        raise DatasetError(f"{shown(picture.path)} {error.reason}", fix=error.fix) from error
+    except OSError as error:
+        raise DatasetError(f"{shown(picture.path)} {why(error).reason}", fix=why(error).fix) from error
+    changed = f"{shown(picture.path)} has changed since it was checked"
+    raise DatasetError(changed, fix="run the command again")
 
 
 def cover_crop(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -10,7 +10,7 @@ from clora_ext.data.buckets import cover
 from clora_ext.data.captions import BadCaption, find_caption
 from clora_ext.data.check import check
 from clora_ext.data.concept import Concept
-from clora_ext.data.layout import Group, Layout, find_layout
+from clora_ext.data.layout import Group, Layout, find_layout, folder_name
 from clora_ext.data.picture import Picture, Rejected
 from clora_ext.data.regular import Unusable
 from clora_ext.data.wording import shown
@@ -134,7 +134,7 @@ def left_over(layout: Layout) -> tuple[str, ...]:
         kinds = Counter(path.suffix.lower() or "no suffix" for path in group.others)
         if kinds:
             each = ", ".join(f"{count} x {shown(kind)}" for kind, count in sorted(kinds.items()))
-            notes.append(f"{kinds.total()} other files in {shown(group.folder.name)} are ignored: {each}")
+            notes.append(f"ignored in {shown(folder_name(group.folder))}: {each}")
         stems = {path.stem for path in group.images}
         idle = [path for stem, paths in sorted(group.captions.items()) if stem not in stems for path in paths]
         if idle:

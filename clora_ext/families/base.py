@@ -35,8 +35,10 @@ class Target:
 class Model(Protocol):
     """A loaded model, ready to be taught and to draw."""
 
-    unet: "nn.Module"
-    """The network that is taught: noisy latents (n, 4, h, w), timesteps (n,) and text states to noise."""
+    @property
+    def unet(self) -> "nn.Module":
+        """The network that is taught."""
+        ...
 
     def encode_images(self, pixels: "Tensor") -> "tuple[Tensor, Tensor]":
         """Mean and standard deviation of the scaled latents of pixels (n, 3, height, width) in [-1, 1]."""
@@ -63,7 +65,7 @@ class Model(Protocol):
         """Length of the noise schedule the model was trained with."""
         ...
 
-    def sample(  # noqa: PLR0913 - the knobs of sampling
+    def sample(
         self,
         prompt: str,
         *,

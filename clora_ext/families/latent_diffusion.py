@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import (
@@ -54,7 +54,7 @@ class LatentDiffusion:
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (n, 4, h, w) of the scaled latents of pixels (n, 3, H, W) in [-1, 1]."""
+        """Scaled latents' mean and standard deviation (n, 4, h, w) of pixels (n, 3, H, W) in [-1, 1]."""
         place = self.vae.encode(pixels.to(self.precision.device)).latent_dist
         factor = float(self.vae.config["scaling_factor"])
         return place.mean * factor, place.std * factor
@@ -89,7 +89,7 @@ class LatentDiffusion:
             return velocity
         return noise
 
-    def sample(  # noqa: PLR0913 - the knobs of sampling
+    def sample(
         self,
         prompt: str,
         *,
@@ -116,9 +116,12 @@ class LatentDiffusion:
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             unet=self.unet,
-            scheduler=DDIMScheduler.from_config(self.noise.config, clip_sample=False, set_alpha_to_one=False),
+            # The offset and the last alpha are Stable Diffusion 1's own.
+            scheduler=DDIMScheduler.from_config(
+                self.noise.config, clip_sample=False, set_alpha_to_one=False, steps_offset=1
+            ),
             safety_checker=None,
-            feature_extractor=None,  # type: ignore[arg-type]  # diffusers' annotation forgets that it is optional
+            feature_extractor=None,
             requires_safety_checker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
@@ -162,29 +165,31 @@ def load_model(
     tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     text_config = CLIPTextConfig(**config["text_encoder"])
 
-    def unet() -> nn.Module:
+    def unet() -> UNet2DConditionModel:
         return UNet2DConditionModel.from_config(config["unet"])
 
-    def vae() -> nn.Module:
+    def vae() -> AutoencoderKL:
         return AutoencoderKL.from_config(config["vae"])
 
-    def text() -> nn.Module:
+    def text() -> CLIPTextModel:
         return CLIPTextModel(text_config)
 
     text_keys = text_table(prefixed=_has_prefix(text))
-    parts = {
-        "unet": _fill(unet, unet_table(config["unet"]), checkpoint, weights, precision.frozen),
-        "vae": _fill(vae, vae_table(config["vae"]), checkpoint, weights, torch.float32),
-        "text_encoder": _fill(text, text_keys, checkpoint, weights, torch.float32),
-    }
-    for part in parts.values():
-        part.to(precision.device).eval().requires_grad_(requires_grad=False)
-    return LatentDiffusion(
+    model = LatentDiffusion(
+        unet=_fill(unet, unet_table(config["unet"]), checkpoint, weights, precision.frozen),
+        vae=_fill(vae, vae_table(config["vae"]), checkpoint, weights, torch.float32),
+        text_encoder=_fill(text, text_keys, checkpoint, weights, torch.float32),
         tokenizer=tokenizer,
         noise=DDPMScheduler.from_config(config["scheduler"]),
         precision=precision,
-        **parts,  # type: ignore[arg-type]  # built three lines above, of these kinds
     )
+    parts: tuple[nn.Module, ...] = (model.unet, model.vae, model.text_encoder)
+    for part in parts:
+        part.to(precision.device).eval().requires_grad_(requires_grad=False)
+    return model
+
+
+_Part = TypeVar("_Part", bound=nn.Module)
 
 
 def _has_prefix(build: Callable[[], nn.Module]) -> bool:
@@ -194,12 +199,12 @@ def _has_prefix(build: Callable[[], nn.Module]) -> bool:
 
 
 def _fill(
-    build: Callable[[], nn.Module],
+    build: Callable[[], _Part],
     table: KeyTable,
     checkpoint: Checkpoint,
     weights: Mapping[str, Tensor],
     dtype: torch.dtype,
-) -> nn.Module:
+) -> _Part:
     """A module with the checkpoint's weights.
 
     The names and shapes are compared on the meta device first, so that a hostile configuration costs no
@@ -211,7 +216,8 @@ def _fill(
     for name, original in originals.items():
         found = checkpoint.info(original).shape
         if _squeezed(found) != _squeezed(shapes[name]):
-            message = f"{checkpoint.path}: {original!r} has the shape {list(found)}, needed is {list(shapes[name])}"
+            needed = list(shapes[name])
+            message = f"{checkpoint.path}: {original!r} has the shape {list(found)}, needed is {needed}"
             raise CheckpointError(message, fix="the file and the configuration in its header do not match")
     known = set(originals.values()) | {f"{PREFIXES['text_encoder']}text_model.embeddings.position_ids"}
     extra = [n for n in checkpoint.names if n.startswith(PREFIXES[table.component]) and n not in known]
@@ -226,8 +232,8 @@ def _fill(
             message = f"{checkpoint.path}: {original!r} has values that are NaN or infinite"
             raise CheckpointError(message, fix="use another copy of the model; this one is broken")
         state[name] = tensor.reshape(shapes[name]).to(dtype)
-    module.load_state_dict(state)
-    return module.to(dtype)
+    module.load_state_dict(state, assign=True)
+    return module
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

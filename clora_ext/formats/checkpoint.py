@@ -92,7 +92,9 @@ class Checkpoint:
             while left:
                 chunk = file.read(min(left, _CHUNK))
                 if not chunk:
-                    raise CheckpointError(f"{self.path} was cut off while it was read", fix="keep it unchanged")
+                    raise CheckpointError(
+                        f"{self.path} was cut off while it was read", fix="keep it unchanged"
+                    )
                 left -= len(chunk)
                 yield chunk
 

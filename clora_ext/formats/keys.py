@@ -128,10 +128,16 @@ def vae_table(config: Mapping[str, Any]) -> KeyTable:
     for block in range(blocks):
         mirrored = blocks - 1 - block
         for layer in range(layers):
-            ours, original = f"encoder.down_blocks.{block}.resnets.{layer}", f"encoder.down.{block}.block.{layer}"
+            ours, original = (
+                f"encoder.down_blocks.{block}.resnets.{layer}",
+                f"encoder.down.{block}.block.{layer}",
+            )
             pairs += _nested(ours, original, _VAE_RESNET)
         for layer in range(layers + 1):
-            ours, original = f"decoder.up_blocks.{block}.resnets.{layer}", f"decoder.up.{mirrored}.block.{layer}"
+            ours, original = (
+                f"decoder.up_blocks.{block}.resnets.{layer}",
+                f"decoder.up.{mirrored}.block.{layer}",
+            )
             pairs += _nested(ours, original, _VAE_RESNET)
         if block < blocks - 1:
             down = f"encoder.down_blocks.{block}.downsamplers.0.conv"
@@ -144,7 +150,7 @@ def vae_table(config: Mapping[str, Any]) -> KeyTable:
 def text_table(*, prefixed: bool) -> KeyTable:
     """Pairs of a CLIPTextModel.
 
-    The checkpoint always says ``text_model.``; transformers 5.6 and later say it no more (``prefixed`` False).
+    The checkpoint always says ``text_model.``; transformers 5.6 and later do not (``prefixed`` False).
     """
     parts = ("embeddings", "encoder", "final_layer_norm")
     ours = "text_model." if prefixed else ""

@@ -24,6 +24,7 @@ class Mask:
     """W(t) = W0 + the larger of tau and D, element by element."""
 
     state_level: ClassVar[StateLevel] = "L0"
+
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
         """Nothing but the weight is kept."""
         del shape, rank

@@ -24,6 +24,7 @@ class Naive:
     """W(t) = W0 + the one adapter's delta."""
 
     state_level: ClassVar[StateLevel] = "L0"
+
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
         """The one adapter."""
         return {"down": (rank, shape[1]), "up": (shape[0], rank), "alpha": ()}

@@ -40,6 +40,7 @@ class Orthogonal:
     mode: Literal["row-space", "paper"] = "row-space"
 
     state_level: ClassVar[StateLevel] = "L0"
+
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
         """Nothing but the weight is kept."""
         del shape, rank
@@ -76,7 +77,8 @@ def _columnwise(earlier: Tensor, rank: int) -> Tensor:
     if missing > 0:
         old = torch.cat([old, old.new_zeros(missing, old.shape[1])])
     _, _, bases = torch.linalg.svd(old.T.unsqueeze(1), full_matrices=True)
-    return bases[:, -1, :].T.contiguous()
+    last: Tensor = bases[:, -1, :]
+    return last.T.contiguous()
 
 
 STRATEGY = Orthogonal

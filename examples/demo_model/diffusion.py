@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from latents import Latents, cached_latents
 from pictures import sheet, to_images
 from sampling import Model, sample
-from tokenizer import MAX_TOKENS, load_tokenizer, write_tokenizer
+from tokenizer import MAX_TOKENS, load_tokenizer, token_ids, write_tokenizer
 from torch import Tensor, nn
 from trainer import Schedule, Trainer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -98,18 +98,20 @@ class DiffusionTask:
         self.vae, self._latents, self._tokenizer, self._folder = vae, latents, tokenizer, folder
         self._kept = new_scheduler().alphas_cumprod
 
-    def loss(self, rng: torch.Generator) -> Tensor:
-        """The weighted squared error of a batch of fresh noise and captions."""
-        chosen = torch.randint(len(self._latents.values), (self.batch,), generator=rng)
+    def loss(self, network: nn.Module, count: int, rng: torch.Generator) -> Tensor:
+        """The weighted squared error of ``count`` latents with fresh noise and captions."""
+        chosen = torch.randint(len(self._latents.values), (count,), generator=rng)
         clean = self._latents.values[chosen]
         ids = self._ids(chosen, rng)
-        step = torch.randint(1000, (self.batch,), generator=rng)
+        step = torch.randint(1000, (count,), generator=rng)
         noise = torch.randn(clean.shape, generator=rng)
         kept = self._kept[step].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
-        text = self.text_encoder(ids).last_hidden_state
+        text = network.get_submodule("text_encoder")(ids).last_hidden_state
         with torch.autocast("cpu", torch.bfloat16):
-            guess = self.unet(noisy.contiguous(memory_format=torch.channels_last), step, text).sample.float()
+            guess = network.get_submodule("unet")(
+                noisy.contiguous(memory_format=torch.channels_last), step, text
+            ).sample.float()
         ratio = (kept / (1 - kept)).flatten()
         weight = ratio.clamp(max=MIN_SNR) / ratio
         error: Tensor = ((guess - noise).pow(2).mean(dim=(1, 2, 3)) * weight).mean()
@@ -124,10 +126,7 @@ class DiffusionTask:
             )
             for i in chosen.tolist()
         ]
-        ids: Tensor = self._tokenizer(
-            texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-        ).input_ids
-        return ids
+        return token_ids(self._tokenizer, texts)
 
     @property
     def model(self) -> Model:

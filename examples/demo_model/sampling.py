@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from tokenizer import token_ids
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -41,11 +42,9 @@ def sample(
 
 def _encoded(model: Model, prompts: list[str]) -> Tensor:
     """Text states (2n, tokens, width): the empty prompt for each, then the prompts."""
-    ids = model.tokenizer(
-        [""] * len(prompts) + prompts, padding="max_length", truncation=True, return_tensors="pt"
-    )
+    ids = token_ids(model.tokenizer, [""] * len(prompts) + prompts)
     with torch.no_grad():
-        states: Tensor = model.text_encoder(ids.input_ids).last_hidden_state
+        states: Tensor = model.text_encoder(ids).last_hidden_state
     return states
 
 

@@ -25,7 +25,7 @@ class ScorerConfig:
     max_tokens: int = 20
     text_width: int = 128
     text_layers: int = 2
-    image_widths: tuple[int, ...] = (48, 96, 160, 256)
+    image_widths: tuple[int, ...] = (32, 64, 128, 256)
     space: int = 128
 
 

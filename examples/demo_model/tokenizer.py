@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from captions import words
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_TOKENS = 20
 """Tokens in a prompt, its start and end included."""
+
+_ONE_AT_A_TIME = threading.Lock()  # a fast tokenizer keeps its padding as state
 
 
 def write_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -43,6 +48,14 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
     """The tokenizer of a folder."""
     loaded: CLIPTokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     return loaded
+
+
+def token_ids(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
+    """Ids (n, MAX_TOKENS), padded and cut; may be called from several threads."""
+    with _ONE_AT_A_TIME:
+        encoded = tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt")
+    ids: Tensor = encoded.input_ids
+    return ids
 
 
 def _merges(known: list[str]) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from captions import RARE_SHARE, RARE_TOKENS, STYLE_SHARE, plain_caption, with_article
@@ -21,8 +22,8 @@ from pictures import (
 )
 from PIL import Image, ImageFilter
 from scorer import Scorer, ScorerConfig, load_scorer, save_scorer
-from tokenizer import MAX_TOKENS, load_tokenizer
-from torch import Tensor
+from tokenizer import MAX_TOKENS, load_tokenizer, token_ids
+from torch import Tensor, nn
 from trainer import Schedule, Trainer, say
 from transformers import CLIPTokenizer
 
@@ -102,7 +103,7 @@ def softened(picture: Image.Image, rng: torch.Generator) -> Image.Image:
 class ScorerTask:
     """Tell, in a batch of pictures and captions, which belong together."""
 
-    batch = 96
+    batch = 160
 
     def __init__(self, packages: Path, tokenizer: CLIPTokenizer) -> None:
         self._tokenizer = tokenizer
@@ -122,9 +123,10 @@ class ScorerTask:
         self.network = self.scorer
         self.network.to(memory_format=torch.channels_last)
 
-    def loss(self, rng: torch.Generator) -> Tensor:
+    def loss(self, network: nn.Module, count: int, rng: torch.Generator) -> Tensor:
         """Contrastive loss both ways; a caption fits every picture that shows all it states."""
-        shown = self._draw(rng)
+        scorer = cast("Scorer", network)
+        shown = self._draw(count, rng)
         captions = [stated(self._things[one.thing], one, rng) for one in shown]
         fits = torch.tensor([[one.fits(picture) for one in captions] for picture in shown])
         pictures = self._pictures(shown, rng)
@@ -132,10 +134,10 @@ class ScorerTask:
             pictures.shape, generator=rng
         )
         with torch.autocast("cpu", torch.bfloat16):
-            images = self.scorer.image(pictures.contiguous(memory_format=torch.channels_last))
+            images = scorer.image(pictures.contiguous(memory_format=torch.channels_last))
         images = torch.nn.functional.normalize(images.float(), dim=1)
-        texts = self.scorer.texts(self.ids([one.text for one in captions]))
-        logits = self.scorer.log_scale.clamp(max=4.6).exp() * images @ texts.T
+        texts = scorer.texts(self.ids([one.text for one in captions]))
+        logits = scorer.log_scale.clamp(max=4.6).exp() * images @ texts.T
         right = logits.masked_fill(~fits, -1e4)
         forth = (logits.logsumexp(dim=1) - right.logsumexp(dim=1)).mean()
         back = (logits.logsumexp(dim=0) - right.logsumexp(dim=0)).mean()
@@ -180,14 +182,11 @@ class ScorerTask:
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """Token ids (n, MAX_TOKENS)."""
-        ids: Tensor = self._tokenizer(
-            list(texts), padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-        ).input_ids
-        return ids
+        return token_ids(self._tokenizer, texts)
 
-    def _draw(self, rng: torch.Generator) -> list[Shown]:
-        """A batch of twelve objects, eight pictures each, so that style and background must be told apart."""
-        chosen = torch.randint(len(self._things), (self.batch // 8,), generator=rng).tolist()
+    def _draw(self, count: int, rng: torch.Generator) -> list[Shown]:
+        """Eight pictures of each of a few objects, so that style and background must be told apart."""
+        chosen = torch.randint(len(self._things), (count // 8,), generator=rng).tolist()
         shown = []
         for thing in chosen * 8:
             vendors = self._vendors_of[thing]

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
+from replicas import Replicas
 from torch import Tensor, nn
 
 SAVE_SECONDS = 240.0
@@ -50,13 +51,13 @@ class Schedule:
 
 
 class Task(Protocol):
-    """What a training is about: a network, and the loss of one batch drawn with a generator."""
+    """What a training is about: a network, and the loss of a batch drawn with a generator."""
 
     network: nn.Module
     batch: int
 
-    def loss(self, rng: torch.Generator) -> Tensor:
-        """The loss of a fresh batch; every random choice comes from ``rng``."""
+    def loss(self, network: nn.Module, count: int, rng: torch.Generator) -> Tensor:
+        """The mean loss of ``network`` on ``count`` fresh examples, drawn with ``rng``."""
 
     def show(self, step: int) -> str:
         """Write sheets or measure, with the averaged weights in place; returns a line to print."""
@@ -99,6 +100,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
+        self._replicas = Replicas(task.network, torch.get_num_threads())
         self.step = 0
         self._stop = False
         folder.mkdir(parents=True, exist_ok=True)
@@ -184,12 +186,9 @@ class Trainer:
     def _one_step(self) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.at(self.step)
-        loss = self.task.loss(self.rng)
-        value = loss.item()
+        value = self._replicas.gradients(self.task, self.rng)
         if not math.isfinite(value):
             raise FloatingPointError(f"loss is {value} at step {self.step}; the checkpoint before it is kept")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         nn.utils.clip_grad_norm_(self.task.network.parameters(), 1.0)
         self.optimizer.step()
         self.average.update(self.step)

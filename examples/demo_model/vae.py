@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from attention import Float32Attention
@@ -27,7 +28,7 @@ from pictures import (
     to_tensor,
 )
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from trainer import Schedule, Trainer, say
 
 RECOLOURED = 0.3
@@ -124,16 +125,17 @@ class VaeTask:
         self._packages, self._folder = packages, folder
         self.art = general_artwork(packages)
 
-    def loss(self, rng: torch.Generator) -> Tensor:
-        """The loss of a batch of fresh random pictures."""
-        pictures = to_tensor([random_picture(self.art, rng) for _ in range(self.batch)])
+    def loss(self, network: nn.Module, count: int, rng: torch.Generator) -> Tensor:
+        """The loss of ``count`` fresh random pictures."""
+        vae = cast("AutoencoderKL", network)
+        pictures = to_tensor([random_picture(self.art, rng) for _ in range(count)])
         pictures = pictures.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            moments = self.network.quant_conv(self.network.encoder(pictures)).float()
+            moments = vae.quant_conv(vae.encoder(pictures)).float()
             mean, log_variance = moments.chunk(2, dim=1)
             log_variance = log_variance.clamp(-30, 20)
             noise = torch.randn(mean.shape, generator=rng)
-            again = self.network.decode(mean + (0.5 * log_variance).exp() * noise).sample.float()
+            again = vae.decode(mean + (0.5 * log_variance).exp() * noise).sample.float()
         error = again - pictures
         divergence = 0.5 * (mean.pow(2) + log_variance.exp() - 1 - log_variance).mean()
         total: Tensor = 0.5 * error.abs().mean() + 2 * error.pow(2).mean() + KL_WEIGHT * divergence

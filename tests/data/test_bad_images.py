@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from clora_ext.data import Concept, load_pixels, scan
 from clora_ext.data.decode import decode
-from clora_ext.data.regular import Unusable
+from clora_ext.data.regular import Unusable, open_regular
 from clora_ext.errors import DatasetError
 
 DOG = Concept("sks", "dog")
@@ -204,6 +204,33 @@ def test_pipe_folder_and_links_are_refused_without_waiting(tmp_path: Path) -> No
     assert "nothing.png does not exist, or is a link to nothing" in said[0]
     assert "device.png is a pipe, socket or device" in said[0]
     assert "no picture is left" in said[0]
+
+
+def test_pipe_put_in_place_of_a_picture_at_the_last_moment_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    photo().save(tmp_path / "b.jpg")
+    regular = (tmp_path / "b.jpg").stat()
+    monkeypatch.setattr(Path, "stat", lambda path, **_: regular)
+    said: list[str] = []
+
+    def attempt() -> None:
+        try:
+            open_regular(tmp_path / "a.png")
+        except Unusable as verdict:
+            said.append(verdict.reason)
+
+    worker = threading.Thread(target=attempt, daemon=True)
+    worker.start()
+    worker.join(10)
+    assert said == ["is a pipe, socket or device, not a file"]
+
+
+def test_skipping_all_that_is_bad_must_leave_something(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DatasetError, match=r"(?s)a\.png is empty.*no picture is left"):
+        scan(tmp_path, concept=DOG, resolution=32, skip_bad=True)
 
 
 def test_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,11 +66,12 @@ def test_next_unused_rare_token_is_taken(tmp_path: Path) -> None:
         name_concept(folder, token=None, class_name=None, taken=RARE_TOKENS)
 
 
+@pytest.mark.parametrize("taken", ["sks", "SKS"])
 @pytest.mark.parametrize("given", ["sks", "SKS", None])
-def test_two_concepts_with_one_token_are_refused(tmp_path: Path, given: str | None) -> None:
+def test_two_concepts_with_one_token_are_refused(tmp_path: Path, given: str | None, taken: str) -> None:
     folder = folder_of(tmp_path / "10_sks dog")
     with pytest.raises(UsageError, match=r"(?i)token 'sks' already belongs(.|\n)*--token zwz"):
-        name_concept(folder, token=given, class_name=None, taken={"sks"})
+        name_concept(folder, token=given, class_name=None, taken={taken})
 
 
 @pytest.mark.parametrize("name", ["images", "10_", "___"])

@@ -19,7 +19,9 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def factors(seed: int = 0) -> Factors:
-    return Factors(torch.randn(RANK, IN, generator=rng(seed)), torch.randn(OUT, RANK, generator=rng(seed + 1)), ALPHA)
+    return Factors(
+        torch.randn(RANK, IN, generator=rng(seed)), torch.randn(OUT, RANK, generator=rng(seed + 1)), ALPHA
+    )
 
 
 def learned(seed: int = 0, scale: float = 0.1) -> Layer:
@@ -44,9 +46,7 @@ def test_merge_is_pefts_merge() -> None:
     ours, layer = factors(), learned()
     linear = nn.Linear(IN, OUT, bias=False)
     linear.weight.data = layer.current.clone()
-    model = get_peft_model(
-        nn.Sequential(linear), LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["0"])
-    )
+    model = get_peft_model(nn.Sequential(linear), LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["0"]))
     model.base_model.model[0].lora_A["default"].weight.data = ours.down.clone()
     model.base_model.model[0].lora_B["default"].weight.data = ours.up.clone()
     merged = model.merge_and_unload()[0].weight.data
@@ -57,7 +57,9 @@ def test_delta_follows_kohyas_alpha_rule() -> None:
     """Delta = alpha / dim * up @ down with dim = rows of lora_down (sd-scripts, networks/lora.py)."""
     ours = factors()
     up, down = ours.up.double().numpy(), ours.down.double().numpy()
-    np.testing.assert_allclose(ours.delta().numpy(), ALPHA / down.shape[0] * (up @ down), rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        ours.delta().numpy(), ALPHA / down.shape[0] * (up @ down), rtol=2e-5, atol=1e-5
+    )
 
 
 def test_mask_is_the_papers_selection() -> None:

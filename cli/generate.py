@@ -1,0 +1,60 @@
+"""`clora generate`: draw with what was learned."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clora_ext.drawing import Drawing
+from clora_ext.drawing import generate as draw
+
+from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
+from .output import Output
+from .watching import watching
+from .wording import counted
+
+__all__ = ["EPILOG", "generate"]
+
+EPILOG = 'Example: clora generate -p "a photo of sks dog on the beach" -n 4'
+_DEFAULTS = Drawing("")
+
+
+def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
+    *,
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="What the pictures show.", show_default=False)
+    ],
+    count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.")] = _DEFAULTS.count,
+    seed: Annotated[int, typer.Option(help="Of the first picture; the others count up.")] = _DEFAULTS.seed,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = _DEFAULTS.steps,
+    guidance: Annotated[
+        float, typer.Option(help="How closely to follow the prompt; 1 switches it off.")
+    ] = _DEFAULTS.guidance,
+    negative: Annotated[
+        str, typer.Option(help="What to steer away from.", show_default=False)
+    ] = _DEFAULTS.negative,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels a side.", show_default="the model's own")
+    ] = _DEFAULTS.size,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="A folder, or a .png file. No file is overwritten.",
+            show_default="the folder pictures in the project",
+        ),
+    ] = None,
+    project: ProjectOption = DEFAULT_PROJECT,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw pictures with the project's model."""
+    output = Output(as_json=as_json)
+    drawing = Drawing(prompt, negative, count, seed, steps, guidance, size)
+    with watching(output) as (sink, _):
+        files = draw(project, drawing, target, sink)
+    output.show(f"drew {counted(len(files), 'picture')}:")
+    for file in files:
+        output.show(str(file))
+    output.result({"files": files})

@@ -1,0 +1,68 @@
+"""`clora inspect`: what a model file is and what clora put in."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from .options import JsonOption
+from .output import Output
+from .tables import table
+from .wording import printable, size
+
+if TYPE_CHECKING:
+    from clora_ext.inspect import FileReport
+
+__all__ = ["EPILOG", "inspect"]
+
+EPILOG = "Example: clora inspect my_model.safetensors"
+_LONGEST = 200
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .safetensors file.", show_default=False)],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a safetensors file is and which concepts clora has taught it."""
+    from clora_ext.inspect import inspect_file
+
+    output = Output(as_json=as_json)
+    report = inspect_file(file)
+    _show(report, output)
+    output.result(report.as_dict())
+
+
+def _show(report: "FileReport", output: Output) -> None:
+    """The report for people."""
+    kind = report.kind if report.family is None else f"{report.kind}, family {report.family}"
+    dtypes = ", ".join(f"{count} x {dtype}" for dtype, count in report.dtypes.items())
+    output.facts(
+        {
+            "file": report.path,
+            "kind": kind,
+            "size": f"{size(report.bytes)}, {report.parameters:,} numbers",
+            "tensors": f"{report.tensors}: {dtypes}" if dtypes else "none",
+        }
+    )
+    output.show("")
+    if report.history:
+        columns = list(dict.fromkeys(name for entry in report.history for name in entry))
+        learned = table("#", *(printable(name) for name in columns), right=["#"])
+        for number, entry in enumerate(report.history, start=1):
+            learned.add_row(str(number), *(Text(printable(entry.get(name, ""))) for name in columns))
+        output.show(learned)
+    else:
+        output.show("no concept of clora's is recorded in it")
+    told = {name: value for name, value in report.metadata.items() if not name.startswith("clora.history")}
+    if told:
+        output.show("")
+        output.show("the file says of itself:")
+        output.facts({f"  {printable(name)}": _begin(value) for name, value in told.items()})
+
+
+def _begin(value: str) -> str:
+    """The beginning of a long text; ``--json`` has all of it."""
+    line = " ".join(value.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}... ({len(value):,} characters)"

@@ -1,0 +1,73 @@
+"""`clora status`: what a project has learned and what it holds."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
+from .output import Output
+from .tables import concepts_table
+from .wording import command, counted, size
+
+if TYPE_CHECKING:
+    from clora_ext.project import Base, DiskUsage, Project
+
+__all__ = ["EPILOG", "status"]
+
+EPILOG = "Example: clora status --project ./clora-model"
+
+
+def status(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonOption = False) -> None:
+    """Show what the project has learned, how, and what it holds on disk."""
+    from clora_ext.project import Project
+
+    output = Output(as_json=as_json)
+    opened = Project.open(project)
+    usage = opened.disk_usage()
+    output.facts({"project": project, "base": _base(opened.base)})
+    output.show("")
+    if opened.concepts:
+        output.show(concepts_table(opened.concepts))
+    else:
+        output.show(f"nothing learned yet: {command('clora', 'add-concept', '--project', project)} IMAGES")
+    output.show("")
+    output.facts(_state(opened, usage))
+    output.result(_as_dict(opened, usage))
+
+
+def _base(base: "Base | None") -> str:
+    """The base in words."""
+    if base is None:
+        return "none"
+    return f"{base.path or 'the built-in demo model'}, family {base.family}, sha256 {base.sha256}"
+
+
+def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
+    """Where the model is, what it is, and what all of it weighs."""
+    parts = {
+        "models": usage.checkpoints,
+        "memory": usage.memory,
+        "sheets": usage.sheets,
+        "an unfinished run": usage.training,
+    }
+    told = ", ".join(f"{name} {size(count)}" for name, count in parts.items() if count)
+    facts: dict[str, object] = {}
+    if project.current is not None:
+        facts |= {"checkpoint": project.checkpoint_path, "content": project.current.content_hash}
+    facts["on disk"] = f"{size(usage.total)}{f' ({told})' if told else ''}"
+    facts["undo"] = f"can go back {counted(project.undoable, 'concept')}"
+    return facts
+
+
+def _as_dict(project: "Project", usage: "DiskUsage") -> dict[str, object]:
+    """Everything for programs."""
+    current = project.current
+    return {
+        "project": project.folder,
+        "base": project.base,
+        "concepts": project.concepts,
+        "content_hash": current.content_hash if current else None,
+        "checkpoint": project.checkpoint_path,
+        "memory": project.memory_path,
+        "undoable": project.undoable,
+        "disk": {**asdict(usage), "total": usage.total},
+    }

@@ -1,0 +1,330 @@
+"""A project: the folder that holds the evolving model and everything needed to go on."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from clora_ext.errors import CheckpointError, ProjectError, UsageError, writing
+from clora_ext.formats.header import read_header
+
+from .litter import CHECKPOINTS, MEMORY, SHEETS, TRAINING, sweep, training_name
+from .manifest import MANIFEST, Manifest, read_manifest
+from .records import Base, ConceptRecord, State, sheet_name
+from .session import session
+from .storage import replace_text, sync_file, sync_folder
+
+__all__ = ["DiskUsage", "Project"]
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """Bytes on the disk.
+
+    Attributes:
+        checkpoints: evolving models, the current and the kept ones.
+        memory: float32 weights and strategy memory.
+        sheets: contact sheets.
+        training: the state of an unfinished run.
+    """
+
+    checkpoints: int
+    memory: int
+    sheets: int
+    training: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.checkpoints + self.memory + self.sheets + self.training
+
+
+class Project:
+    """A project folder at one moment; made by :meth:`open` or :meth:`writing`.
+
+    It is in the state W(t-1) or W(t), never between: new files are written under names that nothing refers
+    to, and one replacement of the manifest makes them the project's state.
+
+    Attributes:
+        folder: where it lies.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest | None) -> None:
+        self.folder = folder
+        self._manifest = manifest
+        self._writable = False
+
+    @staticmethod
+    def exists(folder: Path | str) -> bool:
+        """Whether there is a project, usable or not."""
+        return os.path.lexists(Path(folder) / MANIFEST)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Project":
+        """Read a project; takes no lock and changes nothing.
+
+        Raises:
+            ProjectError: there is none, or its manifest cannot be used.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        if manifest is None:
+            what = "holds no project" if folder.exists() else "does not exist"
+            fix = f"start one by teaching a first concept: clora add-concept --project {folder} IMAGES"
+            raise ProjectError(f"{folder} {what}", fix=fix)
+        return cls(folder, manifest)
+
+    @classmethod
+    @contextmanager
+    def writing(cls, folder: Path | str) -> Iterator["Project"]:
+        """Open a project to change it, or begin a new one; holds its lock and sweeps litter.
+
+        A new project of which nothing was committed and nothing can be resumed is removed at the end.
+
+        Raises:
+            ProjectError: the folder cannot be a project.
+            ProjectLocked: another run works in it.
+            StorageError: the disk is full.
+        """
+        folder = Path(folder)
+        with session(folder) as manifest:
+            project = cls(folder, manifest)
+            project._writable = True  # only here, where the lock is held
+            try:
+                yield project
+            finally:
+                project._writable = False
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The whole story; None in a new project before :meth:`start`."""
+        return self._manifest
+
+    @property
+    def base(self) -> Base | None:
+        """The model that the project started from; None in a new project before :meth:`start`."""
+        return self._manifest.base if self._manifest else None
+
+    @property
+    def concepts(self) -> tuple[ConceptRecord, ...]:
+        """What has been learned, the first first."""
+        return self._manifest.concepts if self._manifest else ()
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The concepts' trigger words."""
+        return tuple(concept.token for concept in self.concepts)
+
+    @property
+    def number(self) -> int:
+        """How many concepts the current state holds."""
+        return len(self.concepts)
+
+    @property
+    def current(self) -> State | None:
+        """The current state; None: the base."""
+        return self._manifest.states[-1] if self._manifest and self._manifest.states else None
+
+    @property
+    def undoable(self) -> int:
+        """How many times :meth:`undo` can go back."""
+        kept = len(self._manifest.states) if self._manifest else 0
+        return kept if kept == self.number else kept - 1
+
+    @property
+    def checkpoint_path(self) -> Path | None:
+        """The evolving model's file; None: it is the base."""
+        return self.checkpoints_dir / self.current.checkpoint if self.current else None
+
+    @property
+    def memory_path(self) -> Path | None:
+        """The current state's memory; None: nothing has been learned yet."""
+        return self.memory_dir / self.current.memory if self.current else None
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Folder of checkpoints; write a new one there as ``new.safetensors``, then :meth:`adopt` it."""
+        return self.folder / CHECKPOINTS
+
+    @property
+    def memory_dir(self) -> Path:
+        """Folder of memories; write a new one there as ``new.safetensors``, then :meth:`adopt` it."""
+        return self.folder / MEMORY
+
+    @property
+    def sheets_dir(self) -> Path:
+        """Folder of contact sheets."""
+        return self.folder / SHEETS
+
+    @property
+    def training_dir(self) -> Path:
+        """Folder for the state of the run that learns the next concept; may not exist yet.
+
+        It bears the concept's number, so that what is left of a committed run is never taken for a new one.
+        """
+        return self.folder / TRAINING / training_name(self.number + 1)
+
+    def new_sheet(self, number: int, token: str, class_name: str) -> Path:
+        """Where the contact sheet of a concept is to be written."""
+        return self.sheets_dir / sheet_name(number, token, class_name)
+
+    def start(self, base: Base) -> None:
+        """Set the base of a project that holds no concept; written with the first commit.
+
+        Raises:
+            ProjectError: the project has concepts, or is open for reading only.
+        """
+        self._check_writable()
+        if self.concepts:
+            message = f"{self.folder} has {self.number} concepts; its base cannot change"
+            raise ProjectError(message, fix="start another project for another base")
+        self._manifest = Manifest(base)
+
+    def check_base(self, sha256: str) -> None:
+        """Make sure that a file with this sha256 is the project's base.
+
+        Raises:
+            BaseChanged: it is another.
+        """
+        self._started().base.check_hash(sha256)
+
+    def adopt(self, number: int, content_hash: str, *, checkpoint: Path, memory: Path) -> State:
+        """Give new files their final names; the project does not refer to them before :meth:`commit`.
+
+        A name in use is never taken, even if the content is the same: the memories may still differ.
+
+        Args:
+            number: of the concept that they hold.
+            content_hash: of the checkpoint's tensors.
+            checkpoint: file in :attr:`checkpoints_dir`.
+            memory: file in :attr:`memory_dir`.
+
+        Raises:
+            StorageError: a file cannot be renamed.
+        """
+        self._check_writable()
+        states = self._manifest.states if self._manifest else ()
+        used = {name for state in states for name in (state.checkpoint, state.memory)}
+        stem = content_hash[:16]
+        names = (f"{stem}{f'-{again}' if again > 1 else ''}.safetensors" for again in range(1, 1000))
+        name = next(name for name in names if name not in used)
+        for file, folder in ((memory, self.memory_dir), (checkpoint, self.checkpoints_dir)):
+            with writing(folder / name):
+                os.replace(file, folder / name)
+        return State(number, content_hash, name, name)
+
+    def commit(self, record: ConceptRecord, state: State, *, keep: int = 1) -> None:
+        """Make ``state`` the project's state, in one step.
+
+        Then earlier states beyond ``keep`` are removed, and with them the finished run's training state.
+
+        Args:
+            record: of the new concept.
+            state: its files; see :meth:`adopt`.
+            keep: how many earlier states stay for :meth:`undo`.
+
+        Raises:
+            ProjectError: record, state and project do not fit, or a file is not complete.
+            StorageError: the disk is full or refuses.
+
+        Whatever is raised, the project is as it was.
+        """
+        self._check_writable()
+        if keep < 0:
+            raise UsageError(f"keep must not be negative, it is {keep}", fix="0 keeps no earlier model")
+        now = self._started()
+        states = (*now.states, state)[-(keep + 1) :]
+        self._replace(Manifest(now.base, (*now.concepts, record), states))
+
+    def undo(self) -> ConceptRecord:
+        """Go back one concept, in one step; give the record of the removed one.
+
+        Raises:
+            ProjectError: there is nothing to undo, the state before was not kept, or its files are damaged.
+            StorageError: the disk is full or refuses.
+        """
+        self._check_writable()
+        if not self.concepts:
+            raise ProjectError(f"{self.folder} holds no concept: there is nothing to undo")
+        now, last = self._started(), self.concepts[-1]
+        if not self.undoable:
+            message = (
+                f"concept {last.number} ({last.token}) cannot be undone: the model before it was not kept"
+            )
+            fix = "from now on, `clora add-concept --keep N` keeps N earlier models, 1 unless told otherwise"
+            raise ProjectError(message, fix=fix)
+        self._replace(Manifest(now.base, now.concepts[:-1], now.states[:-1]))
+        return last
+
+    def verify(self) -> None:
+        """Make sure that the current state's files are there and complete (their headers, not every byte).
+
+        Raises:
+            ProjectError: names the file that is not.
+        """
+        if self.current is not None:
+            self._check_files(self.current)
+
+    def disk_usage(self) -> DiskUsage:
+        """Bytes by kind; links are not followed."""
+        sizes = (_size(self.folder / name) for name in (CHECKPOINTS, MEMORY, SHEETS, TRAINING))
+        return DiskUsage(*sizes)
+
+    def _check_writable(self) -> None:
+        if not self._writable:
+            message = f"{self.folder} is open for reading only"
+            raise ProjectError(message, fix="open it by `with Project.writing(folder) as project`")
+
+    def _started(self) -> Manifest:
+        if self._manifest is None:
+            raise ProjectError(f"{self.folder} has no base yet", fix="set one by Project.start")
+        return self._manifest
+
+    def _check_files(self, state: State) -> None:
+        """Checkpoint and memory of ``state``, by their headers."""
+        for path in (self.checkpoints_dir / state.checkpoint, self.memory_dir / state.memory):
+            try:
+                read_header(path)
+            except CheckpointError as error:  # noqa: PERF203 - two files
+                message = f"the project's model is not complete: {error.message}"
+                raise ProjectError(message, fix="restore the file from a backup, or clora undo") from error
+
+    def _replace(self, manifest: Manifest) -> None:
+        """From one state to another: check, force to the disk, replace the manifest, and only then sweep."""
+        text = manifest.encode()
+        manifest = Manifest.decode(text, "the new manifest")  # what is written can be read again
+        self._secure(manifest)
+        replace_text(self.folder / MANIFEST, text)
+        self._manifest = manifest
+        # The files of the state before go only when the new manifest is sure to outlive a power cut. What
+        # cannot be removed now is swept when the project is next opened for writing.
+        if sync_folder(self.folder):
+            with suppress(OSError):
+                sweep(self.folder, manifest)
+
+    def _secure(self, manifest: Manifest) -> None:
+        """Everything that the new current state refers to must be whole and on the disk."""
+        if not manifest.states:
+            return
+        state, sheet = manifest.states[-1], manifest.concepts[-1].sheet
+        self._check_files(state)
+        files = [self.checkpoints_dir / state.checkpoint, self.memory_dir / state.memory]
+        if sheet is not None and len(manifest.concepts) > self.number:
+            files.append(self.sheets_dir / sheet)
+        for file in files:
+            if not file.is_file():
+                raise ProjectError(f"{file} is missing", fix="write it before the commit")
+            with writing(file):
+                sync_file(file)
+            sync_folder(file.parent)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below ``folder``."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(parent) / name).lstat().st_size
+    return total

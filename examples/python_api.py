@@ -1,0 +1,30 @@
+"""Teach the built-in model a dog from Python, and draw it."""
+
+from pathlib import Path
+
+from clora_ext import Drawing, Project, Request, Settings, add_concept, generate, make_plan
+from clora_ext.events import Event, TrainStep
+
+HERE = Path(__file__).parent
+
+
+def show(event: Event) -> None:
+    """Say how the training goes."""
+    if isinstance(event, TrainStep) and event.step % 20 == 0:
+        print(f"step {event.step}/{event.total}: loss {event.loss:.3f}")
+
+
+def main(project: Path = Path("clora-model")) -> None:
+    """Plan, teach, look."""
+    request = Request(HERE / "dog_images", project, settings=Settings(strategy="mask", seed=1))
+    plan = make_plan(request)
+    print(f"{len(plan.dataset.pictures)} pictures of {plan.concept.trigger!r}, {plan.parameters:,} numbers to train")
+    result = add_concept(request, show)
+    print(f"{result.checkpoint}: loss {result.first_loss:.3f} -> {result.last_loss:.3f}")
+    print([concept.token for concept in Project.open(project).concepts])
+    for picture in generate(project, Drawing(f"{plan.concept.trigger}, blue background", count=2)):
+        print(picture)
+
+
+if __name__ == "__main__":
+    main()

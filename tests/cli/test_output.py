@@ -1,0 +1,105 @@
+# ruff: noqa: TID251 - the rule keeps the engine from the command line; these are its own tests
+import json
+from dataclasses import dataclass
+from math import inf, nan
+from pathlib import Path
+
+import pytest
+from clora_ext.cli.output import Output, jsonable
+from clora_ext.cli.wording import command, counted, duration, printable, short_hash, size
+
+from clora_ext.events import FoldStep, Note, Sampled, Stage, TrainStep
+
+
+@dataclass(frozen=True)
+class Record:
+    path: Path
+    numbers: tuple[float, ...]
+
+
+def test_json_has_plain_values_only() -> None:
+    record = Record(Path("a/b"), (1.5, nan, inf))
+    assert jsonable({"x": record, 1: {"y"}}) == {
+        "x": {"path": str(Path("a/b")), "numbers": [1.5, None, None]},
+        "1": ["y"],
+    }
+
+
+EVENTS = {
+    Stage("train", "5 steps"): {"event": "stage", "name": "train", "detail": "5 steps"},
+    TrainStep(1, 5, nan, 0.1, 0.2, 3): {
+        "event": "train_step", "step": 1, "total": 5, "loss": None,
+        "learning_rate": 0.1, "seconds": 0.2, "memory_bytes": 3,
+    },
+    FoldStep(1, 2, "x"): {"event": "fold_step", "done": 1, "total": 2, "name": "x"},
+    Sampled(Path("x.png")): {"event": "sampled", "path": "x.png"},
+    Note("ä\n\udcff"): {"event": "note", "text": "ä\n\udcff"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "told"), EVENTS.items(), ids=[type(event).__name__ for event in EVENTS])
+def test_event_is_one_line(
+    event: Stage | TrainStep | FoldStep | Sampled | Note,
+    told: dict[str, object],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Output(as_json=True).event(event)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.isascii()
+    assert json.loads(line) == told
+
+
+def test_text_for_people_goes_where_programs_do_not_read(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output(as_json=True)
+    output.show("hello")
+    output.facts({"name": "value"})
+    output.result({"a": 1})
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"result": {"a": 1}}
+    assert told.err == "hello\nname  value\n"
+
+
+def test_people_see_no_json(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output(as_json=False)
+    output.show("hello")
+    output.result({"a": 1})
+    assert capsys.readouterr() == ("hello\n", "")
+
+
+def test_long_values_stay_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("/a folder" * 40)
+    output = Output(as_json=False)
+    output.facts({"file": path})
+    output.show(str(path))
+    assert capsys.readouterr().out.splitlines() == [f"file  {path}", str(path)]
+
+
+def test_text_of_strangers_is_taken_literally(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output(as_json=False)
+    output.show("[red]x[/red] :smile: \x1b[2J")
+    output.facts({"caption": "[link=x]y[/link]\r"})
+    assert capsys.readouterr().out == "[red]x[/red] :smile: \\x1b[2J\ncaption  [link=x]y[/link]\\r\n"
+
+
+def test_emoji_and_other_scripts_stay_readable() -> None:
+    assert printable("हिन्दी 👩‍🚀 כלב 犬") == "हिन्दी 👩‍🚀 כלב 犬"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["generate", "-p", "a photo"], 'clora generate -p "a photo"'),
+        (["--project", Path("x/y")], f"clora --project {Path('x/y')}"),
+        ([""], 'clora ""'),
+        (['$HOME "x"'], "clora '$HOME \"x\"'"),
+    ],
+)
+def test_command_can_be_pasted(words: list[str | Path], line: str) -> None:
+    assert command("clora", *words) == line
+
+
+def test_values_read_well() -> None:
+    assert (size(0), size(38_200_000)) == ("0 bytes", "38.2 MB")
+    assert (duration(0.4), duration(61), duration(3600)) == ("0:00", "1:01", "1:00:00")
+    assert (counted(1, "picture"), counted(0, "picture")) == ("1 picture", "0 pictures")
+    assert short_hash("0123456789abcdef") == "0123456789ab"

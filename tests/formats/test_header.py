@@ -1,0 +1,127 @@
+"""Headers: ours against the safetensors library, and what hostile ones are told."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from clora_ext.errors import CheckpointError
+from clora_ext.formats.header import encode_header, layout, read_header
+
+
+def write(path: Path, header: object, data: bytes = b"", length: int | None = None) -> Path:
+    body = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(body) if length is None else length) + body + data)
+    return path
+
+
+def entry(start: int = 0, end: int = 4, dtype: str = "F32", shape: Any = (1,)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+
+
+def test_reads_what_the_library_writes(tmp_path: Path) -> None:
+    tensors = {
+        "b": np.zeros((2, 3), np.float32),
+        "a": np.ones(5, np.float16),
+        "empty": np.zeros((0, 4), np.float32),
+    }
+    save_file(tensors, tmp_path / "x.safetensors", metadata={"k": "v"})
+    header = read_header(tmp_path / "x.safetensors")
+    assert header.metadata == {"k": "v"}
+    assert {n: (i.dtype, i.shape) for n, i in header.tensors.items()} == {
+        "b": ("F32", (2, 3)), "a": ("F16", (5,)), "empty": ("F32", (0, 4)),
+    }  # fmt: skip
+
+
+def test_layout_is_the_librarys_own(tmp_path: Path) -> None:
+    tensors = {"z": np.zeros(3, np.float32), "a": np.ones(5, np.float16), "m": np.zeros(2, np.int64)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    theirs = read_header(tmp_path / "x.safetensors").tensors
+    ours = layout({"a": ("F16", (5,)), "m": ("I64", (2,)), "z": ("F32", (3,))})
+    assert dict(theirs) == ours
+
+
+def test_encoding_is_canonical() -> None:
+    one = encode_header(layout({"a": ("F16", (5,)), "b": ("F32", (3,))}), {"x": "1", "y": "2"})
+    two = encode_header(layout({"b": ("F32", (3,)), "a": ("F16", (5,))}), {"y": "2", "x": "1"})
+    assert one == two
+    assert len(one) % 8 == 0
+    assert one[8:10] == b'{"'
+
+
+HOSTILE: dict[str, tuple[Any, bytes]] = {
+    "overlap": ({"a": entry(0, 4), "b": entry(2, 6)}, b"\0" * 6),
+    "overlaps": ({"a": entry(0, 4), "b": entry(0, 4)}, b"\0" * 4),
+    "gap": ({"a": entry(0, 4), "b": entry(8, 12)}, b"\0" * 12),
+    "cut off": ({"a": entry(0, 4)}, b"\0" * 3),
+    "belong to no tensor": ({"a": entry(0, 4)}, b"\0" * 5),
+    "unknown dtype": ({"a": entry(dtype="PICKLE")}, b"\0" * 4),
+    "does not take": ({"a": entry(shape=(2,))}, b"\0" * 4),
+    "impossible shape": ({"a": entry(shape=(-1,))}, b"\0" * 4),
+    "impossible shape [True]": ({"a": entry(shape=(True,))}, b"\0" * 4),
+    "impossible offsets": ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}, b""),
+    "is not described": ({"a": {"dtype": "F32"}}, b""),
+    "is not described as safetensors": ({"a": 3}, b""),
+    "is not text": ({"__metadata__": {"k": 3}}, b""),
+    "metadata is not text": ({"__metadata__": ["k"]}, b""),
+    "not a table": ([1, 2], b""),
+    "not valid JSON": (b"{", b""),
+    "stands there twice": (b'{"__metadata__": {}, "__metadata__": {}}', b""),
+    "is not valid JSON": (b"\xff\xfe", b""),
+    "the header is not valid JSON": (b"[" * 200_000, b""),
+}
+
+
+@pytest.mark.parametrize("told", HOSTILE)
+def test_hostile_headers_are_refused(tmp_path: Path, told: str) -> None:
+    header, data = HOSTILE[told]
+    with pytest.raises(CheckpointError, match=r"x\.safetensors") as caught:
+        read_header(write(tmp_path / "x.safetensors", header, data))
+    assert " ".join(told.split()[:4]).split(" [")[0] in caught.value.message
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 100_000_001, 50])
+def test_a_huge_length_allocates_nothing(tmp_path: Path, length: int) -> None:
+    with pytest.raises(CheckpointError, match="claims"):
+        read_header(write(tmp_path / "x.safetensors", b"{}", length=length))
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02}", b"\x80\x04\x95"])
+def test_pickles_are_refused_with_the_reason(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "model.ckpt").write_bytes(start + b"\0" * 100)
+    with pytest.raises(CheckpointError, match="pickle") as caught:
+        read_header(tmp_path / "model.ckpt")
+    assert "safetensors" in caught.value.fix
+
+
+@pytest.mark.parametrize("content", [b"", b"1234", b"\0" * 8])
+def test_short_files(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError):
+        read_header(tmp_path / "x.safetensors")
+
+
+def test_folder_and_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a folder"):
+        read_header(tmp_path)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        read_header(tmp_path / "none.safetensors")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_header_or_a_refusal(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.safetensors"
+    path.write_bytes(content)
+    try:
+        read_header(path)
+    except CheckpointError as error:
+        assert str(path) in error.message

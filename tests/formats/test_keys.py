@@ -1,0 +1,80 @@
+"""Key tables against diffusers' own modules and converters."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+
+from clora_ext.errors import CheckpointError
+from clora_ext.formats.keys import PREFIXES, text_table, unet_table, vae_table
+
+CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
+UNETS = [
+    ((32, 64), (CROSS, PLAIN), 1),
+    ((32, 64, 64), (CROSS, CROSS, PLAIN), 1),
+    ((32, 64, 64, 64), (CROSS, CROSS, CROSS, PLAIN), 2),
+    ((32, 64), (PLAIN, CROSS), 3),
+]
+
+
+def unet(widths: tuple[int, ...], down: tuple[str, ...], layers: int) -> UNet2DConditionModel:
+    with torch.device("meta"):
+        return UNet2DConditionModel(
+            block_out_channels=widths,
+            down_block_types=down,
+            up_block_types=tuple(kind.replace("Down", "Up") for kind in reversed(down)),
+            layers_per_block=layers,
+            cross_attention_dim=32,
+            attention_head_dim=4,
+        )
+
+
+def vae(widths: tuple[int, ...], layers: int) -> AutoencoderKL:
+    with torch.device("meta"):
+        return AutoencoderKL(
+            block_out_channels=widths,
+            down_block_types=("DownEncoderBlock2D",) * len(widths),
+            up_block_types=("UpDecoderBlock2D",) * len(widths),
+            layers_per_block=layers,
+        )
+
+
+@pytest.mark.parametrize(("widths", "down", "layers"), UNETS)
+def test_unet_names_are_a_bijection_that_diffusers_converts_back(
+    widths: tuple[int, ...], down: tuple[str, ...], layers: int
+) -> None:
+    module = unet(widths, down, layers)
+    table = unet_table(module.config)
+    originals = {table.to_original(name): tensor for name, tensor in module.state_dict().items()}
+    assert len(originals) == len(module.state_dict())
+    assert [table.to_diffusers(name) for name in originals] == list(module.state_dict())
+    converted = convert_ldm_unet_checkpoint(dict(originals), dict(module.config))
+    assert {n: t.shape for n, t in converted.items()} == {n: t.shape for n, t in module.state_dict().items()}
+
+
+@pytest.mark.parametrize(("widths", "layers"), [((32, 64), 1), ((32, 64, 64), 1), ((32, 64, 64, 64), 2)])
+def test_vae_names_are_a_bijection_that_diffusers_converts_back(widths: tuple[int, ...], layers: int) -> None:
+    module = vae(widths, layers)
+    table = vae_table(module.config)
+    originals = {table.to_original(name): tensor for name, tensor in module.state_dict().items()}
+    assert len(originals) == len(module.state_dict())
+    assert [table.to_diffusers(name) for name in originals] == list(module.state_dict())
+    converted = convert_ldm_vae_checkpoint(dict(originals), dict(module.config))
+    assert converted.keys() == module.state_dict().keys()
+
+
+@pytest.mark.parametrize("prefixed", [True, False])
+def test_text_names_always_say_text_model(prefixed: bool) -> None:  # noqa: FBT001
+    table = text_table(prefixed=prefixed)
+    ours = ("text_model." if prefixed else "") + "encoder.layers.0.mlp.fc1.weight"
+    original = "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight"
+    assert table.to_original(ours) == original
+    assert table.to_diffusers(original) == ours
+
+
+def test_unknown_names_are_refused() -> None:
+    table = unet_table(unet(*UNETS[0]).config)
+    with pytest.raises(CheckpointError, match="control_model"):
+        table.to_original("control_model.0.weight")
+    with pytest.raises(CheckpointError, match="input_blocks.99"):
+        table.to_diffusers(PREFIXES["unet"] + "input_blocks.99.0.weight")
