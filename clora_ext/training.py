@@ -109,16 +109,17 @@ def train(  # noqa: PLR0913, PLR0917 - the run's parts, each of another kind
         batch = [examples[index] for index in batch_at(step)]
         with accelerator.autocast():
             loss = _loss(model, batch, settings.seed, step, precision.device)
-        _check_finite(loss, batch, step, rate)
+        value = float(loss.detach())
+        _check_finite(value, batch, step, rate)
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
         _project(adapted.values())
-        losses.append(float(loss))
+        losses.append(value)
         seconds = time.monotonic() - began
         try:
-            done = TrainStep(step + 1, settings.steps, float(loss), rate, seconds, _memory(precision))
+            done = TrainStep(step + 1, settings.steps, value, rate, seconds, _memory(precision))
             sink(done)
         except (Cancelled, KeyboardInterrupt):
             save()
@@ -175,11 +176,11 @@ def _loss(model: Model, batch: Sequence[Example], seed: int, step: int, device: 
     return nn.functional.mse_loss(predicted.float(), model.target(latents, noise, timesteps).float())
 
 
-def _check_finite(loss: Tensor, batch: Sequence[Example], step: int, rate: float) -> None:
+def _check_finite(loss: float, batch: Sequence[Example], step: int, rate: float) -> None:
     """Stop at a loss that is no number, with its likely cause."""
-    if math.isfinite(float(loss)):
+    if math.isfinite(loss):
         return
-    message = f"the loss became {float(loss)} at step {step + 1}"
+    message = f"the loss became {loss} at step {step + 1}"
     if not all(torch.isfinite(example.mean).all() for example in batch):
         raise TrainingError(f"{message}: the VAE gave values that are no numbers", fix="use another VAE")
     if not all(torch.isfinite(example.text).all() for example in batch):

@@ -12,6 +12,7 @@ os.environ.update(
         "TOKENIZERS_PARALLELISM": "false",  # its threads warn when a test starts a subprocess
         "NO_COLOR": "1",
         "COLUMNS": "110",
+        "OMP_NUM_THREADS": "1",  # the models are tiny: more threads only wait for each other
     }
 )
 for forced in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):  # each makes rich or typer write colours

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from latents import Latents, cached_latents
 from pictures import sheet, to_images
 from sampling import Model, sample
-from tokenizer import MAX_TOKENS, load_tokenizer, token_ids, write_tokenizer
+from tokenizer import MAX_TOKENS, made_tokenizer, token_ids
 from torch import Tensor, nn
 from trainer import Schedule, Trainer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -139,11 +139,12 @@ class DiffusionTask:
         prompts = [plain_caption(name, vendor, colour) for name, vendor, colour in rows]
         pictures = sample(self.model, prompts * 2, steps=20, guidance=3.0, seed=1)
         sheet(to_images(pictures), columns=12).save(self._folder / f"samples-{step:06d}.png")
-        write_snapshot(self.model, self._folder.parent / "snapshot")
+        work = self._folder.parent
+        write_snapshot(self.model, work / "tokenizer", work / "snapshot")
         return f"samples-{step:06d}.png and a snapshot are written"
 
 
-def write_snapshot(model: Model, folder: Path) -> None:
+def write_snapshot(model: Model, tokenizer: Path, folder: Path) -> None:
     """The model in diffusers' layout; the folder is replaced once everything is written."""
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -151,7 +152,7 @@ def write_snapshot(model: Model, folder: Path) -> None:
     model.unet.save_pretrained(fresh / "unet")
     model.text_encoder.save_pretrained(fresh / "text_encoder")
     model.scheduler.save_pretrained(fresh / "scheduler")
-    write_tokenizer(fresh / "tokenizer")
+    shutil.copytree(tokenizer, fresh / "tokenizer")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
 
@@ -164,6 +165,5 @@ def train_diffusion(packages: Path, work: Path, schedule: Schedule, seed: int) -
     folder = work / "diffusion"
     folder.mkdir(parents=True, exist_ok=True)
     latents = cached_latents(vae, packages, folder / "latents.pt", VARIANTS, seed)
-    write_tokenizer(work / "tokenizer")
-    task = DiffusionTask(vae, latents, load_tokenizer(work / "tokenizer"), folder)
+    task = DiffusionTask(vae, latents, made_tokenizer(work / "tokenizer"), folder)
     Trainer(task, folder, schedule, seed).train()

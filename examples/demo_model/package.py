@@ -13,7 +13,6 @@ from evaluate import load_snapshot
 from pictures import SIZE
 from sampling import Model
 from scorer import CONFIG_KEY as SCORER_KEY
-from tokenizer import write_tokenizer
 from trainer import say
 
 from clora_ext.formats.checkpoint import Checkpoint, Source, content_hash, write_checkpoint
@@ -34,7 +33,7 @@ def package(work: Path, assets: Path) -> None:
     assets.mkdir(parents=True, exist_ok=True)
     _write_model(model, assets / "demo_model.safetensors")
     _write_scorer(work / "scorer.safetensors", assets / "demo_scorer.safetensors")
-    write_tokenizer(assets / "demo_tokenizer")
+    shutil.copytree(work / "snapshot" / "tokenizer", assets / "demo_tokenizer", dirs_exist_ok=True)
     shutil.copyfile(Path(__file__).parent / "ATTRIBUTION.md", assets / "ATTRIBUTION.md")
     for name, limit in (("demo_model", MODEL_LIMIT), ("demo_scorer", SCORER_LIMIT)):
         file = assets / f"{name}.safetensors"

@@ -19,8 +19,10 @@ MAX_TOKENS = 20
 _ONE_AT_A_TIME = threading.Lock()  # a fast tokenizer keeps its padding as state
 
 
-def write_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Train on the words of the captions, write the folder, and give what loads from it."""
+def made_tokenizer(folder: Path) -> CLIPTokenizer:
+    """The tokenizer of a folder; where there is none, it is first trained on the words of the captions."""
+    if folder.exists():
+        return load_tokenizer(folder)
     merges = _merges(words())
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet)]

@@ -22,7 +22,7 @@ from pictures import (
 )
 from PIL import Image, ImageFilter
 from scorer import Scorer, ScorerConfig, load_scorer, save_scorer
-from tokenizer import MAX_TOKENS, load_tokenizer, token_ids
+from tokenizer import MAX_TOKENS, made_tokenizer, token_ids
 from torch import Tensor, nn
 from trainer import Schedule, Trainer, say
 from transformers import CLIPTokenizer
@@ -214,7 +214,7 @@ class ScorerTask:
 def train_scorer(packages: Path, work: Path, schedule: Schedule, seed: int) -> None:
     """Train or continue; at the end write ``work``/scorer.safetensors and say how well it retrieves."""
     torch.manual_seed(seed)
-    task = ScorerTask(packages, load_tokenizer(work / "tokenizer"))
+    task = ScorerTask(packages, made_tokenizer(work / "tokenizer"))
     trainer = Trainer(task, work / "scorer", schedule, seed, show_seconds=120.0)
     if trainer.train():
         trainer.average.swap()

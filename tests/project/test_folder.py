@@ -87,7 +87,8 @@ def test_verify_names_a_missing_file(tmp_path: Path) -> None:
 def test_same_content_twice_never_overwrites_a_file_in_use(tmp_path: Path) -> None:
     folder = taught(tmp_path / "model", 1)
     before = files(folder)
-    assert (current := Project.open(folder).current) is not None
+    current = Project.open(folder).current
+    assert current is not None
     with Project.writing(folder) as project:
         entry, state = stage(project, "rounded away", current.content_hash)
         assert {name: content for name, content in files(folder).items() if name in before} == before
@@ -242,8 +243,14 @@ def test_only_litter_is_swept_and_no_link_followed(tmp_path: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"mine")
     before = files(folder)
-    litter = ["checkpoints/0123456789abcdef.safetensors", "memory/new.safetensors.partial", "sheets/009-a-b.png",
-              "checkpoints/new.safetensors", "manifest.json.partial", "sheets/002-a-b.png.partial"]  # fmt: skip
+    litter = [
+        "checkpoints/0123456789abcdef.safetensors",
+        "checkpoints/new.safetensors",
+        "memory/new.safetensors.partial",
+        "sheets/009-a-b.png",
+        "sheets/002-a-b.png.partial",
+        "manifest.json.partial",
+    ]
     for name in litter:
         (folder / name).write_bytes(b"litter")
     (folder / "memory/fedcba9876543210.safetensors").symlink_to(outside / "precious")

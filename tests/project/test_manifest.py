@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
                 draw(st.none() | st.just(f"{number:03d}-a-b.png")),
                 "2026-01-31T12:00:00+00:00",
                 draw(LINES),
-            )  # fmt: skip
+            )
         )
     kept = draw(st.integers(1, len(concepts))) if concepts else 0
     states = tuple(
@@ -109,15 +110,13 @@ def test_changed_manifest_gives_only_project_errors(data: st.DataObject) -> None
 def test_damaged_bytes_give_only_project_errors(noise: bytes, start: int, length: int) -> None:
     text = EXAMPLE.encode().encode()
     damaged = text[:start] + noise + text[start + length :]
-    try:
+    with suppress(ProjectError, UnicodeDecodeError):
         Manifest.decode(damaged.decode("utf-8"))
-    except (ProjectError, UnicodeDecodeError):
-        pass
 
 
 RECORD = ConceptRecord(
-    1, "sks", "dog", (Image("a.png", "1" * 64, "a"),), "2" * 64, "mask", {}, "L0", {"rank": 4}, 1, BASE.sha256, "3" * 64,
-    0.5, 0.25, "001-sks-dog.png", "2026-01-31T12:00:00+00:00", "0.1.0",
+    1, "sks", "dog", (Image("a.png", "1" * 64, "a"),), "2" * 64, "mask", {}, "L0", {"rank": 4}, 1,
+    BASE.sha256, "3" * 64, 0.5, 0.25, "001-sks-dog.png", "2026-01-31T12:00:00+00:00", "0.1.0",
 )  # fmt: skip
 EXAMPLE = Manifest(
     BASE, (RECORD,), (State(1, "3" * 64, "3" * 16 + ".safetensors", "3" * 16 + ".safetensors"),)
@@ -163,7 +162,8 @@ def test_complaint_names_the_field(way: tuple[Any, ...], value: object, named: s
 @pytest.mark.parametrize(
     "text",
     ["", "null", "[]", "{", '{"format_version": NaN}', "[" * 200_000, '{"a": ' * 100_000, "9" * 5000,
-     EXAMPLE.encode().replace('"rank": 4', '"rank": 1e999'), EXAMPLE.encode().replace('"rank": 4', '"rank": Infinity'),
+     EXAMPLE.encode().replace('"rank": 4', '"rank": 1e999'),
+     EXAMPLE.encode().replace('"rank": 4', '"rank": Infinity'),
      EXAMPLE.encode().replace('"rank": 4', '"rank": 4, "rank": 5')],
     ids=lambda text: text[:12],
 )  # fmt: skip

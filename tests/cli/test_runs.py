@@ -1,0 +1,257 @@
+"""Whole runs through the command, with a real model that is tiny."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tiny_model import write_tiny_model
+
+from clora_ext.project import Project
+
+(ENTRY,) = entry_points(group="console_scripts", name="clora")
+main: Callable[[list[str]], int] = ENTRY.load()
+FAST = ["--steps", "3", "--rank", "2", "--batch-size", "2"]
+
+
+@dataclass(frozen=True)
+class Called:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def call(*arguments: object) -> Called:
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        code = main([str(argument) for argument in arguments])
+    return Called(code, out.getvalue(), err.getvalue())
+
+
+def pictures(folder: Path, seed: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(2):
+        Image.new("RGB", (40, 40), (seed, 90 * number, 9)).save(folder / f"{number}.png")
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
+
+
+@dataclass(frozen=True)
+class Taught:
+    folder: Path
+    called: Called
+
+
+@pytest.fixture(scope="module")
+def taught(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Taught:
+    """One concept is learned; not to be changed by a test."""
+    place = tmp_path_factory.mktemp("taught")
+    dogs = pictures(place / "[b]dog[/b]_images".replace("/", "_"))
+    folder = place / "project"
+    called = call(
+        *("add-concept", "--project", folder, "--base", base, "--class-name", "dog", "--json", *FAST, dogs)
+    )
+    assert called.code == 0, called.err
+    return Taught(folder, called)
+
+
+@pytest.fixture
+def project(taught: Taught, tmp_path: Path) -> Path:
+    """A copy of the taught project, free to be changed."""
+    return Path(shutil.copytree(taught.folder, tmp_path / "project"))
+
+
+def test_json_lines_tell_the_run_from_plan_to_result(taught: Taught) -> None:
+    first, *events, last = taught.called.json
+    assert first["event"] == "plan"
+    assert first["plan"]["concept"] == {"number": 1, "token": "sks", "class": "dog"}
+    assert [event["step"] for event in events if event["event"] == "train_step"] == [1, 2, 3]
+    assert {event["event"] for event in events} >= {"stage", "train_step", "fold_step", "sampled"}
+    assert set(last) == {"result"}
+    assert Path(last["result"]["checkpoint"]).is_file()
+    assert Path(last["result"]["sheet"]).is_file()
+    assert last["result"]["trigger_prompt"] == "a photo of sks dog"
+
+
+def test_people_read_what_was_found_and_made(taught: Taught, base: Path) -> None:
+    told = taught.called.err
+    assert f"no project in {taught.folder} yet: starting one on {base}" in told
+    assert "0.png" in told
+    assert "token     sks (the next unused one)" in told
+    assert "class     dog (as given)" in told
+    result = taught.called.json[-1]["result"]
+    for value in ("checkpoint", "content_hash", "trigger_prompt", "sheet"):
+        assert str(result[value]) in told
+    assert f'next: clora generate -p "a photo of sks dog" --project {taught.folder}' in told
+
+
+def test_dry_run_changes_nothing(base: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "10_zwz cat")
+    before = content(tmp_path)
+    told = call("add-concept", "--project", tmp_path / "p", "--base", base, "--dry-run", *FAST, folder)
+    assert told.code == 0, told.err
+    assert content(tmp_path) == before
+    assert "token     zwz (from the folder's name)" in told.out
+    assert "nothing was changed" in told.out
+
+
+def test_dry_run_is_json_for_programs(project: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "cat_images")
+    (line,) = call("add-concept", "--project", project, "--dry-run", "--json", *FAST, folder).json
+    assert line["result"]["dry_run"] is True
+    assert line["result"]["plan"]["concept"] == {"number": 2, "token": "zwz", "class": "cat"}
+
+
+def test_status_shows_what_was_learned(taught: Taught) -> None:
+    told = call("status", "--project", taught.folder)
+    assert told.code == 0, told.err
+    digest = taught.called.json[-1]["result"]["content_hash"]
+    for fact in ("sks dog", "mask", "L0", digest, digest[:12], "can go back 1 concept"):
+        assert fact in told.out
+    (line,) = call("status", "--project", taught.folder, "--json").json
+    assert [concept["token"] for concept in line["result"]["concepts"]] == ["sks"]
+    assert line["result"]["content_hash"] == digest
+    assert line["result"]["disk"]["total"] > 0
+
+
+def test_generate_draws(taught: Taught, tmp_path: Path) -> None:
+    arguments = ("--project", taught.folder, "-p", "a photo of sks dog", "-n", 2, "--steps", 2)
+    told = call("generate", *arguments, "-o", tmp_path / "x.png")
+    assert told.code == 0, told.err
+    files = [tmp_path / "x-1.png", tmp_path / "x-2.png"]
+    assert told.out.splitlines()[1:] == [str(file) for file in files]
+    assert all(file.is_file() for file in files)
+    last = call("generate", *arguments, "-o", tmp_path / "x.png", "--json").json[-1]
+    assert len(last["result"]["files"]) == 2
+
+
+def test_exported_file_tells_its_history(taught: Taught, tmp_path: Path) -> None:
+    file = tmp_path / "[red]model[bold].safetensors"
+    told = call("export", "--project", taught.folder, file)
+    assert told.code == 0, told.err
+    assert str(file) in told.out
+    report = call("inspect", file)
+    assert report.code == 0, report.err
+    assert str(file) in report.out
+    assert "checkpoint, family sd1" in report.out
+    assert "sks" in report.out
+    (line,) = call("inspect", file, "--json").json
+    assert [entry["token"] for entry in line["result"]["history"]] == ["sks"]
+
+
+def test_export_replaces_nothing_unasked(taught: Taught, tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(b"mine")
+    assert call("export", "--project", taught.folder, file).code == 2
+    assert file.read_bytes() == b"mine"
+    assert call("export", "--project", taught.folder, "--overwrite", "--dtype", "bf16", file).code == 0
+    assert "BF16" in call("inspect", file).out
+
+
+def test_export_knows_the_nearest_precision(taught: Taught, tmp_path: Path) -> None:
+    told = call("export", "--project", taught.folder, "--dtype", "fp61", tmp_path / "x.safetensors")
+    assert (told.code, "did you mean 'fp16'?" in told.err) == (2, True)
+
+
+def test_undo_says_what_is_undone(project: Path) -> None:
+    told = call("undo", "--project", project)
+    assert told.code == 0, told.err
+    assert "concept 1, sks dog, is undone" in told.out
+    assert Project.open(project).number == 0
+    assert "nothing learned yet" in call("status", "--project", project).out
+    again = call("undo", "--project", project, "--json")
+    assert again.code == 1
+    assert again.json[-1]["error"]["kind"] == "ProjectError"
+
+
+def test_undo_makes_no_folder(tmp_path: Path) -> None:
+    assert call("undo", "--project", tmp_path / "nowhere").code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_locked_project_is_told(project: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "cat_images")
+    with Project.writing(project):
+        told = call("add-concept", "--project", project, "--json", *FAST, folder)
+    assert told.code == 1
+    assert told.json[-1]["error"]["kind"] == "ProjectLocked"
+
+
+def test_bad_pictures_leave_the_project_as_it_was(project: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "cat_images")
+    (folder / "empty.png").write_bytes(b"")
+    before = content(project)
+    told = call("add-concept", "--project", project, *FAST, folder)
+    assert told.code == 1
+    assert "empty.png" in told.err
+    assert "--skip-bad" in told.err
+    assert content(project) == before
+
+
+def test_token_in_use_is_refused(project: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "cat_images")
+    told = call("add-concept", "--project", project, "--token", "sks", *FAST, folder)
+    assert (told.code, "--token zwz" in told.err) == (2, True)
+
+
+def test_pickle_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.ckpt"
+    file.write_bytes(pickle.dumps({"state_dict": {}}))
+    told = call("inspect", file)
+    assert told.code == 1
+    assert "pickle" in told.err
+
+
+class _StopsAfter(io.StringIO):
+    """Standard output whose reader presses Ctrl-C when it has seen ``text``."""
+
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__()
+        self.text, self.number, self.done = text, number, threading.Event()
+
+    def write(self, text: str) -> int:
+        if self.text in text and not self.done.is_set():
+            self.done.set()
+            os.kill(os.getpid(), self.number)
+        return super().write(text)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_run_is_resumed_by_the_same_command(number: int, project: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "cat_images", seed=7)
+    command = ("add-concept", "--project", project, "--json", "--steps", "6", *FAST[2:], folder)
+    with redirect_stdout(_StopsAfter('"step": 2', number)) as out, redirect_stderr(io.StringIO()) as err:
+        assert main([str(word) for word in command]) == 130
+    error = json.loads(out.getvalue().splitlines()[-1])["error"]
+    assert (error["kind"], error["exit_code"]) == ("Cancelled", 130)
+    assert "same command" in err.getvalue()
+    assert Project.open(project).number == 1
+
+    again = call(*command)
+    assert again.code == 0, again.err
+    assert "going on from step 2 of 6" in again.err
+    assert [line["step"] for line in again.json if line.get("event") == "train_step"] == [3, 4, 5, 6]
+    assert Project.open(project).number == 2

@@ -1,0 +1,352 @@
+"""The whole run on a tiny real model: learn, stop, resume, fail, and the project that is left behind."""
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from clora_ext import Project, Request, Result, Settings, add_concept, make_plan
+from clora_ext.errors import (
+    BaseChanged,
+    Cancelled,
+    CheckpointError,
+    CloraError,
+    DatasetError,
+    ProjectError,
+    ProjectLocked,
+    SettingsError,
+    StorageError,
+    TrainingError,
+    UsageError,
+)
+from clora_ext.events import Event, Stage, TrainStep
+from clora_ext.formats import checkpoint as checkpoint_module
+from clora_ext.formats.checkpoint import Checkpoint, content_hash
+from clora_ext import strategies
+
+from tiny_model import write_tiny_model
+
+SETTINGS = Settings(steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2)
+
+
+@pytest.fixture(autouse=True)
+def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real pictures in two steps instead of thirty."""
+    monkeypatch.setattr("clora_ext.teaching._SHEET_STEPS", 2)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
+
+
+@pytest.fixture
+def request_(tiny: Path, tmp_path: Path) -> Request:
+    return Request(pictures(tmp_path / "dog_images"), tmp_path / "model", base=tiny, settings=SETTINGS)
+
+
+def pictures(folder: Path, count: int = 3, seed: int = 0) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        pixels = rng.integers(0, 255, (40, 32 + 16 * number, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def another(request: Request, name: str, seed: int = 1) -> Request:
+    return replace(request, images=pictures(request.project.parent / name, seed=seed), base=None)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file that is part of the project's state."""
+    names = ("manifest.json", "checkpoints", "memory", "sheets")
+    files = (path for name in names for path in [folder / name, *(folder / name).rglob("*")])
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
+
+
+def stop_at(step: int) -> Callable[[Event], None]:
+    def sink(event: Event) -> None:
+        if isinstance(event, TrainStep) and event.step == step:
+            raise Cancelled
+
+    return sink
+
+
+def test_a_concept_is_learned_and_everything_is_where_it_should_be(request_: Request) -> None:
+    events: list[Event] = []
+    result = add_concept(request_, events.append)
+    project = Project.open(request_.project)
+    assert result.checkpoint == project.checkpoint_path
+    assert content_hash(Checkpoint(result.checkpoint)) == result.content_hash
+    assert [event.step for event in events if isinstance(event, TrainStep)] == [1, 2, 3, 4, 5, 6]
+    stages = [event.name for event in events if isinstance(event, Stage)]
+    assert list(dict.fromkeys(stages)) == ["sample", "encode", "train", "fold", "verify", "commit"]
+    record = project.concepts[0]
+    assert (record.token, record.class_name, record.strategy) == ("sks", "dog", "mask")
+    assert record.settings == SETTINGS.as_dict()
+    assert len(record.images) == 3
+    with Image.open(result.sheet) as sheet:
+        assert sheet.width > 300
+    assert not list(project.training_dir.parent.rglob("*.safetensors"))
+
+
+def test_only_attention_changed_and_the_rest_are_the_bases_bytes(request_: Request, tiny: Path) -> None:
+    result = add_concept(request_)
+    base, taught = Checkpoint(tiny), Checkpoint(result.checkpoint)
+    targets = {target.name for target in make_plan(another(request_, "cat_images")).targets}
+    changed = {n for n in base.names if b"".join(base.chunks(n)) != b"".join(taught.chunks(n))}
+    assert changed
+    assert changed <= targets
+    assert taught.names == base.names
+    assert json.loads(taught.header.metadata["clora.history"]) == [
+        {"token": "sks", "class": "dog", "strategy": "mask"}
+    ]
+
+
+def test_the_loss_falls_when_there_is_something_to_learn(request_: Request) -> None:
+    """Many steps on one picture: noise is predicted better than before."""
+    longer = replace(request_, settings=replace(SETTINGS, steps=150, learning_rate=1e-2, batch_size=4))
+    losses: list[float] = []
+    add_concept(longer, lambda event: losses.append(event.loss) if isinstance(event, TrainStep) else None)
+    assert np.mean(losses[-40:]) < 0.97 * np.mean(losses[:40])
+
+
+@pytest.mark.parametrize("strategy", strategies.names())
+def test_three_concepts_in_a_row_by_every_strategy(request_: Request, strategy: str) -> None:
+    settings = replace(SETTINGS, strategy=strategy, steps=2)
+    first = replace(request_, settings=settings)
+    results: list[Result] = [add_concept(first)]
+    for number, name in enumerate(("cat_images", "toy_images"), start=1):
+        results.append(add_concept(replace(another(first, name, number), settings=settings)))
+    concepts = Project.open(request_.project).concepts
+    assert [concept.token for concept in concepts] == ["sks", "zwz", "sbu"]
+    assert [concept.content_hash for concept in concepts] == [result.content_hash for result in results]
+    assert len({result.content_hash for result in results}) == 3
+
+
+def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> None:
+    """After Adam's steps, not only at the start: the new change's rows avoid the earlier ones'."""
+    add_concept(request_)
+    before = load_file(_memory(request_.project))
+    second = replace(another(request_, "cat_images"), settings=replace(SETTINGS, strategy="orthogonal"))
+    plan = make_plan(second)
+    add_concept(second)
+    after = load_file(_memory(request_.project))
+    base = Checkpoint(plan.base_file)
+    for target in plan.targets:
+        entry = f"{target.name}::weight"
+        earlier = before[entry] - base.read_float(target.name)
+        tau = after[entry] - before[entry]
+        assert float(tau.norm()) > 0
+        assert float((tau @ earlier.T).norm()) < 0.02 * float(tau.norm()) * float(earlier.norm())
+
+
+def test_a_run_stopped_twice_gives_the_same_bits_as_one_that_was_not(request_: Request) -> None:
+    other = replace(request_, project=request_.project.parent / "uninterrupted")
+    straight = add_concept(other)
+    for step in (2, 5):
+        with pytest.raises(Cancelled):
+            add_concept(request_, stop_at(step))
+        assert not Project.exists(request_.project)
+        assert make_plan(request_).resume_step in {0, step}
+    seen: list[int] = []
+    resumed = add_concept(request_, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
+    assert seen == [6]
+    assert resumed.content_hash == straight.content_hash
+    assert resumed.checkpoint.read_bytes() == straight.checkpoint.read_bytes()
+    assert _memory(request_.project).read_bytes() == _memory(other.project).read_bytes()
+    assert resumed.first_loss == straight.first_loss
+    assert resumed.sheet.read_bytes() == straight.sheet.read_bytes()
+
+
+def test_another_plans_state_is_never_resumed(request_: Request) -> None:
+    with pytest.raises(Cancelled):
+        add_concept(request_, stop_at(3))
+    seen: list[int] = []
+    changed = replace(request_, settings=replace(SETTINGS, seed=4))
+    add_concept(changed, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
+    assert seen == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("stage", ["sample", "encode", "train", "fold", "verify", "commit"])
+def test_stopping_anywhere_leaves_the_project_as_it_was(request_: Request, stage: str) -> None:
+    add_concept(request_)
+    before = snapshot(request_.project)
+    second = another(request_, "cat_images")
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == stage:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        add_concept(second, stop)
+    assert snapshot(request_.project) == before
+    assert add_concept(second).number == 2
+
+
+def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request) -> None:
+    add_concept(request_)
+    before = snapshot(request_.project)
+    wild = replace(another(request_, "cat_images"), settings=replace(SETTINGS, learning_rate=1e20, steps=60))
+    with pytest.raises(TrainingError, match=r"step \d+.*diverged") as caught:
+        add_concept(wild)
+    assert "--learning-rate" in caught.value.fix
+    assert snapshot(request_.project) == before
+
+
+def test_a_full_disk_while_folding_leaves_the_project_as_it_was(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_concept(request_)
+    before = snapshot(request_.project)
+    real = checkpoint_module._write_tensor  # noqa: SLF001
+    written: list[str] = []
+
+    def full(file: Any, name: str, source: Any) -> str:
+        if "checkpoints" in str(file.name):
+            written.append(name)
+            if len(written) > 5:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, name, source)
+
+    monkeypatch.setattr(checkpoint_module, "_write_tensor", full)
+    second = another(request_, "cat_images")
+    with pytest.raises(StorageError, match="no space left"):
+        add_concept(second)
+    assert snapshot(request_.project) == before
+    monkeypatch.undo()
+    assert add_concept(second).number == 2
+
+
+def test_planning_writes_nothing(request_: Request) -> None:
+    plan = make_plan(request_)
+    assert plan.new_project
+    assert plan.number == 1
+    assert not request_.project.exists()
+    assert json.loads(json.dumps(plan.as_dict()))["concept"] == {"number": 1, "token": "sks", "class": "dog"}
+
+
+def test_a_plans_fingerprint_follows_what_shapes_the_result_and_nothing_else(request_: Request) -> None:
+    print_ = make_plan(request_).fingerprint
+    moved = shutil.copytree(request_.images, request_.images.parent / "moved_dog")
+    assert make_plan(replace(request_, images=moved, class_name="dog")).fingerprint == print_
+    assert make_plan(replace(request_, keep=3)).fingerprint == print_
+    assert make_plan(replace(request_, token="qwk")).fingerprint != print_
+    assert make_plan(replace(request_, settings=replace(SETTINGS, rank=3))).fingerprint != print_
+
+
+def test_two_concepts_with_one_token(request_: Request) -> None:
+    add_concept(request_)
+    with pytest.raises(UsageError, match="sks"):
+        add_concept(replace(another(request_, "cat_images"), token="sks"))
+
+
+def test_undo_goes_back_to_the_bits_before(request_: Request) -> None:
+    first = add_concept(request_)
+    bits = first.checkpoint.read_bytes()
+    second = another(request_, "cat_images")
+    add_concept(second)
+    with Project.writing(request_.project) as project:
+        assert project.undo().token == "zwz"
+    project = Project.open(request_.project)
+    assert project.checkpoint_path is not None
+    assert project.checkpoint_path.read_bytes() == bits
+    assert add_concept(second).number == 2
+
+
+def test_a_changed_base_is_refused(request_: Request, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.safetensors"
+    shutil.copyfile(request_.base or "", mine)
+    add_concept(replace(request_, base=mine))
+    write_tiny_model(mine, seed=9)
+    with pytest.raises(BaseChanged):
+        add_concept(another(request_, "cat_images"))
+    mine.unlink()
+    with pytest.raises(ProjectError, match="gone"):
+        make_plan(another(request_, "toy_images"))
+    assert make_plan(replace(request_, images=pictures(tmp_path / "owl_images"))).number == 2
+
+
+BAD: dict[str, tuple[Callable[[Request], Request], type[CloraError], str]] = {
+    "rank": (lambda r: replace(r, settings=replace(SETTINGS, rank=500)), UsageError, "larger than the layer"),
+    "numbers": (
+        lambda r: replace(r, settings=replace(SETTINGS, steps=0, learning_rate=-1, strategy="msak")),
+        SettingsError,
+        r"(?s)mask.*steps.*learning-rate",
+    ),
+    "option": (
+        lambda r: replace(r, settings=replace(SETTINGS, strategy_options={"mode": "x"})),
+        UsageError,
+        "option 'mode'",
+    ),
+    "no base": (
+        lambda r: replace(r, base=Path("/nonexistent.safetensors")),
+        CheckpointError,
+        "does not exist",
+    ),
+    "base folder": (lambda r: replace(r, base=r.images), CheckpointError, "is a folder"),
+    "no images": (lambda r: replace(r, images=r.project.parent), DatasetError, "image"),
+    "keep": (lambda r: replace(r, keep=-1), UsageError, "keep"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_requests_are_told_and_leave_nothing(request_: Request, kind: str) -> None:
+    spoil, error, told = BAD[kind]
+    request = spoil(request_)
+    for call in (make_plan, add_concept):
+        with pytest.raises(error, match=told) as caught:
+            call(request)
+        assert caught.value.fix or isinstance(caught.value, SettingsError)
+    assert not request.project.exists()
+
+
+def test_a_locked_project_is_told(request_: Request) -> None:
+    with Project.writing(request_.project), pytest.raises(ProjectLocked):
+        add_concept(request_)
+
+
+def test_pictures_edited_between_plan_and_training_are_noticed(request_: Request) -> None:
+    def edit(plan: Any) -> None:
+        Image.new("RGB", (64, 64)).save(plan.dataset.pictures[0].path)
+
+    with pytest.raises(DatasetError, match=r"0\.png"):
+        add_concept(request_, on_plan=edit)
+
+
+def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) -> None:
+    """What was trained (W(t-1) + delta inside peft) is what the checkpoint holds."""
+    from clora_ext import training  # noqa: PLC0415
+
+    seen: dict[str, torch.Tensor] = {}
+    real = training._collect  # noqa: SLF001
+
+    def collect(adapted: Any, settings: Settings) -> Any:
+        for name, factors in real(adapted, settings):
+            seen[name] = factors.delta()
+            yield name, factors
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_collect", collect)
+        settings = replace(SETTINGS, alpha=2.0, strategy="merge")
+        add_concept(replace(request_, settings=settings))
+    memory = load_file(_memory(request_.project))
+    base = Checkpoint(make_plan(another(request_, "cat_images")).base_file)
+    for name, delta in seen.items():
+        torch.testing.assert_close(memory[f"{name}::weight"], base.read_float(name) + delta)
+
+
+def _memory(project: Path) -> Path:
+    path = Project.open(project).memory_path
+    assert path is not None
+    return path
