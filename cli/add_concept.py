@@ -11,7 +11,7 @@ from clora_ext import strategies
 from clora_ext.errors import UsageError
 from clora_ext.settings import Settings
 
-from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
+from .options import DEFAULT_PROJECT, DEFAULTS, JsonOption, ProjectOption
 from .output import Output, tick
 from .tables import dataset_summary, dataset_table
 from .watching import watching
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["EPILOG", "add_concept"]
 
 EPILOG = (
-    "Example: clora add-concept ./dog_images\n\n"
-    "Then: clora add-concept --strategy mask --class-name toy --steps 300 ./pictures_of_my_toy"
+    "Example: clora add-concept ./dog_images\n\nThen: clora add-concept --class-name toy --steps 300 ./my_toy"
 )
-_DEFAULTS = Settings()
+_DEFAULTS = DEFAULTS.settings
 _TRAINING = "Training"
 _RUN = "This run"
 
@@ -43,6 +42,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     images: Annotated[
         Path,
         typer.Argument(
+            metavar="IMAGES",
             help="A folder of pictures; a kohya folder (10_sks dog); or a folder of kohya folders. "
             "Captions: .txt or .caption files beside the pictures.",
             show_default=False,
@@ -74,8 +74,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         str | None,
         typer.Option(
             metavar="MODE",
-            help="With --strategy orthogonal: row-space keeps out of what is used during all training, "
-            "paper only starts so, as the published code does.",
+            help="With --strategy orthogonal: row-space keeps new learning apart all through the training, "
+            "paper only begins so, as the published code does.",
             show_default="row-space",
         ),
     ] = None,
@@ -100,7 +100,9 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         int | None,
         typer.Option(help="Pixels a side.", rich_help_panel=_TRAINING, show_default="the model's own"),
     ] = _DEFAULTS.resolution,
-    keep: Annotated[int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel=_RUN)] = 1,
+    keep: Annotated[
+        int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel=_RUN)
+    ] = DEFAULTS.keep,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
     ] = False,

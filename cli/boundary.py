@@ -57,7 +57,9 @@ def failure(error: BaseException) -> Failure:
     if isinstance(error, _WRONG_CALL):
         return _wrong_call(error)
     if isinstance(error, (Interrupted, KeyboardInterrupt, Abort)):
-        return Failure("Cancelled", "stopped at once", "the project is as it was before", STOPPED)
+        return Failure(
+            "Cancelled", "stopped at once", "the project is whole; run the same command again", STOPPED
+        )
     if isinstance(error, OSError) and error.errno in _REFUSED:
         where = f"{error.filename}: " if error.filename else ""
         return Failure(kind, f"{where}{error.strerror}", "free some space or check the permissions", FAILED)

@@ -19,7 +19,9 @@ EPILOG = "Example: clora export --dtype fp16 ~/ComfyUI/models/checkpoints/my_mod
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="The new .safetensors file.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The new .safetensors file.", show_default=False)
+    ],
     *,
     dtype: Annotated[
         str | None,
@@ -29,7 +31,10 @@ def export(
     project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the model as one safetensors file, for ComfyUI, Automatic1111 and Forge."""
+    """Write the model as one safetensors file.
+
+    For ComfyUI, Automatic1111, Forge and others.
+    """
     output = Output(as_json=as_json)
     # The engine refuses any other word itself, and names the nearest.
     with watching(output) as (sink, _):

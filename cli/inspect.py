@@ -21,11 +21,11 @@ _LONGEST = 200
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A .safetensors file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors file.", show_default=False)],
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a safetensors file is and which concepts clora has taught it."""
+    """Say what a model file is and what clora taught it."""
     from clora_ext.inspect import inspect_file
 
     output = Output(as_json=as_json)

@@ -5,9 +5,13 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DEFAULT_PROJECT", "JsonOption", "ProjectOption"]
+from clora_ext.plan import Request
 
-DEFAULT_PROJECT = Path("clora-model")
+__all__ = ["DEFAULTS", "DEFAULT_PROJECT", "JsonOption", "ProjectOption"]
+
+DEFAULTS = Request(Path())
+"""What the engine takes where the user says nothing."""
+DEFAULT_PROJECT = DEFAULTS.project
 
 ProjectOption = Annotated[
     Path, typer.Option("--project", metavar="DIR", help="The project: the folder of the evolving model.")

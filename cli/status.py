@@ -17,13 +17,13 @@ EPILOG = "Example: clora status --project ./clora-model"
 
 
 def status(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonOption = False) -> None:
-    """Show what the project has learned, how, and what it holds on disk."""
+    """Show what was learned, how, and what lies on the disk."""
     from clora_ext.project import Project
 
     output = Output(as_json=as_json)
     opened = Project.open(project)
     usage = opened.disk_usage()
-    output.facts({"project": project, "base": _base(opened.base)})
+    output.facts({"project": project, **_base(opened.base)})
     output.show("")
     if opened.concepts:
         output.show(concepts_table(opened.concepts))
@@ -34,11 +34,12 @@ def status(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonOption = Fa
     output.result(_as_dict(opened, usage))
 
 
-def _base(base: "Base | None") -> str:
-    """The base in words."""
+def _base(base: "Base | None") -> dict[str, object]:
+    """What the project started from."""
     if base is None:
-        return "none"
-    return f"{base.path or 'the built-in demo model'}, family {base.family}, sha256 {base.sha256}"
+        return {"base": "none"}
+    where = base.path or "the built-in demo model"
+    return {"base": f"{where}, family {base.family}", "sha256": base.sha256}
 
 
 def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:

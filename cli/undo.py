@@ -12,7 +12,10 @@ EPILOG = "Example: clora undo --project ./clora-model"
 
 
 def undo(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonOption = False) -> None:
-    """Take back the last concept, as far as earlier models were kept (add-concept --keep)."""
+    """Go back by one concept.
+
+    As far as earlier models were kept: see `--keep` of add-concept.
+    """
     from clora_ext.project import Project
 
     output = Output(as_json=as_json)

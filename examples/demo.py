@@ -1,7 +1,7 @@
 """Teach the built-in model three concepts, one after another, and show what it remembers.
 
-Run by `make demo`. Writes `demo-output/`: the project and one sheet, rows = concepts, columns = the model before
-anything was taught and after each of the three. What is there already is not done again.
+Run by `make demo`. Writes `demo-output/`: the project and one sheet. Its rows are the concepts, its columns the
+model before anything was taught and after each of the three. What is there already is not done again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def teach(concept: Concept) -> None:
     """Run the command that a user would type."""
     command = ["add-concept", "--project", str(PROJECT), "--strategy", "mask", str(HERE / concept.folder)]
     print(f"\n$ clora {' '.join(command)}", flush=True)
-    run = "from clora_ext.cli.app import main; main()"
+    run = "import sys; from clora_ext.cli.app import main; sys.exit(main())"
     subprocess.run([sys.executable, "-c", run, *command], check=True)  # noqa: S603 - our own command
 
 

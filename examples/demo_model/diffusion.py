@@ -98,7 +98,7 @@ class DiffusionTask:
         self.vae, self._latents, self._tokenizer, self._folder = vae, latents, tokenizer, folder
         self._kept = new_scheduler().alphas_cumprod
 
-    def loss(self, network: nn.Module, count: int, rng: torch.Generator) -> Tensor:
+    def loss(self, count: int, rng: torch.Generator) -> Tensor:
         """The weighted squared error of ``count`` latents with fresh noise and captions."""
         chosen = torch.randint(len(self._latents.values), (count,), generator=rng)
         clean = self._latents.values[chosen]
@@ -107,7 +107,7 @@ class DiffusionTask:
         noise = torch.randn(clean.shape, generator=rng)
         kept = self._kept[step].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
-        text = network.get_submodule("text_encoder")(ids).last_hidden_state
+        text = self.text_encoder(ids).last_hidden_state
         with torch.autocast("cpu", torch.bfloat16):
             guess = network.get_submodule("unet")(
                 noisy.contiguous(memory_format=torch.channels_last), step, text

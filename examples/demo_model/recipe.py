@@ -9,6 +9,7 @@ from pathlib import Path
 
 # Before torch is loaded: threads that spin while they wait starve each other on shared cores.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive a fork
 
 import torch
 from diffusion import train_diffusion

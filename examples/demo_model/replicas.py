@@ -1,13 +1,15 @@
 """Replicas: each core works on its own share of a batch, and the gradients are averaged.
 
-One thread for each replica has nothing to wait for within a step. The threads of a single forward pass meet
-thousands of times a step instead, and on cores that are shared with other work that is many times slower.
+One process for each core has nothing to wait for within a step. The threads of a single process meet thousands
+of times a step instead, and on cores that are shared with other work that is many times slower.
 """
 
 from __future__ import annotations
 
-import copy
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from typing import Protocol
 
 import torch
@@ -17,55 +19,75 @@ from torch import Tensor, nn
 class Losses(Protocol):
     """What the replicas work on."""
 
+    network: nn.Module
     batch: int
 
-    def loss(self, network: nn.Module, count: int, rng: torch.Generator) -> Tensor:
-        """The mean loss of ``network`` on ``count`` fresh examples."""
+    def loss(self, count: int, rng: torch.Generator) -> Tensor:
+        """The mean loss of the network on ``count`` fresh examples."""
 
 
 class Replicas:
-    """Copies of a network that share its weights, each with gradients of its own."""
+    """Forked processes that share the network's weights in memory, each with gradients of its own."""
 
-    def __init__(self, network: nn.Module, count: int) -> None:
-        self._network = network
-        self._copies = [_sharing(network) for _ in range(count)]
-        self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+    def __init__(self, task: Losses, count: int) -> None:
+        self._share = task.batch // count
+        self._live = [parameter for parameter in task.network.parameters() if parameter.requires_grad]
+        weights = _shared(self._live)
+        for parameter, view in zip(self._live, _views(weights, self._live), strict=True):
+            parameter.data = view.copy_(parameter.data)
+        self._gradients = [_shared(self._live) for _ in range(count)]
+        self._total = torch.zeros_like(weights)
+        for parameter, view in zip(self._live, _views(self._total, self._live), strict=True):
+            parameter.grad = view
+        fork = multiprocessing.get_context("fork")
+        self._lines: list[Connection] = []
+        for gradients in self._gradients:
+            here, there = fork.Pipe()
+            fork.Process(target=_work, args=(task, gradients, there), daemon=True).start()
+            self._lines.append(here)
 
-    def gradients(self, task: Losses, rng: torch.Generator) -> float:
+    def gradients(self, rng: torch.Generator) -> float:
         """Put the gradients of one batch into the network; gives the loss."""
-        seeds = torch.randint(2**62, (len(self._copies),), generator=rng).tolist()
-        count = task.batch // len(self._copies)
-        losses = list(
-            self._pool.map(lambda copy, seed: _backward(task, copy, count, seed), self._copies, seeds)
-        )
-        groups = [[p for p in network.parameters() if p.requires_grad] for network in self._copies]
-        total = [_gradient(parameter) for parameter in groups[0]]
-        for group in groups[1:]:
-            torch._foreach_add_(total, [_gradient(parameter) for parameter in group])
-        torch._foreach_div_(total, float(len(groups)))
-        live = [parameter for parameter in self._network.parameters() if parameter.requires_grad]
-        for parameter, gradient in zip(live, total, strict=True):
-            parameter.grad = gradient
-        for network in self._copies:
-            network.zero_grad(set_to_none=True)
+        seeds = torch.randint(2**62, (len(self._lines),), generator=rng).tolist()
+        for line, seed in zip(self._lines, seeds, strict=True):
+            line.send((self._share, seed))
+        losses = [float(line.recv()) for line in self._lines]
+        self._total.copy_(self._gradients[0])
+        for gradients in self._gradients[1:]:
+            self._total.add_(gradients)
+        self._total.div_(len(losses))
         return sum(losses) / len(losses)
 
 
-def _sharing(network: nn.Module) -> nn.Module:
-    """A copy whose parameters are the same memory."""
-    twin = copy.deepcopy(network)
-    for parameter, original in zip(twin.parameters(), network.parameters(), strict=True):
-        parameter.data = original.data
-    return twin
+def _work(task: Losses, gradients: Tensor, line: Connection) -> None:
+    """The life of one process: gradients of its share of every batch, until the line closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)
+    task.network.train()
+    live = [parameter for parameter in task.network.parameters() if parameter.requires_grad]
+    for parameter, view in zip(live, _views(gradients, live), strict=True):
+        parameter.grad = view
+    while True:
+        try:
+            count, seed = line.recv()
+        except EOFError:
+            return
+        gradients.zero_()
+        loss = task.loss(count, torch.Generator().manual_seed(seed))
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        line.send(loss.item())
 
 
-def _backward(task: Losses, network: nn.Module, count: int, seed: int) -> float:
-    """Gradients of one share of the batch, left in ``network``."""
-    loss = task.loss(network, count, torch.Generator().manual_seed(seed))
-    loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-    return loss.item()
+def _shared(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Zeros for all parameters, in memory that forked processes see."""
+    return torch.zeros(sum(parameter.numel() for parameter in parameters)).share_memory_()
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    """Its gradient; zero where a batch did not touch it."""
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+def _views(flat: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """The parts of ``flat`` with the parameters' shapes and strides."""
+    parts = flat.split([parameter.numel() for parameter in parameters])
+    return [
+        part.as_strided(parameter.shape, parameter.stride(), part.storage_offset())
+        for part, parameter in zip(parts, parameters, strict=True)
+    ]

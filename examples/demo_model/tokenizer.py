@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
+from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from captions import words
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from torch import Tensor
 from transformers import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_TOKENS = 20
 """Tokens in a prompt, its start and end included."""
-
-_ONE_AT_A_TIME = threading.Lock()  # a fast tokenizer keeps its padding as state
 
 
 def made_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -53,20 +52,34 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def token_ids(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
-    """Ids (n, MAX_TOKENS), padded and cut; may be called from several threads."""
-    with _ONE_AT_A_TIME:
-        encoded = tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt")
+    """Ids (n, MAX_TOKENS), padded and cut."""
+    encoded = tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt")
     ids: Tensor = encoded.input_ids
     return ids
 
 
-def _merges(known: list[str]) -> list[tuple[str, str]]:
-    """Merges that make every known word one token, in order."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(
-        vocab_size=20_000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False, special_tokens=[]
-    )
-    tokenizer.train_from_iterator(known, trainer)
-    listed = json.loads(tokenizer.to_str())["model"]["merges"]
-    return [(left, right) for left, right in listed]
+def _merges(known: Sequence[str]) -> list[tuple[str, str]]:
+    """Merges that make every known word one token: the commonest pair first, of equals the first in order."""
+    rest = [[*word[:-1], word[-1] + "</w>"] for word in known]
+    merges = []
+    while rest := [parts for parts in rest if len(parts) > 1]:
+        counts = Counter(pair for parts in rest for pair in pairwise(parts))
+        pair = min(counts, key=lambda one: (-counts[one], one))
+        merges.append(pair)
+        rest = [_merged(parts, pair) for parts in rest]
+    return merges
+
+
+def _merged(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:
+    """The parts with every occurrence of the pair joined, from the left.
+
+    >>> _merged(["n", "o", "t", "o</w>"], ("n", "o"))
+    ['no', 't', 'o</w>']
+    """
+    joined: list[str] = []
+    index = 0
+    while index < len(parts):
+        step = 2 if tuple(parts[index : index + 2]) == pair else 1
+        joined.append("".join(parts[index : index + step]))
+        index += step
+    return joined

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from captions import RARE_SHARE, RARE_TOKENS, STYLE_SHARE, plain_caption, with_article
@@ -23,7 +22,7 @@ from pictures import (
 from PIL import Image, ImageFilter
 from scorer import Scorer, ScorerConfig, load_scorer, save_scorer
 from tokenizer import MAX_TOKENS, made_tokenizer, token_ids
-from torch import Tensor, nn
+from torch import Tensor
 from trainer import Schedule, Trainer, say
 from transformers import CLIPTokenizer
 
@@ -123,9 +122,9 @@ class ScorerTask:
         self.network = self.scorer
         self.network.to(memory_format=torch.channels_last)
 
-    def loss(self, network: nn.Module, count: int, rng: torch.Generator) -> Tensor:
+    def loss(self, count: int, rng: torch.Generator) -> Tensor:
         """Contrastive loss both ways; a caption fits every picture that shows all it states."""
-        scorer = cast("Scorer", network)
+        scorer = self.scorer
         shown = self._draw(count, rng)
         captions = [stated(self._things[one.thing], one, rng) for one in shown]
         fits = torch.tensor([[one.fits(picture) for one in captions] for picture in shown])

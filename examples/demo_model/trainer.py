@@ -56,8 +56,8 @@ class Task(Protocol):
     network: nn.Module
     batch: int
 
-    def loss(self, network: nn.Module, count: int, rng: torch.Generator) -> Tensor:
-        """The mean loss of ``network`` on ``count`` fresh examples, drawn with ``rng``."""
+    def loss(self, count: int, rng: torch.Generator) -> Tensor:
+        """The mean loss of the network on ``count`` fresh examples, drawn with ``rng``."""
 
     def show(self, step: int) -> str:
         """Write sheets or measure, with the averaged weights in place; returns a line to print."""
@@ -93,6 +93,7 @@ class Trainer:
         self, task: Task, folder: Path, schedule: Schedule, seed: int, show_seconds: float = 600.0
     ) -> None:
         self.task, self.folder, self.schedule = task, folder, schedule
+        self._replicas = Replicas(task, torch.get_num_threads())
         self.show_seconds = show_seconds
         self.rng = torch.Generator().manual_seed(seed)
         self.average = Average(task.network)
@@ -100,7 +101,6 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
-        self._replicas = Replicas(task.network, torch.get_num_threads())
         self.step = 0
         self._stop = False
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ class Trainer:
     def _one_step(self) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.at(self.step)
-        value = self._replicas.gradients(self.task, self.rng)
+        value = self._replicas.gradients(self.rng)
         if not math.isfinite(value):
             raise FloatingPointError(f"loss is {value} at step {self.step}; the checkpoint before it is kept")
         nn.utils.clip_grad_norm_(self.task.network.parameters(), 1.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 from attention import Float32Attention
@@ -28,7 +27,7 @@ from pictures import (
     to_tensor,
 )
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from trainer import Schedule, Trainer, say
 
 RECOLOURED = 0.3
@@ -125,9 +124,9 @@ class VaeTask:
         self._packages, self._folder = packages, folder
         self.art = general_artwork(packages)
 
-    def loss(self, network: nn.Module, count: int, rng: torch.Generator) -> Tensor:
+    def loss(self, count: int, rng: torch.Generator) -> Tensor:
         """The loss of ``count`` fresh random pictures."""
-        vae = cast("AutoencoderKL", network)
+        vae = self.network
         pictures = to_tensor([random_picture(self.art, rng) for _ in range(count)])
         pictures = pictures.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):

@@ -141,6 +141,7 @@ def test_wrong_call_is_json_for_programs(arguments: list[str], capsys: pytest.Ca
         (["add-concept", "--stps", "5", "x"], "--steps"),
         (["add-concept", "--strategy", "msak", "x"], "did you mean 'mask'?"),
         (["add-concept", "--orthogonal-mode", "papr", "--strategy", "orthogonal", "x"], "'paper'"),
+        (["add-concept", "--orthogonal-mode", "paper", "x"], "--orthogonal-mode says nothing"),
         (["add-concept"], "see clora add-concept --help"),
     ],
 )

@@ -117,6 +117,12 @@ def test_dry_run_changes_nothing(base: Path, tmp_path: Path) -> None:
     assert "nothing was changed" in told.out
 
 
+def test_given_token_is_said_to_be_given(project: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "cat_images")
+    told = call("add-concept", "--project", project, "--token", "zwz", "--dry-run", *FAST, folder)
+    assert "token     zwz (as given)" in told.out
+
+
 def test_dry_run_is_json_for_programs(project: Path, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "cat_images")
     (line,) = call("add-concept", "--project", project, "--dry-run", "--json", *FAST, folder).json
@@ -128,7 +134,8 @@ def test_status_shows_what_was_learned(taught: Taught) -> None:
     told = call("status", "--project", taught.folder)
     assert told.code == 0, told.err
     digest = taught.called.json[-1]["result"]["content_hash"]
-    for fact in ("sks dog", "mask", "L0", digest, digest[:12], "can go back 1 concept"):
+    base = taught.called.json[0]["plan"]["base"]["sha256"]
+    for fact in ("sks dog", "mask", "L0", base, digest, digest[:12], "can go back 1 concept"):
         assert fact in told.out
     (line,) = call("status", "--project", taught.folder, "--json").json
     assert [concept["token"] for concept in line["result"]["concepts"]] == ["sks"]
@@ -187,7 +194,8 @@ def test_undo_says_what_is_undone(project: Path) -> None:
 
 
 def test_undo_makes_no_folder(tmp_path: Path) -> None:
-    assert call("undo", "--project", tmp_path / "nowhere").code == 1
+    told = call("undo", "--project", tmp_path / "nowhere")
+    assert (told.code, "does not exist" in told.err) == (1, True)
     assert list(tmp_path.iterdir()) == []
 
 

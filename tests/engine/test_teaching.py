@@ -138,7 +138,8 @@ def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> Non
     """After Adam's steps, not only at the start: the new change's rows avoid the earlier ones'."""
     add_concept(request_)
     before = load_file(_memory(request_.project))
-    second = replace(another(request_, "cat_images"), settings=replace(SETTINGS, strategy="orthogonal"))
+    settings = replace(SETTINGS, strategy="orthogonal", learning_rate=3e-2)
+    second = replace(another(request_, "cat_images"), settings=settings)
     plan = make_plan(second)
     add_concept(second)
     after = load_file(_memory(request_.project))

@@ -76,6 +76,10 @@ def second(folder: Path) -> None:
     learn(folder, "concept 2")
 
 
+def second_only(folder: Path) -> None:
+    learn(folder, "concept 2", keep=0)
+
+
 def back(folder: Path) -> None:
     with Project.writing(folder) as project:
         project.undo()
@@ -85,7 +89,7 @@ def first(folder: Path) -> None:
     learn(folder, "concept 1")
 
 
-CASES = [(first, 0), (second, 1), (back, 1), (back, 2)]
+CASES = [(first, 0), (second, 1), (second_only, 1), (back, 1), (back, 2)]
 
 
 @pytest.mark.parametrize(("action", "before"), CASES)

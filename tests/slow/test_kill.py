@@ -1,0 +1,93 @@
+"""kill -9 at random moments: the project is W(t-1) or W(t), and the same request completes it."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_model import write_tiny_model
+
+from clora_ext import Project, Request, Settings, add_concept
+from clora_ext.formats.checkpoint import Checkpoint, content_hash
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SETTINGS = Settings(steps=12, rank=4, batch_size=2, warmup_steps=2)
+MOMENTS = int(os.environ.get("CLORA_KILLS", "200"))
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Start ``work`` in a forked process, which has everything imported already; give its id."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def finished(child: int) -> int:
+    """The child's status: negative if it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clora_ext.teaching._SHEET_STEPS", 2)
+    monkeypatch.setattr("clora_ext.training._SAVE_SECONDS", 0.0)
+    base = write_tiny_model(tmp_path / "tiny.safetensors")
+    pristine, project = tmp_path / "pristine", tmp_path / "model"
+    first = Request(EXAMPLES / "dog_images", pristine, base=base, settings=SETTINGS)
+    before = add_concept(first).content_hash
+    second = Request(EXAMPLES / "robot_toy", project, settings=replace(SETTINGS, strategy="orthogonal"))
+
+    shutil.copytree(pristine, project)
+    began = time.monotonic()
+    child = in_child(lambda: add_concept(second))
+    assert finished(child) == 0
+    duration = time.monotonic() - began
+    after = Project.open(project).concepts[-1].content_hash
+
+    rng = random.Random(20261123)
+    found = {before: 0, after: 0}
+    killed = 0
+    for _ in range(MOMENTS):
+        shutil.rmtree(project)
+        shutil.copytree(pristine, project)
+        child = in_child(lambda: add_concept(second))
+        time.sleep(rng.uniform(0, 1.05 * duration))
+        os.kill(child, signal.SIGKILL)
+        killed += finished(child) < 0
+
+        opened = Project.open(project)
+        opened.verify()
+        assert opened.checkpoint_path is not None
+        state = opened.concepts[-1].content_hash
+        assert state in found
+        assert content_hash(Checkpoint(opened.checkpoint_path)) == state
+        found[state] += 1
+
+        if state == before:
+            assert finished(in_child(lambda: add_concept(second))) == 0
+        done = Project.open(project)
+        assert done.number == 2
+        assert done.concepts[-1].content_hash == after
+        with Project.writing(project):
+            pass
+        litter = [
+            path for path in project.rglob("*") if path.name.endswith(".partial") or "new." in path.name
+        ]
+        assert not litter
+    print(
+        f"{killed} of {MOMENTS} runs were killed; found W(t-1) {found[before]} times, W(t) {found[after]} times"
+    )
+    assert found[before]
+    assert found[after]

@@ -1,0 +1,154 @@
+"""Bugs that others really shipped, planted one at a time: each must make a test fail.
+
+The table in CONTRIBUTING.md lists the same bugs; this keeps it true.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A change of one place in the engine, and the tests that must notice it."""
+
+    name: str
+    file: str
+    good: str
+    bad: str
+    tests: str
+
+
+BUGS = (
+    Bug(
+        "factors are summed instead of deltas",
+        "strategies/naive.py",
+        "return Fold(frozen + trained.delta(), memory)",
+        "kept = kept or Factors(0 * trained.down, 0 * trained.up, trained.alpha)\n"
+        "        both = Factors(kept.down + trained.down, kept.up + trained.up, trained.alpha)\n"
+        "        return Fold(frozen + both.delta(), memory)",
+        "tests/strategies",
+    ),
+    Bug(
+        "alpha / rank is dropped",
+        "tensors.py",
+        "return self.scale * (self.up @ self.down)",
+        "return self.up @ self.down",
+        "tests/strategies/test_oracles.py",
+    ),
+    Bug(
+        "the layer's weight is edited in place",
+        "strategies/merge.py",
+        "Fold(layer.current + trained.delta())",
+        "Fold(layer.current.add_(trained.delta()))",
+        "tests/strategies/test_contract.py",
+    ),
+    Bug(
+        "the orthogonal start is not rescaled",
+        "strategies/orthogonal.py",
+        "free = free * (plain.down.norm() / free.norm())",
+        "pass",
+        "tests/strategies/test_oracles.py",
+    ),
+    Bug(
+        "the manifest is replaced before the files are checked and on the disk",
+        "project/folder.py",
+        "        self._secure(manifest)\n        replace_text(self.folder / MANIFEST, text)\n",
+        "        replace_text(self.folder / MANIFEST, text)\n        self._secure(manifest)\n",
+        "tests/project",
+    ),
+    Bug(
+        "old files are swept before the manifest is replaced",
+        "project/folder.py",
+        "        replace_text(self.folder / MANIFEST, text)\n",
+        "        sweep(self.folder, manifest)\n        replace_text(self.folder / MANIFEST, text)\n",
+        "tests/project",
+    ),
+    Bug(
+        "the mask keeps the smaller change",
+        "strategies/mask.py",
+        "tau.abs() >= layer.earlier.abs()",
+        "tau.abs() <= layer.earlier.abs()",
+        "tests/strategies",
+    ),
+    Bug(
+        "the projection is not held during training",
+        "training.py",
+        "        _project(adapted.values())\n",
+        "",
+        "tests/engine/test_teaching.py",
+    ),
+    Bug(
+        "the next concept goes on from the rounded weights",
+        "folding.py",
+        "return self.memory.read(entry)",
+        "return self.current.read_float(name)",
+        "tests/engine/test_folding.py",
+    ),
+    Bug(
+        "a resumed run forgets the optimiser's moments",
+        "training_state.py",
+        "**moments}",
+        "**{key: torch.zeros_like(value) for key, value in moments.items()}}",
+        "tests/engine/test_teaching.py",
+    ),
+    Bug(
+        "another plan's training state is resumed",
+        "training_state.py",
+        "if metadata.get(_FINGERPRINT) != fingerprint:",
+        "if _FINGERPRINT not in metadata:",
+        "tests/engine/test_teaching.py",
+    ),
+    Bug(
+        "values that are not finite are written",
+        "formats/checkpoint.py",
+        "not torch.isfinite(stored).all()",
+        "False",
+        "tests/formats/test_checkpoint.py",
+    ),
+    Bug(
+        "overlapping tensors in a header are accepted",
+        "formats/header.py",
+        "if info.start != position:",
+        "if info.start > position:",
+        "tests/formats/test_header.py",
+    ),
+    Bug(
+        "the text encoder is written without text_model.",
+        "formats/keys.py",
+        'f"text_model.{part}") for part in parts',
+        'f"{part}") for part in parts',
+        "tests/formats/test_keys.py",
+    ),
+)
+
+
+def copy_of_the_tree(folder: Path) -> Path:
+    """Engine, tests and configuration; what the examples hold is not needed."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    shutil.copytree(ROOT / "clora_ext", folder / "clora_ext", ignore=ignore)
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignore)
+    shutil.copyfile(ROOT / "pyproject.toml", folder / "pyproject.toml")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_noticed(bug: Bug, tmp_path: Path) -> None:
+    tree = copy_of_the_tree(tmp_path / "tree")
+    file = tree / "clora_ext" / bug.file
+    source = file.read_text(encoding="utf-8")
+    assert source.count(bug.good) == 1, f"{bug.file} has changed: plant the bug {bug.name!r} anew"
+    file.write_text(source.replace(bug.good, bug.bad), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", bug.tests]
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    outcome = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 1, outcome.stdout[-3000:]
+    assert " failed" in outcome.stdout
