@@ -54,9 +54,8 @@ def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
     facts: dict[str, object] = {}
     if project.current is not None:
         facts |= {"checkpoint": project.checkpoint_path, "content": project.current.content_hash}
-    facts["on disk"] = f"{size(usage.total)}{f' ({told})' if told else ''}"
-    facts["undo"] = f"can go back {counted(project.undoable, 'concept')}"
-    return facts
+        facts["undo"] = f"can go back {counted(project.undoable, 'concept')}"
+    return facts | {"on disk": f"{size(usage.total)}{f' ({told})' if told else ''}"}
 
 
 def _as_dict(project: "Project", usage: "DiskUsage") -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,9 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     manifest = project.manifest if project is not None else None
     taken = [record.token for record in manifest.concepts] if manifest else []
     concept = name_concept(request.images, token=request.token, class_name=request.class_name, taken=taken)
-    base, base_file = _base(manifest.base if manifest else None, request)
+    # A project whose concepts were all undone may start over from another base.
+    bound = manifest is not None and (bool(taken) or request.base is None)
+    base, base_file = _base(manifest.base if manifest and bound else None, request)
     header = read_header(base_file)
     family = families.detect(header, base_file)
     resolution = settings.resolution or family.resolution(header)
@@ -215,7 +217,8 @@ def _base(recorded: Base | None, request: Request) -> tuple[Base, Path]:
         return Base("file", str(file.resolve()), file_sha256(file), family), file
     file = request.base or _place(recorded)
     recorded.check(file)
-    return recorded, file
+    moved = recorded.kind == "file" and request.base is not None
+    return replace(recorded, path=str(file.resolve())) if moved else recorded, file
 
 
 def base_file(project: Project) -> Path:

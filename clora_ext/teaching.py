@@ -86,8 +86,7 @@ def add_concept(
     with Project.writing(request.project) as project:
         plan = plan_within(project, request)
         on_plan(plan)
-        if plan.new_project:
-            project.start(plan.base)
+        project.start(plan.base)
         before = _sample_current(plan, sink)
         trained, losses = _train(plan, project, sink)
         state = _fold(plan, project, trained, sink)

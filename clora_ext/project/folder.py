@@ -170,16 +170,17 @@ class Project:
         return self.sheets_dir / sheet_name(number, token, class_name)
 
     def start(self, base: Base) -> None:
-        """Set the base of a project that holds no concept; written with the first commit.
+        """Set the base, or the new place of the same base; written with the next commit.
 
         Raises:
-            ProjectError: the project has concepts, or is open for reading only.
+            BaseChanged: the project has concepts, and this is another base.
+            ProjectError: the project is open for reading only.
         """
         self._check_writable()
         if self.concepts:
-            message = f"{self.folder} has {self.number} concepts; its base cannot change"
-            raise ProjectError(message, fix="start another project for another base")
-        self._manifest = Manifest(base)
+            self.check_base(base.sha256)
+        now = self._manifest or Manifest(base)
+        self._manifest = Manifest(base, now.concepts, now.states)
 
     def check_base(self, sha256: str) -> None:
         """Make sure that a file with this sha256 is the project's base.

@@ -109,9 +109,7 @@ class DiffusionTask:
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
         text = self.text_encoder(ids).last_hidden_state
         with torch.autocast("cpu", torch.bfloat16):
-            guess = network.get_submodule("unet")(
-                noisy.contiguous(memory_format=torch.channels_last), step, text
-            ).sample.float()
+            guess = self.unet(noisy.contiguous(memory_format=torch.channels_last), step, text).sample.float()
         ratio = (kept / (1 - kept)).flatten()
         weight = ratio.clamp(max=MIN_SNR) / ratio
         error: Tensor = ((guess - noise).pow(2).mean(dim=(1, 2, 3)) * weight).mean()

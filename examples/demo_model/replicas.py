@@ -1,7 +1,7 @@
 """Replicas: each core works on its own share of a batch, and the gradients are averaged.
 
-One process for each core has nothing to wait for within a step. The threads of a single process meet thousands
-of times a step instead, and on cores that are shared with other work that is many times slower.
+One process for each core has nothing to wait for within a step. The threads of a single process meet
+thousands of times a step instead, and on cores shared with other work that is many times slower.
 """
 
 from __future__ import annotations

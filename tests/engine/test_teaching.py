@@ -275,7 +275,10 @@ def test_a_changed_base_is_refused(request_: Request, tmp_path: Path) -> None:
     mine.unlink()
     with pytest.raises(ProjectError, match="gone"):
         make_plan(another(request_, "toy_images"))
-    assert make_plan(replace(request_, images=pictures(tmp_path / "owl_images"))).number == 2
+    moved = replace(request_, images=pictures(tmp_path / "owl_images"))
+    assert make_plan(moved).number == 2
+    add_concept(moved)
+    assert make_plan(another(request_, "bird_images")).base.path == str(request_.base)
 
 
 BAD: dict[str, tuple[Callable[[Request], Request], type[CloraError], str]] = {

@@ -129,10 +129,15 @@ def test_base_must_stay_the_same(tmp_path: Path) -> None:
         BASE.check(tmp_path / "none")
 
 
-def test_base_of_a_taught_project_cannot_be_set(tmp_path: Path) -> None:
+def test_base_of_a_taught_project_may_move_but_not_change(tmp_path: Path) -> None:
     folder = taught(tmp_path / "model", 1)
-    with Project.writing(folder) as project, pytest.raises(ProjectError, match="cannot change"):
-        project.start(BASE)
+    with Project.writing(folder) as project:
+        with pytest.raises(BaseChanged):
+            project.start(Base("file", "/models/a.safetensors", "0" * 64, "sd1"))
+        moved = Base("file", "/models/b.safetensors", BASE.sha256, "sd1")
+        project.start(moved)
+        assert (project.base, project.number) == (moved, 1)
+    assert Project.open(folder).base == BASE
 
 
 def test_reading_changes_nothing_and_writing_needs_the_lock(tmp_path: Path) -> None:
