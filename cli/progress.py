@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from clora_ext.events import Event, FoldStep, Note, Sampled, Sink, Stage, TrainStep
+from clora_ext.events import Event, FoldStep, Note, Sampled, SampleStep, Sink, Stage, TrainStep
 
 from .output import tick
 from .wording import duration, printable, size
@@ -63,10 +63,6 @@ class Course:
     _losses: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
-    def goes_on(self, stage: Stage) -> bool:
-        """Whether this is the stage of before: told again, it only shows a sign of life."""
-        return DOING.get(stage.name, stage.name) == self.stage and stage.detail in {"", self.detail}
-
     def begin(self, stage: Stage) -> None:
         """Another stage has begun."""
         self.stage, self.detail = DOING.get(stage.name, stage.name), stage.detail
@@ -75,9 +71,9 @@ class Course:
         self._losses.clear()
         self._seconds.clear()
 
-    def advance(self, step: TrainStep | FoldStep) -> None:
+    def advance(self, step: TrainStep | FoldStep | SampleStep) -> None:
         """One more step of this stage is done."""
-        if isinstance(step, FoldStep):
+        if not isinstance(step, TrainStep):
             self.done, self.total = step.done, step.total
             return
         self.done, self.total, self.memory_bytes = step.step, step.total, step.memory_bytes
@@ -159,11 +155,10 @@ def live(console: Console) -> Iterator[Sink]:
 
     def see(event: Event) -> None:
         if isinstance(event, Stage):
-            if not course.goes_on(event):
-                leave()
-                course.begin(event)
-                window.start(refresh=True)
-        elif isinstance(event, (TrainStep, FoldStep)):
+            leave()
+            course.begin(event)
+            window.start(refresh=True)
+        elif isinstance(event, (TrainStep, FoldStep, SampleStep)):
             course.advance(event)
         else:
             _tell(console, event)
@@ -184,11 +179,10 @@ def plain(console: Console, clock: Callable[[], float] = time.monotonic) -> Sink
     def see(event: Event) -> None:
         nonlocal told
         if isinstance(event, Stage):
-            if not course.goes_on(event):
-                course.begin(event)
-                told = clock()
-                console.print(course.title, soft_wrap=True)
-        elif isinstance(event, (TrainStep, FoldStep)):
+            course.begin(event)
+            told = clock()
+            console.print(course.title, soft_wrap=True)
+        elif isinstance(event, (TrainStep, FoldStep, SampleStep)):
             course.advance(event)
             if clock() - told >= _EVERY or (isinstance(event, TrainStep) and event.step == event.total):
                 told = clock()

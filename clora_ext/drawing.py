@@ -6,7 +6,7 @@ from typing import Any
 
 from clora_ext import families
 from clora_ext.errors import UsageError, writing
-from clora_ext.events import Sampled, Sink, Stage, ignore
+from clora_ext.events import Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.plan import base_file
 from clora_ext.project import Project
 
@@ -78,7 +78,7 @@ def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: S
         steps=drawing.steps,
         guidance=drawing.guidance,
         size=size,
-        on_step=lambda: sink(Stage("sample", drawing.prompt)),
+        on_step=lambda done, total: sink(SampleStep(done, total)),
     )
     files = []
     for image, target in zip(images, _targets(source, drawing, output), strict=True):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Event", "FoldStep", "Note", "Sampled", "Sink", "Stage", "TrainStep", "ignore"]
+__all__ = ["Event", "FoldStep", "Note", "SampleStep", "Sampled", "Sink", "Stage", "TrainStep", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Stage:
     """A new part of the run begins.
 
     Attributes:
-        name: one of ``encode``, ``train``, ``fold``, ``verify``, ``sample``, ``commit``.
+        name: one of ``encode``, ``train``, ``fold``, ``verify``, ``sample``, ``commit``, ``export``.
         detail: a few words for people.
     """
 
@@ -56,6 +56,14 @@ class FoldStep:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleStep:
+    """One denoising step of the pictures being drawn is done (``done`` of ``total``)."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sampled:
     """A picture has been written."""
 
@@ -69,7 +77,7 @@ class Note:
     text: str
 
 
-Event = Stage | TrainStep | FoldStep | Sampled | Note
+Event = Stage | TrainStep | FoldStep | SampleStep | Sampled | Note
 Sink = Callable[[Event], None]
 
 

@@ -21,13 +21,15 @@ class Row:
     images: Sequence[Image.Image]
 
 
-def contact_sheet(rows: Sequence[Row]) -> Image.Image:
-    """All rows below each other; pictures are scaled to one cell size, keeping their proportions.
+def contact_sheet(rows: Sequence[Row], size: int) -> Image.Image:
+    """All rows below each other; pictures are fitted into square cells, keeping their proportions.
 
-    Small pictures are enlarged to 128 px so that a person can judge them; large ones are reduced to 512 px.
+    Args:
+        rows: from the top.
+        size: side of a cell, pixels; taken as 128 at least, so that a person can judge small pictures, and
+            512 at most.
     """
-    widest = max(max(image.size) for row in rows for image in row.images)
-    cell = min(max(widest, _SMALLEST_CELL), _LARGEST_CELL)
+    cell = min(max(size, _SMALLEST_CELL), _LARGEST_CELL)
     columns = max(len(row.images) for row in rows)
     width = columns * (cell + _MARGIN) + _MARGIN
     height = len(rows) * (cell + _LABEL_HEIGHT + _MARGIN) + _MARGIN

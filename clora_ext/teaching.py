@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from clora_ext import strategies
 from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, load_pixels, nearest
 from clora_ext.errors import CheckpointError
-from clora_ext.events import Note, Sampled, Sink, Stage, ignore
+from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
 from clora_ext.project import ConceptRecord, Image, Project, State
 from clora_ext.version import VERSION
@@ -132,7 +132,7 @@ def _samples(model: "Model", plan: Plan, sink: Sink) -> "list[Drawing]":
         steps=_SHEET_STEPS,
         guidance=_SHEET_GUIDANCE,
         size=plan.resolution - plan.resolution % plan.size_step,
-        on_step=lambda: sink(Stage("sample")),
+        on_step=lambda done, total: sink(SampleStep(done, total)),
     )
 
 
@@ -257,9 +257,8 @@ def _write_sheet(
     from clora_ext.sheets import Row, contact_sheet
 
     shown = [decode_unchanged(p, convert=plan.request.convert) for p in plan.dataset.pictures[: len(after)]]
-    sheet = contact_sheet(
-        [Row("pictures", shown), Row(f"before: {plan.sample_prompt}", before), Row("after", after)]
-    )
+    rows = [Row("pictures", shown), Row(f"before: {plan.sample_prompt}", before), Row("after", after)]
+    sheet = contact_sheet(rows, max(image.width for image in after))
     target = project.new_sheet(plan.number, plan.concept.token, plan.concept.class_name)
     with writing(target):
         sheet.save(target)

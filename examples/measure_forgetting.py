@@ -94,7 +94,7 @@ def score(model: Model, scorer: Scorer, asked: Sequence[Question]) -> float:
             steps=STEPS,
             guidance=GUIDANCE,
             size=SIZE,
-            on_step=lambda: None,
+            on_step=lambda done, total: None,
         )
         values.append(likeness(scorer, torch.stack([pixels(image) for image in drawn]), question.references))
     return sum(values) / len(values)

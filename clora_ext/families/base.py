@@ -74,9 +74,9 @@ class Model(Protocol):
         steps: int,
         guidance: float,
         size: int,
-        on_step: Callable[[], None],
+        on_step: Callable[[int, int], None],
     ) -> "list[Image]":
-        """One picture (size x size pixels) for every seed; ``on_step`` is called after every step."""
+        """One picture (size x size pixels) for every seed; ``on_step`` is told (done, total) steps."""
         ...
 
 

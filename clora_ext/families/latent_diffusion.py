@@ -98,7 +98,7 @@ class LatentDiffusion:
         steps: int,
         guidance: float,
         size: int,
-        on_step: Callable[[], None] = lambda: None,
+        on_step: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Image]:
         """One picture for every seed, with DDIM (arXiv 2010.02502), classifier-free guidance (2207.12598).
 
@@ -109,7 +109,7 @@ class LatentDiffusion:
             steps: denoising steps.
             guidance: 1 switches guidance off.
             size: side of the square pictures, pixels.
-            on_step: called after every step; may raise to stop.
+            on_step: told (done, total) after every step; may raise to stop.
         """
         pipeline = StableDiffusionPipeline(
             vae=self.vae,
@@ -126,8 +126,8 @@ class LatentDiffusion:
         )
         pipeline.set_progress_bar_config(disable=True)
 
-        def after_step(_: Any, __: int, ___: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-            on_step()
+        def after_step(_: Any, index: int, __: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+            on_step(index + 1, steps)
             return kwargs
 
         result = pipeline(

@@ -8,7 +8,7 @@ import pytest
 from clora_ext.cli.output import Output, jsonable
 from clora_ext.cli.wording import command, counted, duration, printable, short_hash, size
 
-from clora_ext.events import FoldStep, Note, Sampled, Stage, TrainStep
+from clora_ext.events import Event, FoldStep, Note, Sampled, SampleStep, Stage, TrainStep
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ EVENTS = {
         "learning_rate": 0.1, "seconds": 0.2, "memory_bytes": 3,
     },
     FoldStep(1, 2, "x"): {"event": "fold_step", "done": 1, "total": 2, "name": "x"},
+    SampleStep(3, 30): {"event": "sample_step", "done": 3, "total": 30},
     Sampled(Path("x.png")): {"event": "sampled", "path": "x.png"},
     Note("ä\n\udcff"): {"event": "note", "text": "ä\n\udcff"},
 }  # fmt: skip
@@ -39,7 +40,7 @@ EVENTS = {
 
 @pytest.mark.parametrize(("event", "told"), EVENTS.items(), ids=[type(event).__name__ for event in EVENTS])
 def test_event_is_one_line(
-    event: Stage | TrainStep | FoldStep | Sampled | Note,
+    event: Event,
     told: dict[str, object],
     capsys: pytest.CaptureFixture[str],
 ) -> None:

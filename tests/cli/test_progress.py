@@ -8,7 +8,7 @@ import pytest
 from clora_ext.cli.progress import Course, live, plain, shown
 from rich.console import Console
 
-from clora_ext.events import Event, FoldStep, Note, Sampled, Stage, TrainStep
+from clora_ext.events import Event, FoldStep, Note, Sampled, SampleStep, Stage, TrainStep
 
 GIGABYTE = 1_000_000_000
 
@@ -19,7 +19,7 @@ def train_step(step: int, total: int = 100) -> TrainStep:
 
 def a_run() -> Iterator[Event]:
     yield Stage("sample", "before")
-    yield Stage("sample")
+    yield SampleStep(1, 30)
     yield Note("computing on [red]a processor[/red]")
     yield Stage("encode", "5 pictures")
     yield Stage("train", "100 steps")

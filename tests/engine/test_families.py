@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_model import RESOLUTION, parts, write_tiny_model
 
 from clora_ext import families
 from clora_ext.errors import CheckpointError
 from clora_ext.families.sd1 import CONFIG_KEY
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.precision import choose
-
-from tiny_model import RESOLUTION, parts, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +75,12 @@ def test_given_weights_stand_in_for_the_files_own(tiny: Checkpoint) -> None:
 
 def test_pictures_are_drawn_from_seeds_alone(tiny: Checkpoint) -> None:
     model = families.load("sd1").load(tiny, choose())
-    steps: list[None] = []
+    steps: list[tuple[int, int]] = []
 
     def draw(seeds: list[int]) -> list[bytes]:
         images = model.sample(
             "a photo of sks dog", negative="", seeds=seeds, steps=2, guidance=3.0, size=RESOLUTION,
-            on_step=lambda: steps.append(None),
+            on_step=lambda done, total: steps.append((done, total)),
         )  # fmt: skip
         assert all(image.size == (RESOLUTION, RESOLUTION) for image in images)
         return [image.tobytes() for image in images]
@@ -89,7 +88,7 @@ def test_pictures_are_drawn_from_seeds_alone(tiny: Checkpoint) -> None:
     both = draw([1, 2])
     assert draw([1, 2]) == both
     assert both[0] != both[1]
-    assert len(steps) == 4
+    assert steps == [(1, 2), (2, 2)] * 2
 
 
 def test_latents_have_the_scale_that_the_configuration_says(tiny: Checkpoint) -> None:
@@ -132,7 +131,7 @@ def test_broken_weights_are_named(tiny: Checkpoint, tmp_path: Path, value: float
         bad = Checkpoint(tmp_path / "bad.safetensors")
         sources[name] = Source.copy(bad, name)
 
-    from safetensors.torch import save_file  # noqa: PLC0415
+    from safetensors.torch import save_file
 
     save_file({name: torch.full((4,), value)}, tmp_path / "bad.safetensors")
     broken = rewritten(tiny, tmp_path / "x.safetensors", change=spoil)

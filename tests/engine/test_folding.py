@@ -1,4 +1,4 @@
-"""Folding of whole checkpoints: exact over a hundred concepts, untouched bytes, nothing kept that must not be."""
+"""Folding of whole checkpoints: exact over a hundred concepts, the rest as bytes, no past adapter kept."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -124,7 +124,7 @@ def test_another_strategys_memory_is_not_shown_and_not_carried(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", strategies.names())
 def test_no_past_adapter_can_be_read_back(tmp_path: Path, name: str) -> None:
-    """Of three concepts, neither the first nor the second adapter's delta is in the state, nor a factor of it.
+    """Of three concepts, no factor and no delta of the first or second is in the state.
 
     Looked for: every tensor and every difference between base, checkpoint and memory, and their leading
     ``RANK`` singular directions, which is what an extraction would find.

@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tiny_model import write_tiny_model
 
-from clora_ext import Project, Request, Result, Settings, add_concept, make_plan
+from clora_ext import Project, Request, Result, Settings, add_concept, make_plan, strategies
 from clora_ext.errors import (
     BaseChanged,
     Cancelled,
@@ -31,9 +32,6 @@ from clora_ext.errors import (
 from clora_ext.events import Event, Stage, TrainStep
 from clora_ext.formats import checkpoint as checkpoint_module
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
-from clora_ext import strategies
-
-from tiny_model import write_tiny_model
 
 SETTINGS = Settings(steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2)
 
@@ -210,7 +208,7 @@ def test_a_full_disk_while_folding_leaves_the_project_as_it_was(
 ) -> None:
     add_concept(request_)
     before = snapshot(request_.project)
-    real = checkpoint_module._write_tensor  # noqa: SLF001
+    real = checkpoint_module._write_tensor
     written: list[str] = []
 
     def full(file: Any, name: str, source: Any) -> str:
@@ -330,10 +328,10 @@ def test_pictures_edited_between_plan_and_training_are_noticed(request_: Request
 
 def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) -> None:
     """What was trained (W(t-1) + delta inside peft) is what the checkpoint holds."""
-    from clora_ext import training  # noqa: PLC0415
+    from clora_ext import training
 
     seen: dict[str, torch.Tensor] = {}
-    real = training._collect  # noqa: SLF001
+    real = training._collect
 
     def collect(adapted: Any, settings: Settings) -> Any:
         for name, factors in real(adapted, settings):

@@ -76,5 +76,5 @@ def test_unknown_names_are_refused() -> None:
     table = unet_table(unet(*UNETS[0]).config)
     with pytest.raises(CheckpointError, match="control_model"):
         table.to_original("control_model.0.weight")
-    with pytest.raises(CheckpointError, match="input_blocks.99"):
+    with pytest.raises(CheckpointError, match=r"input_blocks\.99"):
         table.to_diffusers(PREFIXES["unet"] + "input_blocks.99.0.weight")
