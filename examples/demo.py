@@ -1,7 +1,7 @@
 """Teach the built-in model three concepts, one after another, and show what it remembers.
 
-Run by `make demo`. Writes `demo-output/`: the project and one sheet. Its rows are the concepts, its columns the
-model before anything was taught and after each of the three. What is there already is not done again.
+Run by `make demo`. Writes `demo-output/`: the project and one sheet. Its rows are the concepts, its columns
+the model before anything was taught and after each of the three. What is there is not done again.
 """
 
 from __future__ import annotations

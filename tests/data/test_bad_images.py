@@ -278,7 +278,7 @@ def test_flipped_bytes_give_a_picture_or_a_verdict(kind: str) -> None:
     source = photo(32, 32)
     source.getexif()[0x0112] = 6
     good = encoded(source, kind, **({} if kind == "BMP" else {"exif": source.getexif()}))
-    chance = random.Random(0)  # noqa: S311
+    chance = random.Random(0)
     for _ in range(150):
         data = bytearray(good)
         for _ in range(chance.randint(1, 4)):

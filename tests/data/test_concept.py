@@ -50,18 +50,18 @@ def test_parent_is_named_by_its_kohya_folders(tmp_path: Path) -> None:
     folder_of(tmp_path / "img" / "3_sbu cat")
     with pytest.raises(UsageError, match="several concepts: 10_zwz dog, 3_sbu cat, 3_zwz dog sitting"):
         name_concept(tmp_path / "img", token=None, class_name=None, taken=())
-    assert name_concept(tmp_path / "img", token="pdw", class_name="pet", taken=()) == Concept("pdw", "pet")  # noqa: S106
+    assert name_concept(tmp_path / "img", token="pdw", class_name="pet", taken=()) == Concept("pdw", "pet")
 
 
 def test_given_words_win_over_the_name(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "10_zwz dog")
-    assert name_concept(folder, token="pdw", class_name=None, taken=()) == Concept("pdw", "dog")  # noqa: S106
+    assert name_concept(folder, token="pdw", class_name=None, taken=()) == Concept("pdw", "dog")
     assert name_concept(folder, token=None, class_name="pet", taken=()) == Concept("zwz", "pet")
 
 
 def test_next_unused_rare_token_is_taken(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "dog")
-    assert name_concept(folder, token=None, class_name=None, taken=("SKS", "sbu")).token == "zwz"  # noqa: S105
+    assert name_concept(folder, token=None, class_name=None, taken=("SKS", "sbu")).token == "zwz"
     with pytest.raises(UsageError, match="rare tokens are taken"):
         name_concept(folder, token=None, class_name=None, taken=RARE_TOKENS)
 

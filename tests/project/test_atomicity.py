@@ -184,7 +184,7 @@ while True:
 
 def test_kill_9_at_random_moments(tmp_path: Path) -> None:
     folder = taught(tmp_path / "model", 1)
-    randomness = random.Random(1)  # noqa: S311 - moments, not secrets
+    randomness = random.Random(1)
     for _ in range(6):
         command = [sys.executable, "-c", LEARN, str(folder), str(Path(__file__).parent)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -101,7 +101,7 @@ def test_changed_manifest_gives_only_project_errors(data: st.DataObject) -> None
     try:
         manifest = Manifest.decode(json.dumps(content))
     except ProjectError as error:
-        assert error.fix  # noqa: PT017 - both ends are right
+        assert error.fix
     else:
         assert Manifest.decode(manifest.encode()) == manifest
 
@@ -173,7 +173,7 @@ def test_nonsense_is_a_project_error(text: str) -> None:
 
 
 def test_two_concepts_never_share_a_token() -> None:
-    second = replace(RECORD, number=2, token="SKS", parent_hash="3" * 64, content_hash="4" * 64, sheet=None)  # noqa: S106
+    second = replace(RECORD, number=2, token="SKS", parent_hash="3" * 64, content_hash="4" * 64, sheet=None)
     state = State(2, "4" * 64, "4" * 16 + ".safetensors", "4" * 16 + ".safetensors")
     text = Manifest(BASE, (RECORD, second), (state,)).encode()
     with pytest.raises(ProjectError, match=r"concepts\[1\]\.token"):

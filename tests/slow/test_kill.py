@@ -86,8 +86,6 @@ def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             path for path in project.rglob("*") if path.name.endswith(".partial") or "new." in path.name
         ]
         assert not litter
-    print(
-        f"{killed} of {MOMENTS} runs were killed; found W(t-1) {found[before]} times, W(t) {found[after]} times"
-    )
+    print(f"{killed} of {MOMENTS} were killed; found W(t-1) {found[before]}, W(t) {found[after]} times")
     assert found[before]
     assert found[after]
