@@ -130,16 +130,21 @@ class LatentDiffusion:
             on_step(index + 1, steps)
             return kwargs
 
-        result = pipeline(
-            prompt=[prompt] * len(seeds),
-            negative_prompt=[negative] * len(seeds),
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            height=size,
-            width=size,
-            callback_on_step_end=after_step,
-        )
+        # VAE and text encoder are float32 whatever the UNet is: autocast joins them.
+        half = self.precision.frozen != torch.float32
+        with torch.autocast(
+            self.precision.device.type, self.precision.frozen if half else None, enabled=half
+        ):
+            result = pipeline(
+                prompt=[prompt] * len(seeds),
+                negative_prompt=[negative] * len(seeds),
+                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                height=size,
+                width=size,
+                callback_on_step_end=after_step,
+            )
         images: list[Image] = result.images
         return images
 
@@ -164,6 +169,10 @@ def load_model(
         raise CheckpointError(message, fix=f"known are: {', '.join(_TOKENIZERS)}")
     tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     text_config = CLIPTextConfig(**config["text_encoder"])
+    if len(tokenizer) != text_config.vocab_size:
+        message = f"{checkpoint.path}: the text encoder knows {text_config.vocab_size} tokens, its tokenizer "
+        fix = "use the version of clora that the file was made with"
+        raise CheckpointError(f"{message}{len(tokenizer)}", fix=fix)
 
     def unet() -> UNet2DConditionModel:
         return UNet2DConditionModel.from_config(config["unet"])

@@ -173,6 +173,7 @@ def test_hostile_configurations_are_refused(
         lambda config: config["unet"].update(layers_per_block=2),
         lambda config: config["vae"].update(block_out_channels=[8, 8]),
         lambda config: config["text_encoder"].update(hidden_size=26),
+        lambda config: config["text_encoder"].update(vocab_size=300),
         lambda config: config.update(tokenizer="../../etc"),
     ],
 )

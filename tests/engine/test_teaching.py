@@ -32,6 +32,7 @@ from clora_ext.errors import (
 from clora_ext.events import Event, Stage, TrainStep
 from clora_ext.formats import checkpoint as checkpoint_module
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
+from clora_ext.precision import Precision
 
 SETTINGS = Settings(steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2)
 
@@ -346,6 +347,21 @@ def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) ->
     base = Checkpoint(make_plan(another(request_, "cat_images")).base_file)
     for name, delta in seen.items():
         torch.testing.assert_close(memory[f"{name}::weight"], base.read_float(name) + delta)
+
+
+def test_a_model_in_bfloat16_is_taught_too(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way it goes on a GPU, here on the processor: half precision model, float32 adapter and fold."""
+    from accelerate.state import AcceleratorState
+
+    half = Precision(torch.device("cpu"), torch.bfloat16, "bf16", "a test")
+    monkeypatch.setattr("clora_ext.precision.choose", lambda: half)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        result = add_concept(request_)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert all(tensor.dtype == torch.float32 for tensor in load_file(_memory(request_.project)).values())
+    assert 0 < result.first_loss < 2
 
 
 def _memory(project: Path) -> Path:
