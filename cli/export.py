@@ -1,7 +1,7 @@
 """`clora export`: the model as one file for other programs."""
 
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ from .wording import size
 
 __all__ = ["EPILOG", "export"]
 
-_Dtype = Literal["fp16", "bf16", "fp32"] | None
 EPILOG = "Example: clora export --dtype fp16 ~/ComfyUI/models/checkpoints/my_model.safetensors"
 
 
@@ -38,7 +37,7 @@ def export(
     output = Output(as_json=as_json)
     # The engine refuses any other word itself, and names the nearest.
     with watching(output) as (sink, _):
-        exported = export_checkpoint(project, file, cast(_Dtype, dtype), overwrite=overwrite, sink=sink)
+        exported = export_checkpoint(project, file, dtype, overwrite=overwrite, sink=sink)
     output.facts(
         {
             "exported": exported.path,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from clora_ext.errors import UsageError, did_you_mean
 from clora_ext.events import FoldStep, Sink, Stage, ignore
@@ -43,7 +43,7 @@ class Exported:
 def export_checkpoint(
     project: Path,
     target: Path,
-    dtype: Literal["fp16", "bf16", "fp32"] | None = None,
+    dtype: str | None = None,
     *,
     overwrite: bool = False,
     sink: Sink = ignore,

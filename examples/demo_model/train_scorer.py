@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,17 +145,21 @@ class ScorerTask:
         return total
 
     def show(self, step: int) -> str:
-        """Retrieval accuracy on the kept pictures."""
-        return "  ".join(f"{name} {share:.3f}" for name, share in self.retrieval(seed=5).items())
+        """Retrieval accuracy on the kept pictures, and on as many trained ones in fresh placements."""
+        trained = [(thing, self._vendors_of[thing][0]) for thing, _ in self.kept]
+        found = {"kept": self.retrieval(self.kept, seed=5), "trained": self.retrieval(trained, seed=6)}
+        return json.dumps(
+            {name: {k: round(v, 3) for k, v in shares.items()} for name, shares in found.items()}
+        )
 
-    def retrieval(self, seed: int, rounds: int = 4) -> dict[str, float]:
-        """Shares of kept pictures whose nearest caption, of all objects, vendors and colours, is right."""
+    def retrieval(self, pairs: Sequence[tuple[int, int]], seed: int, rounds: int = 4) -> dict[str, float]:
+        """Shares of pictures whose nearest caption, of all objects, vendors and colours, is right."""
         rng = torch.Generator().manual_seed(seed)
         colours = list(COLOURS)
         shown = [
             Shown(thing, vendor, int(torch.randint(len(colours), (), generator=rng)))
             for _ in range(rounds)
-            for thing, vendor in self.kept
+            for thing, vendor in pairs
         ]
         every = [
             Shown(thing, vendor, colour)
@@ -171,12 +176,12 @@ class ScorerTask:
             )
             image = torch.cat([self.scorer.images(part) for part in self._pictures(shown, rng).split(96)])
         found = [every[index] for index in (image @ text.T).argmax(dim=1).tolist()]
-        pairs = list(zip(shown, found, strict=True))
+        both = list(zip(shown, found, strict=True))
         return {
-            "object": _share([a.thing == b.thing for a, b in pairs]),
-            "vendor": _share([a.vendor == b.vendor for a, b in pairs]),
-            "colour": _share([a.colour == b.colour for a, b in pairs]),
-            "all three": _share([a == b for a, b in pairs]),
+            "object": _share([a.thing == b.thing for a, b in both]),
+            "vendor": _share([a.vendor == b.vendor for a, b in both]),
+            "colour": _share([a.colour == b.colour for a, b in both]),
+            "all three": _share([a == b for a, b in both]),
         }
 
     def ids(self, texts: Sequence[str]) -> Tensor:
@@ -219,7 +224,8 @@ def train_scorer(packages: Path, work: Path, schedule: Schedule, seed: int) -> N
         trainer.average.swap()
         save_scorer(task.scorer, work / "scorer.safetensors")
         task.scorer.load_state_dict(load_scorer(work / "scorer.safetensors").state_dict())
-        say(f"scorer.safetensors written; on {len(task.kept)} kept pictures: {task.show(trainer.step)}")
+        (work / "scorer.json").write_text(task.show(trainer.step) + "\n", encoding="utf-8")
+        say(f"scorer.safetensors and scorer.json written, {len(task.kept)} pictures were kept")
 
 
 def _share(flags: Sequence[bool]) -> float:

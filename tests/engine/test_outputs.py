@@ -1,0 +1,183 @@
+"""What comes out of a project: drawings, exported checkpoints, reports on files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tiny_model import RESOLUTION, write_tiny_model
+
+from clora_ext import (
+    Drawing,
+    Project,
+    Request,
+    Settings,
+    add_concept,
+    export_checkpoint,
+    generate,
+    inspect_file,
+)
+from clora_ext.errors import CheckpointError, ProjectError, SettingsError, UsageError
+from clora_ext.events import FoldStep, Sampled, SampleStep
+from clora_ext.formats.checkpoint import Checkpoint, content_hash
+
+QUICK = Drawing("sks dog", count=2, seed=5, steps=2)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def project(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "dog_images").mkdir()
+    Image.new("RGB", (40, 40), "red").save(folder / "dog_images" / "a.png")
+    settings = Settings(steps=3, rank=2, batch_size=1, learning_rate=1e-2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clora_ext.teaching._SHEET_STEPS", 2)
+        add_concept(Request(folder / "dog_images", folder / "model", base=base, settings=settings))
+    return folder / "model"
+
+
+def test_drawings_go_beside_the_project_and_overwrite_nothing(project: Path) -> None:
+    events: list[object] = []
+    first = generate(project, QUICK, sink=events.append)
+    again = generate(project, QUICK)
+    assert [path.name for path in first] == ["sks-dog-5.png", "sks-dog-6.png"]
+    assert [path.name for path in again] == ["sks-dog-5 (2).png", "sks-dog-6 (2).png"]
+    assert first[0].read_bytes() == again[0].read_bytes() != first[1].read_bytes()
+    with Image.open(first[0]) as image:
+        assert image.size == (RESOLUTION, RESOLUTION)
+    assert [e.done for e in events if isinstance(e, SampleStep)] == [1, 2]
+    assert [e.path for e in events if isinstance(e, Sampled)] == first
+
+
+def test_a_picture_depends_on_its_own_seed_only(project: Path, tmp_path: Path) -> None:
+    many = generate(project, QUICK, tmp_path / "many")
+    alone = generate(project, Drawing("sks dog", count=1, seed=6, steps=2), tmp_path / "alone.png")
+    assert alone == [tmp_path / "alone.png"]
+    with Image.open(many[1]) as one, Image.open(alone[0]) as two:
+        difference = (torch.tensor(list(one.tobytes())) - torch.tensor(list(two.tobytes()))).abs().max()
+    assert int(difference) <= 1
+
+
+def test_several_pictures_for_one_name_are_numbered(project: Path, tmp_path: Path) -> None:
+    files = generate(project, QUICK, tmp_path / "dog.PNG")
+    assert [path.name for path in files] == ["dog-1.png", "dog-2.png"]
+
+
+def test_a_checkpoint_file_can_be_drawn_with(base: Path, tmp_path: Path) -> None:
+    assert len(generate(base, QUICK, tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        Drawing("x", count=0),
+        Drawing("x", count=1001),
+        Drawing("x", steps=0),
+        Drawing("x", steps=1001),
+        Drawing("x", seed=-1),
+        Drawing("x", size=RESOLUTION + 1),
+    ],
+)
+def test_impossible_drawings_are_refused(project: Path, drawing: Drawing, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        generate(project, drawing, tmp_path / "out")
+    assert caught.value.fix
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plain_export_is_the_checkpoint_byte_for_byte(project: Path, tmp_path: Path) -> None:
+    steps: list[object] = []
+    exported = export_checkpoint(project, tmp_path / "model.safetensors", sink=steps.append)
+    opened = Project.open(project)
+    assert opened.checkpoint_path is not None
+    assert exported.path.read_bytes() == opened.checkpoint_path.read_bytes()
+    assert exported.content_hash == opened.concepts[-1].content_hash
+    assert exported.bytes == exported.path.stat().st_size
+    assert sum(isinstance(step, FoldStep) for step in steps) == len(Checkpoint(exported.path).names)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16), ("fp32", torch.float32)]
+)
+def test_an_export_rounds_every_weight_once(
+    project: Path, tmp_path: Path, name: str, dtype: torch.dtype
+) -> None:
+    exported = export_checkpoint(project, tmp_path / "model.safetensors", name)
+    opened = Project.open(project)
+    assert opened.memory_path is not None
+    exact = {n.removesuffix("::weight"): t for n, t in load_file(opened.memory_path).items()}
+    tensors = load_file(exported.path)
+    assert {tensor.dtype for tensor in tensors.values()} == {dtype}
+    assert all(torch.equal(tensors[key], weight.to(dtype)) for key, weight in exact.items())
+    assert content_hash(Checkpoint(exported.path)) == exported.content_hash
+
+
+def test_exports_do_not_overwrite_unless_told(project: Path, base: Path, tmp_path: Path) -> None:
+    target = tmp_path / "model.safetensors"
+    export_checkpoint(project, target)
+    with pytest.raises(UsageError, match="exists"):
+        export_checkpoint(project, target)
+    export_checkpoint(project, target, "bf16", overwrite=True)
+    current = Project.open(project).checkpoint_path
+    assert current is not None
+    for own in (base, current):
+        before = own.read_bytes()
+        with pytest.raises(UsageError, match="belongs to the project"):
+            export_checkpoint(project, own, overwrite=True)
+        assert own.read_bytes() == before
+
+
+def test_wrong_exports_are_refused(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="fp61") as caught:
+        export_checkpoint(project, tmp_path / "x.safetensors", "fp61")
+    assert "fp16" in caught.value.fix
+    with pytest.raises(UsageError, match="does not end in"):
+        export_checkpoint(project, tmp_path / "x.ckpt")
+    with pytest.raises(ProjectError):
+        export_checkpoint(tmp_path / "nothing", tmp_path / "x.safetensors")
+
+
+def test_reports_know_what_a_file_is(project: Path, base: Path, tmp_path: Path) -> None:
+    opened = Project.open(project)
+    assert opened.checkpoint_path is not None
+    assert opened.memory_path is not None
+    taught = inspect_file(opened.checkpoint_path)
+    assert (taught.kind, taught.family) == ("checkpoint", "sd1")
+    assert taught.history == ({"token": "sks", "class": "dog", "strategy": "mask"},)
+    assert taught.dtypes == {"F16": taught.tensors}
+    assert taught.parameters == inspect_file(base).parameters
+    assert json.loads(json.dumps(taught.as_dict()))["kind"] == "checkpoint"
+    assert inspect_file(opened.memory_path).kind == "clora memory"
+    save_file({"lora_unet_x.lora_down.weight": torch.ones(1)}, tmp_path / "l.safetensors")
+    assert inspect_file(tmp_path / "l.safetensors").kind == "LoRA"
+    save_file({"x": torch.ones(1)}, tmp_path / "u.safetensors")
+    assert inspect_file(tmp_path / "u.safetensors").kind == "unknown"
+
+
+@pytest.mark.parametrize("history", ["[", "3", '[1, {"token": 5}]', "[" * 100_000])
+def test_a_hostile_history_does_no_harm(tmp_path: Path, history: str) -> None:
+    save_file({"x": torch.ones(1)}, tmp_path / "x.safetensors", metadata={"clora.history": history})
+    assert inspect_file(tmp_path / "x.safetensors").history in ((), ({"token": "5"},))
+
+
+def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    torch.save({"x": torch.ones(1)}, tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match="pickle"):
+        inspect_file(tmp_path / "model.ckpt")
+
+
+def test_all_wrong_settings_are_told_at_once() -> None:
+    wrong = Settings(
+        strategy="msak", steps=0, rank=0, batch_size=0, alpha=float("nan"), learning_rate=float("inf"),
+        max_grad_norm=0, weight_decay=-1, warmup_steps=-1, seed=-1, resolution=0,
+    )  # fmt: skip
+    with pytest.raises(SettingsError) as caught:
+        wrong.check()
+    assert len(caught.value.problems) == 11
