@@ -6,7 +6,7 @@ from typing import Any
 
 from clora_ext import families
 from clora_ext.errors import UsageError, writing
-from clora_ext.events import Sampled, SampleStep, Sink, Stage, ignore
+from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.plan import base_file
 from clora_ext.project import Project
 
@@ -71,7 +71,12 @@ def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: S
     if size % step:
         raise UsageError(f"size {size} is no multiple of {step}", fix=f"use {max(step, size - size % step)}")
     sink(Stage("sample", drawing.prompt))
-    images: list[Any] = family.load(checkpoint, choose()).sample(
+    model = family.load(checkpoint, choose())
+    for prompt in (drawing.prompt, drawing.negative):
+        cut = model.tokens_cut(prompt)
+        if cut:
+            sink(Note(f"the prompt is too long: its last {cut} tokens are not read"))
+    images: list[Any] = model.sample(
         drawing.prompt,
         negative=drawing.negative,
         seeds=range(drawing.seed, drawing.seed + drawing.count),

@@ -162,6 +162,7 @@ def _train(plan: Plan, project: Project, sink: Sink) -> "tuple[dict[str, Factors
     model = plan.family.load(evolving.current, precision, frozen)
     sink(Stage("encode", f"{len(plan.dataset.pictures)} pictures"))
     sized = list(zip(plan.dataset.pictures, _sizes(plan), strict=True))
+    _tell_what_is_cut(model, plan, sink)
     examples = [_example(model, plan, picture, size) for picture, size in sized]
     schedule = batches(
         [Bucketed(*size, picture.repeats) for picture, size in sized],
@@ -192,6 +193,14 @@ def _begin(plan: Plan, evolving: "Evolving") -> "Iterator[tuple[Target, Start]]"
         rng = torch.Generator().manual_seed((settings.seed * 1_000_003 + index) % 2**63)
         layer = evolving.layer(target, settings.strategy)
         yield target, strategy.begin(layer, settings.rank, settings.effective_alpha, rng)
+
+
+def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:
+    """Captions are never shortened in silence."""
+    for picture in plan.dataset.pictures:
+        cut = model.tokens_cut(picture.caption)
+        if cut:
+            sink(Note(f"the caption of {picture.path.name} is too long: its last {cut} tokens are not read"))
 
 
 def _sizes(plan: Plan) -> list[tuple[int, int]]:

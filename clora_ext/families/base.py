@@ -48,6 +48,10 @@ class Model(Protocol):
         """Text states (n, tokens, width) of prompts."""
         ...
 
+    def tokens_cut(self, prompt: str) -> int:
+        """How many tokens of the prompt the text encoder cannot read; 0: it reads all."""
+        ...
+
     def predict(self, latents: "Tensor", timesteps: "Tensor", text: "Tensor") -> "Tensor":
         """The network's output for noised latents (n, 4, h, w) at timesteps (n,)."""
         ...

@@ -72,6 +72,10 @@ class LatentDiffusion:
         states: Tensor = self.text_encoder(tokens.input_ids.to(self.precision.device))[0]
         return states
 
+    def tokens_cut(self, prompt: str) -> int:
+        """How many tokens at the prompt's end do not fit into the text encoder."""
+        return max(0, len(self.tokenizer(prompt).input_ids) - self.tokenizer.model_max_length)
+
     def predict(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
         """The UNet's output, of the latents' shape."""
         output: Tensor = self.unet(latents, timesteps, encoder_hidden_states=text, return_dict=False)[0]

@@ -23,8 +23,12 @@ WIDTH = 128
 VARIANTS = 50
 """Placements of each picture."""
 
-MIN_SNR = 5.0
-"""Cap of the signal-to-noise ratio in the loss's weight (arXiv 2303.09556)."""
+LEAST_SNR, MOST_SNR = 0.05, 5.0
+"""Bounds of the signal-to-noise ratio in the loss's weight.
+
+The upper one is arXiv 2303.09556's; the lower one makes the noisiest steps count, in which the text alone
+decides the background.
+"""
 
 SHOWN = (
     "tiger noto blue, tiger twemoji red, dog noto green, dog twemoji yellow, strawberry noto white, "
@@ -111,7 +115,7 @@ class DiffusionTask:
         with torch.autocast("cpu", torch.bfloat16):
             guess = self.unet(noisy.contiguous(memory_format=torch.channels_last), step, text).sample.float()
         ratio = (kept / (1 - kept)).flatten()
-        weight = ratio.clamp(max=MIN_SNR) / ratio
+        weight = ratio.clamp(LEAST_SNR, MOST_SNR) / ratio
         error: Tensor = ((guess - noise).pow(2).mean(dim=(1, 2, 3)) * weight).mean()
         return error
 

@@ -81,12 +81,14 @@ def _work(task: Losses, gradients: Tensor, line: Connection) -> None:
 
 def _shared(parameters: Sequence[nn.Parameter]) -> Tensor:
     """Zeros for all parameters, in memory that forked processes see."""
-    return torch.zeros(sum(parameter.numel() for parameter in parameters)).share_memory_()
+    flat = torch.zeros(sum(parameter.numel() for parameter in parameters))
+    flat.share_memory_()  # type: ignore[no-untyped-call]  # torch does not annotate it
+    return flat
 
 
 def _views(flat: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     """The parts of ``flat`` with the parameters' shapes and strides."""
-    parts = flat.split([parameter.numel() for parameter in parameters])
+    parts = torch.split(flat, [parameter.numel() for parameter in parameters])
     return [
         part.as_strided(parameter.shape, parameter.stride(), part.storage_offset())
         for part, parameter in zip(parts, parameters, strict=True)

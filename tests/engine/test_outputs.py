@@ -1,6 +1,7 @@
 """What comes out of a project: drawings, exported checkpoints, reports on files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from clora_ext import (
     inspect_file,
 )
 from clora_ext.errors import CheckpointError, ProjectError, SettingsError, UsageError
-from clora_ext.events import FoldStep, Sampled, SampleStep
+from clora_ext.events import FoldStep, Note, Sampled, SampleStep
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
 QUICK = Drawing("sks dog", count=2, seed=5, steps=2)
@@ -63,6 +64,12 @@ def test_a_picture_depends_on_its_own_seed_only(project: Path, tmp_path: Path) -
     with Image.open(many[1]) as one, Image.open(alone[0]) as two:
         difference = (torch.tensor(list(one.tobytes())) - torch.tensor(list(two.tobytes()))).abs().max()
     assert int(difference) <= 1
+
+
+def test_a_prompt_that_is_too_long_is_told(project: Path, tmp_path: Path) -> None:
+    events: list[object] = []
+    generate(project, replace(QUICK, prompt="dog " * 30), tmp_path / "out", events.append)
+    assert Note("the prompt is too long: its last 12 tokens are not read") in events
 
 
 def test_several_pictures_for_one_name_are_numbered(project: Path, tmp_path: Path) -> None:

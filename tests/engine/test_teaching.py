@@ -29,7 +29,7 @@ from clora_ext.errors import (
     TrainingError,
     UsageError,
 )
-from clora_ext.events import Event, Stage, TrainStep
+from clora_ext.events import Event, Note, Stage, TrainStep
 from clora_ext.formats import checkpoint as checkpoint_module
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 from clora_ext.precision import Precision
@@ -325,6 +325,15 @@ def test_pictures_edited_between_plan_and_training_are_noticed(request_: Request
 
     with pytest.raises(DatasetError, match=r"0\.png"):
         add_concept(request_, on_plan=edit)
+
+
+def test_captions_are_not_shortened_in_silence(request_: Request) -> None:
+    (request_.images / "1.txt").write_text("a very long caption of sks dog " * 5, encoding="utf-8")
+    events: list[Event] = []
+    add_concept(request_, events.append)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert [note for note in notes if "1.png is too long" in note]
+    assert not [note for note in notes if "0.png" in note]
 
 
 def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) -> None:
