@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 import torch
-from attention import Float32Attention
+from attention import made_fast
 from captions import caption, plain_caption
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from latents import Latents, cached_latents
 from pictures import sheet, to_images
 from sampling import Model, sample
@@ -77,7 +79,7 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def new_scheduler() -> DDIMScheduler:
     """Stable Diffusion 1's noise schedule."""
-    return DDIMScheduler(
+    scheduler: DDIMScheduler = DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.012,
@@ -87,6 +89,7 @@ def new_scheduler() -> DDIMScheduler:
         steps_offset=1,
         prediction_type="epsilon",
     )
+    return scheduler
 
 
 class DiffusionTask:
@@ -96,8 +99,7 @@ class DiffusionTask:
 
     def __init__(self, vae: AutoencoderKL, latents: Latents, tokenizer: CLIPTokenizer, folder: Path) -> None:
         self.unet, self.text_encoder = new_unet(), new_text_encoder(tokenizer)
-        self.unet.set_attn_processor(Float32Attention())
-        self.unet.to(memory_format=torch.channels_last)
+        made_fast(self.unet)
         self.network = nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
         self.vae, self._latents, self._tokenizer, self._folder = vae, latents, tokenizer, folder
         self._kept = new_scheduler().alphas_cumprod
@@ -162,8 +164,8 @@ def write_snapshot(model: Model, tokenizer: Path, folder: Path) -> None:
 def train_diffusion(packages: Path, work: Path, schedule: Schedule, seed: int) -> None:
     """Train or continue; the averaged weights are in ``work``/snapshot at the end."""
     torch.manual_seed(seed)
-    vae = AutoencoderKL.from_pretrained(work / "vae" / "vae").to(memory_format=torch.channels_last).eval()
-    vae.set_attn_processor(Float32Attention())
+    vae = AutoencoderKL.from_pretrained(work / "vae" / "vae")
+    made_fast(vae)
     folder = work / "diffusion"
     folder.mkdir(parents=True, exist_ok=True)
     latents = cached_latents(vae, packages, folder / "latents.pt", VARIANTS, seed)

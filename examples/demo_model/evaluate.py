@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from attention import Float32Attention
 from captions import plain_caption
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from pictures import (
     COLOURS,
     SIZE,
@@ -28,6 +29,7 @@ from PIL import Image
 from sampling import Model, sample
 from scorer import Scorer, load_scorer
 from tokenizer import load_tokenizer
+from torch import nn
 from trainer import say
 from transformers import CLIPTextModel
 from vae import measure
@@ -94,17 +96,13 @@ def picture_of(prompt: Prompt, packages: Path) -> Image.Image:
 
 def load_snapshot(folder: Path) -> Model:
     """The demo model from diffusers' layout."""
-    model = Model(
-        AutoencoderKL.from_pretrained(folder / "vae").eval(),
-        UNet2DConditionModel.from_pretrained(folder / "unet").eval(),
-        CLIPTextModel.from_pretrained(folder / "text_encoder").eval(),
+    return Model(
+        AutoencoderKL.from_pretrained(folder / "vae"),
+        UNet2DConditionModel.from_pretrained(folder / "unet"),
+        CLIPTextModel.from_pretrained(folder / "text_encoder"),
         load_tokenizer(folder / "tokenizer"),
         DDIMScheduler.from_pretrained(folder / "scheduler"),
     )
-    for part in (model.vae, model.unet):
-        part.set_attn_processor(Float32Attention())
-        part.to(memory_format=torch.channels_last)
-    return model
 
 
 def matched(
@@ -121,7 +119,7 @@ def matched(
                 for start in range(0, len(distinct), 128)
             ]
         )
-        vectors = torch.cat([scorer.images(part) for part in pictures.clamp(-1, 1).split(128)])
+        vectors = torch.cat([scorer.images(part) for part in torch.split(pictures.clamp(-1, 1), 128)])
     place = {one: index for index, one in enumerate(distinct)}
     return [
         group[int((known[[place[one] for one in group]] @ vector).argmax())]
@@ -144,11 +142,14 @@ def shares(prompts: Sequence[Prompt], found: Sequence[Prompt]) -> dict[str, floa
 def evaluate(packages: Path, work: Path, seed: int, guidance: float = GUIDANCE) -> None:
     """Print a table and write ``work``/quality.json and ``work``/quality.png."""
     model, scorer = load_snapshot(work / "snapshot"), load_scorer(work / "scorer.safetensors")
+    parts: list[nn.Module] = [model.vae, model.unet, model.text_encoder]
+    for part in parts:
+        part.half().float()  # what ships is float16
     prompts = chosen_prompts(seed)
     true = torch.cat([to_tensor([picture_of(prompt, packages)]) for prompt in prompts])
     with torch.no_grad():
         again = torch.cat(
-            [model.vae.decode(model.vae.encode(p).latent_dist.mode()).sample for p in true.split(25)]
+            [model.vae.decode(model.vae.encode(p).latent_dist.mode()).sample for p in torch.split(true, 25)]
         )
     pictures = sample(model, [text_of(prompt) for prompt in prompts], STEPS, guidance, seed)
     found = matched(scorer, pictures, prompts, packages)

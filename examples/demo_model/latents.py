@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from pictures import (
     COLOURS,
     TRAINED_VENDORS,
@@ -66,5 +66,5 @@ def _encoded(
     ]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         moments = vae.encode(to_tensor(pictures).contiguous(memory_format=torch.channels_last)).latent_dist
-    scaled: Tensor = moments.mode().float() * vae.config.scaling_factor
+    scaled: Tensor = moments.mode().float() * vae.config["scaling_factor"]
     return scaled.half()

@@ -19,8 +19,11 @@ from torch import Tensor, nn
 class Losses(Protocol):
     """What the replicas work on."""
 
-    network: nn.Module
     batch: int
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
 
     def loss(self, count: int, rng: torch.Generator) -> Tensor:
         """The mean loss of the network on ``count`` fresh examples."""

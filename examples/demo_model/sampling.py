@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from tokenizer import token_ids
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -51,11 +53,11 @@ def _encoded(model: Model, prompts: list[str]) -> Tensor:
 def _one_batch(model: Model, noise: Tensor, text: Tensor, steps: int, guidance: float) -> Tensor:
     model.scheduler.set_timesteps(steps)
     latents = noise
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad():
         for step in model.scheduler.timesteps:
             twice = torch.cat([latents, latents]).contiguous(memory_format=torch.channels_last)
-            empty, prompted = model.unet(twice, step, text).sample.float().chunk(2)
+            empty, prompted = model.unet(twice, step, text).sample.chunk(2)
             guess = empty + guidance * (prompted - empty)
-            latents = model.scheduler.step(guess, step, latents).prev_sample
-        pictures: Tensor = model.vae.decode(latents / model.vae.config.scaling_factor).sample
-    return pictures.float()
+            latents = model.scheduler.step(guess, step, latents, return_dict=False)[0]
+        pictures: Tensor = model.vae.decode(latents / model.vae.config["scaling_factor"]).sample
+    return pictures

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from attention import made_fast
 from captions import RARE_SHARE, RARE_TOKENS, STYLE_SHARE, plain_caption, with_article
 from pictures import (
     COLOURS,
@@ -121,7 +122,7 @@ class ScorerTask:
         end = tokenizer.eos_token_id
         self.scorer = Scorer(ScorerConfig(vocabulary=len(tokenizer), end_token=end, max_tokens=MAX_TOKENS))
         self.network = self.scorer
-        self.network.to(memory_format=torch.channels_last)
+        made_fast(self.network)
 
     def loss(self, count: int, rng: torch.Generator) -> Tensor:
         """Contrastive loss both ways; a caption fits every picture that shows all it states."""
@@ -174,7 +175,9 @@ class ScorerTask:
             text = torch.cat(
                 [self.scorer.texts(self.ids(texts[i : i + 512])) for i in range(0, len(texts), 512)]
             )
-            image = torch.cat([self.scorer.images(part) for part in self._pictures(shown, rng).split(96)])
+            image = torch.cat(
+                [self.scorer.images(part) for part in torch.split(self._pictures(shown, rng), 96)]
+            )
         found = [every[index] for index in (image @ text.T).argmax(dim=1).tolist()]
         both = list(zip(shown, found, strict=True))
         return {

@@ -53,8 +53,11 @@ class Schedule:
 class Task(Protocol):
     """What a training is about: a network, and the loss of a batch drawn with a generator."""
 
-    network: nn.Module
     batch: int
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
 
     def loss(self, count: int, rng: torch.Generator) -> Tensor:
         """The mean loss of the network on ``count`` fresh examples, drawn with ``rng``."""
