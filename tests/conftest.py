@@ -1,7 +1,10 @@
 """What holds for every test: no hub, no colours, no surprises from the caller's environment."""
 
 import os
+import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 os.environ.update(
@@ -21,3 +24,11 @@ for forced in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):  # each makes rich
 # The same examples on every run, and no time limit for one: the machine may be busy with a training.
 settings.register_profile("clora", deadline=None, derandomize=True)
 settings.load_profile("clora")
+
+
+@pytest.fixture(autouse=True)
+def heard_signals() -> Iterator[None]:
+    """Ctrl-C is heard, also where the whole run was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
