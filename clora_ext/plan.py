@@ -11,6 +11,7 @@ from clora_ext import families, strategies
 from clora_ext.data import Concept, Dataset, name_concept, scan
 from clora_ext.errors import CheckpointError, ProjectError, UsageError
 from clora_ext.families.base import Family, Target
+from clora_ext.families.targets import choose_targets
 from clora_ext.formats.header import read_header
 from clora_ext.project import Base, Project, file_sha256
 from clora_ext.settings import Settings
@@ -166,7 +167,7 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     header = read_header(base_file)
     family = families.detect(header, base_file)
     resolution = settings.resolution or family.resolution(header)
-    targets = family.targets(header)
+    targets = choose_targets(family.modules(header), settings.targets, text_encoders=settings.text_encoder)
     _check_rank(settings.rank, targets, base_file)
     dataset = scan(
         request.images,

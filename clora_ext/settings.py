@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, Literal, get_args
 
 from clora_ext import strategies
-from clora_ext.errors import SettingsError, UsageError
+from clora_ext.errors import SettingsError, UsageError, did_you_mean
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "TargetSet"]
+
+TargetSet = Literal["attention", "transformer"]
+"""Which of the UNet's layers are taught."""
 
 _SEED_LIMIT = 2**63
 
@@ -30,6 +33,10 @@ class Settings:
         max_grad_norm: gradients are clipped to this norm.
         weight_decay: of AdamW.
         warmup_steps: steps over which the rate rises from 0.
+        targets: which of the UNet's layers are taught: ``attention`` (as in arXiv 2410.04891) or
+            ``transformer`` (all layers of its transformer blocks, as sd-scripts does).
+        text_encoder: whether the text encoders are taught too.
+        gradient_checkpointing: compute activations twice instead of keeping them: slower, less memory.
     """
 
     strategy: str = "mask"
@@ -44,6 +51,9 @@ class Settings:
     max_grad_norm: float = 1.0
     weight_decay: float = 1e-4
     warmup_steps: int = 10
+    targets: TargetSet = "attention"
+    text_encoder: bool = False
+    gradient_checkpointing: bool = False
 
     @property
     def effective_alpha(self) -> float:
@@ -52,7 +62,7 @@ class Settings:
 
     def check(self) -> None:
         """Raise :class:`SettingsError` with every problem at once."""
-        problems = [*self._strategy_problems(), *self._number_problems()]
+        problems = [*self._strategy_problems(), *self._target_problems(), *self._number_problems()]
         if problems:
             raise SettingsError(problems)
 
@@ -62,6 +72,12 @@ class Settings:
         except UsageError as error:
             return [f"{error.message}; {error.fix}"]
         return []
+
+    def _target_problems(self) -> list[str]:
+        known = get_args(TargetSet)
+        if self.targets in known:
+            return []
+        return [f"unknown targets {self.targets!r}; {did_you_mean(self.targets, known)}"]
 
     def _number_problems(self) -> list[str]:
         whole = {"steps": self.steps, "rank": self.rank, "batch-size": self.batch_size}

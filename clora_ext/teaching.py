@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import strategies
-from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, load_pixels, nearest
+from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, cover_corner, load_pixels, nearest
 from clora_ext.errors import CheckpointError
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
@@ -20,7 +20,7 @@ from clora_ext.version import VERSION
 if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
 
-    from clora_ext.families.base import Model, Target
+    from clora_ext.families.base import Framing, Model, Target
     from clora_ext.folding import Evolving
     from clora_ext.strategies.base import Start, Strategy
     from clora_ext.tensors import Factors
@@ -210,13 +210,28 @@ def _sizes(plan: Plan) -> list[tuple[int, int]]:
 
 
 def _example(model: "Model", plan: Plan, picture: Picture, size: tuple[int, int]) -> "Example":
-    """Latents and text states of one picture, on the processor."""
+    """Latents and conditioning of one picture, on the processor."""
+    import torch
+
     from clora_ext.training import Example
 
     pixels = load_pixels(picture, *size, convert=plan.request.convert)
     mean, deviation = model.encode_images(pixels.unsqueeze(0))
-    text = model.encode_prompts([picture.caption])
-    return Example(mean[0].float().cpu(), deviation[0].float().cpu(), text[0].float().cpu())
+    framing = _framing(picture, size)
+    condition = None
+    if not plan.settings.text_encoder:
+        with torch.no_grad():
+            told = model.condition([picture.caption], [framing])
+        condition = {name: value.float().cpu() for name, value in told.items()}
+    return Example(mean[0].float().cpu(), deviation[0].float().cpu(), picture.caption, framing, condition)
+
+
+def _framing(picture: Picture, size: tuple[int, int]) -> "Framing":
+    """How :func:`load_pixels` cuts a picture to ``size``, (width, height) in pixels."""
+    from clora_ext.families.base import Framing
+
+    left, top = cover_corner(picture.width, picture.height, *size)
+    return Framing((picture.height, picture.width), (top, left), (size[1], size[0]))
 
 
 def _fold(plan: Plan, project: Project, trained: "Mapping[str, Factors]", sink: Sink) -> State:

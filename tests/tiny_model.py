@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from layouts import write_modules
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from clora_ext.families.sd1 import CONFIG_KEY
-from clora_ext.formats.checkpoint import Source, write_checkpoint
-from clora_ext.formats.keys import text_table, unet_table, vae_table
+from clora_ext.formats.keys import clip_table, unet_table, vae_table
 
 RESOLUTION = 32
 _VOCABULARY = Path(__file__).parents[1] / "clora_ext" / "assets" / "demo_tokenizer" / "vocab.json"
@@ -67,25 +67,16 @@ def plain(config: Any) -> dict[str, Any]:
 def write_tiny_model(file: Path, *, seed: int = 0, dtype: torch.dtype = torch.float16) -> Path:
     """Write the model in the original layout; give ``file``."""
     modules = parts(seed)
-    text = modules["text_encoder"]
-    prefixed = next(iter(text.state_dict())).startswith("text_model.")
     tables = {
         "unet": unet_table(modules["unet"].config),
         "vae": vae_table(modules["vae"].config),
-        "text_encoder": text_table(prefixed=prefixed),
+        "text_encoder": clip_table("text_encoder", "cond_stage_model.transformer."),
     }
-    sources = {}
-    for component, table in tables.items():
-        for name, tensor in modules[component].state_dict().items():
-            stored = tensor.to(dtype).contiguous()
-            if component == "vae" and ".attentions." in name and stored.ndim == 2:
-                stored = stored[..., None, None]
-            sources[table.to_original(name)] = Source.of(stored)
     wanted = (
         "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads "
         "max_position_embeddings bos_token_id eos_token_id pad_token_id"
     ).split()
-    settings = text.config.to_dict()
+    settings = modules["text_encoder"].config.to_dict()
     config = {
         "unet": plain(modules["unet"].config),
         "vae": plain(modules["vae"].config),
@@ -94,5 +85,4 @@ def write_tiny_model(file: Path, *, seed: int = 0, dtype: torch.dtype = torch.fl
         "tokenizer": "demo",
         "resolution": RESOLUTION,
     }
-    write_checkpoint(file, sources, {CONFIG_KEY: json.dumps(config)})
-    return file
+    return write_modules(file, modules, tables, {CONFIG_KEY: json.dumps(config)}, dtype)

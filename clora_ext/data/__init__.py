@@ -6,7 +6,7 @@ from clora_ext.data.check import check
 from clora_ext.data.colour import as_rgb
 from clora_ext.data.concept import RARE_TOKENS, Concept, name_concept
 from clora_ext.data.picture import Picture, Rejected
-from clora_ext.data.pixels import decode_unchanged, load_pixels
+from clora_ext.data.pixels import cover_corner, decode_unchanged, load_pixels
 from clora_ext.data.scan import Dataset, scan
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "batches",
     "bucket_sizes",
     "check",
+    "cover_corner",
     "decode_unchanged",
     "load_pixels",
     "name_concept",

@@ -14,7 +14,7 @@ from clora_ext.errors import DatasetError
 if TYPE_CHECKING:  # a dataset is scanned without torch
     import torch
 
-__all__ = ["cover_crop", "decode_unchanged", "load_pixels"]
+__all__ = ["cover_corner", "cover_crop", "decode_unchanged", "load_pixels"]
 
 
 def load_pixels(picture: Picture, width: int, height: int, *, convert: bool) -> "torch.Tensor":
@@ -59,6 +59,16 @@ def decode_unchanged(picture: Picture, *, convert: bool) -> Image.Image:
         raise DatasetError(f"{shown(picture.path)} {why(error).reason}", fix=why(error).fix) from error
     changed = f"{shown(picture.path)} has changed since it was checked"
     raise DatasetError(changed, fix="run the command again")
+
+
+def cover_corner(width: int, height: int, across: int, down: int) -> tuple[int, int]:
+    """(left, top) of the cut that :func:`cover_crop` makes, in pixels of the picture after scaling.
+
+    >>> cover_corner(1000, 500, 256, 256)
+    (128, 0)
+    """
+    scale = max(across / width, down / height)
+    return round((width * scale - across) / 2), round((height * scale - down) / 2)
 
 
 def cover_crop(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
 
+from .refused import refuse_known
+
 if TYPE_CHECKING:
     from .base import Family
 
 __all__ = ["detect", "load", "names"]
 
-_NOT_A_FAMILY = {"__init__", "base", "latent_diffusion"}
+_NOT_A_FAMILY = {"__init__", "base", "refused", "targets"}
 
 
 def names() -> tuple[str, ...]:
     """Every family's name, sorted.
 
     >>> names()
-    ('sd1',)
+    ('sd1', 'sdxl')
     """
     here = Path(__file__).parent
     return tuple(sorted(path.stem for path in here.glob("*.py") if path.stem not in _NOT_A_FAMILY))
@@ -37,6 +39,7 @@ def detect(header: Header, where: Path) -> "Family":
     Raises:
         CheckpointError: none or several fit, or the checkpoint misses a part; says what was found.
     """
+    refuse_known(header, where)
     fitting = [family for family in map(load, names()) if family.matches(header)]
     if len(fitting) != 1:
         found = ", ".join(sorted({name.split(".")[0] for name in header.tensors})[:8]) or "no tensors"

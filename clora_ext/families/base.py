@@ -14,22 +14,53 @@ if TYPE_CHECKING:
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.precision import Precision
 
-__all__ = ["Family", "Model", "Target"]
+__all__ = ["Conditioning", "Family", "Framing", "Model", "Target"]
+
+Conditioning = Mapping[str, "Tensor"]
+"""What the UNet is told beside latents and time, by name; the first dimension counts pictures:
+``states`` (n, tokens, width); with two text encoders also ``pooled`` (n, width) and ``time_ids`` (n, 6)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A weight that adapters are trained on.
+    """A weight that adapters may be trained on, seen as a matrix.
 
     Attributes:
-        name: the tensor's name in the checkpoint.
-        module: dotted path of the module inside the UNet, as diffusers names it.
-        shape: (out, in).
+        component: ``unet``, ``text_encoder`` or ``text_encoder_2``.
+        module: dotted path of the module in its component, as diffusers and transformers name it; in text
+            encoders it always begins with ``text_model.``.
+        tensor: the checkpoint's tensor that holds it.
+        shape: (out, in); of a convolution (out, in * height * width).
+        kernel: (height, width) of a convolution; None: a plain matrix.
+        rows: (first, one past the last) of the tensor's rows that are this weight; None: all of them.
     """
 
-    name: str
+    component: str
     module: str
+    tensor: str
     shape: tuple[int, int]
+    kernel: tuple[int, int] | None = None
+    rows: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The tensor's name, with the rows if it is a part."""
+        return self.tensor if self.rows is None else f"{self.tensor}[{self.rows[0]}:{self.rows[1]}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How a picture was cut out of its file; SDXL is told (arXiv 2307.01952, section 2.2).
+
+    Attributes:
+        original: (height, width) of the file, pixels.
+        corner: (top, left) of the cut, pixels of the picture after scaling.
+        size: (height, width) of the result, pixels.
+    """
+
+    original: tuple[int, int]
+    corner: tuple[int, int]
+    size: tuple[int, int]
 
 
 class Model(Protocol):
@@ -37,22 +68,30 @@ class Model(Protocol):
 
     @property
     def unet(self) -> "nn.Module":
-        """The network that is taught."""
+        """The network that predicts the noise."""
+        ...
+
+    def locate(self, target: Target) -> "tuple[nn.Module, str]":
+        """The component that holds ``target``, and the path of its module inside."""
+        ...
+
+    def recompute_activations(self) -> None:
+        """From now on, compute the UNet's activations again for the gradient instead of keeping them."""
         ...
 
     def encode_images(self, pixels: "Tensor") -> "tuple[Tensor, Tensor]":
         """Mean and standard deviation of the scaled latents of pixels (n, 3, height, width) in [-1, 1]."""
         ...
 
-    def encode_prompts(self, prompts: Sequence[str]) -> "Tensor":
-        """Text states (n, tokens, width) of prompts."""
+    def condition(self, prompts: Sequence[str], framings: Sequence[Framing]) -> Conditioning:
+        """What the UNet is told about pictures with these prompts, cut like this; keeps gradients."""
         ...
 
     def tokens_cut(self, prompt: str) -> int:
         """How many tokens of the prompt the text encoder cannot read; 0: it reads all."""
         ...
 
-    def predict(self, latents: "Tensor", timesteps: "Tensor", text: "Tensor") -> "Tensor":
+    def predict(self, latents: "Tensor", timesteps: "Tensor", condition: Conditioning) -> "Tensor":
         """The network's output for noised latents (n, 4, h, w) at timesteps (n,)."""
         ...
 
@@ -105,12 +144,12 @@ class Family(Protocol):
         """Sides of pictures must be multiples of this many pixels."""
         ...
 
-    def targets(self, header: Header) -> tuple[Target, ...]:
-        """The weights to teach, in the file's order of names."""
+    def modules(self, header: Header) -> tuple[Target, ...]:
+        """Every linear layer and convolution of the UNet and the text encoders, in order of names."""
         ...
 
     def load(
         self, checkpoint: "Checkpoint", precision: "Precision", weights: "Mapping[str, Tensor] | None" = None
     ) -> Model:
-        """The model in memory; ``weights`` (by checkpoint name) stand in for the file's own."""
+        """The model in memory; ``weights`` (by :attr:`Target.name`) stand in for the file's own."""
         ...

@@ -1,115 +1,114 @@
 """Stable Diffusion 1 and smaller models of its architecture, in the original single-file layout.
 
-The configuration is read from the header's metadata (``clora.config``, JSON), as the built-in demo model
-and everything that clora writes from it carry it. This file reads headers only; it imports no torch.
+The configuration is read from the shapes in the header and from ``sd1.json``; a header that carries one of
+its own (``clora.config``, JSON), as the built-in demo model does, is taken at its word.
 """
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
-from clora_ext.formats.keys import PREFIXES, unet_table
+from clora_ext.formats.keys import KeyTable, clip_table, unet_table, vae_table
 
-from .base import Model, Target
+from .latent.layout import Config, OriginalLayout
+from .latent.shapes import clip_config, unet_config, vae_config
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from clora_ext.formats.checkpoint import Checkpoint
-    from clora_ext.precision import Precision
-
-__all__ = ["CONFIG_KEY", "FAMILY", "StableDiffusion1"]
+__all__ = ["CONFIG_KEY", "FAMILY"]
 
 CONFIG_KEY = "clora.config"
-"""Metadata key of the model's configuration."""
+"""Metadata key of the configuration of a model that is not Stable Diffusion's own size."""
 
+_UNET = "model.diffusion_model."
+_VAE = "first_stage_model."
+_TEXT = "cond_stage_model.transformer."
+_CONTEXT = 768  # width of CLIP-L, which every Stable Diffusion 1 reads
 _COMPONENTS = ("unet", "vae", "text_encoder", "scheduler")
+_DAMAGED = "export the file again; it is damaged or was made to do harm"
+_REPEATS = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block")
+_MOST_REPEATS = 64
 _MOST = 1 << 20  # no width, count or vocabulary of such a model comes near
-_ATTENTION = (".to_q.weight", ".to_k.weight", ".to_v.weight", ".to_out.0.weight")
 
 
-class StableDiffusion1:
-    """AutoencoderKL, one CLIP text encoder, UNet2DConditionModel."""
-
-    name = "sd1"
-
-    def matches(self, header: Header) -> bool:
-        """UNet and one text encoder under Stable Diffusion 1's prefixes."""
-        starts = tuple(header.tensors)
-        return all(
-            any(name.startswith(prefix) for name in starts)
-            for prefix in (PREFIXES["unet"], PREFIXES["text_encoder"])
-        )
-
-    def check(self, header: Header, where: Path) -> None:
-        """Refuse checkpoints without VAE or without a usable configuration."""
-        if not any(name.startswith(PREFIXES["vae"]) for name in header.tensors):
-            raise CheckpointError(f"{where} holds no VAE", fix="use a checkpoint with its VAE baked in")
-        _config(header, where)
-
-    def resolution(self, header: Header) -> int:
-        """From the configuration."""
-        return int(_config(header)["resolution"])
-
-    def step(self, header: Header) -> int:
-        """The VAE's reduction times the UNet's."""
-        config = _config(header)
-        reductions = len(config["vae"]["block_out_channels"]) + len(config["unet"]["block_out_channels"]) - 2
-        return int(2**reductions)
-
-    def targets(self, header: Header) -> tuple[Target, ...]:
-        """Queries, keys, values and outputs of all attention in the UNet, as in arXiv 2410.04891."""
-        table = unet_table(_config(header)["unet"])
-        return tuple(
-            Target(name, table.to_diffusers(name).removesuffix(".weight"), (info.shape[0], info.shape[1]))
-            for name, info in sorted(header.tensors.items())
-            if name.startswith(PREFIXES["unet"]) and name.endswith(_ATTENTION) and ".attn" in name
-        )
-
-    def load(
-        self, checkpoint: "Checkpoint", precision: "Precision", weights: "Mapping[str, Tensor] | None" = None
-    ) -> Model:
-        """The model in memory."""
-        from .latent_diffusion import load_model
-
-        return load_model(checkpoint, _config(checkpoint.header, checkpoint.path), precision, weights or {})
+def _matches(header: Header) -> bool:
+    """UNet and one CLIP text encoder under Stable Diffusion 1's prefixes."""
+    return all(any(name.startswith(prefix) for name in header.tensors) for prefix in (_UNET, _TEXT))
 
 
-def _config(header: Header, where: Path = Path("the checkpoint")) -> dict[str, Any]:
-    """The checked configuration.
+def _tables(config: Config) -> Mapping[str, KeyTable]:
+    """The key table of every component."""
+    return {
+        "unet": unet_table(config["unet"]),
+        "vae": vae_table(config["vae"]),
+        "text_encoder": clip_table("text_encoder", _TEXT),
+    }
+
+
+def _config(header: Header, where: Path) -> Config:
+    """The configuration.
 
     Raises:
-        CheckpointError: there is none, or it is not one that could belong to such a model.
+        CheckpointError: it is not one that could belong to such a model.
     """
-    text = header.metadata.get(CONFIG_KEY)
-    if text is None:
-        message = f"{where} is a Stable Diffusion 1 checkpoint without clora's configuration in its header"
-        raise CheckpointError(
-            message, fix="this version of clora teaches its demo model and what was made from it"
-        )
+    try:
+        if CONFIG_KEY in header.metadata:
+            return _own(header.metadata[CONFIG_KEY])
+        return _from_shapes(header)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error.message}", fix=error.fix) from error
+
+
+def _from_shapes(header: Header) -> Config:
+    """What the tensors' shapes and Stable Diffusion 1's own data say."""
+    known = _known()
+    unet = unet_config(header, _UNET, known["heads"])
+    width = unet["cross_attention_dim"]
+    if width != _CONTEXT:
+        message = f"its UNet reads text of width {width}; Stable Diffusion 1's reads {_CONTEXT}"
+        raise CheckpointError(message, fix="use a Stable Diffusion 1 checkpoint")
+    return {
+        **known,
+        "scheduler": {**known["scheduler"], "prediction_type": _prediction(header)},
+        "unet": {**unet, "sample_size": known["resolution"] // 8},
+        "vae": vae_config(header, _VAE, known["scaling_factor"]),
+        "text_encoder": clip_config(header, _TEXT, known["text_encoder"]),
+    }
+
+
+@cache
+def _known() -> dict[str, Any]:
+    """What shapes do not tell."""
+    file = Path(__file__).with_name("sd1.json")
+    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return known
+
+
+def _prediction(header: Header) -> str:
+    """Nothing in the tensors tells v-prediction from noise prediction; the header's modelspec may."""
+    words = (header.metadata.get(f"modelspec.{key}") for key in ("prediction_type", "predict_key"))
+    return "v_prediction" if any(word in {"v", "v_prediction"} for word in words) else "epsilon"
+
+
+def _own(text: str) -> Config:
+    """The checked configuration of a header that carries one."""
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where}: {CONFIG_KEY} is not JSON ({error})", fix=_DAMAGED) from error
+        raise CheckpointError(f"{CONFIG_KEY} is not JSON ({error})", fix=_DAMAGED) from error
     if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in _COMPONENTS):
-        raise CheckpointError(f"{where}: {CONFIG_KEY} misses a component", fix=_DAMAGED)
+        raise CheckpointError(f"{CONFIG_KEY} misses a component", fix=_DAMAGED)
     try:
         _check_size(config)
         blocks = [len(config[part]["block_out_channels"]) for part in ("unet", "vae")]
         sane = 0 < config["resolution"] <= _MOST and all(0 < count <= 8 for count in blocks)  # noqa: PLR2004
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{where}: {CONFIG_KEY} is unusable ({error})", fix=_DAMAGED) from error
+        raise CheckpointError(f"{CONFIG_KEY} is unusable ({error})", fix=_DAMAGED) from error
     if not sane:
-        raise CheckpointError(f"{where}: {CONFIG_KEY} describes no such model", fix=_DAMAGED)
+        raise CheckpointError(f"{CONFIG_KEY} describes no such model", fix=_DAMAGED)
     return config
-
-
-_DAMAGED = "export the file again; it is damaged or was made to do harm"
-_REPEATS = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block")
-_MOST_REPEATS = 64
 
 
 def _check_size(value: object, key: str = "") -> None:
@@ -125,4 +124,4 @@ def _check_size(value: object, key: str = "") -> None:
         raise ValueError(message)
 
 
-FAMILY = StableDiffusion1()
+FAMILY = OriginalLayout("sd1", _matches, _config, _tables)

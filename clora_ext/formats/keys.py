@@ -2,23 +2,19 @@
 
 The tables follow from a model's configuration (how many blocks, which of them attend), so any depth works.
 Both directions come from one list of prefix pairs; a name that no pair covers is an error, never skipped.
-Needs no torch.
+Text encoders are named as transformers' CLIP models are, always with ``text_model.``. Needs no torch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clora_ext.errors import CheckpointError
 
-__all__ = ["PREFIXES", "KeyTable", "text_table", "unet_table", "vae_table"]
+__all__ = ["KeyTable", "Place", "clip_table", "open_clip_table", "unet_table", "vae_table"]
 
-PREFIXES: Mapping[str, str] = {
-    "unet": "model.diffusion_model.",
-    "vae": "first_stage_model.",
-    "text_encoder": "cond_stage_model.transformer.",
-}
-"""Where each component's tensors stand in a Stable Diffusion 1 checkpoint."""
+_UNET = "model.diffusion_model."
+_VAE = "first_stage_model."
 
 _UNET_RESNET = {
     "norm1": "in_layers.0",
@@ -32,31 +28,86 @@ _VAE_RESNET = {name: name for name in ("norm1", "conv1", "norm2", "conv2")} | {
     "conv_shortcut": "nin_shortcut"
 }
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+_CLIP_PARTS = ("embeddings", "encoder", "final_layer_norm")
+_OPEN_CLIP_LAYER = {
+    "layer_norm1": "ln_1",
+    "self_attn.out_proj": "attn.out_proj",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a parameter of a module stands in the original layout.
+
+    Attributes:
+        tensor: the checkpoint's name.
+        part: (index, count): the parameter is the index-th of count equally high blocks of the tensor's
+            rows; (0, 1): it is the whole tensor.
+        transposed: whether rows and columns are exchanged.
+    """
+
+    tensor: str
+    part: tuple[int, int] = (0, 1)
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
 class KeyTable:
-    """Prefix pairs (diffusers, original) of one component, both ways.
+    """The names of one component, both ways.
 
     Attributes:
-        component: ``unet``, ``vae`` or ``text_encoder``.
-        pairs: each name begins with exactly one of the prefixes; the longest one counts.
+        component: ``unet``, ``vae``, ``text_encoder`` or ``text_encoder_2``.
+        prefix: where the component's tensors stand in a checkpoint.
+        pairs: (diffusers, original): each name begins with exactly one of the prefixes; the longest counts.
+        fused: original tensors that hold several parameters below one another, with their names.
+        transposed: original tensors with rows and columns exchanged.
     """
 
     component: str
+    prefix: str
     pairs: tuple[tuple[str, str], ...]
+    fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    transposed: frozenset[str] = frozenset()
 
-    def to_original(self, name: str) -> str:
-        """The checkpoint's name of a diffusers parameter.
+    def place(self, name: str) -> Place:
+        """Where a parameter, by its diffusers name, stands.
 
         Raises:
             CheckpointError: no pair covers the name.
         """
-        return PREFIXES[self.component] + self._translate(name, self.pairs)
+        for tensor, parts in self.fused.items():
+            if name in parts:
+                return Place(self.prefix + tensor, (parts.index(name), len(parts)))
+        tensor = self._translate(name, self.pairs)
+        return Place(self.prefix + tensor, transposed=tensor in self.transposed)
+
+    def to_original(self, name: str) -> str:
+        """The checkpoint's tensor that holds a diffusers parameter.
+
+        Raises:
+            CheckpointError: no pair covers the name.
+        """
+        return self.place(name).tensor
+
+    def parameters(self, name: str) -> tuple[str, ...]:
+        """The diffusers parameters that a checkpoint's tensor holds, in the order of their rows.
+
+        Raises:
+            CheckpointError: no pair covers the name.
+        """
+        inner = name.removeprefix(self.prefix)
+        return self.fused.get(inner) or (self.to_diffusers(name),)
 
     def to_diffusers(self, name: str) -> str:
-        """The diffusers parameter that a checkpoint's name stands for."""
-        inner = name.removeprefix(PREFIXES[self.component])
+        """The one diffusers parameter that a checkpoint's tensor stands for.
+
+        Raises:
+            CheckpointError: no pair covers the name, or the tensor holds several parameters.
+        """
+        inner = name.removeprefix(self.prefix)
         return self._translate(inner, tuple((original, ours) for ours, original in self.pairs))
 
     def _translate(self, name: str, pairs: Sequence[tuple[str, str]]) -> str:
@@ -108,7 +159,9 @@ def unet_table(config: Mapping[str, Any]) -> KeyTable:
                 slot = 2 if "CrossAttn" in kind else 1
                 pairs.append((f"up_blocks.{block}.upsamplers.0", f"output_blocks.{place}.{slot}"))
             place += 1
-    return KeyTable("unet", tuple(pairs))
+    if config.get("addition_embed_type") == "text_time":
+        pairs += [("add_embedding.linear_1", "label_emb.0.0"), ("add_embedding.linear_2", "label_emb.0.2")]
+    return KeyTable("unet", _UNET, tuple(pairs))
 
 
 def vae_table(config: Mapping[str, Any]) -> KeyTable:
@@ -144,14 +197,30 @@ def vae_table(config: Mapping[str, Any]) -> KeyTable:
             pairs.append((down, f"encoder.down.{block}.downsample.conv"))
             up = f"decoder.up_blocks.{block}.upsamplers.0.conv"
             pairs.append((up, f"decoder.up.{mirrored}.upsample.conv"))
-    return KeyTable("vae", tuple(pairs))
+    return KeyTable("vae", _VAE, tuple(pairs))
 
 
-def text_table(*, prefixed: bool) -> KeyTable:
-    """Pairs of a CLIPTextModel.
+def clip_table(component: str, prefix: str) -> KeyTable:
+    """Pairs of a text encoder that the original layout keeps as transformers' CLIPTextModel."""
+    return KeyTable(component, prefix, tuple((f"text_model.{part}",) * 2 for part in _CLIP_PARTS))
 
-    The checkpoint always says ``text_model.``; transformers 5.6 and later do not (``prefixed`` False).
+
+def open_clip_table(component: str, prefix: str, layers: int) -> KeyTable:
+    """Pairs of a text encoder of ``layers`` layers that the original layout keeps as open_clip does.
+
+    Queries, keys and values are one tensor there, and the projection is stored transposed.
     """
-    parts = ("embeddings", "encoder", "final_layer_norm")
-    ours = "text_model." if prefixed else ""
-    return KeyTable("text_encoder", tuple((f"{ours}{part}", f"text_model.{part}") for part in parts))
+    pairs = [
+        ("text_model.embeddings.token_embedding", "token_embedding"),
+        ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
+        ("text_model.final_layer_norm", "ln_final"),
+        ("text_projection.weight", "text_projection"),
+    ]
+    fused = {}
+    for layer in range(layers):
+        ours, original = f"text_model.encoder.layers.{layer}", f"transformer.resblocks.{layer}"
+        pairs += _nested(ours, original, _OPEN_CLIP_LAYER)
+        for kind in ("weight", "bias"):
+            parts = tuple(f"{ours}.self_attn.{part}_proj.{kind}" for part in "qkv")
+            fused[f"{original}.attn.in_proj_{kind}"] = parts
+    return KeyTable(component, prefix, tuple(pairs), fused, frozenset({"text_projection"}))

@@ -16,7 +16,7 @@ from scorer import CONFIG_KEY as SCORER_KEY
 from trainer import say
 
 from clora_ext.formats.checkpoint import Checkpoint, Source, content_hash, write_checkpoint
-from clora_ext.formats.keys import KeyTable, text_table, unet_table, vae_table
+from clora_ext.formats.keys import KeyTable, clip_table, unet_table, vae_table
 
 MODEL_LIMIT, SCORER_LIMIT = 40_000_000, 15_000_000
 """Bytes that the two files may have."""
@@ -64,12 +64,14 @@ def _plain(config: Mapping[str, object]) -> dict[str, object]:
 
 def _write_model(model: Model, file: Path) -> None:
     """One float16 file in Stable Diffusion 1's original layout."""
-    text_state = model.text_encoder.state_dict()
-    prefixed = all(name.startswith("text_model.") for name in text_state)
+    text_state = {
+        f"text_model.{name.removeprefix('text_model.')}": tensor
+        for name, tensor in model.text_encoder.state_dict().items()
+    }
     parts = (
         (unet_table(model.unet.config), model.unet.state_dict()),
         (vae_table(model.vae.config), model.vae.state_dict()),
-        (text_table(prefixed=prefixed), text_state),
+        (clip_table("text_encoder", "cond_stage_model.transformer."), text_state),
     )
     sources = {name: Source.of(tensor) for table, state in parts for name, tensor in _renamed(table, state)}
     write_checkpoint(file, sources, {"clora.config": json.dumps(configuration(model), sort_keys=True)})

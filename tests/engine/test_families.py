@@ -11,7 +11,9 @@ from tiny_model import RESOLUTION, parts, write_tiny_model
 
 from clora_ext import families
 from clora_ext.errors import CheckpointError
+from clora_ext.families.base import Framing
 from clora_ext.families.sd1 import CONFIG_KEY
+from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.precision import choose
 
@@ -50,7 +52,8 @@ def test_targets_are_all_attention_projections_of_the_unet(tiny: Checkpoint) -> 
         for name, tensor in unet.state_dict().items()
         if ".attn" in name and name.endswith(("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight"))
     }
-    targets = families.detect(tiny.header, tiny.path).targets(tiny.header)
+    modules = families.detect(tiny.header, tiny.path).modules(tiny.header)
+    targets = choose_targets(modules, "attention", text_encoders=False)
     assert {target.module: target.shape for target in targets} == wanted
     assert [target.name for target in targets] == sorted(target.name for target in targets)
 
@@ -59,15 +62,15 @@ def test_loaded_modules_hold_the_written_weights(tiny: Checkpoint) -> None:
     model: Any = families.load("sd1").load(tiny, choose())
     for component, module in parts().items():
         if component != "scheduler":
-            state = getattr(model, component).state_dict()
+            state = model.parts[component].state_dict()
             assert state.keys() == module.state_dict().keys()
             assert all(torch.equal(state[name], tensor) for name, tensor in module.state_dict().items())
-            assert not any(parameter.requires_grad for parameter in getattr(model, component).parameters())
+            assert not any(parameter.requires_grad for parameter in model.parts[component].parameters())
 
 
 def test_given_weights_stand_in_for_the_files_own(tiny: Checkpoint) -> None:
     family = families.load("sd1")
-    target = family.targets(tiny.header)[0]
+    target = choose_targets(family.modules(tiny.header), "attention", text_encoders=False)[0]
     model = family.load(tiny, choose(), {target.name: torch.full(target.shape, 0.25)})
     weight = model.unet.get_submodule(target.module).weight
     assert torch.equal(weight, torch.full(target.shape, 0.25))
@@ -102,8 +105,9 @@ def test_latents_have_the_scale_that_the_configuration_says(tiny: Checkpoint) ->
 
 def test_prompts_are_encoded_as_the_pipeline_does(tiny: Checkpoint) -> None:
     model: Any = families.load("sd1").load(tiny, choose())
-    states = model.encode_prompts(["sks dog", "a very long prompt " * 20])
-    assert states.shape == (2, model.tokenizer.model_max_length, 24)
+    framing = Framing((64, 64), (0, 0), (RESOLUTION, RESOLUTION))
+    states = model.condition(["sks dog", "a very long prompt " * 20], [framing] * 2)["states"]
+    assert states.shape == (2, model.text.tokenizer.model_max_length, 24)
 
 
 def test_a_checkpoint_without_vae_says_so(tiny: Checkpoint, tmp_path: Path) -> None:

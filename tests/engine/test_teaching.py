@@ -338,18 +338,18 @@ def test_captions_are_not_shortened_in_silence(request_: Request) -> None:
 
 def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) -> None:
     """What was trained (W(t-1) + delta inside peft) is what the checkpoint holds."""
-    from clora_ext import training
+    from clora_ext.training.adapters import Adapters
 
     seen: dict[str, torch.Tensor] = {}
-    real = training._collect
+    real = Adapters.factors
 
-    def collect(adapted: Any, settings: Settings) -> Any:
-        for name, factors in real(adapted, settings):
-            seen[name] = factors.delta()
-            yield name, factors
+    def factors(adapters: Adapters) -> Any:
+        for name, trained in real(adapters):
+            seen[name] = trained.delta()
+            yield name, trained
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_collect", collect)
+        patch.setattr(Adapters, "factors", factors)
         settings = replace(SETTINGS, alpha=2.0, strategy="merge")
         add_concept(replace(request_, settings=settings))
     memory = load_file(_memory(request_.project))

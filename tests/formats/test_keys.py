@@ -4,9 +4,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+from real_shapes import TINY_BIG
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from clora_ext.errors import CheckpointError
-from clora_ext.formats.keys import PREFIXES, text_table, unet_table, vae_table
+from clora_ext.formats.keys import Place, clip_table, open_clip_table, unet_table, vae_table
 
 CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
 UNETS = [
@@ -63,13 +65,29 @@ def test_vae_names_are_a_bijection_that_diffusers_converts_back(widths: tuple[in
     assert converted.keys() == module.state_dict().keys()
 
 
-@pytest.mark.parametrize("prefixed", [True, False])
-def test_text_names_always_say_text_model(prefixed: bool) -> None:  # noqa: FBT001
-    table = text_table(prefixed=prefixed)
-    ours = ("text_model." if prefixed else "") + "encoder.layers.0.mlp.fc1.weight"
+def test_text_names_always_say_text_model() -> None:
+    table = clip_table("text_encoder", "cond_stage_model.transformer.")
+    ours = "text_model.encoder.layers.0.mlp.fc1.weight"
     original = "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight"
     assert table.to_original(ours) == original
     assert table.to_diffusers(original) == ours
+
+
+def test_open_clip_names_are_a_bijection_with_queries_keys_and_values_in_one() -> None:
+    with torch.device("meta"):
+        module = CLIPTextModelWithProjection(CLIPTextConfig(**TINY_BIG))
+    table = open_clip_table("text_encoder_2", "conditioner.embedders.1.model.", 2)
+    names = list(module.state_dict())
+    places = {name: table.place(name) for name in names}
+    assert len({(place.tensor, place.part) for place in places.values()}) == len(names)
+    assert sorted(
+        name for tensor in {p.tensor for p in places.values()} for name in table.parameters(tensor)
+    ) == sorted(names)
+    fused = "conditioner.embedders.1.model.transformer.resblocks.1.attn.in_proj_weight"
+    assert places["text_model.encoder.layers.1.self_attn.k_proj.weight"] == Place(fused, (1, 3))
+    assert places["text_projection.weight"].transposed
+    with pytest.raises(CheckpointError, match="in_proj_weight"):
+        table.to_diffusers(fused)
 
 
 def test_unknown_names_are_refused() -> None:
@@ -77,4 +95,4 @@ def test_unknown_names_are_refused() -> None:
     with pytest.raises(CheckpointError, match="control_model"):
         table.to_original("control_model.0.weight")
     with pytest.raises(CheckpointError, match=r"input_blocks\.99"):
-        table.to_diffusers(PREFIXES["unet"] + "input_blocks.99.0.weight")
+        table.to_diffusers("model.diffusion_model.input_blocks.99.0.weight")

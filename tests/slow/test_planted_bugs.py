@@ -80,8 +80,8 @@ BUGS = (
     ),
     Bug(
         "the projection is not held during training",
-        "training.py",
-        "        _project(adapted.values())\n",
+        "training/loop.py",
+        "        self._adapters.project()\n",
         "",
         "tests/engine/test_teaching.py",
     ),

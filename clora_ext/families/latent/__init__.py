@@ -1,0 +1,1 @@
+"""What latent diffusion models share: configuration from shapes, modules, text, sampling."""

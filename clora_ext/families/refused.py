@@ -1,0 +1,102 @@
+"""Files that clora recognises and does not teach, each refused by its name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clora_ext.errors import CheckpointError
+from clora_ext.formats.header import Header
+
+__all__ = ["refuse_known"]
+
+_UNET = "model.diffusion_model."
+_LORA_ENDINGS = (
+    ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight",
+    ".lora.down.weight", ".lora.up.weight", "_lora.down.weight", "_lora.up.weight",
+)  # fmt: skip
+_BASE = "use the base model it was made from"
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A kind of file, how it is recognised, and what to do instead."""
+
+    what: str
+    recognised: Callable[[Header], bool]
+    fix: str
+
+
+def _begins(*prefixes: str) -> Callable[[Header], bool]:
+    """Whether any tensor's name begins so."""
+    return lambda header: any(name.startswith(prefixes) for name in header.tensors)
+
+
+def _input_channels(count: int) -> Callable[[Header], bool]:
+    """Whether the UNet reads so many channels."""
+
+    def recognised(header: Header) -> bool:
+        first = header.tensors.get(f"{_UNET}input_blocks.0.0.weight")
+        return first is not None and len(first.shape) == 4 and first.shape[1] == count  # noqa: PLR2004
+
+    return recognised
+
+
+def _lora(header: Header) -> bool:
+    return any(name.endswith(_LORA_ENDINGS) for name in header.tensors)
+
+
+def _eight_bits(header: Header) -> bool:
+    return any(info.dtype.startswith("F8") for info in header.tensors.values())
+
+
+def _refiner(header: Header) -> bool:
+    return _begins("conditioner.embedders.0.model.")(header)
+
+
+def _without_text(header: Header) -> bool:
+    texts = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
+    return _begins(_UNET)(header) and not _begins(*texts)(header)
+
+
+def _half_text(header: Header) -> bool:
+    one, two = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+    return _begins(one)(header) != _begins(two)(header)
+
+
+_KNOWN = (
+    _Refused("a LoRA, not a model", _lora, "fold it into a project with clora add-lora"),
+    _Refused("stored in 8 bits (fp8)", _eight_bits, "use its fp16, bf16 or fp32 version"),
+    _Refused(
+        "an EDM v-prediction model", _begins("edm_vpred."), "use a model that predicts noise or v (v_pred)"
+    ),
+    _Refused("an inpainting model (its UNet reads 9 channels)", _input_channels(9), _BASE),
+    _Refused("a picture-editing model (its UNet reads 8 channels)", _input_channels(8), _BASE),
+    _Refused("the SDXL refiner", _refiner, "use the SDXL base model"),
+    _Refused("Stable Diffusion 2", _begins("cond_stage_model.model."), "use Stable Diffusion 1 or SDXL"),
+    _Refused(
+        "Stable Diffusion 3",
+        _begins(f"{_UNET}joint_blocks.", "joint_blocks."),
+        "use Stable Diffusion 1 or SDXL",
+    ),
+    _Refused("Flux", _begins(f"{_UNET}double_blocks.", "double_blocks."), "use Stable Diffusion 1 or SDXL"),
+    _Refused(
+        "one component of a diffusers folder",
+        _begins("down_blocks.", "encoder.down_blocks.", "text_model."),
+        "name the folder that has model_index.json",
+    ),
+    _Refused(
+        "a checkpoint without text encoder", _without_text, "use a checkpoint with its text encoder baked in"
+    ),
+    _Refused(
+        "an SDXL checkpoint without one of its two text encoders",
+        _half_text,
+        "use a checkpoint with both text encoders baked in",
+    ),
+)
+
+
+def refuse_known(header: Header, where: Path) -> None:
+    """Raise CheckpointError if the header is of a kind that is recognised and not taught."""
+    for kind in _KNOWN:
+        if kind.recognised(header):
+            raise CheckpointError(f"{where} is {kind.what}", fix=kind.fix)

@@ -1,0 +1,259 @@
+"""Stable Diffusion 1.5 and SDXL: told from shapes alone, loaded, asked and drawn as diffusers does."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+from layouts import header_of
+from real_shapes import (
+    BIG_G,
+    CLIP_L,
+    MINI_SD1_UNET,
+    SD1_UNET,
+    SDXL_UNET,
+    SMALL_VAE,
+    VAE,
+    sd1_header,
+    sd1_modules,
+    sdxl_header,
+    tables,
+    tiny_sdxl,
+    write,
+)
+from transformers import CLIPTokenizer
+
+from clora_ext import families
+from clora_ext.errors import CheckpointError
+from clora_ext.families.base import Framing
+from clora_ext.families.latent.layout import OriginalLayout
+from clora_ext.families.targets import choose_targets
+from clora_ext.formats.checkpoint import Checkpoint
+from clora_ext.formats.header import Header, TensorInfo
+from clora_ext.precision import choose
+
+HERE = Path("x.safetensors")
+GOLDEN = Path(__file__).parents[1] / "formats" / "golden"
+HEADERS = {"sd1": sd1_header, "sdxl": sdxl_header}
+SQUARE = Framing((64, 64), (0, 0), (64, 64))
+
+
+def config(header: Header) -> Mapping[str, Any]:
+    family = families.detect(header, HERE)
+    assert isinstance(family, OriginalLayout)
+    return family.config(header, HERE)
+
+
+def same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether every wanted entry is there; lists and tuples are alike."""
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in wanted.items()}
+    return {key: found.get(key) for key in plain} == plain
+
+
+@pytest.fixture(scope="module")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    file = tmp_path_factory.mktemp("sdxl") / "tiny.safetensors"
+    return Checkpoint(write(file, tiny_sdxl(), torch.float32))
+
+
+@pytest.mark.parametrize("name", ["sd1", "sdxl"])
+def test_exactly_one_family_fits_each_header(name: str) -> None:
+    header = HEADERS[name]()
+    assert [family for family in families.names() if families.load(family).matches(header)] == [name]
+
+
+def test_shapes_tell_the_published_configuration_of_sd15() -> None:
+    found = config(sd1_header())
+    assert same(found["unet"], SD1_UNET)
+    assert same(found["vae"], VAE)
+    assert same(found["text_encoder"], CLIP_L)
+    assert found["vae"]["scaling_factor"] == 0.18215
+
+
+def test_shapes_tell_the_published_configuration_of_sdxl() -> None:
+    found = config(sdxl_header())
+    assert same(found["unet"], SDXL_UNET)
+    assert same(found["vae"], VAE)
+    assert same(found["text_encoder"], CLIP_L)
+    assert same(found["text_encoder_2"], BIG_G)
+    assert found["vae"]["scaling_factor"] == 0.13025
+
+
+@pytest.mark.parametrize(("name", "golden", "tensors"), [("sd1", "sd15", 1130), ("sdxl", "sdxl", 2513)])
+def test_names_and_shapes_are_those_of_the_published_checkpoints(
+    name: str, golden: str, tensors: int
+) -> None:
+    lines = (GOLDEN / f"{golden}.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == tensors
+    header = HEADERS[name]()
+    assert [f"{key} {' '.join(map(str, i.shape))}" for key, i in sorted(header.tensors.items())] == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "counts"),
+    [
+        ("sd1", "attention", {"unet": 128, "text_encoder": 72}),
+        ("sd1", "transformer", {"unet": 192, "text_encoder": 72}),
+        ("sdxl", "attention", {"unet": 560, "text_encoder": 72, "text_encoder_2": 192}),
+        ("sdxl", "transformer", {"unet": 722, "text_encoder": 72, "text_encoder_2": 192}),
+    ],
+)
+def test_targets_are_those_of_the_paper_and_of_sd_scripts(
+    name: str, chosen: Any, counts: dict[str, int]
+) -> None:
+    modules = families.load(name).modules(HEADERS[name]())
+    targets = choose_targets(modules, chosen, text_encoders=True)
+    assert Counter(target.component for target in targets) == counts
+    assert len({target.name for target in targets}) == len(targets)
+    alone = choose_targets(modules, chosen, text_encoders=False)
+    assert {target.component for target in alone} == {"unet"}
+
+
+def test_another_depth_is_read_from_the_shapes() -> None:
+    with torch.device("meta"):
+        modules = sd1_modules(unet=MINI_SD1_UNET, vae=SMALL_VAE)
+    found = config(header_of(modules, tables(modules)))
+    assert same(found["unet"], MINI_SD1_UNET)
+    assert same(found["vae"], SMALL_VAE)
+
+
+def test_every_parameter_of_sdxl_arrives_where_it_belongs(sdxl: Checkpoint) -> None:
+    model: Any = families.load("sdxl").load(sdxl, choose())
+    for component, module in tiny_sdxl().items():
+        state = model.parts[component].state_dict()
+        assert state.keys() == module.state_dict().keys()
+        assert all(torch.equal(state[name], tensor) for name, tensor in module.state_dict().items())
+
+
+def test_rows_of_a_fused_tensor_are_replaced_alone(sdxl: Checkpoint) -> None:
+    family = families.load("sdxl")
+    modules = (t for t in family.modules(sdxl.header) if t.component == "text_encoder_2")
+    keys = next(target for target in modules if target.module.endswith("layers.1.self_attn.k_proj"))
+    assert keys.tensor.endswith("resblocks.1.attn.in_proj_weight")
+    assert keys.rows == (128, 256)
+    model: Any = family.load(sdxl, choose(), {keys.name: torch.full(keys.shape, 0.25)})
+    plain: Any = family.load(sdxl, choose())
+    module, path = model.locate(keys)
+    assert torch.equal(module.get_submodule(path).weight, torch.full(keys.shape, 0.25))
+    other = path.replace("k_proj", "q_proj")
+    before = plain.parts["text_encoder_2"].get_submodule(other).weight
+    assert torch.equal(module.get_submodule(other).weight, before)
+
+
+def pipeline(model: Any) -> StableDiffusionXLPipeline:
+    """diffusers' own, with two tokenizers as it is published."""
+    folder = Path(families.__file__).parent / "latent" / "clip_tokenizer"
+    tokenizers = {
+        name: CLIPTokenizer.from_pretrained(folder, model_max_length=77, **extra)
+        for name, extra in (("tokenizer", {}), ("tokenizer_2", {"pad_token": "!"}))
+    }
+    made = StableDiffusionXLPipeline(
+        vae=model.vae, unet=model.unet, **model.text.encoders, **tokenizers, add_watermarker=False,
+        scheduler=DDIMScheduler.from_config(model.noise.config, clip_sample=False, set_alpha_to_one=False),
+    )  # fmt: skip
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def test_sdxl_reads_prompts_as_diffusers_does(sdxl: Checkpoint) -> None:
+    model: Any = families.load("sdxl").load(sdxl, choose())
+    states, _, pooled, _ = pipeline(model).encode_prompt(
+        "a photo of sks dog", do_classifier_free_guidance=False
+    )
+    told = model.condition(["a photo of sks dog"], [SQUARE])
+    torch.testing.assert_close(told["states"], states)
+    torch.testing.assert_close(told["pooled"], pooled)
+
+
+def test_sdxl_draws_what_diffusers_draws(sdxl: Checkpoint) -> None:
+    model: Any = families.load("sdxl").load(sdxl, choose())
+    drawn = model.sample("a photo of sks dog", negative="blur", seeds=[1], steps=3, guidance=4.0, size=64)
+    theirs = pipeline(model)(
+        "a photo of sks dog", negative_prompt="blur", generator=torch.Generator().manual_seed(1),
+        num_inference_steps=3, guidance_scale=4.0, height=64, width=64,
+    )  # fmt: skip
+    assert drawn[0].tobytes() == theirs.images[0].tobytes()
+
+
+def test_sdxl_is_told_how_a_picture_was_cut(sdxl: Checkpoint) -> None:
+    model: Any = families.load("sdxl").load(sdxl, choose())
+    told = model.condition(["a dog"], [Framing((500, 400), (12, 0), (64, 48))])
+    assert told["time_ids"].tolist() == [[500, 400, 12, 0, 64, 48]]
+
+
+def test_an_exclamation_mark_is_read_as_one(sdxl: Checkpoint) -> None:
+    """A tokenizer that pads with "!" reads it as padding in prompts too."""
+    model: Any = families.load("sdxl").load(sdxl, choose())
+    told = [model.condition([prompt], [SQUARE])["pooled"] for prompt in ("dog", "dog!", "dog !")]
+    assert not torch.equal(told[0], told[1])
+    assert torch.equal(told[1], told[2])
+
+
+def with_tensors(header: Header, **shapes: tuple[int, ...]) -> Header:
+    extra = {name.replace("__", "."): TensorInfo("F16", shape, 0, 0) for name, shape in shapes.items()}
+    return Header({**header.tensors, **extra}, header.metadata)
+
+
+def without(header: Header, prefix: str) -> Header:
+    return Header({name: info for name, info in header.tensors.items() if not name.startswith(prefix)})
+
+
+def test_v_prediction_is_told_by_its_marker_tensors() -> None:
+    plain, marked = sdxl_header(), with_tensors(sdxl_header(), v_pred=(0,), ztsnr=(0,))
+    assert config(plain)["scheduler"]["prediction_type"] == "epsilon"
+    assert config(marked)["scheduler"]["prediction_type"] == "v_prediction"
+    assert config(marked)["scheduler"]["rescale_betas_zero_snr"]
+    words = Header(sd1_header().tensors, {"modelspec.prediction_type": "v"})
+    assert config(words)["scheduler"]["prediction_type"] == "v_prediction"
+
+
+def sd2() -> Header:
+    return with_tensors(sd1_header(), cond_stage_model__model__ln_final__weight=(1024,))
+
+
+def component() -> Header:
+    return with_tensors(Header({}), down_blocks__0__resnets__0__conv1__weight=(4, 8))
+
+
+def inpainting() -> Header:
+    first = {"model__diffusion_model__input_blocks__0__0__weight": (320, 9, 3, 3)}
+    return with_tensors(sd1_header(), **first)
+
+
+def refiner() -> Header:
+    header = without(sdxl_header(), "conditioner.")
+    return with_tensors(header, conditioner__embedders__0__model__ln_final__weight=(1280,))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (inpainting, "inpainting"),
+        (refiner, "refiner"),
+        (sd2, "Stable Diffusion 2"),
+        (lambda: with_tensors(sdxl_header(), edm_vpred__sigma_max=()), "EDM"),
+        (lambda: without(sd1_header(), "cond_stage_model."), "without text encoder"),
+        (lambda: without(sdxl_header(), "conditioner.embedders.0."), "one of its two text encoders"),
+        (lambda: without(sdxl_header(), "first_stage_model."), "no VAE"),
+        (lambda: with_tensors(Header({}), lora_unet_x__lora_down__weight=(4, 8)), "LoRA"),
+        (lambda: with_tensors(Header({}), double_blocks__0__img_attn__qkv__weight=(4, 8)), "Flux"),
+        (component, "diffusers folder"),
+    ],
+)
+def test_what_is_recognised_and_not_taught_is_refused_by_name(make: Callable[[], Header], words: str) -> None:
+    with pytest.raises(CheckpointError, match=words) as caught:
+        families.detect(make(), HERE)
+    assert "x.safetensors" in caught.value.message
+    assert caught.value.fix
+
+
+def test_eight_bit_checkpoints_are_refused_by_name() -> None:
+    header = sd1_header()
+    name = "model.diffusion_model.out.2.weight"
+    info = header.tensors[name]
+    eight = TensorInfo("F8_E4M3", info.shape, info.start, info.end)
+    with pytest.raises(CheckpointError, match="8 bits"):
+        families.detect(Header({**header.tensors, name: eight}), HERE)
