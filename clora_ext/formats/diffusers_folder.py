@@ -1,0 +1,166 @@
+"""A diffusers folder (model_index.json, unet, vae, text encoders) seen as a checkpoint in the original layout."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from clora_ext.errors import CheckpointError
+
+from .checkpoint import Checkpoint
+from .composed import Composed, Piece
+from .keys import KeyTable, Place, clip_table, open_clip_table, unet_table, vae_table
+
+__all__ = ["INDEX", "files_of", "open_folder"]
+
+INDEX = "model_index.json"
+"""The file that makes a folder a diffusers folder."""
+
+_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+_OLD_VAE_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_FIX = "save the pipeline again with save_pretrained(safe_serialization=True)"
+_LARGEST = 1 << 20
+
+
+def open_folder(folder: Path) -> Checkpoint:
+    """The folder's model.
+
+    Raises:
+        CheckpointError: not a diffusers folder of Stable Diffusion 1 or SDXL, or one without safetensors.
+    """
+    _check_index(folder)
+    pieces: dict[str, Piece] = {}
+    for component, table in _tables(folder).items():
+        file = Checkpoint(_weights(folder, component))
+        pieces |= dict(_pieces(file, table))
+    scheduler = _json(folder / "scheduler" / "scheduler_config.json")
+    velocity = scheduler.get("prediction_type") == "v_prediction"
+    if velocity and (folder / "text_encoder_2").is_dir():
+        pieces["v_pred"] = Piece((0,), ())
+        if scheduler.get("rescale_betas_zero_snr"):
+            pieces["ztsnr"] = Piece((0,), ())
+    return Composed(folder, pieces, {"modelspec.prediction_type": "v" if velocity else "epsilon"})
+
+
+def files_of(folder: Path) -> tuple[Path, ...]:
+    """Every file that the model is read from, in a fixed order.
+
+    Raises:
+        CheckpointError: one is missing.
+    """
+    _check_index(folder)
+    components = ("unet", "vae", "text_encoder", "text_encoder_2")
+    weights = [_weights(folder, component) for component in components if (folder / component).is_dir()]
+    configs = (folder / name / "config.json" for name in components)
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    return (*weights, *(config for config in configs if config.is_file()), scheduler)
+
+
+def _check_index(folder: Path) -> None:
+    """Known pipelines only."""
+    kind = _json(folder / INDEX).get("_class_name")
+    known = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+    if kind not in known:
+        message = f"{folder} is a diffusers folder of the kind {str(kind)[:80]!r}"
+        raise CheckpointError(message, fix=f"use one of the kind {' or '.join(known)}")
+
+
+def _tables(folder: Path) -> dict[str, KeyTable]:
+    """The components' names in the original layout."""
+    found = {
+        "unet": unet_table(_configuration(folder, "unet")),
+        "vae": vae_table(_configuration(folder, "vae")),
+    }
+    if not (folder / "text_encoder_2").is_dir():
+        return {**found, "text_encoder": clip_table("text_encoder", "cond_stage_model.transformer.")}
+    layers = _configuration(folder, "text_encoder_2").get("num_hidden_layers")
+    if not isinstance(layers, int) or not 0 < layers <= 1000:  # noqa: PLR2004 - far beyond any
+        raise CheckpointError(f"{folder}: text_encoder_2 has {layers!r} layers", fix=_FIX)
+    one = clip_table("text_encoder", "conditioner.embedders.0.transformer.")
+    two = open_clip_table("text_encoder_2", "conditioner.embedders.1.model.", layers)
+    return {**found, "text_encoder": one, "text_encoder_2": two}
+
+
+def _configuration(folder: Path, component: str) -> Mapping[str, Any]:
+    """A component's config.json, as far as key tables need it."""
+    config = _json(folder / component / "config.json")
+    blocks = config.get("block_out_channels", [])
+    layers = config.get("layers_per_block", 1)
+    sane = isinstance(blocks, list) and len(blocks) <= 16 and isinstance(layers, int) and 0 < layers <= 64  # noqa: PLR2004
+    kinds = (config.get(key, []) for key in ("down_block_types", "up_block_types"))
+    if not sane or not all(isinstance(kind, list) and len(kind) <= 16 for kind in kinds):  # noqa: PLR2004
+        raise CheckpointError(f"{folder / component / 'config.json'} describes no such model", fix=_FIX)
+    return config
+
+
+def _json(file: Path) -> Mapping[str, Any]:
+    """A small JSON table.
+
+    Raises:
+        CheckpointError: it is missing or not a table.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = json.loads(opened.read(_LARGEST))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{file} does not exist", fix="name a complete diffusers folder") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}", fix="save the pipeline again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{file} is not a table", fix="save the pipeline again")
+    return content
+
+
+def _weights(folder: Path, component: str) -> Path:
+    """A component's one safetensors file."""
+    stem = _STEMS.get(component, "model")
+    for ending in ("", ".fp16"):
+        file = folder / component / f"{stem}{ending}.safetensors"
+        if file.is_file():
+            return file
+    where = folder / component
+    if any(where.glob(f"{stem}*.safetensors.index.json")) or any(where.glob(f"{stem}-*-of-*.safetensors")):
+        message = f"{where} is sharded: its weights lie in several files"
+        raise CheckpointError(message, fix="save it again with save_pretrained(max_shard_size='100GB')")
+    if any(where.glob("*.bin")):
+        message = f"{where} holds pickles (.bin); opening one can run any program hidden in it"
+        raise CheckpointError(message, fix=_FIX)
+    raise CheckpointError(f"{where} holds no {stem}.safetensors", fix="name a complete diffusers folder")
+
+
+def _pieces(file: Checkpoint, table: KeyTable) -> Iterator[tuple[str, Piece]]:
+    """The component's tensors in the original layout."""
+    parts: dict[str, list[tuple[Place, str]]] = {}
+    for name in file.names:
+        if not name.endswith("position_ids"):
+            place = table.place(_canonical(name, table.component))
+            parts.setdefault(place.tensor, []).append((place, name))
+    for tensor, found in parts.items():
+        found.sort(key=lambda item: item[0].part)
+        yield tensor, _piece(file, table.component, found)
+
+
+def _piece(file: Checkpoint, component: str, found: list[tuple[Place, str]]) -> Piece:
+    """One tensor of the original layout."""
+    place, name = found[0]
+    infos = [file.info(inner) for _, inner in found]
+    if len(found) != place.part[1] or len({(info.dtype, info.shape) for info in infos}) != 1:
+        message = f"{file.path}: {place.tensor!r} is not complete: only {[inner for _, inner in found]} are there"
+        raise CheckpointError(message, fix="use a complete copy of the model")
+    shape = infos[0].shape
+    if place.transposed:
+        return Piece(shape[::-1], ((file, name),), transposed=True)
+    if len(found) > 1:
+        shape = (shape[0] * len(found), *shape[1:])
+    if component == "vae" and ".attentions." in name and len(shape) == 2:  # noqa: PLR2004 - a matrix
+        shape = (*shape, 1, 1)
+    return Piece(shape, tuple((file, inner) for _, inner in found))
+
+
+def _canonical(name: str, component: str) -> str:
+    """The name as today's diffusers says it, text encoders with ``text_model.``."""
+    if component == "vae" and ".attentions." in name:
+        block, leaf, kind = name.rsplit(".", 2)
+        return f"{block}.{_OLD_VAE_NAMES.get(leaf, leaf)}.{kind}"
+    flat = name.split(".", maxsplit=1)[0] in {"embeddings", "encoder", "final_layer_norm"}
+    return f"text_model.{name}" if flat and component.startswith("text_encoder") else name
