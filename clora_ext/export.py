@@ -12,7 +12,7 @@ from clora_ext.project import Project
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clora_ext.folding import Evolving
+    from clora_ext.evolving import Evolving
     from clora_ext.formats.checkpoint import Source
 
 __all__ = ["DTYPES", "Exported", "export_checkpoint"]
@@ -58,7 +58,7 @@ def export_checkpoint(
         CheckpointError: a value does not fit the dtype.
         StorageError: the disk is full or refuses.
     """
-    from clora_ext.folding import Evolving
+    from clora_ext.evolving import Evolving
     from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 
     if dtype is not None and dtype not in DTYPES:
@@ -74,6 +74,8 @@ def export_checkpoint(
         raise UsageError(f"{target} exists", fix="choose another name or pass --overwrite")
     memory = Checkpoint(opened.memory_path) if opened.memory_path else None
     evolving = Evolving(base, current, memory)
+    if opened.current is not None:
+        evolving.check(opened.current.content_hash)
     sources = {
         name: Source.copy(current, name) if dtype is None else _cast(evolving, name, DTYPES[dtype])
         for name in current.names
@@ -97,6 +99,6 @@ def _cast(evolving: "Evolving", name: str, dtype: str) -> "Source":
         return Source.copy(evolving.current, name)
 
     def make() -> "Tensor":
-        return evolving.weight(name).reshape(info.shape)
+        return evolving.weight(name)
 
     return Source(dtype, info.shape, make)

@@ -19,17 +19,28 @@ __all__ = ["Family", "Model", "Target"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A weight that adapters are trained on.
+    """A weight that adapters are trained on: a tensor of the checkpoint, or some of its rows.
 
     Attributes:
-        name: the tensor's name in the checkpoint.
+        name: the tensor's name in the checkpoint; of rows, ``tensor[start:stop]``.
         module: dotted path of the module inside the UNet, as diffusers names it.
-        shape: (out, in).
+        shape: (out, in); of a convolution, in is channels x height x width of its kernel.
+        rows: start and stop of the tensor's rows that are the weight; None: all of them.
     """
 
     name: str
     module: str
     shape: tuple[int, int]
+    rows: tuple[int, int] | None = None
+
+    @property
+    def tensor(self) -> str:
+        """The tensor's name in the checkpoint.
+
+        >>> Target("attn.in_proj_weight[0:4]", "attn.q_proj", (4, 4), (0, 4)).tensor
+        'attn.in_proj_weight'
+        """
+        return self.name if self.rows is None else self.name.removesuffix(f"[{self.rows[0]}:{self.rows[1]}]")
 
 
 class Model(Protocol):

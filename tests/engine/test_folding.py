@@ -11,9 +11,10 @@ from torch import Tensor
 from clora_ext import strategies
 from clora_ext.errors import Cancelled
 from clora_ext.events import FoldStep, ignore
+from clora_ext.evolving import DIGESTS, STRATEGY_KEY, Evolving
 from clora_ext.families.base import Target
-from clora_ext.folding import STRATEGY_KEY, Evolving, fold_checkpoint, fold_memory
-from clora_ext.formats.checkpoint import Checkpoint
+from clora_ext.folding import Lesson, fold
+from clora_ext.formats.checkpoint import Checkpoint, content_hash
 from clora_ext.strategies.base import Layer
 from clora_ext.tensors import Factors
 
@@ -53,8 +54,9 @@ def taught(
 ) -> Evolving:
     memory, current = folder / f"memory{number}.safetensors", folder / f"current{number}.safetensors"
     targets = {name: TARGETS[name] for name in trained}
-    fold_memory(evolving, targets, strategies.load(strategy), strategy, trained, memory)
-    fold_checkpoint(evolving.current, Checkpoint(memory), evolving.current.header.metadata, current, ignore)
+    lesson = Lesson(strategies.load(strategy), strategy, targets, trained)
+    digest = fold(evolving, lesson, current, memory, evolving.current.header.metadata, ignore)
+    assert digest == content_hash(Checkpoint(current))
     return Evolving(evolving.origin, Checkpoint(current), Checkpoint(memory))
 
 
@@ -118,7 +120,7 @@ def test_another_strategys_memory_is_not_shown_and_not_carried(tmp_path: Path) -
     assert not once.layer(TARGETS["a.to_q.weight"], "mask").memory
     twice = taught(once, "mask", adapters(4), tmp_path, 2)
     assert twice.memory is not None
-    assert all(name.endswith("::weight") for name in twice.memory.names)
+    assert set(twice.memory.names) == {DIGESTS, *(f"{name}::residual" for name in SHAPES)}
     assert twice.memory.header.metadata == {STRATEGY_KEY: "mask"}
 
 
@@ -158,17 +160,15 @@ def test_the_search_for_past_adapters_can_find_one(tmp_path: Path) -> None:
 
 def test_stopping_while_folding_leaves_no_file(tmp_path: Path) -> None:
     evolving = start(tmp_path)
-    fold_memory(evolving, TARGETS, strategies.load("merge"), "merge", adapters(0), tmp_path / "m.safetensors")
+    lesson = Lesson(strategies.load("merge"), "merge", TARGETS, adapters(0))
 
     def stop(event: object) -> None:
         assert isinstance(event, FoldStep)
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        fold_checkpoint(
-            evolving.current, Checkpoint(tmp_path / "m.safetensors"), {}, tmp_path / "c.safetensors", stop
-        )
-    assert not list(tmp_path.glob("c.safetensors*"))
+        fold(evolving, lesson, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["base.safetensors"]
 
 
 def _memory(evolving: Evolving) -> Checkpoint:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from clora_ext.errors import Cancelled, CheckpointError, StorageError
-from clora_ext.formats import checkpoint as module
+from clora_ext.formats import writer as module
 from clora_ext.formats.checkpoint import Checkpoint, Source, content_hash, write_checkpoint
 
 TENSORS = {
