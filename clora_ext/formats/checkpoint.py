@@ -9,6 +9,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -284,7 +285,7 @@ def _all_finite(stored: Tensor) -> bool:
     if stored.dtype.itemsize == 1:
         return bool(torch.isfinite(stored).all())
     least, most = torch.aminmax(stored)
-    return bool(torch.isfinite(least) and torch.isfinite(most))
+    return isfinite(float(least)) and isfinite(float(most))
 
 
 def raw(tensor: Tensor) -> memoryview:
