@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,34 +207,32 @@ CONTENDERS: Mapping[str, Callable[[Job], Run]] = {
 }
 
 
-class Anonymous:
-    """The process's anonymous memory and its peak, sampled."""
+def anonymous() -> int:
+    """Bytes of the process's memory that are no file's."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status names no RssAnon")
 
-    def __init__(self) -> None:
-        self.peak = self.now()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    @staticmethod
-    def now() -> int:
-        """Bytes."""
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-        return 0
+@contextmanager
+def peak() -> Iterator[list[int]]:
+    """A list that grows by samples of :func:`anonymous`, a hundred in a second."""
+    samples = [anonymous()]
+    stop = threading.Event()
 
-    def _watch(self) -> None:
-        while not self._stop.wait(0.01):
-            self.peak = max(self.peak, self.now())
+    def watch() -> None:
+        while not stop.wait(0.01):
+            samples.append(anonymous())
 
-    def __enter__(self) -> "Anonymous":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.peak = max(self.peak, self.now())
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        stop.set()
+        thread.join()
+        samples.append(anonymous())
 
 
 def measure(name: str, job: Job) -> dict[str, float]:
@@ -244,7 +243,7 @@ def measure(name: str, job: Job) -> dict[str, float]:
     import torch
 
     torch.empty(1)
-    empty = Anonymous.now()
+    empty = anonymous()
     began = time.process_time()
     run = CONTENDERS[name](job)
     imports = time.process_time() - began
@@ -258,7 +257,7 @@ def measure(name: str, job: Job) -> dict[str, float]:
         synced += time.perf_counter() - start
 
     os.fsync = fsync  # type: ignore[assignment]
-    with Anonymous() as memory:
+    with peak() as memory:
         wall, cpu = time.perf_counter(), time.process_time()
         run()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -267,8 +266,8 @@ def measure(name: str, job: Job) -> dict[str, float]:
         "sync": synced,
         "cpu": cpu,
         "imports_cpu": imports,
-        "anon": memory.peak,
-        "above_torch": memory.peak - empty,
+        "anon": max(memory),
+        "above_torch": max(memory) - empty,
         "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
