@@ -7,6 +7,7 @@ from typing import Any
 from clora_ext import families
 from clora_ext.errors import UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
+from clora_ext.formats.diffusers_folder import INDEX
 from clora_ext.plan import base_file
 from clora_ext.project import Project
 
@@ -51,7 +52,7 @@ def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: S
     """Draw and write PNG files.
 
     Args:
-        source: a project's folder or a checkpoint file.
+        source: a project's folder, a checkpoint file or a diffusers folder.
         drawing: what to draw.
         output: a ``.png`` file (a number is put before its ending when there are several pictures) or a
             folder; None: the folder ``pictures`` inside the project, or beside the checkpoint.
@@ -60,11 +61,11 @@ def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: S
     Returns:
         The files, in the order of their seeds. No file is overwritten.
     """
-    from clora_ext.formats.checkpoint import Checkpoint
+    from clora_ext.formats.composed import open_model
     from clora_ext.precision import choose
 
     drawing.check()
-    checkpoint = Checkpoint(_checkpoint(source))
+    checkpoint = open_model(_checkpoint(source))
     family = families.detect(checkpoint.header, checkpoint.path)
     step = family.step(checkpoint.header)
     size = drawing.size or family.resolution(checkpoint.header)
@@ -97,7 +98,7 @@ def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: S
 
 def _checkpoint(source: Path) -> Path:
     """The file that ``source`` stands for."""
-    if source.is_file():
+    if source.is_file() or (source / INDEX).is_file():
         return source
     project = Project.open(source)
     return project.checkpoint_path or base_file(project)

@@ -12,7 +12,7 @@ from clora_ext.project import Project
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clora_ext.folding import Evolving
+    from clora_ext.evolving import Evolving
     from clora_ext.formats.checkpoint import Source
 
 __all__ = ["DTYPES", "Exported", "export_checkpoint"]
@@ -58,15 +58,16 @@ def export_checkpoint(
         CheckpointError: a value does not fit the dtype.
         StorageError: the disk is full or refuses.
     """
-    from clora_ext.folding import Evolving
+    from clora_ext.evolving import Evolving
     from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
+    from clora_ext.formats.composed import open_model
 
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}", fix=did_you_mean(dtype, tuple(DTYPES)))
     if target.suffix != ".safetensors":
         raise UsageError(f"{target} does not end in .safetensors", fix=f"name it {target}.safetensors")
     opened = Project.open(project)
-    base = Checkpoint(base_file(opened))
+    base = open_model(base_file(opened))
     current = Checkpoint(opened.checkpoint_path) if opened.checkpoint_path else base
     if target.exists() and target.resolve() in {base.path.resolve(), current.path.resolve()}:
         raise UsageError(f"{target} belongs to the project or is its base", fix="export to another name")
@@ -74,6 +75,8 @@ def export_checkpoint(
         raise UsageError(f"{target} exists", fix="choose another name or pass --overwrite")
     memory = Checkpoint(opened.memory_path) if opened.memory_path else None
     evolving = Evolving(base, current, memory)
+    if opened.current is not None:
+        evolving.check(opened.current.content_hash)
     sources = {
         name: Source.copy(current, name) if dtype is None else _cast(evolving, name, DTYPES[dtype])
         for name in current.names
@@ -97,6 +100,6 @@ def _cast(evolving: "Evolving", name: str, dtype: str) -> "Source":
         return Source.copy(evolving.current, name)
 
     def make() -> "Tensor":
-        return evolving.weight(name).reshape(info.shape)
+        return evolving.weight(name)
 
     return Source(dtype, info.shape, make)

@@ -1,126 +1,271 @@
-"""Fold trained adapters into the evolving model: one layer at a time, everything else as bytes.
+"""Fold trained adapters into the evolving model: some rows at a time, everything else as bytes.
 
-The state of a model is two files. The checkpoint is what other programs load; it stores every tensor in the
-base's dtype. The memory holds, in float32, the weights that were ever taught, because rounding to fp16
-after every concept would lose a fifth of a small change, and what the strategy wants back.
+The new checkpoint and its memory (see :mod:`clora_ext.evolving`) are written side by side in one pass. Each
+taught tensor is a job of its own; a job holds a few blocks of rows, whatever the tensor's size, unless the
+strategy wants to see whole layers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import pairwise
+from math import prod
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
+from clora_ext.evolving import DIGESTS, RESIDUAL, STRATEGY_KEY, Evolving, entry, kept_part
 from clora_ext.families.base import Target
-from clora_ext.formats.checkpoint import Checkpoint, Copy, Source, write_checkpoint
-from clora_ext.strategies.base import Fold, Layer, Strategy
-from clora_ext.tensors import Factors
+from clora_ext.formats.checkpoint import Checkpoint, Copy, check_finite, copy_tensor, dtype_of, raw
+from clora_ext.formats.header import layout
+from clora_ext.formats.spans import Files, reading
+from clora_ext.formats.writer import Part, Writer, combine, reserve
+from clora_ext.residual import HALVES, residual
+from clora_ext.strategies.base import Strategy, is_rowwise
+from clora_ext.tensors import Factors, tile_rows
+from clora_ext.workers import workers
 
-__all__ = ["STRATEGY_KEY", "Evolving", "fold_checkpoint", "fold_memory"]
+__all__ = ["STRATEGY_KEY", "Evolving", "Lesson", "fold"]
 
-STRATEGY_KEY = "clora.strategy"
-"""Metadata key of a memory file: whose memory it holds besides the weights."""
-
-_WEIGHT = "weight"
-
-
-def _entry(name: str, part: str) -> str:
-    """Name of a layer's part in a memory file."""
-    return f"{name}::{part}"
+_BLOCK = 1 << 17  # elements: some blocks of this size fit into a processor's cache
+_Shapes = dict[str, tuple[str, tuple[int, ...]]]
 
 
-@dataclass(frozen=True)
-class Evolving:
-    """A model with everything learned so far.
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a concept has taught.
 
     Attributes:
-        origin: the base.
-        current: the checkpoint as other programs load it; the base itself before the first concept.
-        memory: float32 weights of the taught layers and the strategy's memory; None before the first concept.
+        strategy: folds the adapters.
+        name: of the strategy.
+        targets: the layers, by name; those of one tensor do not overlap.
+        trained: the adapters, by layer; may read them from a file when they are asked for.
     """
 
-    origin: Checkpoint
-    current: Checkpoint
-    memory: Checkpoint | None
+    strategy: Strategy
+    name: str
+    targets: Mapping[str, Target]
+    trained: Mapping[str, Factors]
 
-    def weight(self, name: str) -> Tensor:
-        """The layer's exact weight, float32."""
-        entry = _entry(name, _WEIGHT)
-        if self.memory is not None and entry in self.memory:
-            return self.memory.read(entry)
-        return self.current.read_float(name)
+    def by_tensor(self) -> dict[str, list[Target]]:
+        """The layers of every taught tensor, in the order of their rows.
 
-    def layer(self, target: Target, strategy: str) -> Layer:
-        """The layer as the named strategy sees it; another strategy's memory is not shown."""
-        kept: dict[str, Tensor] = {}
-        if self.memory is not None and self.memory.header.metadata.get(STRATEGY_KEY) == strategy:
-            start = _entry(target.name, "")
-            entries = (name for name in self.memory.names if name.startswith(start))
-            kept = {name.removeprefix(start): self.memory.read(name) for name in entries}
-            kept.pop(_WEIGHT, None)
-        return Layer(target.name, self.origin.read_float(target.name), self.weight(target.name), kept)
+        Raises:
+            CheckpointError: two layers share a row.
+        """
+        found: dict[str, list[Target]] = {}
+        for name in self.trained:
+            found.setdefault(self.targets[name].tensor, []).append(self.targets[name])
+        for layers in found.values():
+            layers.sort(key=_rows)
+            for before, after in pairwise(layers):
+                if _rows(before)[1] > _rows(after)[0]:
+                    message = f"the layers {before.name!r} and {after.name!r} share rows"
+                    raise CheckpointError(message, fix="teach each weight once")
+        return found
 
 
-def fold_memory(
+def fold(
     evolving: Evolving,
-    targets: Mapping[str, Target],
-    strategy: Strategy,
-    strategy_name: str,
-    trained: Mapping[str, Factors],
-    file: Path,
-) -> None:
-    """Write the memory after the fold: every taught layer's new weight and what the strategy keeps.
-
-    Weights taught by earlier concepts but not by this one are carried over as they are.
-    """
-
-    @lru_cache(maxsize=1)
-    def folded(name: str) -> Fold:
-        return strategy.fold(evolving.layer(targets[name], strategy_name), trained[name])
-
-    def part(name: str, kind: str) -> Tensor:
-        fold = folded(name)
-        return fold.weight if kind == _WEIGHT else fold.memory[kind]
-
-    sources: dict[str, Source] = {}
-    if evolving.memory is not None:
-        for entry in evolving.memory.names:
-            if entry.endswith(_entry("", _WEIGHT)):
-                sources[entry] = Source.copy(evolving.memory, entry)
-    for name, factors in trained.items():
-        shapes = {_WEIGHT: targets[name].shape, **strategy.memory_shapes(targets[name].shape, factors.rank)}
-        for kind, shape in shapes.items():
-            sources[_entry(name, kind)] = Source(
-                "F32",
-                shape,
-                lambda name=name, kind=kind: part(name, kind),  # type: ignore[misc]  # bound now
-            )
-    write_checkpoint(file, sources, {STRATEGY_KEY: strategy_name})
-
-
-def fold_checkpoint(
-    current: Checkpoint, memory: Checkpoint, metadata: Mapping[str, str], file: Path, sink: Sink
+    lesson: Lesson,
+    checkpoint: Path,
+    memory: Path,
+    metadata: Mapping[str, str],
+    sink: Sink,
 ) -> str:
-    """Write the checkpoint that goes with ``memory``; give its content hash.
+    """Write the model after the lesson: ``checkpoint`` and ``memory``; give the checkpoint's content hash.
 
-    A layer in the memory is rounded once, from float32 to the dtype that the base stores it in; every other
-    tensor is copied byte for byte from ``current``.
+    A taught tensor is rounded once, from float32 to the dtype that the base stores it in. Every other
+    tensor is copied byte for byte, and so is what the memory keeps of earlier concepts. Both
+    files appear when both are complete, or neither does.
+
+    Args:
+        evolving: the model before.
+        lesson: what was learned.
+        checkpoint: the new model.
+        memory: what belongs to it, in the same file system.
+        metadata: of the checkpoint's header.
+        sink: told of every tensor of the checkpoint; may raise to stop.
+
+    Raises:
+        CheckpointError: a value is not finite or does not fit, or a file cannot be read.
+        StorageError: the disk is full or refuses.
     """
-
-    def source(name: str) -> Source:
-        entry = _entry(name, _WEIGHT)
-        if entry not in memory:
-            return Source.copy(current, name)
-        info = current.info(name)
-
-        def make() -> Tensor | Copy:
-            return memory.read(entry).reshape(info.shape)
-
-        return Source(info.dtype, info.shape, make)
-
-    sources = {name: source(name) for name in current.names}
-    return write_checkpoint(
-        file, sources, metadata, on_tensor=lambda done, total, name: sink(FoldStep(done, total, name))
+    by_tensor = lesson.by_tensor()
+    for target in (target for layers in by_tensor.values() for target in layers):
+        _check_place(target, evolving.current)
+    infos = {name: evolving.current.info(name) for name in evolving.current.names}
+    model = Writer(checkpoint, layout({n: (i.dtype, i.shape) for n, i in infos.items()}), metadata)
+    kept = Writer(
+        memory,
+        layout(_memory_shapes(evolving, lesson, by_tensor)),
+        {STRATEGY_KEY: lesson.name},
+        hashed=False,
     )
+    reserve([model, kept])
+    with ExitStack() as stack:
+        stack.enter_context(model.open())
+        stack.enter_context(kept.open())
+        stack.enter_context(_one_thread_each())
+        pool = stack.enter_context(workers())
+        folds = _Folding(evolving, lesson, model, kept)
+        jobs = {name: _begin(pool, folds, name, by_tensor.get(name, ())) for name in model.tensors}
+        for done, (name, job) in enumerate(jobs.items(), start=1):
+            job.result()
+            sink(FoldStep(done, len(jobs), name))
+        _write_digests(kept, model.digests)
+        model.finish()
+        kept.finish()
+        kept.publish()
+        model.publish()
+    return combine(model.tensors, model.digests)
+
+
+def _rows(target: Target) -> tuple[int, int]:
+    return target.rows or (0, target.shape[0])
+
+
+def _check_place(target: Target, current: Checkpoint) -> None:
+    """A layer must be rows of a tensor with as many columns."""
+    shape = current.info(target.tensor).shape
+    start, stop = _rows(target)
+    if not shape or stop > shape[0] or (stop - start, prod(shape[1:])) != target.shape:
+        message = f"{current.path}: the layer {target.name!r} of shape {list(target.shape)} does not lie in "
+        message += f"its tensor of shape {list(shape)}"
+        raise CheckpointError(message, fix="report this: it is a fault of clora")
+
+
+def _memory_shapes(evolving: Evolving, lesson: Lesson, by_tensor: Mapping[str, Sequence[Target]]) -> _Shapes:
+    """dtype and shape of everything in the new memory."""
+    shapes: _Shapes = {DIGESTS: ("U8", (len(evolving.current.names), 32))}
+    for name in {*evolving.taught, *by_tensor}:
+        info = evolving.current.info(name)
+        part = kept_part(info.dtype)
+        if part is not None:
+            shapes[entry(name, part)] = ("I16" if part == RESIDUAL else "F32", info.shape)
+    for name, factors in lesson.trained.items():
+        declared = lesson.strategy.memory_shapes(lesson.targets[name].shape, factors.rank)
+        shapes.update({entry(name, part): ("F32", shape) for part, shape in declared.items()})
+    return shapes
+
+
+def _begin(pool: Executor, folds: "_Folding", name: str, layers: Sequence[Target]) -> "Future[None]":
+    """The job of one tensor."""
+    return pool.submit(folds.write, name, layers) if layers else pool.submit(folds.carry, name)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Blocks are too small to be shared between torch's own threads: they would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _write_digests(kept: Writer, digests: Mapping[str, str]) -> None:
+    with kept.part(DIGESTS) as place:
+        place.write(memoryview(b"".join(bytes.fromhex(digests[name]) for name in sorted(digests))))
+
+
+class _Folding:
+    """The jobs of one fold."""
+
+    def __init__(self, evolving: Evolving, lesson: Lesson, model: Writer, kept: Writer) -> None:
+        self._evolving = evolving
+        self._lesson = lesson
+        self._model = model
+        self._kept = kept
+        self._digests = evolving.digests
+
+    def carry(self, name: str) -> None:
+        """A tensor that was not taught now: its bytes, and those of what the memory keeps of it."""
+        part = kept_part(self._evolving.current.info(name).dtype)
+        beside = entry(name, part) if part is not None else ""
+        if beside in self._kept.tensors:
+            memory = self._evolving.memory
+            if memory is None or beside not in memory:
+                self.write(name, ())
+                return
+            copy_tensor(self._kept, beside, Copy(memory, beside))
+        copy_tensor(self._model, name, Copy(self._evolving.current, name, self._digests.get(name)))
+
+    def write(self, name: str, layers: Sequence[Target]) -> None:
+        """A tensor of which these layers, in the order of their rows, were taught."""
+        info = self._evolving.current.info(name)
+        part = kept_part(info.dtype)
+        with ExitStack() as stack:
+            files = stack.enter_context(reading())
+            place = stack.enter_context(self._model.part(name))
+            beside = stack.enter_context(self._kept.part(entry(name, part))) if part else None
+            pair = _Pair(name, dtype_of(info.dtype) or torch.float32, place, beside)
+            position = 0
+            for target in layers:
+                start, position_after = _rows(target)
+                self._pass(name, position, start, files, pair)
+                self._fold(target, files, pair)
+                position = position_after
+            self._pass(name, position, info.shape[0], files, pair)
+
+    def _pass(self, name: str, start: int, stop: int, files: Files, pair: "_Pair") -> None:
+        """Rows between the layers: the bytes they have."""
+        info = self._evolving.current.info(name)
+        for first, last in _blocks(start, stop, info.numbers // max(1, info.shape[0])):
+            stored = self._evolving.current.read_rows(name, first, last, files)
+            pair.put(stored, self._evolving.rows(name, first, last, files))
+
+    def _fold(self, target: Target, files: Files, pair: "_Pair") -> None:
+        """The rows of one layer."""
+        strategy, factors = self._lesson.strategy, self._lesson.trained[target.name]
+        declared = strategy.memory_shapes(target.shape, factors.rank)
+        start, stop = _rows(target)
+        if is_rowwise(strategy) and not declared:
+            for first, last in _blocks(start, stop, target.shape[1]):
+                layer = self._evolving.layer_rows(target, first, last, files, {})
+                pair.put_exact(strategy.fold(layer, factors.rows(first - start, last - start)).weight)
+            return
+        folded = strategy.fold(self._evolving.layer(target, self._lesson.name), factors)
+        for first, last in _blocks(0, stop - start, target.shape[1]):
+            pair.put_exact(folded.weight[first:last])
+        for part in declared:
+            tensor = folded.memory[part].float().contiguous()
+            check_finite(entry(target.name, part), tensor)
+            with self._kept.part(entry(target.name, part)) as place:
+                place.write(raw(tensor))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The places of one tensor: in the checkpoint, and in the memory if that keeps anything of it."""
+
+    name: str
+    dtype: torch.dtype
+    place: Part
+    beside: Part | None
+
+    def put_exact(self, exact: Tensor) -> None:
+        """Append rows: rounded once, and what the rounding loses."""
+        stored = exact.to(self.dtype).contiguous()
+        check_finite(self.name, stored)
+        self.put(stored, exact)
+
+    def put(self, stored: Tensor, exact: Tensor) -> None:
+        """Append rows as they are stored, and what they lack of their exact values."""
+        self.place.write(raw(stored))
+        if self.beside is not None:
+            half = self.dtype in HALVES
+            self.beside.write(raw((residual(exact, stored) if half else exact).contiguous()))
+
+
+def _blocks(start: int, stop: int, columns: int) -> Iterator[tuple[int, int]]:
+    """First and last of some rows at a time; whole tiles, so that deltas have the bits of a whole layer's."""
+    tile = tile_rows(columns)
+    step = tile * max(1, _BLOCK // max(1, tile * columns))
+    for first in range(start, stop, step):
+        yield first, min(first + step, stop)

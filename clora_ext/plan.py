@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from clora_ext import families, strategies
+from clora_ext.bases import find_base
 from clora_ext.data import Concept, Dataset, name_concept, scan
 from clora_ext.errors import CheckpointError, ProjectError, UsageError
 from clora_ext.families.base import Family, Target
 from clora_ext.families.targets import choose_targets
-from clora_ext.formats.header import read_header
-from clora_ext.project import Base, Project, file_sha256
+from clora_ext.formats.models import model_header, model_sha256
+from clora_ext.project import Base, Project
 from clora_ext.settings import Settings
 from clora_ext.training_state import resume_step
 
@@ -34,7 +35,9 @@ class Request:
     Attributes:
         images: folder of pictures.
         project: folder of the evolving model; made if it does not exist.
-        base: checkpoint that a new project starts from; None: the built-in demo model.
+        base: what a new project starts from: a safetensors file, a diffusers folder, or, where there is no
+            such path, the name of a model on the Hugging Face hub (which is then fetched); None: the built-in
+            demo model.
         token: rare word that will call the concept; None: from the folder's name, or the next unused one.
         class_name: what kind of thing it is; None: from the folder's name.
         settings: how to teach.
@@ -164,7 +167,7 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     # A project whose concepts were all undone may start over from another base.
     bound = manifest is not None and (bool(taken) or request.base is None)
     base, base_file = _base(manifest.base if manifest and bound else None, request)
-    header = read_header(base_file)
+    header = model_header(base_file)
     family = families.detect(header, base_file)
     resolution = settings.resolution or family.resolution(header)
     targets = choose_targets(family.modules(header), settings.targets, text_encoders=settings.text_encoder)
@@ -207,18 +210,17 @@ def _base(recorded: Base | None, request: Request) -> tuple[Base, Path]:
         CheckpointError: it cannot be used as a base.
         BaseChanged: another file than the recorded one.
     """
-    if request.base is not None and request.base.is_dir():
-        message = f"{request.base} is a folder; a base is one .safetensors file"
-        raise CheckpointError(message, fix="export the diffusers folder to a single file first")
+    asked = None if request.base is None else find_base(request.base)
     if recorded is None:
-        file = request.base or DEMO_MODEL
-        family = families.detect(read_header(file), file).name
-        if request.base is None:
-            return Base(_DEMO, None, file_sha256(file), family), file
-        return Base("file", str(file.resolve()), file_sha256(file), family), file
-    file = request.base or _place(recorded)
+        file = asked or DEMO_MODEL
+        family = families.detect(model_header(file), file).name
+        if asked is None:
+            return Base(_DEMO, None, model_sha256(file), family), file
+        kind = "folder" if file.is_dir() else "file"
+        return Base(kind, str(file.resolve()), model_sha256(file), family), file
+    file = asked or _place(recorded)
     recorded.check(file)
-    moved = recorded.kind == "file" and request.base is not None
+    moved = recorded.kind != _DEMO and asked is not None
     return replace(recorded, path=str(file.resolve())) if moved else recorded, file
 
 
@@ -236,7 +238,7 @@ def base_file(project: Project) -> Path:
 def _place(base: Base) -> Path:
     """The recorded place of a base, which must still be there."""
     file = DEMO_MODEL if base.kind == _DEMO else Path(base.path or "")
-    if not file.is_file():
+    if not file.exists():
         raise ProjectError(f"the project's base {file} is gone", fix="name its new place with --base")
     return file
 

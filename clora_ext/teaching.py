@@ -20,8 +20,8 @@ from clora_ext.version import VERSION
 if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
 
+    from clora_ext.evolving import Evolving
     from clora_ext.families.base import Framing, Model, Target
-    from clora_ext.folding import Evolving
     from clora_ext.strategies.base import Start, Strategy
     from clora_ext.tensors import Factors
     from clora_ext.training import Example
@@ -115,11 +115,11 @@ def add_concept(
 
 def _sample_current(plan: Plan, sink: Sink) -> "list[Drawing]":
     """What the model draws for the concept's prompt before it has learned it."""
-    from clora_ext.formats.checkpoint import Checkpoint
+    from clora_ext.formats.composed import open_model
     from clora_ext.precision import choose
 
     sink(Stage("sample", "before"))
-    model = plan.family.load(Checkpoint(plan.current_file), choose())
+    model = plan.family.load(open_model(plan.current_file), choose())
     return _samples(model, plan, sink)
 
 
@@ -138,11 +138,15 @@ def _samples(model: "Model", plan: Plan, sink: Sink) -> "list[Drawing]":
 
 def _evolving(plan: Plan) -> "Evolving":
     """The model's state that the plan goes on from."""
-    from clora_ext.folding import Evolving
+    from clora_ext.evolving import Evolving
     from clora_ext.formats.checkpoint import Checkpoint
+    from clora_ext.formats.composed import open_model
 
     memory = None if plan.memory_file is None else Checkpoint(plan.memory_file)
-    return Evolving(Checkpoint(plan.base_file), Checkpoint(plan.current_file), memory)
+    evolving = Evolving(open_model(plan.base_file), open_model(plan.current_file), memory)
+    if memory is not None:
+        evolving.check(plan.parent_hash)
+    return evolving
 
 
 def _strategy(plan: Plan) -> "Strategy":
@@ -236,17 +240,16 @@ def _framing(picture: Picture, size: tuple[int, int]) -> "Framing":
 
 def _fold(plan: Plan, project: Project, trained: "Mapping[str, Factors]", sink: Sink) -> State:
     """Write memory and checkpoint of the new state; nothing refers to them yet."""
-    from clora_ext.folding import fold_checkpoint, fold_memory
-    from clora_ext.formats.checkpoint import Checkpoint
+    from clora_ext.folding import Lesson, fold
 
     sink(Stage("fold", plan.settings.strategy))
     evolving = _evolving(plan)
     memory = project.memory_dir / "new.safetensors"
     checkpoint = project.checkpoints_dir / "new.safetensors"
     targets = {target.name: target for target in plan.targets}
-    fold_memory(evolving, targets, _strategy(plan), plan.settings.strategy, trained, memory)
+    lesson = Lesson(_strategy(plan), plan.settings.strategy, targets, trained)
     metadata = {**evolving.current.header.metadata, HISTORY_KEY: json.dumps(_history(plan, project))}
-    digest = fold_checkpoint(evolving.current, Checkpoint(memory), metadata, checkpoint, sink)
+    digest = fold(evolving, lesson, checkpoint, memory, metadata, sink)
     return project.adopt(plan.number, digest, checkpoint=checkpoint, memory=memory)
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Factors", "complement", "fresh", "larger", "row_space"]
+__all__ = ["Factors", "choose", "complement", "fresh", "larger", "row_space", "tile_rows"]
+
+_TILE = 1 << 17  # elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,43 @@ class Factors:
     def delta(self) -> Tensor:
         """The change of the layer's weight, (out, in): alpha / rank * up @ down.
 
+        Multiplied in tiles of :func:`tile_rows` rows, because a product's last bits depend on the shapes
+        that are multiplied: so the rows of a part that begins at a multiple of a tile have the very bits
+        that they have in the whole.
+
         >>> Factors(torch.ones(2, 3), torch.ones(1, 2), alpha=1.0).delta()
         tensor([[1., 1., 1.]])
         """
-        return self.scale * (self.up @ self.down)
+        delta = self.up.new_empty(self.up.shape[0], self.down.shape[1])
+        step = tile_rows(self.down.shape[1])
+        for start in range(0, self.up.shape[0], step):
+            tile = slice(start, start + step)
+            torch.mm(self.up[tile], self.down, out=delta[tile])
+        return delta.mul_(self.scale)
+
+    def rows(self, start: int, stop: int) -> "Factors":
+        """The adapter of the layer's rows ``start`` to ``stop``: the same ``down``, these rows of ``up``."""
+        return Factors(self.down, self.up[start:stop], self.alpha)
 
     def with_alpha(self, alpha: float) -> "Factors":
         """The same delta expressed with another ``alpha`` (which must not be 0)."""
         if alpha == self.alpha:
             return self
         return Factors(self.down, self.up * (self.alpha / alpha), alpha)
+
+
+def tile_rows(in_features: int) -> int:
+    """Rows of the tiles in which deltas of a layer with so many columns are computed: 8 to 64.
+
+    Wide enough for the processor, narrow enough for its cache.
+
+    >>> tile_rows(1280), tile_rows(11520)
+    (64, 8)
+    """
+    rows = 64
+    while rows > 8 and rows * in_features > _TILE:  # noqa: PLR2004 - below, products get slow
+        rows //= 2
+    return rows
 
 
 def fresh(shape: tuple[int, int], rank: int, alpha: float, rng: torch.Generator) -> Factors:
@@ -68,7 +97,20 @@ def larger(a: Tensor, b: Tensor) -> Tensor:
     >>> larger(torch.tensor([1.0, -3.0, 2.0]), torch.tensor([-2.0, 2.0, -2.0]))
     tensor([-2., -3.,  2.])
     """
-    return torch.where(a.abs() >= b.abs(), a, b)
+    return choose(a.abs() >= b.abs(), a, b)
+
+
+def choose(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """``a`` where ``condition`` (bool) holds, else ``b``; all of one shape, ``a`` and ``b`` float32.
+
+    What torch.where gives, from the bits: on a condition without pattern that takes a third of the time.
+
+    >>> choose(torch.tensor([True, False]), torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor([1., 4.])
+    """
+    mask = condition.to(torch.int32).neg_()
+    other = b.view(torch.int32)
+    return mask.bitwise_and_(a.view(torch.int32) ^ other).bitwise_xor_(other).view(torch.float32)
 
 
 def row_space(matrix: Tensor, *, energy: float, limit: int, rng: torch.Generator) -> Tensor:

@@ -93,7 +93,7 @@ TINY_CLIP = {
 TINY_BIG = {
     **BIG_G,
     "hidden_size": 128,
-    "intermediate_size": 256,
+    "intermediate_size": 512,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "projection_dim": 128,

@@ -4,24 +4,36 @@ A file is never changed in place: :func:`write_checkpoint` writes beside the tar
 touched travels as bytes and is never decoded.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from math import prod
+from math import isfinite
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
-from clora_ext.errors import CheckpointError, writing
+from clora_ext.errors import CheckpointError
+from clora_ext.workers import workers
 
-from .header import Header, TensorInfo, encode_header, layout, read_header
+from .header import Header, TensorInfo, layout, read_header
+from .spans import Files, Span, part, reading
+from .writer import Writer, combine, reserve
 
-__all__ = ["Checkpoint", "Copy", "Source", "content_hash", "dtype_name", "write_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "Copy",
+    "Source",
+    "check_finite",
+    "content_hash",
+    "copy_tensor",
+    "dtype_name",
+    "dtype_of",
+    "raw",
+    "write_checkpoint",
+]
 
 _DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -29,12 +41,13 @@ _DTYPES: Mapping[str, torch.dtype] = {
     "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
 }  # fmt: skip
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A safetensors file whose tensors are read on demand.
+
+    Everything is read through :attr:`header`, :meth:`spans` and, where a tensor has no spans, :meth:`read`.
 
     Raises:
         CheckpointError: on access, when the file is damaged, hostile or a pickle.
@@ -64,47 +77,67 @@ class Checkpoint:
             message = f"{self.path} has no tensor {name!r}"
             raise CheckpointError(message, fix="use a complete checkpoint") from error
 
+    def spans(self, name: str) -> Sequence[Span] | None:
+        """Where the tensor's bytes lie, in order; None: nowhere as they are, it has to be :meth:`read`."""
+        info = self.info(name)
+        return (Span(self.path, self.header.data_start + info.start, info.bytes),)
+
     def read(self, name: str) -> Tensor:
         """The tensor in its own dtype, in memory of its own."""
+        with reading() as files:
+            return self._read(files, name, 0, self.info(name).bytes).reshape(self.info(name).shape)
+
+    def read_rows(self, name: str, start: int, stop: int, files: Files) -> Tensor:
+        """Rows of the tensor seen as a matrix: (stop - start, columns), its own dtype, memory of its own."""
         info = self.info(name)
-        if info.dtype not in _DTYPES:
-            message = f"{self.path}: tensor {name!r} is {info.dtype}, which cannot be computed with"
-            raise CheckpointError(message, fix="use an fp16, bf16 or fp32 version of the model")
-        if info.bytes == 0:
-            return torch.empty(info.shape, dtype=_DTYPES[info.dtype])
-        buffer = bytearray(info.bytes)
-        with self.path.open("rb") as file:
-            file.seek(self.header.data_start + info.start)
-            if file.readinto(buffer) != info.bytes:
-                raise CheckpointError(f"{self.path} was cut off while it was read", fix="keep it unchanged")
-        return torch.frombuffer(buffer, dtype=_DTYPES[info.dtype]).reshape(info.shape)
+        if self.spans(name) is None:
+            return self.read(name).reshape(info.shape[0], -1)[start:stop]
+        width = info.bytes // info.shape[0]
+        return self._read(files, name, start * width, (stop - start) * width).reshape(stop - start, -1)
 
     def read_float(self, name: str) -> Tensor:
         """The tensor in float32."""
         return self.read(name).to(torch.float32)
 
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """The tensor's bytes, a few megabytes at a time."""
-        info = self.info(name)
-        with self.path.open("rb") as file:
-            file.seek(self.header.data_start + info.start)
-            left = info.bytes
-            while left:
-                chunk = file.read(min(left, _CHUNK))
-                if not chunk:
-                    raise CheckpointError(
-                        f"{self.path} was cut off while it was read", fix="keep it unchanged"
-                    )
-                left -= len(chunk)
-                yield chunk
+    def chunks(self, name: str) -> Iterator[memoryview]:
+        """The tensor's bytes, about a megabyte at a time; a chunk is valid until the next is asked for."""
+        spans = self.spans(name)
+        if spans is None:
+            yield raw(self.read(name))
+            return
+        with reading() as files:
+            yield from files.chunks(spans)
+
+    def _read(self, files: Files, name: str, start: int, length: int) -> Tensor:
+        """``length`` bytes of the tensor, flat, in its own dtype."""
+        dtype = _DTYPES.get(self.info(name).dtype)
+        if dtype is None:
+            message = (
+                f"{self.path}: tensor {name!r} is {self.info(name).dtype}, which cannot be computed with"
+            )
+            raise CheckpointError(message, fix="use an fp16, bf16 or fp32 version of the model")
+        spans = self.spans(name)
+        if spans is None:
+            message = f"{self.path}: tensor {name!r} lies nowhere as it is"
+            raise CheckpointError(message, fix="report this: it is a fault of clora")
+        tensor = torch.empty(length // dtype.itemsize, dtype=dtype)
+        files.read_into(part(spans, start, length), raw(tensor))
+        return tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A tensor that is copied, byte for byte, from another file (where it may have another name)."""
+    """A tensor that is copied, byte for byte, from another file (where it may have another name).
+
+    Attributes:
+        source: the other file.
+        name: the tensor's name there.
+        digest: sha256 of its bytes, in hex, if it is known: they then need not be looked at.
+    """
 
     source: Checkpoint
     name: str
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +147,12 @@ class Source:
     Attributes:
         dtype: safetensors' name of the dtype that is stored.
         shape: of the tensor.
-        make: gives the tensor (cast to ``dtype`` here) or says where to copy it from.
+        make: gives the tensor (cast to ``dtype`` here), or where to copy it from.
     """
 
     dtype: str
     shape: tuple[int, ...]
-    make: Callable[[], Tensor | Copy]
+    make: Callable[[], Tensor] | Copy
 
     @staticmethod
     def of(tensor: Tensor) -> "Source":
@@ -127,10 +160,10 @@ class Source:
         return Source(dtype_name(tensor.dtype), tuple(tensor.shape), lambda: tensor)
 
     @staticmethod
-    def copy(source: Checkpoint, name: str) -> "Source":
-        """A tensor of another file, byte for byte."""
+    def copy(source: Checkpoint, name: str, digest: str | None = None) -> "Source":
+        """A tensor of another file, byte for byte; ``digest`` as in :class:`Copy`."""
         info = source.info(name)
-        return Source(info.dtype, info.shape, lambda: Copy(source, name))
+        return Source(info.dtype, info.shape, Copy(source, name, digest))
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -140,6 +173,15 @@ def dtype_name(dtype: torch.dtype) -> str:
     'F16'
     """
     return _NAMES[dtype]
+
+
+def dtype_of(name: str) -> torch.dtype | None:
+    """The dtype that safetensors calls ``name``; None: torch has none that can be computed with.
+
+    >>> dtype_of("BF16")
+    torch.bfloat16
+    """
+    return _DTYPES.get(name)
 
 
 def write_checkpoint(
@@ -153,6 +195,7 @@ def write_checkpoint(
 
     The file appears complete or not at all, its mode follows the umask (the safetensors library writes
     0600, which a web interface under another user cannot read), and equal content gives equal bytes.
+    Copies are made by threads, tensors by the caller's.
 
     Args:
         target: the new file; its folder exists.
@@ -165,64 +208,87 @@ def write_checkpoint(
         StorageError: the disk is full or refuses.
     """
     tensors = layout({name: (source.dtype, source.shape) for name, source in sources.items()})
-    partial = target.with_name(f"{target.name}.partial")
-    digests: dict[str, str] = {}
-    with writing(target):
-        try:
-            with partial.open("wb") as file:
-                file.write(encode_header(tensors, metadata))
-                for done, name in enumerate(tensors, start=1):
-                    digests[name] = _write_tensor(file, name, sources[name])
-                    on_tensor(done, len(tensors), name)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                partial.unlink()
-            raise
-    return _combine(tensors, digests)
+    writer = Writer(target, tensors, metadata)
+    reserve([writer])
+    with writer.open():
+        with workers() as pool:
+            copies = _copies(pool, writer, sources)
+            for done, name in enumerate(tensors, start=1):
+                make = sources[name].make
+                if isinstance(make, Copy):
+                    copies[name].result()
+                else:
+                    _write(writer, name, sources[name], make())
+                on_tensor(done, len(tensors), name)
+        writer.finish()
+        writer.publish()
+    return combine(tensors, writer.digests)
 
 
-def content_hash(checkpoint: Checkpoint) -> str:
-    """sha256 over names, dtypes, shapes and bytes of all tensors, whatever their order and the metadata."""
-    digests: dict[str, str] = {}
-    for name in checkpoint.names:
-        digest = sha256()
-        for chunk in checkpoint.chunks(name):
-            digest.update(chunk)
-        digests[name] = digest.hexdigest()
-    return _combine(checkpoint.header.tensors, digests)
+def _copies(pool: Executor, writer: Writer, sources: Mapping[str, Source]) -> "dict[str, Future[None]]":
+    """The jobs of the tensors that are copied, begun in the file's order."""
+    makes = ((name, sources[name].make) for name in writer.tensors)
+    return {n: pool.submit(copy_tensor, writer, n, make) for n, make in makes if isinstance(make, Copy)}
 
 
-def _write_tensor(file: BinaryIO, name: str, source: Source) -> str:
-    """Append one tensor's bytes; give their sha256."""
-    digest = sha256()
-    made = source.make()
-    chunks = made.source.chunks(made.name) if isinstance(made, Copy) else iter([_bytes(name, made, source)])
-    for chunk in chunks:
-        file.write(chunk)
-        digest.update(chunk)
-    return digest.hexdigest()
+def copy_tensor(writer: Writer, name: str, copied: Copy) -> None:
+    """Fill one tensor's place with another file's bytes."""
+    spans = copied.source.spans(copied.name)
+    with writer.part(name) as place, reading() as files:
+        if spans is None:
+            place.write(raw(copied.source.read(copied.name)))
+        else:
+            place.copy(files, spans, copied.digest)
 
 
-def _bytes(name: str, tensor: Tensor, source: Source) -> bytes:
-    """The tensor's bytes in the stored dtype; refuses what is not finite there."""
+def _write(writer: Writer, name: str, source: Source, tensor: Tensor) -> None:
+    """Fill one tensor's place with ``tensor`` in the stored dtype."""
     stored = tensor.detach().to("cpu", _DTYPES[source.dtype]).contiguous()
     if tuple(stored.shape) != source.shape:
         message = f"tensor {name!r} has the shape {tuple(stored.shape)}, announced was {source.shape}"
         raise CheckpointError(message, fix="report this: it is a fault of clora")
-    if stored.is_floating_point() and not torch.isfinite(stored).all():
-        message = f"tensor {name!r} has values that are not finite in {source.dtype}"
-        raise CheckpointError(message, fix="train with a lower learning rate; nothing was changed")
-    # numpy knows no bfloat16: the bytes are taken through an integer view.
-    return stored.reshape(-1).view(torch.uint8).numpy().tobytes() if prod(source.shape) else b""
+    check_finite(name, stored)
+    with writer.part(name) as place:
+        place.write(raw(stored))
 
 
-def _combine(tensors: Mapping[str, TensorInfo], digests: Mapping[str, str]) -> str:
-    """One hash of many: sorted lines of name, dtype, shape and the bytes' hash."""
-    total = sha256()
-    for name in sorted(tensors):
-        info = tensors[name]
-        total.update(f"{name}\0{info.dtype}\0{list(info.shape)}\0{digests[name]}\n".encode())
-    return total.hexdigest()
+def content_hash(checkpoint: Checkpoint) -> str:
+    """sha256 over names, dtypes, shapes and bytes of all tensors, whatever their order and the metadata."""
+    with workers() as pool:
+        found = pool.map(lambda name: _digest(checkpoint, name), checkpoint.names)
+        digests = dict(zip(checkpoint.names, found, strict=True))
+    return combine(checkpoint.header.tensors, digests)
+
+
+def _digest(checkpoint: Checkpoint, name: str) -> str:
+    """sha256 of one tensor's bytes."""
+    digest = sha256()
+    for chunk in checkpoint.chunks(name):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_finite(name: str, stored: Tensor) -> None:
+    """Refuse a tensor with values that are not finite.
+
+    Raises:
+        CheckpointError: names the tensor.
+    """
+    if not stored.is_floating_point() or not stored.numel() or _all_finite(stored):
+        return
+    message = f"tensor {name!r} has values that are not finite in {dtype_name(stored.dtype)}"
+    raise CheckpointError(message, fix="train with a lower learning rate; nothing was changed")
+
+
+def _all_finite(stored: Tensor) -> bool:
+    """Extremes are found many times faster than every value is looked at; eight bits have none."""
+    if stored.dtype.itemsize == 1:
+        return bool(torch.isfinite(stored).all())
+    least, most = torch.aminmax(stored)
+    return isfinite(float(least)) and isfinite(float(most))
+
+
+def raw(tensor: Tensor) -> memoryview:
+    """The bytes of a contiguous tensor, not a copy of them."""
+    # numpy knows no bfloat16: the bytes are seen through an integer view.
+    return tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else memoryview(b"")

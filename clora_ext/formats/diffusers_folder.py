@@ -1,4 +1,7 @@
-"""A diffusers folder (model_index.json, unet, vae, text encoders) seen as a checkpoint in the original layout."""
+"""A diffusers folder (model_index.json, unet, vae, text encoders) seen as pieces in the original layout.
+
+Needs no torch.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,11 +10,12 @@ from typing import Any
 
 from clora_ext.errors import CheckpointError
 
-from .checkpoint import Checkpoint
-from .composed import Composed, Piece
+from .header import Header, read_header
 from .keys import KeyTable, Place, clip_table, open_clip_table, unet_table, vae_table
+from .pieces import Piece, Pieces
+from .spans import Span
 
-__all__ = ["INDEX", "files_of", "open_folder"]
+__all__ = ["INDEX", "files_of", "folder_pieces"]
 
 INDEX = "model_index.json"
 """The file that makes a folder a diffusers folder."""
@@ -20,9 +24,10 @@ _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
 _OLD_VAE_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _FIX = "save the pipeline again with save_pretrained(safe_serialization=True)"
 _LARGEST = 1 << 20
+_MARKER = Piece("F32", (0,), ())  # an empty tensor whose name says something
 
 
-def open_folder(folder: Path) -> Checkpoint:
+def folder_pieces(folder: Path) -> Pieces:
     """The folder's model.
 
     Raises:
@@ -31,15 +36,14 @@ def open_folder(folder: Path) -> Checkpoint:
     _check_index(folder)
     pieces: dict[str, Piece] = {}
     for component, table in _tables(folder).items():
-        file = Checkpoint(_weights(folder, component))
-        pieces |= dict(_pieces(file, table))
+        pieces |= dict(_pieces(_weights(folder, component), table))
     scheduler = _json(folder / "scheduler" / "scheduler_config.json")
     velocity = scheduler.get("prediction_type") == "v_prediction"
     if velocity and (folder / "text_encoder_2").is_dir():
-        pieces["v_pred"] = Piece((0,), ())
+        pieces["v_pred"] = _MARKER
         if scheduler.get("rescale_betas_zero_snr"):
-            pieces["ztsnr"] = Piece((0,), ())
-    return Composed(folder, pieces, {"modelspec.prediction_type": "v" if velocity else "epsilon"})
+            pieces["ztsnr"] = _MARKER
+    return Pieces(pieces, {"modelspec.prediction_type": "v" if velocity else "epsilon"})
 
 
 def files_of(folder: Path) -> tuple[Path, ...]:
@@ -128,33 +132,35 @@ def _weights(folder: Path, component: str) -> Path:
     raise CheckpointError(f"{where} holds no {stem}.safetensors", fix="name a complete diffusers folder")
 
 
-def _pieces(file: Checkpoint, table: KeyTable) -> Iterator[tuple[str, Piece]]:
-    """The component's tensors in the original layout."""
+def _pieces(file: Path, table: KeyTable) -> Iterator[tuple[str, Piece]]:
+    """The tensors of a component's file in the original layout."""
+    header = read_header(file)
     parts: dict[str, list[tuple[Place, str]]] = {}
-    for name in file.names:
+    for name in header.tensors:
         if not name.endswith("position_ids"):
             place = table.place(_canonical(name, table.component))
             parts.setdefault(place.tensor, []).append((place, name))
     for tensor, found in parts.items():
         found.sort(key=lambda item: item[0].part)
-        yield tensor, _piece(file, table.component, found)
+        yield tensor, _piece(file, header, table.component, found)
 
 
-def _piece(file: Checkpoint, component: str, found: list[tuple[Place, str]]) -> Piece:
+def _piece(file: Path, header: Header, component: str, found: list[tuple[Place, str]]) -> Piece:
     """One tensor of the original layout."""
     place, name = found[0]
-    infos = [file.info(inner) for _, inner in found]
+    infos = [header.tensors[inner] for _, inner in found]
     if len(found) != place.part[1] or len({(info.dtype, info.shape) for info in infos}) != 1:
-        message = f"{file.path}: {place.tensor!r} is not complete: only {[inner for _, inner in found]} are there"
+        message = f"{file}: {place.tensor!r} is not complete: only {[inner for _, inner in found]} are there"
         raise CheckpointError(message, fix="use a complete copy of the model")
     shape = infos[0].shape
     if place.transposed:
-        return Piece(shape[::-1], ((file, name),), transposed=True)
+        shape = shape[::-1]
     if len(found) > 1:
         shape = (shape[0] * len(found), *shape[1:])
     if component == "vae" and ".attentions." in name and len(shape) == 2:  # noqa: PLR2004 - a matrix
         shape = (*shape, 1, 1)
-    return Piece(shape, tuple((file, inner) for _, inner in found))
+    spans = tuple(Span(file, header.data_start + info.start, info.bytes) for info in infos)
+    return Piece(infos[0].dtype, shape, spans, place.transposed)
 
 
 def _canonical(name: str, component: str) -> str:

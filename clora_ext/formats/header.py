@@ -51,6 +51,11 @@ class TensorInfo:
         """Size of the data."""
         return self.end - self.start
 
+    @property
+    def numbers(self) -> int:
+        """How many elements."""
+        return prod(self.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Header:

@@ -3,7 +3,6 @@
 from .folder import DiskUsage, Project
 from .manifest import FORMAT_VERSION, Manifest
 from .records import Base, ConceptRecord, Image, State
-from .storage import file_sha256
 
 __all__ = [
     "FORMAT_VERSION",
@@ -14,5 +13,4 @@ __all__ = [
     "Manifest",
     "Project",
     "State",
-    "file_sha256",
 ]

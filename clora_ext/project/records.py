@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from clora_ext.errors import BaseChanged
+from clora_ext.formats.models import model_sha256
 
 from .fields import HASH, Fields, damaged
-from .storage import file_sha256
 
 __all__ = ["SHEET", "WEIGHTS", "Base", "ConceptRecord", "Image", "State", "sheet_name"]
 
@@ -21,7 +21,7 @@ SHEET = re.compile(r"[0-9]{3,9}-[A-Za-z0-9_-]{1,200}\.png")
 
 _FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(\+00:00|Z)")
-_KINDS = ("demo", "file")
+_KINDS = ("demo", "file", "folder")
 _LEVELS = ("L0", "L1", "L2")  # L3, past data or adapters, is outside of the regime
 
 
@@ -40,9 +40,9 @@ class Base:
     """The public model that a project started from; never written.
 
     Attributes:
-        kind: ``demo`` (ships with clora) or ``file``.
-        path: where the file lay when the project began; None for the demo model.
-        sha256: of the whole file, in hex.
+        kind: ``demo`` (ships with clora), ``file``, or ``folder`` (of diffusers).
+        path: where it lay when the project began; None for the demo model.
+        sha256: of the whole file, or of all files that the folder is read from, in hex.
         family: name of the model's family, such as ``sd1``.
     """
 
@@ -52,13 +52,13 @@ class Base:
     family: str
 
     def check(self, file: Path) -> None:
-        """Make sure that ``file`` is this base; reads all of it.
+        """Make sure that ``file`` (or folder) is this base; reads all of it.
 
         Raises:
             BaseChanged: its content is another.
             CheckpointError: it cannot be read.
         """
-        self.check_hash(file_sha256(file), str(file))
+        self.check_hash(model_sha256(file), str(file))
 
     def check_hash(self, sha256: str, file: str = "") -> None:
         """Make sure that a file with this sha256 is this base; ``file`` names it in the complaint."""
@@ -85,7 +85,7 @@ class Base:
         table = Fields(value, where, _names(cls))
         kind = table.one_of("kind", _KINDS)
         path = None if table.is_null("path") else table.text("path")
-        if (kind == "file") != bool(path):
+        if (kind != "demo") != bool(path):
             raise damaged(table.place("path"), f"does not fit a base of the kind {kind!r}")
         return cls(kind, path, table.matching("sha256", HASH), table.matching("family", _FAMILY))
 

@@ -1,35 +1,15 @@
-"""Bytes that survive: hashing a file, forcing it to the disk, replacing it as a whole."""
+"""Bytes that survive: forcing a file to the disk, replacing it as a whole."""
 
 import os
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 
-from clora_ext.errors import CheckpointError, writing
+from clora_ext.errors import writing
 
-__all__ = ["PARTIAL", "file_sha256", "replace_text", "sync_file", "sync_folder"]
+__all__ = ["PARTIAL", "replace_text", "sync_file", "sync_folder"]
 
 PARTIAL = ".partial"
 """Ends the name of a file that is being written."""
-
-_CHUNK = 1 << 22
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a whole file, in hex; reads it once, a few megabytes at a time.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    digest = sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror or error}"
-        raise CheckpointError(message, fix="check the path and its permissions") from error
-    return digest.hexdigest()
 
 
 def sync_file(path: Path) -> None:

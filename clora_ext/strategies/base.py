@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clora_ext.tensors import Factors
 
-__all__ = ["Fold", "Layer", "Start", "StateLevel", "Strategy"]
+__all__ = ["Fold", "Layer", "Start", "StateLevel", "Strategy", "is_rowwise"]
 
 StateLevel = Literal["L0", "L1", "L2"]
 
@@ -81,6 +81,10 @@ class Strategy(Protocol):
 
     A strategy is a frozen dataclass in a file of its own; the file's name is the strategy's name and its
     module-level ``STRATEGY`` is the class. The fields are its options.
+
+    ``fold`` sees whole layers. One that needs no memory, and for which a row of the result depends on that
+    same row of the layer and the adapter alone, may say so by ``rowwise: ClassVar[bool] = True``: it is then
+    given a few rows at a time, and folding takes little memory however large the layers are.
     """
 
     state_level: ClassVar[StateLevel]
@@ -97,3 +101,8 @@ class Strategy(Protocol):
     def fold(self, layer: Layer, trained: Factors) -> Fold:
         """The layer after the trained adapter has joined it."""
         ...
+
+
+def is_rowwise(strategy: Strategy) -> bool:
+    """Whether ``fold`` may be given a part of a layer's rows; False unless the strategy says otherwise."""
+    return bool(getattr(strategy, "rowwise", False))

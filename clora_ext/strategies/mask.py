@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import torch
 
-from clora_ext.tensors import Factors, fresh
+from clora_ext.tensors import Factors, choose, fresh
 
 from .base import Fold, Layer, Start, StateLevel
 
@@ -24,6 +24,7 @@ class Mask:
     """W(t) = W0 + the larger of tau and D, element by element."""
 
     state_level: ClassVar[StateLevel] = "L0"
+    rowwise: ClassVar[bool] = True
 
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
         """Nothing but the weight is kept."""
@@ -39,7 +40,8 @@ class Mask:
         tau = trained.delta()
         # Where the earlier change stays, `current` itself is taken: origin + (current - origin) would
         # round, and an idle adapter must leave every bit as it was.
-        return Fold(torch.where(tau.abs() >= layer.earlier.abs(), layer.origin + tau, layer.current))
+        new = tau.abs() >= layer.earlier.abs()
+        return Fold(choose(new, layer.origin + tau, layer.current))
 
 
 STRATEGY = Mask

@@ -22,6 +22,7 @@ class Merge:
     """W(t) = W(t-1) + tau."""
 
     state_level: ClassVar[StateLevel] = "L0"
+    rowwise: ClassVar[bool] = True
 
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
         """Nothing but the weight is kept."""

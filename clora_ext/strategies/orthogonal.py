@@ -40,6 +40,7 @@ class Orthogonal:
     mode: Literal["row-space", "paper"] = "row-space"
 
     state_level: ClassVar[StateLevel] = "L0"
+    rowwise: ClassVar[bool] = True
 
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
         """Nothing but the weight is kept."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from exact_state import exact_project
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_model import RESOLUTION, write_tiny_model
@@ -117,9 +118,7 @@ def test_an_export_rounds_every_weight_once(
     project: Path, tmp_path: Path, name: str, dtype: torch.dtype
 ) -> None:
     exported = export_checkpoint(project, tmp_path / "model.safetensors", name)
-    opened = Project.open(project)
-    assert opened.memory_path is not None
-    exact = {n.removesuffix("::weight"): t for n, t in load_file(opened.memory_path).items()}
+    exact = exact_project(project)
     tensors = load_file(exported.path)
     assert {tensor.dtype for tensor in tensors.values()} == {dtype}
     assert all(torch.equal(tensors[key], weight.to(dtype)) for key, weight in exact.items())

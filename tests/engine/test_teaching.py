@@ -5,14 +5,15 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from exact_state import exact_project
 from PIL import Image
-from safetensors.torch import load_file
 from tiny_model import write_tiny_model
 
 from clora_ext import Project, Request, Result, Settings, add_concept, make_plan, strategies
@@ -30,7 +31,7 @@ from clora_ext.errors import (
     UsageError,
 )
 from clora_ext.events import Event, Note, Stage, TrainStep
-from clora_ext.formats import checkpoint as checkpoint_module
+from clora_ext.formats import writer as writer_module
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 from clora_ext.precision import Precision
 
@@ -136,17 +137,16 @@ def test_three_concepts_in_a_row_by_every_strategy(request_: Request, strategy: 
 def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> None:
     """After Adam's steps, not only at the start: the new change's rows avoid the earlier ones'."""
     add_concept(request_)
-    before = load_file(_memory(request_.project))
+    before = exact_project(request_.project)
     settings = replace(SETTINGS, strategy="orthogonal", learning_rate=3e-2)
     second = replace(another(request_, "cat_images"), settings=settings)
     plan = make_plan(second)
     add_concept(second)
-    after = load_file(_memory(request_.project))
+    after = exact_project(request_.project)
     base = Checkpoint(plan.base_file)
     for target in plan.targets:
-        entry = f"{target.name}::weight"
-        earlier = before[entry] - base.read_float(target.name)
-        tau = after[entry] - before[entry]
+        earlier = before[target.name] - base.read_float(target.name)
+        tau = after[target.name] - before[target.name]
         assert float(tau.norm()) > 0
         assert float((tau @ earlier.T).norm()) < 0.02 * float(tau.norm()) * float(earlier.norm())
 
@@ -209,17 +209,17 @@ def test_a_full_disk_while_folding_leaves_the_project_as_it_was(
 ) -> None:
     add_concept(request_)
     before = snapshot(request_.project)
-    real = checkpoint_module._write_tensor
+    real = writer_module.write_all
     written: list[str] = []
 
-    def full(file: Any, name: str, source: Any) -> str:
+    def full(file: FileIO, data: memoryview) -> None:
         if "checkpoints" in str(file.name):
-            written.append(name)
+            written.append(str(file.name))
             if len(written) > 5:
                 raise OSError(errno.ENOSPC, "No space left on device")
-        return real(file, name, source)
+        real(file, data)
 
-    monkeypatch.setattr(checkpoint_module, "_write_tensor", full)
+    monkeypatch.setattr(writer_module, "write_all", full)
     second = another(request_, "cat_images")
     with pytest.raises(StorageError, match="no space left"):
         add_concept(second)
@@ -352,10 +352,10 @@ def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) ->
         patch.setattr(Adapters, "factors", factors)
         settings = replace(SETTINGS, alpha=2.0, strategy="merge")
         add_concept(replace(request_, settings=settings))
-    memory = load_file(_memory(request_.project))
+    exact = exact_project(request_.project)
     base = Checkpoint(make_plan(another(request_, "cat_images")).base_file)
     for name, delta in seen.items():
-        torch.testing.assert_close(memory[f"{name}::weight"], base.read_float(name) + delta)
+        torch.testing.assert_close(exact[name], base.read_float(name) + delta)
 
 
 def test_a_model_in_bfloat16_is_taught_too(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,7 +369,9 @@ def test_a_model_in_bfloat16_is_taught_too(request_: Request, monkeypatch: pytes
         result = add_concept(request_)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
-    assert all(tensor.dtype == torch.float32 for tensor in load_file(_memory(request_.project)).values())
+    assert exact_project(request_.project).keys() == {
+        t.name for t in make_plan(another(request_, "cat_images")).targets
+    }
     assert 0 < result.first_loss < 2
 
 

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import shutil
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from clora_ext.errors import Cancelled, CheckpointError, StorageError
-from clora_ext.formats import checkpoint as module
+from clora_ext.formats import writer as module
 from clora_ext.formats.checkpoint import Checkpoint, Source, content_hash, write_checkpoint
+from clora_ext.formats.spans import Span, reading
 
 TENSORS = {
     "half": torch.randn(3, 4).half(),
@@ -132,3 +136,68 @@ def test_bytes_do_not_depend_on_strides(tmp_path: Path) -> None:
     made: Any = Source("F32", (4, 3), lambda: tensor.T)
     write_checkpoint(tmp_path / "x.safetensors", {"w": made}, {})
     assert torch.equal(Checkpoint(tmp_path / "x.safetensors").read("w"), tensor.T)
+
+
+def test_room_on_the_disk_is_asked_for_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.disk_usage(tmp_path)
+    source = {"w": Source("F32", (300,), lambda: pytest.fail("nothing should be made"))}
+    for free in (1000, 1300):
+        monkeypatch.setattr(module.shutil, "disk_usage", lambda _, free=free: real._replace(free=free))
+        with pytest.raises(StorageError, match=rf"1,\d+ bytes are needed, {free:,} bytes are free") as caught:
+            write_checkpoint(tmp_path / "x.safetensors", source, {"note": "x" * 100})
+        assert "free some space" in caught.value.fix
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: real._replace(free=1500))
+    write_checkpoint(tmp_path / "x.safetensors", {"w": Source.of(torch.ones(300))}, {"note": "x" * 100})
+    assert (tmp_path / "x.safetensors").stat().st_size <= 1500
+
+
+def test_rows_are_read_without_the_rest(tmp_path: Path) -> None:
+    kernel = torch.randn(6, 4, 3, 3).half()
+    save_file({"w": kernel}, tmp_path / "x.safetensors")
+    with reading() as files:
+        rows = Checkpoint(tmp_path / "x.safetensors").read_rows("w", 2, 5, files)
+    assert torch.equal(rows, kernel.reshape(6, -1)[2:5])
+
+
+class Assembled(Checkpoint):
+    """A model in pieces: `joined` lies in two places, `turned` nowhere as it is."""
+
+    def spans(self, name: str) -> Sequence[Span] | None:
+        first = self.header.tensors["joined"]
+        half = first.bytes // 2
+        start = self.header.data_start + first.start
+        both = (Span(self.path, start + half, half), Span(self.path, start, half))
+        return both if name == "joined" else None
+
+    def read(self, name: str) -> Tensor:
+        return super().read(name) if name == "joined" else torch.arange(6.0).reshape(2, 3).T.contiguous()
+
+
+def test_tensors_in_pieces_and_decoded_ones_are_read_copied_and_hashed(tmp_path: Path) -> None:
+    joined = torch.arange(8.0).reshape(4, 2)
+    save_file({"joined": joined, "turned": torch.zeros(3, 2)}, tmp_path / "x.safetensors")
+    assembled = Assembled(tmp_path / "x.safetensors")
+    expected = {"joined": joined.roll(2, 0), "turned": torch.tensor([[0.0, 3], [1, 4], [2, 5]])}
+    sources = {name: Source.copy(assembled, name) for name in assembled.names}
+    digest = write_checkpoint(tmp_path / "y.safetensors", sources, {})
+    loaded = load_file(tmp_path / "y.safetensors")
+    with reading() as files:
+        for name, tensor in expected.items():
+            assert torch.equal(loaded[name], tensor)
+            assert torch.equal(assembled.read_float(name), tensor)
+            assert torch.equal(assembled.read_rows(name, 1, 3, files), tensor[1:3])
+    assert digest == content_hash(assembled) == content_hash(Checkpoint(tmp_path / "y.safetensors"))
+
+
+def test_a_known_digest_saves_hashing_and_a_wrong_one_is_found_by_reading_again(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(5)}, tmp_path / "x.safetensors")
+    source = Checkpoint(tmp_path / "x.safetensors")
+    right = sha256(torch.ones(5).numpy().tobytes()).hexdigest()
+    for digest in (right, "00" * 32):
+        told = write_checkpoint(tmp_path / "y.safetensors", {"w": Source.copy(source, "w", digest)}, {})
+        found = content_hash(Checkpoint(tmp_path / "y.safetensors"))
+        assert found == content_hash(source)
+        assert (told == found) == (digest == right)

@@ -10,7 +10,8 @@ import pytest
 from small_projects import BASE, files, learn, stage, taught, weights
 
 from clora_ext.errors import BaseChanged, CheckpointError, ProjectError, StorageError, UsageError
-from clora_ext.project import Base, Project, file_sha256
+from clora_ext.formats.models import file_sha256
+from clora_ext.project import Base, Project
 
 
 def test_a_project_opens_as_it_was_committed(tmp_path: Path) -> None:

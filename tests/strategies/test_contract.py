@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from clora_ext import strategies
-from clora_ext.strategies.base import Layer, Start, Strategy
-from clora_ext.tensors import Factors
+from clora_ext.strategies.base import Layer, Start, Strategy, is_rowwise
+from clora_ext.tensors import Factors, tile_rows
 
 NAMES = strategies.names()
 OUT, IN, RANK, ALPHA = 24, 40, 4, 6.0
@@ -152,3 +152,31 @@ def test_a_hundred_concepts_stay_finite(strategy: Strategy) -> None:
     for number in range(100):
         layer = taught(layer, strategy, number)
     assert math.isfinite(float(layer.current.norm()))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if is_rowwise(strategies.load(name))])
+@pytest.mark.parametrize(("out", "in_"), [(330, 40), (131, 777), (70, 4608)])
+def test_rows_are_folded_as_they_are_in_the_whole_layer(name: str, out: int, in_: int) -> None:
+    """Bit for bit, of a strategy that says so; from the bounds of tiles on, as folding cuts layers."""
+    strategy = strategies.load(name)
+    assert not strategy.memory_shapes((out, in_), RANK)
+    origin = torch.randn(out, in_, generator=rng(1)) * 0.05
+    layer = Layer("layer", origin, origin + torch.randn(out, in_, generator=rng(2)) * 0.01)
+    factors = Factors(
+        torch.randn(7, in_, generator=rng(3)), torch.randn(out, 7, generator=rng(4)) * 0.003, ALPHA
+    )
+    whole = strategy.fold(layer, factors).weight
+    step = tile_rows(in_)
+    for first in range(0, out, step):
+        for last in {min(first + step, out), min(first + 3 * step, out)}:
+            rows = Layer("layer", layer.origin[first:last], layer.current[first:last])
+            assert torch.equal(strategy.fold(rows, factors.rows(first, last)).weight, whole[first:last])
+
+
+def test_a_strategy_that_says_nothing_is_given_whole_layers() -> None:
+    class Plain:
+        pass
+
+    assert not is_rowwise(Plain())  # type: ignore[arg-type]
+    assert is_rowwise(strategies.load("merge"))
+    assert not is_rowwise(strategies.load("naive"))

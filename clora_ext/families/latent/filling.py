@@ -19,7 +19,7 @@ _LEFTOVERS = ("text_model.embeddings.position_ids", "logit_scale", "loss.", "mod
 
 
 def local_name(module: nn.Module, path: str) -> str:
-    """``path`` as this release of transformers says it: 5.6 and later drop CLIPTextModel's ``text_model.``."""
+    """``path`` as transformers says it: from 5.6 on without CLIPTextModel's ``text_model.``."""
     if not path.startswith(_TEXT_MODEL) or hasattr(module, _TEXT_MODEL.rstrip(".")):
         return path
     return path.removeprefix(_TEXT_MODEL)

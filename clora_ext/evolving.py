@@ -1,0 +1,155 @@
+"""The evolving model on the disk: what other programs load, and what rounding took from it.
+
+The checkpoint stores every tensor in the base's dtype. The memory beside it keeps the residuals that restore
+the float32 values of every tensor that was ever taught, because rounding to fp16 after every concept
+would lose a fifth of a small change; and what the strategy wants back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from clora_ext.errors import CheckpointError
+from clora_ext.families.base import Target
+from clora_ext.formats.checkpoint import Checkpoint, dtype_of
+from clora_ext.formats.spans import Files, reading
+from clora_ext.formats.writer import combine
+from clora_ext.residual import HALVES, join
+from clora_ext.strategies.base import Layer
+
+__all__ = ["DIGESTS", "RESIDUAL", "STRATEGY_KEY", "WEIGHT", "Evolving", "entry", "kept_part"]
+
+STRATEGY_KEY = "clora.strategy"
+"""Metadata key of a memory file: whose memory it holds besides the weights."""
+
+RESIDUAL = "residual"
+"""Part of a memory: int16 residuals of a tensor that the checkpoint stores in half precision."""
+
+WEIGHT = "weight"
+"""Part of a memory: the float32 values of a tensor that the checkpoint stores in any other dtype."""
+
+DIGESTS = "clora.digests"
+"""Entry of a memory: sha256 of each of the checkpoint's n tensors in the order of their names, (n, 32)."""
+
+_SHA256 = 32  # bytes
+
+
+def entry(name: str, part: str) -> str:
+    """Name of a part of a tensor or layer in a memory file."""
+    return f"{name}::{part}"
+
+
+def kept_part(dtype: str) -> str | None:
+    """What the memory keeps of a taught tensor that is stored in ``dtype``; None: nothing is lost there."""
+    if dtype == "F32":
+        return None
+    return RESIDUAL if dtype_of(dtype) in HALVES else WEIGHT
+
+
+@dataclass(frozen=True)
+class Evolving:
+    """A model with everything learned so far.
+
+    Attributes:
+        origin: the base.
+        current: the checkpoint as other programs load it; the base itself before the first concept.
+        memory: what belongs to ``current``; None before the first concept.
+    """
+
+    origin: Checkpoint
+    current: Checkpoint
+    memory: Checkpoint | None
+
+    def weight(self, name: str) -> Tensor:
+        """The tensor's exact value, float32, in its own shape."""
+        shape = self.current.info(name).shape
+        with reading() as files:
+            return self.rows(name, 0, shape[0] if shape else 1, files).reshape(shape)
+
+    def rows(self, name: str, start: int, stop: int, files: Files) -> Tensor:
+        """Rows of the exact value of a tensor seen as a matrix, float32, (stop - start, columns)."""
+        if not self.current.info(name).shape:
+            return self.current.read_float(name).reshape(1, 1)
+        if self.memory is not None and entry(name, WEIGHT) in self.memory:
+            return self._kept(name, WEIGHT, start, stop, files)
+        stored = self.current.read_rows(name, start, stop, files)
+        if self.memory is not None and entry(name, RESIDUAL) in self.memory:
+            return join(stored, self._kept(name, RESIDUAL, start, stop, files))
+        return stored.float()
+
+    def layer(self, target: Target, strategy: str) -> Layer:
+        """The layer as the named strategy sees it; another strategy's memory is not shown."""
+        start, stop = target.rows or (0, target.shape[0])
+        with reading() as files:
+            return self.layer_rows(target, start, stop, files, self._strategy_memory(target, strategy))
+
+    def layer_rows(
+        self, target: Target, start: int, stop: int, files: Files, memory: Mapping[str, Tensor]
+    ) -> Layer:
+        """Rows (counted in the tensor) of the layer, with the given memory."""
+        current = self.rows(target.tensor, start, stop, files)
+        if self.memory is None and self.current.path == self.origin.path:
+            return Layer(target.name, current, current, memory)
+        origin = self.origin.read_rows(target.tensor, start, stop, files).float()
+        return Layer(target.name, origin, current, memory)
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """sha256 of the bytes of ``current``'s tensors, in hex, by name; empty where they are not known."""
+        names = sorted(self.current.names)
+        if self.memory is None or DIGESTS not in self.memory:
+            return {}
+        table = self.memory.read(DIGESTS)
+        if table.dtype != torch.uint8 or tuple(table.shape) != (len(names), _SHA256):
+            raise self._foreign()
+        return {name: bytes(row.tolist()).hex() for name, row in zip(names, table, strict=True)}
+
+    def check(self, content_hash: str) -> None:
+        """Make sure that the memory belongs to the checkpoint of that content hash.
+
+        Raises:
+            CheckpointError: it belongs to another one; residuals would then restore nonsense.
+        """
+        known = self.digests
+        if known and combine(self.current.header.tensors, known) != content_hash:
+            raise self._foreign()
+        residuals = self.memory is not None and any(
+            name.endswith(entry("", RESIDUAL)) for name in self.memory.names
+        )
+        if residuals and not known:
+            raise self._foreign()
+
+    @property
+    def taught(self) -> Sequence[str]:
+        """Names of the tensors whose values the memory keeps."""
+        kept = self.memory.names if self.memory is not None else ()
+        ends = (entry("", RESIDUAL), entry("", WEIGHT))
+        parts = (name.rpartition("::")[0] for name in kept if name.endswith(ends))
+        return [name for name in parts if name in self.current]
+
+    def _kept(self, name: str, part: str, start: int, stop: int, files: Files) -> Tensor:
+        """Rows of what the memory keeps of a tensor."""
+        if self.memory is None:  # pragma: no cover - asked for only where there is one
+            raise self._foreign()
+        kept, info = self.memory.info(entry(name, part)), self.current.info(name)
+        dtype = "I16" if part == RESIDUAL else "F32"
+        if kept.dtype != dtype or kept.numbers != info.numbers or kept.shape[0] != info.shape[0]:
+            raise self._foreign()
+        return self.memory.read_rows(entry(name, part), start, stop, files)
+
+    def _strategy_memory(self, target: Target, strategy: str) -> dict[str, Tensor]:
+        """What the strategy returned from its last fold of the layer, if that was its own."""
+        if self.memory is None or self.memory.header.metadata.get(STRATEGY_KEY) != strategy:
+            return {}
+        start = entry(target.name, "")
+        parts = (name.removeprefix(start) for name in self.memory.names if name.startswith(start))
+        return {n: self.memory.read(start + n) for n in parts if n not in {RESIDUAL, WEIGHT}}
+
+    def _foreign(self) -> CheckpointError:
+        """The complaint about a memory that does not fit."""
+        path = self.memory.path if self.memory is not None else self.current.path
+        message = f"{path} does not belong to {self.current.path}"
+        return CheckpointError(message, fix="restore both files from one backup, or clora undo")

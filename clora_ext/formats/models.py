@@ -1,0 +1,81 @@
+"""Where a model lies: one safetensors file, or a diffusers folder; read as headers. Needs no torch."""
+
+import re
+from hashlib import sha256
+from pathlib import Path
+
+from clora_ext.errors import CheckpointError
+
+from .diffusers_folder import files_of, folder_pieces
+from .header import Header, read_header
+from .pieces import Piece, Pieces
+from .spans import Span
+
+__all__ = ["file_sha256", "model_header", "model_pieces", "model_sha256"]
+
+# Some programs write CLIP-L without `text_model.`; others then lose it in silence.
+_FLAT_TEXT = re.compile(
+    r"((?:cond_stage_model|conditioner\.embedders\.0)\.transformer\.)(embeddings|encoder|final_layer_norm)\."
+)
+_CHUNK = 1 << 22
+
+
+def model_header(path: Path) -> Header:
+    """The header of the model at ``path``, in the original layout.
+
+    Raises:
+        CheckpointError: it cannot be used; names the file.
+    """
+    pieces = model_pieces(path)
+    return read_header(path) if pieces is None else pieces.header()
+
+
+def model_pieces(path: Path) -> Pieces | None:
+    """Where the model's tensors lie; None: in one file, under the names of the original layout.
+
+    Raises:
+        CheckpointError: it cannot be used; names the file.
+    """
+    if path.is_dir():
+        return folder_pieces(path)
+    header = read_header(path)
+    if not any(_FLAT_TEXT.match(name) for name in header.tensors):
+        return None
+    pieces = {
+        _FLAT_TEXT.sub(r"\1text_model.\2.", name): Piece(
+            info.dtype, info.shape, (Span(path, header.data_start + info.start, info.bytes),)
+        )
+        for name, info in header.tensors.items()
+    }
+    return Pieces(pieces, header.metadata)
+
+
+def model_sha256(path: Path) -> str:
+    """What identifies the model at ``path``: sha256 of the file; of a folder, of all files it is read from.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    if not path.is_dir():
+        return file_sha256(path)
+    total = sha256()
+    for file in files_of(path):
+        total.update(f"{file.relative_to(path).as_posix()}\0{file_sha256(file)}\n".encode())
+    return total.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a whole file, in hex; reads it once, a few megabytes at a time.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    digest = sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror or error}"
+        raise CheckpointError(message, fix="check the path and its permissions") from error
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""A model as pieces: where each tensor of the original layout lies, whatever it is called there.
+
+Needs no torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .header import Header, TensorInfo
+from .spans import Span
+
+__all__ = ["Piece", "Pieces"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One tensor of the original layout.
+
+    Attributes:
+        dtype: safetensors' name of it.
+        shape: as the original layout says it.
+        spans: where its bytes lie, in order.
+        transposed: whether rows and columns are exchanged there.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    spans: tuple[Span, ...]
+    transposed: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """Size of the data."""
+        return sum(span.length for span in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A whole model.
+
+    Attributes:
+        tensors: by name in the original layout.
+        metadata: what a header would say.
+    """
+
+    tensors: Mapping[str, Piece]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def header(self) -> Header:
+        """dtypes, shapes and sizes; the places in it mean nothing."""
+        infos = {
+            name: TensorInfo(piece.dtype, piece.shape, 0, piece.bytes) for name, piece in self.tensors.items()
+        }
+        return Header(infos, self.metadata)
