@@ -61,6 +61,11 @@ test-slow: $(INSTALLED) ## the tests that take minutes each
 test-gpu: $(INSTALLED) ## the tests that need a CUDA device
 	"$(BIN)/python" -m pytest -m gpu
 
+.PHONY: benchmark
+benchmark: $(INSTALLED) ## measure folding against other tools, write docs/benchmarks.md (long, 30 GB of disk)
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[benchmark]'
+	"$(BIN)/python" tests/benchmarks/report.py
+
 .PHONY: format
 format: $(INSTALLED) ## format the code and apply the safe fixes
 	"$(BIN)/ruff" format .

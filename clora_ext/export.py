@@ -51,7 +51,7 @@ def export_checkpoint(
     """Write the project's model to ``target``.
 
     Without ``dtype`` the checkpoint is copied byte for byte. With one, every floating point tensor is
-    rounded once, taught layers from their float32 weights.
+    rounded once, taught layers from their exact weights.
 
     Raises:
         UsageError: unknown dtype, a name that does not end in .safetensors, or an existing file.

@@ -67,7 +67,7 @@ class Plan:
         base: the project's base.
         base_file: where the base lies now.
         current_file: the checkpoint to go on from; the base before the first concept.
-        memory_file: the float32 memory that goes with it; None before the first concept.
+        memory_file: the memory that goes with it; None before the first concept.
         parent_hash: content hash of what is gone on from; the base's file hash before the first concept.
         family: the kind of model.
         concept: what will be learned.

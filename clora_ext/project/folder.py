@@ -24,7 +24,7 @@ class DiskUsage:
 
     Attributes:
         checkpoints: evolving models, the current and the kept ones.
-        memory: float32 weights and strategy memory.
+        memory: what rounding took from the weights, and strategy memory.
         sheets: contact sheets.
         training: the state of an unfinished run.
     """

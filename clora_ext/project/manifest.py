@@ -12,8 +12,8 @@ from .records import Base, ConceptRecord, State
 
 __all__ = ["FORMAT_VERSION", "MANIFEST", "Manifest", "read_manifest"]
 
-FORMAT_VERSION = 1
-"""Of the manifests that this clora writes."""
+FORMAT_VERSION = 2
+"""Of the manifests that this clora writes. 2: memories keep residuals, which a reader of 1 would not see."""
 
 MANIFEST = "manifest.json"
 """Its file name."""

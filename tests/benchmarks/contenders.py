@@ -102,18 +102,13 @@ def diffusers_fuse(job: Job) -> Run:
     def run() -> None:
         unet_ = unet()
         lora = load_file(job.file("lora1"))
-        state = {}
+        state, alphas = {}, {}
         for name in tensors.taught:
-            key = lora_key(job.kind, name, tensors)
-            module = name.removesuffix(".weight")
+            key, module = lora_key(job.kind, name, tensors), f"unet.{name.removesuffix('.weight')}"
             state[f"{module}.lora_A.weight"] = lora[f"{key}.lora_down.weight"]
             state[f"{module}.lora_B.weight"] = lora[f"{key}.lora_up.weight"]
-        alphas = {
-            f"{lora_key(job.kind, name, tensors)}.alpha": (name.removesuffix(".weight"), ALPHA)
-            for name in tensors.taught
-        }
-        network_alphas = {f"{module}.alpha": alpha for module, alpha in alphas.values()}
-        unet_.load_lora_adapter(state, prefix=None, network_alphas=network_alphas)
+            alphas[f"{module}.alpha"] = ALPHA
+        unet_.load_lora_adapter(state, prefix="unet", network_alphas=alphas)
         unet_.fuse_lora()
         unet_.unload_lora()
         save_file({tensors.originals[n]: t for n, t in unet_.state_dict().items()}, job.result)
@@ -172,6 +167,7 @@ def mecha(job: Job, *, larger: bool) -> Run:
     import sd_mecha
     import torch
     from sd_mecha import Parameter, Return, merge_method
+    from sd_mecha.extensions.builtin.merge_methods.linear import add_difference
 
     logging.disable(logging.WARNING)
     config = {"sd15": "sd1-ldm", "sdxl": "sdxl-sgm"}[job.kind]
@@ -189,7 +185,7 @@ def mecha(job: Job, *, larger: bool) -> Run:
         change = lora
         if larger:
             change = larger_change(lora, sd_mecha.model(str(job.file("current")), config) - base)
-        recipe = sd_mecha.add_difference(base, sd_mecha.fallback(change, base - base), alpha=1.0)
+        recipe = add_difference(base, change, alpha=1.0)
         sd_mecha.merge(recipe, fallback_model=base, output=str(job.result), threads=2, check_extra_keys=False)
 
     return run

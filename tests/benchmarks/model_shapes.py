@@ -111,7 +111,7 @@ def write_lora(kind: str, file: Path, seed: int) -> None:
     sources = {}
     for number, name in enumerate(tensors.taught):
         out_features, in_features = tensors.shapes[name]
-        rank = min(RANK, out_features, in_features)
+        rank = 8 if kind == "tiny" else RANK
         rng = torch.Generator().manual_seed(1000 * seed + number)
         key = lora_key(kind, name, tensors)
         down = torch.randn(rank, in_features, generator=rng) * in_features**-0.5

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_projects import BASE, taught
+from small_projects import BASE, learn, taught
 
 from clora_ext.errors import ProjectError
 from clora_ext.project import FORMAT_VERSION, Base, ConceptRecord, Image, Manifest, Project, State
@@ -200,3 +200,15 @@ def test_manifest_that_is_no_text_is_a_project_error(tmp_path: Path) -> None:
 def test_manifest_is_the_same_bytes_every_time(tmp_path: Path) -> None:
     first, second = taught(tmp_path / "a", 2), taught(tmp_path / "b", 2)
     assert (first / "manifest.json").read_bytes() == (second / "manifest.json").read_bytes()
+
+
+def test_projects_of_the_first_format_are_still_read_and_are_written_anew(tmp_path: Path) -> None:
+    taught(tmp_path / "p", 1)
+    file = tmp_path / "p" / "manifest.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    assert content["format_version"] == FORMAT_VERSION == 2
+    content["format_version"] = 1
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert Project.open(tmp_path / "p").number == 1
+    learn(tmp_path / "p", "one more")
+    assert json.loads(file.read_text(encoding="utf-8"))["format_version"] == FORMAT_VERSION
