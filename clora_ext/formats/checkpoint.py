@@ -21,7 +21,7 @@ from clora_ext.errors import CheckpointError, writing
 
 from .header import Header, TensorInfo, encode_header, layout, read_header
 
-__all__ = ["Checkpoint", "Copy", "Source", "content_hash", "dtype_name", "write_checkpoint"]
+__all__ = ["Checkpoint", "Copy", "Source", "content_hash", "dtype_name", "stored_chunks", "write_checkpoint"]
 
 _DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -195,12 +195,23 @@ def content_hash(checkpoint: Checkpoint) -> str:
     return _combine(checkpoint.header.tensors, digests)
 
 
+def stored_chunks(name: str, source: Source) -> Iterator[bytes]:
+    """The bytes that :func:`write_checkpoint` writes for one tensor.
+
+    Raises:
+        CheckpointError: a value is NaN or infinite, or does not fit the stored dtype.
+    """
+    made = source.make()
+    if isinstance(made, Copy):
+        yield from made.source.chunks(made.name)
+    else:
+        yield _bytes(name, made, source)
+
+
 def _write_tensor(file: BinaryIO, name: str, source: Source) -> str:
     """Append one tensor's bytes; give their sha256."""
     digest = sha256()
-    made = source.make()
-    chunks = made.source.chunks(made.name) if isinstance(made, Copy) else iter([_bytes(name, made, source)])
-    for chunk in chunks:
+    for chunk in stored_chunks(name, source):
         file.write(chunk)
         digest.update(chunk)
     return digest.hexdigest()
