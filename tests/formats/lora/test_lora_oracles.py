@@ -12,6 +12,7 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
+from diffusers.utils import convert_state_dict_to_kohya
 from lora_dialects import save, tensors_of
 from lora_sites import module_at, random_factors, sites_of, tiny
 from peft import LoraConfig, get_peft_model
@@ -174,6 +175,24 @@ def test_a_file_of_save_lora_adapter_is_read(tmp_path: Path) -> None:
     networks["unet"].save_lora_adapter(tmp_path)
     read = read_lora(tmp_path / "pytorch_lora_weights.safetensors", sites)
     assert read.factors.keys() >= deltas.keys()
+    for site, delta in deltas.items():
+        torch.testing.assert_close(read.factors[site].delta().reshape(site.shape), delta)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_file_of_diffusers_converter_to_kohya_is_read_whole(tmp_path: Path, family: str) -> None:
+    """It writes alpha = rank as an integer, diffusers' block names, and te1 or te2 without text_model."""
+    networks = tiny(family)
+    sites = sites_of(networks, everywhere=True)
+    tensors: dict[str, Tensor] = {}
+    for seed, (component, network) in enumerate(networks.items()):
+        train(network, seed, lora_alpha=RANK)
+        named = get_peft_model_state_dict(network).items()
+        tensors |= convert_state_dict_to_kohya({f"{component}.{name}": tensor for name, tensor in named})
+    deltas = pefts_deltas(networks, sites)
+    read = read_lora(save(tmp_path / "x.safetensors", tensors), sites)
+    assert (read.dialect, read.notes) == ("kohya", ())
+    assert read.factors.keys() == deltas.keys()
     for site, delta in deltas.items():
         torch.testing.assert_close(read.factors[site].delta().reshape(site.shape), delta)
 
