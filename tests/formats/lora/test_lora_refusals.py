@@ -120,10 +120,13 @@ def test_other_models_are_recognised(tmp_path: Path, stem: str, told: str) -> No
     assert f"is a LoRA for {told}, the model is SD1" in refusal(tmp_path, pair(stem)).message
 
 
-def test_stable_diffusion_2_is_recognised_by_the_width_of_its_text(tmp_path: Path) -> None:
-    wide = pair(STEM.replace("attn1_to_q", "attn2_to_k"), width=1024)
+@pytest.mark.parametrize(("width", "told"), [(1024, "SD2"), (2048, "SDXL")])
+def test_models_that_share_names_are_told_apart_by_the_width_of_the_text(
+    tmp_path: Path, width: int, told: str
+) -> None:
+    wide = pair(STEM.replace("attn1_to_q", "attn2_to_k"), width)
     message = refusal(tmp_path, wide, sites_of(published("sd1"))).message
-    assert "is a LoRA for SD2, the model is SD1" in message
+    assert f"is a LoRA for {told}, the model is SD1" in message
 
 
 @pytest.mark.parametrize("missing", ["down", "up"])
