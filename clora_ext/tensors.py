@@ -1,4 +1,4 @@
-"""Pure tensor arithmetic: adapters, deltas, the larger of two changes, projections.
+"""Pure tensor arithmetic: adapters, deltas, the larger of two changes, projections, extraction.
 
 Everything here takes float32 tensors, changes none of them and returns new ones. Weights of layers are
 seen as matrices of shape ``(out, in)``.
@@ -9,9 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Factors", "choose", "complement", "fresh", "larger", "row_space", "tile_rows"]
+__all__ = ["Factors", "choose", "complement", "fresh", "larger", "leading_factors", "row_space", "tile_rows"]
 
 _TILE = 1 << 17  # elements
+
+# Directions that an extraction follows beyond the wanted rank: so many, or half the rank if that is more.
+# With them and two power iterations the error is within 2 % of the best possible even for white noise.
+_OVERSAMPLING = 16
+_EXTRACTION_PASSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ def row_space(matrix: Tensor, *, energy: float, limit: int, rng: torch.Generator
         return matrix.new_zeros(in_features, 0)
     width = min(32, out_features, in_features)
     while True:
-        values, basis = _leading(matrix, width, rng)
+        _, values, basis = _leading(matrix, width, rng, passes=1)
         held = values.double().square().cumsum(0) / total
         # Rounding keeps the sum a little below the whole: count what is needed of what was found.
         enough = int((held < energy * (1 - 1e-6)).sum()) + 1
@@ -145,14 +150,45 @@ def row_space(matrix: Tensor, *, energy: float, limit: int, rng: torch.Generator
         width = min(2 * width, out_features, in_features)
 
 
-def _leading(matrix: Tensor, width: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Approximate leading singular values (width,) and right-singular vectors (in, width)."""
+def leading_factors(delta: Tensor, rank: int, rng: torch.Generator) -> tuple[Factors, float]:
+    """The adapter of a given rank that comes closest to ``delta``, and how much of it that is.
+
+    A randomised singular value decomposition (Halko, Martinsson and Tropp 2011, algorithm 5.1). The square
+    root of each singular value stands on either side, so that both factors survive rounding alike.
+
+    Args:
+        delta: a change of weights, (out, in), float32, finite.
+        rank: at least 1; no more than min(out, in) is used.
+        rng: draws the test matrix.
+
+    Returns:
+        Factors with alpha = rank, and the share of the squared Frobenius norm that they hold, in [0, 1];
+        1 for a delta of zeros.
+    """
+    rank = min(rank, *delta.shape)
+    width = min(rank + max(_OVERSAMPLING, rank // 2), *delta.shape)
+    left, values, right = _leading(delta, width, rng, passes=_EXTRACTION_PASSES)
+    roots = values[:rank].sqrt()
+    factors = Factors((right[:, :rank] * roots).T.contiguous(), left[:, :rank] * roots, float(rank))
+    total = float(delta.double().square().sum())
+    held = float(values[:rank].double().square().sum())
+    return factors, min(held / total, 1.0) if total else 1.0
+
+
+def _leading(
+    matrix: Tensor, width: int, rng: torch.Generator, *, passes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Approximate leading singular triplets: left vectors (out, width), values (width,), right (in, width).
+
+    Every pass is one power iteration.
+    """
     test = torch.randn(matrix.shape[0], width, generator=rng)
     rows, _ = torch.linalg.qr(matrix.T @ test)
-    columns, _ = torch.linalg.qr(matrix @ rows)
-    rows, _ = torch.linalg.qr(matrix.T @ columns)
-    _, values, turned = torch.linalg.svd(matrix @ rows, full_matrices=False)
-    return values, rows @ turned.T
+    for _ in range(passes):
+        columns, _ = torch.linalg.qr(matrix @ rows)
+        rows, _ = torch.linalg.qr(matrix.T @ columns)
+    left, values, turned = torch.linalg.svd(matrix @ rows, full_matrices=False)
+    return left, values, rows @ turned.T
 
 
 def complement(down: Tensor, basis: Tensor) -> Tensor:

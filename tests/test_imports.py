@@ -37,7 +37,14 @@ def test_command_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "module", ["clora_ext", "clora_ext.strategies", "clora_ext.errors", "clora_ext.events"]
+    "module",
+    [
+        "clora_ext",
+        "clora_ext.strategies",
+        "clora_ext.errors",
+        "clora_ext.events",
+        "clora_ext.formats.lora.site",
+    ],
 )
 def test_module_loads_nothing_heavy(module: str, tmp_path: Path) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"

@@ -32,6 +32,7 @@ __all__ = [
     "dtype_name",
     "dtype_of",
     "raw",
+    "stored_chunks",
     "write_checkpoint",
 ]
 
@@ -243,13 +244,31 @@ def copy_tensor(writer: Writer, name: str, copied: Copy) -> None:
 
 def _write(writer: Writer, name: str, source: Source, tensor: Tensor) -> None:
     """Fill one tensor's place with ``tensor`` in the stored dtype."""
+    stored = _stored(name, source, tensor)
+    with writer.part(name) as place:
+        place.write(raw(stored))
+
+
+def _stored(name: str, source: Source, tensor: Tensor) -> Tensor:
+    """``tensor`` in the stored dtype; refuses what is not finite there."""
     stored = tensor.detach().to("cpu", _DTYPES[source.dtype]).contiguous()
     if tuple(stored.shape) != source.shape:
         message = f"tensor {name!r} has the shape {tuple(stored.shape)}, announced was {source.shape}"
         raise CheckpointError(message, fix="report this: it is a fault of clora")
     check_finite(name, stored)
-    with writer.part(name) as place:
-        place.write(raw(stored))
+    return stored
+
+
+def stored_chunks(name: str, source: Source) -> Iterator[memoryview]:
+    """The bytes that :func:`write_checkpoint` writes for one tensor; a chunk is valid until the next.
+
+    Raises:
+        CheckpointError: a value is NaN or infinite, or does not fit the stored dtype.
+    """
+    if isinstance(source.make, Copy):
+        yield from source.make.source.chunks(source.make.name)
+    else:
+        yield raw(_stored(name, source, source.make()))
 
 
 def content_hash(checkpoint: Checkpoint) -> str:

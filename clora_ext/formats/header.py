@@ -93,11 +93,12 @@ def read_header(path: Path) -> Header:
 
 def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     """Header of an open file of ``size`` bytes."""
-    start = file.read(8)
+    start = file.read(9)
     _refuse_pickle(path, start)
     if len(start) < 8:  # noqa: PLR2004 - the length field
         raise CheckpointError(f"{path} has {size} bytes and is no safetensors file", fix=_DAMAGED)
-    (length,) = struct.unpack("<Q", start)
+    (length,) = struct.unpack("<Q", start[:8])
+    file.seek(8)
     if length > min(size - 8, _LARGEST_HEADER):
         message = f"{path}: the header claims {length} bytes, the file has {size}"
         raise CheckpointError(message, fix=_DAMAGED)
@@ -115,7 +116,9 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
 
 def _refuse_pickle(path: Path, start: bytes) -> None:
     """Zip archives and raw pickles are what torch.save writes; opening one runs code from it."""
-    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+    # One length of a header in 2,000 begins like a pickle's protocol, but the header itself begins with "{".
+    protocol = start.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+    if start.startswith(b"PK\x03\x04") or (protocol and start[8:] != b"{"):
         raise CheckpointError(
             f"{path} is a pickle checkpoint; opening one can run any program hidden in it",
             fix="use the model's .safetensors version",

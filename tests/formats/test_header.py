@@ -101,6 +101,14 @@ def test_pickles_are_refused_with_the_reason(tmp_path: Path, start: bytes) -> No
     assert "safetensors" in caught.value.fix
 
 
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580, 0x10280])
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path: Path, length: int) -> None:
+    empty = json.dumps({"__metadata__": {"k": ""}})
+    header = {"__metadata__": {"k": "x" * (length - len(empty))}}
+    assert len(json.dumps(header)) == length
+    assert read_header(write(tmp_path / "x.safetensors", header)).metadata == header["__metadata__"]
+
+
 @pytest.mark.parametrize("content", [b"", b"1234", b"\0" * 8])
 def test_short_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.safetensors").write_bytes(content)

@@ -141,6 +141,34 @@ BUGS = (
         'f"{part}") for part in parts',
         "tests/formats/test_keys.py",
     ),
+    Bug(
+        "a LoRA file's alpha is ignored",
+        "formats/lora/reader.py",
+        "            return float(rank)\n        return alpha\n",
+        "            return float(rank)\n        return float(rank)\n",
+        "tests/formats/lora/test_lora_reader.py",
+    ),
+    Bug(
+        "a LoRA's tensors that have no place are skipped",
+        "formats/lora/reader.py",
+        "    if not names:\n        return\n",
+        "    return\n",
+        "tests/formats/lora/test_lora_refusals.py",
+    ),
+    Bug(
+        "alpha is rounded to the LoRA file's dtype",
+        "formats/lora/writer.py",
+        "adapter.with_alpha(_storable_alpha(adapter, dtype))",
+        "Factors(adapter.down, adapter.up, _storable_alpha(adapter, dtype))",
+        "tests/formats/lora/test_lora_writer.py",
+    ),
+    Bug(
+        "an SDXL LoRA is written with diffusers' block names",
+        "formats/lora/writer.py",
+        "site.original if kind.original else site.module",
+        "site.module",
+        "tests/formats/lora/test_lora_names.py",
+    ),
 )
 
 

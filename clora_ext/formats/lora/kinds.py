@@ -1,0 +1,65 @@
+"""How kohya files differ between families of models. Needs no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clora_ext.errors import UsageError, did_you_mean
+
+from .site import Component
+
+__all__ = ["KINDS", "LoraKind", "kind_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoraKind:
+    """How kohya files for a family of models are named and marked.
+
+    Attributes:
+        prefixes: of the tensors' names, by component.
+        original: whether the UNet's layers have the names of the original layout (SDXL) or diffusers' (SD1).
+        base_version: sd-scripts' name of the base, by which web interfaces decide what to list.
+        architecture: modelspec's name of it.
+        implementation: modelspec's name of the code whose layer names are used.
+        resolution: side of a square picture, pixels, when the caller does not say.
+    """
+
+    prefixes: Mapping[Component, str]
+    original: bool
+    base_version: str
+    architecture: str
+    implementation: str
+    resolution: int
+
+
+KINDS: Mapping[str, LoraKind] = {
+    "sd1": LoraKind(
+        prefixes={"unet": "lora_unet_", "text_encoder": "lora_te_"},
+        original=False,
+        base_version="sd_v1",
+        architecture="stable-diffusion-v1/lora",
+        implementation="diffusers",
+        resolution=512,
+    ),
+    "sdxl": LoraKind(
+        prefixes={"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"},
+        original=True,
+        base_version="sdxl_base_v1-0",
+        architecture="stable-diffusion-xl-v1-base/lora",
+        implementation="https://github.com/Stability-AI/generative-models",
+        resolution=1024,
+    ),
+}
+"""By the family's name."""
+
+
+def kind_of(family: str) -> LoraKind:
+    """How files for ``family`` are named and marked.
+
+    Raises:
+        UsageError: kohya's format has no names for the family.
+    """
+    try:
+        return KINDS[family]
+    except KeyError as error:
+        message = f"no LoRA files are known for the family {family!r}"
+        raise UsageError(message, fix=did_you_mean(family, tuple(KINDS))) from error

@@ -1,0 +1,133 @@
+"""Names of LoRA layers against sd-scripts' own lists and against the published models."""
+
+from collections import defaultdict
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lora_sites import golden_names, published, sites_of
+
+from clora_ext.errors import UsageError
+from clora_ext.formats.lora.kinds import KINDS, kind_of
+from clora_ext.formats.lora.names import DIALECTS, NameTable, join, parse_key, stems
+from clora_ext.formats.lora.site import Site
+from clora_ext.formats.lora.writer import kohya_name
+
+FAMILIES = ["sd1", "sdxl"]
+
+
+@cache
+def sites(family: str) -> list[Site]:
+    return sites_of(published(family))
+
+
+@pytest.mark.parametrize(("family", "count"), [("sd1", 264), ("sdxl", 986)])
+def test_our_names_are_sd_scripts_names(family: str, count: int) -> None:
+    names = [kohya_name(site, KINDS[family]) for site in sites(family)]
+    assert len(set(names)) == len(names) == count
+    assert sorted(names) == sorted(golden_names(family))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_golden_name_finds_its_site_back(family: str) -> None:
+    table = NameTable(sites(family))
+    found = {name: table.find(name) for name in golden_names(family)}
+    assert all(place is not None and place[0] == "kohya" for place in found.values())
+    by_site = {place[1]: name for name, place in found.items() if place}
+    assert by_site == {site: kohya_name(site, KINDS[family]) for site in sites(family)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_name_stands_for_two_sites_or_two_dialects(family: str) -> None:
+    places = defaultdict(set)
+    for site in sites_of(published(family), everywhere=True):
+        for dialect, stem in stems(site):
+            places[stem].add((dialect, site))
+    clashes = {stem for stem, found in places.items() if len(found) > 1}
+    # Only PEFT's own files, which do not say which of two text encoders they are of.
+    encoders = {site.component for site in sites(family)} - {"unet"}
+    assert (clashes == set()) == (len(encoders) == 1)
+    assert all(stem.startswith("base_model.model.") for stem in clashes)
+    assert all(NameTable(sites(family)).find(stem) is None for stem in clashes)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_both_block_namings_are_read_for_both_families(family: str) -> None:
+    table = NameTable(sites(family))
+    for site in sites(family):
+        for path in (site.module, site.original) if site.component == "unet" else ():
+            assert table.find(join("lora_unet_", path)) == ("kohya", site)
+
+
+def test_text_encoders_are_found_without_their_prefix() -> None:
+    table = NameTable(sites("sdxl"))
+    for stem, component in {
+        "lora_te1_encoder_layers_3_mlp_fc1": "text_encoder",
+        "text_encoder.encoder.layers.3.mlp.fc1": "text_encoder",
+        "text_encoder_2.text_model.encoder.layers.31.self_attn.to_out": "text_encoder_2",
+        "clip_g.text_model.encoder.layers.3.mlp.fc1": "text_encoder_2",
+        "text_encoders.clip_g.transformer.text_model.encoder.layers.3.mlp.fc1": "text_encoder_2",
+    }.items():
+        place = table.find(stem)
+        assert place is not None
+        assert place[1].component == component
+
+
+ENDINGS = {
+    ".lora_down.weight": "down", ".lora_up.weight": "up", ".alpha": "alpha",
+    ".lora_A.weight": "down", ".lora_B.weight": "up", ".lora_A.default_0.weight": "down",
+    ".lora.down.weight": "down", ".lora.up.weight": "up",
+    "_lora.down.weight": "down", "_lora.up.weight": "up", "_lora.alpha": "alpha",
+    ".lora_linear_layer.down.weight": "down", ".lora_linear_layer.up.weight": "up",
+}  # fmt: skip
+
+
+@given(
+    st.sampled_from([stem for site in sites("sdxl") for _, stem in stems(site)]), st.sampled_from([*ENDINGS])
+)
+def test_names_are_taken_apart_again(stem: str, ending: str) -> None:
+    key = parse_key(stem + ending)
+    assert key is not None
+    assert (key.stem, key.role) == (stem, ENDINGS[ending])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.diffusion_model.out.2.weight",
+        "x.lora_mid.weight",
+        "x.hada_w1_a",
+        "alpha",
+        ".alpha",
+        "lora_up.weight",
+    ],
+)
+def test_other_names_are_no_keys(name: str) -> None:
+    assert parse_key(name) is None
+
+
+def test_processors_are_left_out() -> None:
+    key = parse_key("unet.mid_block.attentions.0.transformer_blocks.0.attn1.processor.to_out_lora.up.weight")
+    assert key is not None
+    assert key.stem == "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out"
+    place = NameTable(sites("sd1")).find(key.stem)
+    assert place is not None
+    assert place[1].module == "mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0"
+
+
+def test_every_dialect_names_every_component() -> None:
+    components = {"unet", "text_encoder", "text_encoder_2"}
+    assert all(set(rows) == components and all(rows.values()) for rows in DIALECTS.values())
+
+
+def test_a_family_without_names_is_refused() -> None:
+    with pytest.raises(UsageError, match="'sd3'") as caught:
+        kind_of("sd3")
+    assert "sdxl" in caught.value.fix
+
+
+def test_a_component_that_the_family_lacks_is_refused() -> None:
+    second = next(site for site in sites("sdxl") if site.component == "text_encoder_2")
+    with pytest.raises(UsageError, match="text_encoder_2"):
+        kohya_name(second, KINDS["sd1"])

@@ -1,0 +1,279 @@
+"""What cannot be read exactly is refused, by name and with the reason."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lora_sites import golden_names, published, sites_of, tiny
+from safetensors.torch import save_file
+from torch import Tensor
+
+from clora_ext.errors import CheckpointError
+from clora_ext.formats.lora.reader import read_lora
+from clora_ext.formats.lora.site import Site
+
+RANK = 2
+STEM = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+DOTTED = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+
+
+@cache
+def sites(family: str = "sd1") -> list[Site]:
+    return sites_of(tiny(family))
+
+
+def pair(stem: str = STEM, width: int = 8, **other: Tensor) -> dict[str, Tensor]:
+    tensors = {"lora_down.weight": torch.ones(RANK, width), "lora_up.weight": torch.ones(8, RANK)}
+    return {f"{stem}.{part}": tensor for part, tensor in (tensors | other).items()}
+
+
+def refusal(
+    folder: Path, tensors: Mapping[str, Tensor], of: list[Site] | None = None, metadata: Any = None
+) -> CheckpointError:
+    save_file(dict(tensors), folder / "x.safetensors", metadata=metadata)
+    with pytest.raises(CheckpointError, match=r"x\.safetensors") as caught:
+        read_lora(folder / "x.safetensors", of or sites())
+    assert caught.value.fix
+    return caught.value
+
+
+def test_the_pair_that_the_refusals_start_from_is_read(tmp_path: Path) -> None:
+    save_file(pair(), tmp_path / "x.safetensors")
+    assert len(read_lora(tmp_path / "x.safetensors", sites()).factors) == 1
+
+
+OTHER_KINDS = {
+    "LoHa": f"{STEM}.hada_w1_a",
+    "LoKr": f"{STEM}.lokr_w1",
+    "DoRA": f"{STEM}.dora_scale",
+    "Tucker": f"{STEM}.lora_mid.weight",
+    "whole changes": f"{STEM}.diff",
+    "norms": f"{STEM}.w_norm",
+    "biases": f"{STEM}.diff_b",
+    "OFT": f"{STEM}.oft_blocks",
+    "GLoRA": f"{STEM}.a1.weight",
+    "embedding": "bundle_emb.sks.string_to_param",
+    "AdaLoRA": f"{DOTTED}.lora_E",
+    "LoRA with biases": f"{DOTTED}.lora_B.bias",
+    "DoRA, which": f"{DOTTED}.lora_magnitude_vector",
+    "scalar": f"{STEM}.scalar",
+}
+
+
+@pytest.mark.parametrize("told", OTHER_KINDS)
+def test_other_kinds_are_refused_by_name(tmp_path: Path, told: str) -> None:
+    error = refusal(tmp_path, pair() | {OTHER_KINDS[told]: torch.ones(1)})
+    assert told in error.message
+    assert OTHER_KINDS[told] in error.message
+
+
+def test_a_checkpoint_is_no_lora(tmp_path: Path) -> None:
+    weight = {"model.diffusion_model.out.2.weight": torch.ones(3)}
+    assert "is not a LoRA: none of its 1 tensors" in refusal(tmp_path, weight).message
+    assert "is not a LoRA" in refusal(tmp_path, {}).message
+    assert "is not a LoRA" in refusal(tmp_path, {f"{STEM}.alpha": torch.tensor(1.0)}).message
+
+
+def test_unknown_tensors_are_named_and_counted(tmp_path: Path) -> None:
+    unknown = {f"lora_unet_extra_{number}.lora_up.weight": torch.ones(1) for number in range(6)}
+    message = refusal(tmp_path, pair() | unknown | {"stray": torch.ones(1)}).message
+    assert "7 of 9 tensors have no place in this model" in message
+    assert "'lora_unet_extra_0.lora_up.weight'" in message
+    assert message.endswith("and 3 more")
+
+
+def test_hostile_names_are_shown_harmlessly(tmp_path: Path) -> None:
+    message = refusal(tmp_path, pair() | {"\x1b[2J" + "x" * 5000: torch.ones(1)}).message
+    assert message.isprintable()
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize(("file", "model"), [("sdxl", "sd1"), ("sd1", "sdxl")])
+def test_a_lora_for_another_model_is_told(tmp_path: Path, file: str, model: str) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name in golden_names(file):
+        tensors |= pair(name)
+    message = refusal(tmp_path, tensors, sites(model)).message
+    names = {"sd1": "SD1", "sdxl": "SDXL"}
+    assert f"is a LoRA for {names[file]}, the model is {names[model]}" in message
+
+
+@pytest.mark.parametrize(
+    ("stem", "told"),
+    [
+        ("lora_unet_double_blocks_0_img_attn_proj", "Flux"),
+        ("transformer.single_transformer_blocks.0.attn.to_q", "Flux"),
+        ("transformer.transformer_blocks.1.attn.to_q", "a diffusion transformer"),
+        ("lora_unet_joint_blocks_0_x_block_attn_proj", "a diffusion transformer"),
+        ("unet.down_blocks.2.attentions.0.transformer_blocks.9.attn1.to_q", "SDXL"),
+        ("lora_te2_text_model_encoder_layers_0_mlp_fc1", "SDXL"),
+        ("text_encoders.clip_g.transformer.text_model.encoder.layers.0.mlp.fc1", "SDXL"),
+    ],
+)
+def test_other_models_are_recognised(tmp_path: Path, stem: str, told: str) -> None:
+    assert f"is a LoRA for {told}, the model is SD1" in refusal(tmp_path, pair(stem)).message
+
+
+@pytest.mark.parametrize(("width", "told"), [(1024, "SD2"), (2048, "SDXL")])
+def test_models_that_share_names_are_told_apart_by_the_width_of_the_text(
+    tmp_path: Path, width: int, told: str
+) -> None:
+    wide = pair(STEM.replace("attn1_to_q", "attn2_to_k"), width)
+    message = refusal(tmp_path, wide, sites_of(published("sd1"))).message
+    assert f"is a LoRA for {told}, the model is SD1" in message
+
+
+@pytest.mark.parametrize("missing", ["down", "up"])
+def test_half_a_pair_is_refused(tmp_path: Path, missing: str) -> None:
+    tensors = pair(alpha=torch.tensor(1.0))
+    del tensors[f"{STEM}.lora_{missing}.weight"]
+    message = refusal(tmp_path, tensors).message
+    assert (
+        f"the {missing} factor of mid_block.attentions.0.transformer_blocks.0.attn1.to_q is missing"
+        in message
+    )
+
+
+def test_an_alpha_without_factors_is_refused(tmp_path: Path) -> None:
+    lonely = {f"{STEM.replace('to_q', 'to_k')}.alpha": torch.tensor(1.0)}
+    assert "the down and the up factor" in refusal(tmp_path, pair() | lonely).message
+
+
+SHAPES = {
+    "in": {"lora_down.weight": torch.ones(RANK, 9)},
+    "out": {"lora_up.weight": torch.ones(9, RANK)},
+    "ranks": {"lora_up.weight": torch.ones(8, RANK + 1)},
+    "no rank": {"lora_up.weight": torch.ones(8, 0), "lora_down.weight": torch.ones(0, 8)},
+    "turned": {"lora_up.weight": torch.ones(RANK, 8)},
+    "kernel": {"lora_down.weight": torch.ones(RANK, 8, 3, 3)},
+    "flat": {"lora_down.weight": torch.ones(16)},
+    "number": {"lora_down.weight": torch.tensor(1.0)},
+    "line": {"lora_up.weight": torch.ones(8, RANK, 1)},
+}
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_shapes_that_do_not_fit_are_refused(tmp_path: Path, case: str) -> None:
+    error = refusal(tmp_path, pair(**SHAPES[case]))
+    assert "do not fit the layer's weight [8, 8]" in error.message
+
+
+def test_mixed_dialects_are_refused(tmp_path: Path) -> None:
+    mixed = pair() | pair("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_k")
+    assert "mixes the names of kohya and diffusers" in refusal(tmp_path, mixed).message
+
+
+@pytest.mark.parametrize("stem", ["lora_unet_middle_block_1_transformer_blocks_0_attn1_to_q", DOTTED])
+def test_two_adapters_for_one_layer_are_refused(tmp_path: Path, stem: str) -> None:
+    assert "are the same part of the same layer" in refusal(tmp_path, pair() | pair(stem)).message
+
+
+def test_two_adapters_of_peft_are_refused(tmp_path: Path) -> None:
+    tensors = {f"{DOTTED}.lora_A.{name}.weight": torch.ones(RANK, 8) for name in ("default", "style")}
+    assert "the file holds several adapters" in refusal(tmp_path, tensors).fix
+
+
+def test_a_name_that_could_be_of_either_text_encoder_is_refused(tmp_path: Path) -> None:
+    stem = "base_model.model.text_model.encoder.layers.0.mlp.fc1"
+    tensors = {f"{stem}.lora_A.weight": torch.ones(RANK, 12), f"{stem}.lora_B.weight": torch.ones(20, RANK)}
+    assert "do not say which text encoder" in refusal(tmp_path, tensors, sites("sdxl")).message
+    assert len(read_lora(tmp_path / "x.safetensors", sites("sd1")).factors) == 1
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [
+        torch.tensor(-1.0), torch.tensor(float("nan")), torch.tensor(float("inf")), torch.ones(2),
+        torch.ones(1, 1), torch.tensor(True), torch.ones(0), torch.tensor(-3),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_unusable_alpha_is_refused(tmp_path: Path, alpha: Tensor) -> None:
+    assert f"{STEM}.alpha" in refusal(tmp_path, pair(alpha=alpha)).message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("part", ["down", "up"])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, part: str, value: float) -> None:
+    tensors = pair()
+    tensors[f"{STEM}.lora_{part}.weight"][1, 1] = value
+    message = refusal(tmp_path, tensors).message
+    assert "not finite" in message
+    assert f"lora_{part}" in message
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8])
+def test_coarse_dtypes_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = {name: tensor.to(dtype) for name, tensor in pair().items()}
+    assert "too coarse" in refusal(tmp_path, tensors).message
+
+
+BAD_CONFIGS: dict[str, Any] = {
+    "not valid JSON": "{",
+    "not a table": "[]",
+    "DoRA": {"unet.use_dora": True, "unet.lora_alpha": 1},
+    "pissa_niter_4": {"unet.init_lora_weights": "pissa_niter_4", "unet.lora_alpha": 1},
+    "alpha is -1": {"unet.lora_alpha": -1},
+    "alpha is inf": {"unet.lora_alpha": 10**400},
+    "alpha is 'two'": {"unet.lora_alpha": "two"},
+    "alpha_pattern is not a table": {"unet.lora_alpha": 1, "unet.alpha_pattern": [1]},
+    "is not a module's name": {"unet.lora_alpha": 1, "unet.alpha_pattern": {"(a+)+$": 2}},
+}
+
+
+@pytest.mark.parametrize("told", BAD_CONFIGS)
+def test_configurations_that_cannot_be_followed_are_refused(tmp_path: Path, told: str) -> None:
+    settings = BAD_CONFIGS[told]
+    written = settings if isinstance(settings, str) else json.dumps(settings)
+    tensors = {f"{DOTTED}.lora_A.weight": torch.ones(RANK, 8), f"{DOTTED}.lora_B.weight": torch.ones(8, RANK)}
+    assert told in refusal(tmp_path, tensors, metadata={"lora_adapter_metadata": written}).message
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b" " * (2 << 20)])
+def test_a_hostile_configuration_beside_the_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    stem = DOTTED.replace("unet.", "base_model.model.")
+    tensors = {f"{stem}.lora_A.weight": torch.ones(RANK, 8), f"{stem}.lora_B.weight": torch.ones(8, RANK)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    (tmp_path / "adapter_config.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"adapter_config\.json"):
+        read_lora(tmp_path / "x.safetensors", sites())
+
+
+@given(
+    st.dictionaries(
+        st.lists(
+            st.sampled_from(
+                [
+                    STEM,
+                    ".lora_up.weight",
+                    ".lora_down.weight",
+                    ".lora_A",
+                    ".alpha",
+                    ".default",
+                    "unet.",
+                    "_lora",
+                    "\n",
+                    "é",
+                ]
+            ),
+            max_size=5,
+        ).map("".join),
+        st.lists(st.integers(0, 9), max_size=5),
+        max_size=5,
+    )
+)
+def test_any_file_gives_adapters_or_a_refusal(
+    tmp_path_factory: pytest.TempPathFactory, shapes: dict[str, list[int]]
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.safetensors"
+    save_file({name: torch.ones(shape) for name, shape in shapes.items()}, file)
+    try:
+        read_lora(file, sites())
+    except CheckpointError as error:
+        assert str(file) in error.message
