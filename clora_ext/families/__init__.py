@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["detect", "load", "names"]
 
-_NOT_A_FAMILY = {"__init__", "base", "latent_diffusion"}
+_NOT_A_FAMILY = {"__init__", "base", "latent_diffusion", "pipeline_folder"}
 
 
 def names() -> tuple[str, ...]:

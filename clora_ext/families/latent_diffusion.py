@@ -22,6 +22,8 @@ from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import PREFIXES, KeyTable, text_table, unet_table, vae_table
 from clora_ext.precision import Precision
 
+from .pipeline_folder import save_pipeline
+
 __all__ = ["LatentDiffusion", "load_model"]
 
 _TOKENIZERS = {"demo": Path(__file__).parents[1] / "assets" / "demo_tokenizer"}
@@ -115,19 +117,7 @@ class LatentDiffusion:
             size: side of the square pictures, pixels.
             on_step: told (done, total) after every step; may raise to stop.
         """
-        pipeline = StableDiffusionPipeline(
-            vae=self.vae,
-            text_encoder=self.text_encoder,
-            tokenizer=self.tokenizer,
-            unet=self.unet,
-            # The offset and the last alpha are Stable Diffusion 1's own.
-            scheduler=DDIMScheduler.from_config(
-                self.noise.config, clip_sample=False, set_alpha_to_one=False, steps_offset=1
-            ),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
+        pipeline = self._pipeline()
         pipeline.set_progress_bar_config(disable=True)
 
         def after_step(_: Any, index: int, __: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
@@ -151,6 +141,26 @@ class LatentDiffusion:
             )
         images: list[Image] = result.images
         return images
+
+    def save(self, folder: Path, dtypes: Mapping[str, torch.dtype]) -> None:
+        """Write a new folder that diffusers' ``from_pretrained`` reads; see :func:`save_pipeline`."""
+        save_pipeline(self._pipeline(), folder, dtypes)
+
+    def _pipeline(self) -> StableDiffusionPipeline:
+        """The parts as diffusers puts them together."""
+        return StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            # The offset and the last alpha are Stable Diffusion 1's own.
+            scheduler=DDIMScheduler.from_config(
+                self.noise.config, clip_sample=False, set_alpha_to_one=False, steps_offset=1
+            ),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
 
 
 def load_model(
