@@ -1,7 +1,6 @@
 """File names that every program and every file system takes."""
 
 import re
-import unicodedata
 
 from clora_ext.errors import UsageError
 
@@ -10,7 +9,6 @@ __all__ = ["check_name", "safe_name"]
 # Windows refuses these; brackets and commas have a meaning in Automatic1111's and ComfyUI's file lists.
 _FORBIDDEN = frozenset('[],/\\<>:"|?*')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _JOINER = "\u200d"  # holds composed emoji together
 # 255 is the limit of most file systems; the rest is for endings, also those of files that are being written.
 _MOST_BYTES = 200
@@ -50,7 +48,7 @@ def safe_name(text: str) -> str:
 
 
 def _is_bad(character: str) -> bool:
-    unseen = unicodedata.category(character) in _UNSEEN and character != _JOINER
+    unseen = not character.isprintable() and character != _JOINER
     return unseen or character in _FORBIDDEN
 
 

@@ -1,5 +1,6 @@
 """A pipeline as the folder that diffusers' from_pretrained reads."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,12 +33,14 @@ def save_pipeline(pipeline: DiffusionPipeline, folder: Path, dtypes: Mapping[str
     """
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):
-            part.to(dtypes[_TEXT if name.startswith(_TEXT) else name])
+            # Not diffusers' own `to`, which warns of what it does not do.
+            nn.Module.to(part, dtypes[_TEXT if name.startswith(_TEXT) else name])
             _check_finite(name, part)
     with _without_bars():
         pipeline.save_pretrained(folder, safe_serialization=True)
-    for encoder in folder.glob(f"{_TEXT}*/model.safetensors"):
-        _prefix(encoder)
+    for encoder in folder.glob(f"{_TEXT}*"):
+        _prefix(encoder / "model.safetensors")
+        _load_as_float32(encoder / "config.json")
     _allow_reading(folder)
 
 
@@ -71,6 +74,17 @@ def _prefix(file: Path) -> None:
         return
     sources = {f"{_PREFIX}{name}": Source.copy(encoder, name) for name in encoder.names}
     write_checkpoint(file, sources, _FORMAT)
+
+
+def _load_as_float32(config: Path) -> None:
+    """Unless told another dtype, load the text encoder as diffusers loads everything else: in float32.
+
+    transformers 5 would take the dtype that is stored, and the pipeline then fails on mixed ones.
+    """
+    content = json.loads(config.read_text(encoding="utf-8"))
+    for key in {"dtype", "torch_dtype"} & set(content):
+        content[key] = "float32"
+    config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _allow_reading(folder: Path) -> None:
