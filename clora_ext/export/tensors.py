@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from hashlib import sha256
-from math import inf, prod
+from math import inf, isfinite, prod
 from pathlib import Path
 
 import torch
@@ -68,12 +68,13 @@ def _checked(name: str, tensor: Tensor, dtype: str) -> Tensor:
     """The tensor, if ``dtype`` can hold all of it."""
     if tensor.numel() == 0:
         return tensor
-    # float8 knows neither isfinite nor abs.
-    wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
-    if not torch.isfinite(wide).all():
+    # aminmax passes NaN on and is a hundred times faster than isfinite; float8 has neither.
+    lowest, highest = torch.aminmax(tensor if tensor.dtype.itemsize > 1 else tensor.float())
+    largest = max(-float(lowest), float(highest))
+    if not isfinite(largest):
         message = f"tensor {name!r} holds values that are NaN or infinite"
-        raise CheckpointError(message, fix="undo the last concept and train it with a lower learning rate")
-    largest = float(wide.abs().max())
+        fix = "use another copy of the base; if the base is sound, undo the last concept and train it anew"
+        raise CheckpointError(message, fix=fix)
     if largest >= _LIMITS.get(dtype, inf):
         message = (
             f"tensor {name!r} holds a value of {largest:g}, more than {NAMES.get(dtype, dtype)} can hold"
