@@ -1,5 +1,6 @@
 """`clora inspect`: what a model file is and what clora put in."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,8 @@ __all__ = ["EPILOG", "inspect"]
 
 EPILOG = "Example: clora inspect my_model.safetensors"
 _LONGEST = 200
+_COLUMNS = "token class strategy pictures steps rank learning_rate seed created".split()
+_SHOWN = {"clora.history", "modelspec.title", "modelspec.architecture", "modelspec.trigger_phrase"}
 
 
 def inspect(
@@ -38,28 +41,36 @@ def _show(report: "FileReport", output: Output) -> None:
     """The report for people."""
     kind = report.kind if report.family is None else f"{report.kind}, family {report.family}"
     dtypes = ", ".join(f"{count} x {dtype}" for dtype, count in report.dtypes.items())
-    output.facts(
-        {
-            "file": report.path,
-            "kind": kind,
-            "size": f"{size(report.bytes)}, {report.parameters:,} numbers",
-            "tensors": f"{report.tensors}: {dtypes}" if dtypes else "none",
-        }
-    )
+    facts = {
+        "title": report.title,
+        "kind": kind,
+        "architecture": report.architecture,
+        "size": f"{size(report.bytes)}, {report.parameters:,} numbers",
+        "tensors": f"{report.tensors}: {dtypes}" if dtypes else "none",
+        "trigger": report.trigger_phrase,
+    }
+    said = {name: _begin(value) for name, value in facts.items() if value}
+    output.facts({"file": report.path, **said})
     output.show("")
     if report.history:
-        columns = list(dict.fromkeys(name for entry in report.history for name in entry))
+        columns = [name for name in _COLUMNS if any(name in entry for entry in report.history)]
         learned = table("#", *(printable(name) for name in columns), right=["#"])
         for number, entry in enumerate(report.history, start=1):
-            learned.add_row(str(number), *(Text(printable(entry.get(name, ""))) for name in columns))
+            learned.add_row(str(number), *(_cell(entry, name) for name in columns))
         output.show(learned)
     else:
         output.show("no concept of clora's is recorded in it")
-    told = {name: value for name, value in report.metadata.items() if not name.startswith("clora.history")}
+    told = {name: value for name, value in report.metadata.items() if name not in _SHOWN}
     if told:
         output.show("")
         output.show("the file says of itself:")
         output.facts({f"  {printable(name)}": _begin(value) for name, value in told.items()})
+
+
+def _cell(entry: Mapping[str, str], name: str) -> Text:
+    """One value of a concept; of a time, the day."""
+    value = printable(entry.get(name, ""))
+    return Text(value[: len("2026-01-31")] if name == "created" else value)
 
 
 def _begin(value: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clora_ext.drawing import Drawing, generate
     from clora_ext.errors import CloraError
-    from clora_ext.export import Exported, export_checkpoint
+    from clora_ext.export import Exported, export_checkpoint, export_to
     from clora_ext.inspect import FileReport, inspect_file
     from clora_ext.plan import Plan, Request, make_plan
     from clora_ext.project import Project
@@ -32,6 +32,7 @@ __all__ = [
     "Settings",
     "add_concept",
     "export_checkpoint",
+    "export_to",
     "generate",
     "inspect_file",
     "make_plan",
@@ -49,6 +50,7 @@ _HOMES = {
     "Settings": "settings",
     "add_concept": "teaching",
     "export_checkpoint": "export",
+    "export_to": "export",
     "generate": "drawing",
     "inspect_file": "inspect",
     "make_plan": "plan",

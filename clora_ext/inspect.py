@@ -1,6 +1,5 @@
 """What a safetensors file is, from its header alone. Imports no torch."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,10 +9,10 @@ from typing import Any
 from clora_ext import families
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header, read_header
+from clora_ext.formats.history import HISTORY_KEY, decode_history
 
 __all__ = ["FileReport", "inspect_file"]
 
-_HISTORY_KEY = "clora.history"
 _LORA_ENDINGS = (".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight")
 
 
@@ -29,6 +28,9 @@ class FileReport:
         tensors: how many.
         parameters: how many numbers in all of them.
         dtypes: how many tensors are stored in each.
+        title: what the file calls itself, if it says so.
+        architecture: what the file says it is, such as ``stable-diffusion-v1``.
+        trigger_phrase: the words that call up what it was taught.
         history: the concepts that clora put in, oldest first.
         metadata: the header's own words.
     """
@@ -40,6 +42,9 @@ class FileReport:
     tensors: int
     parameters: int
     dtypes: Mapping[str, int]
+    title: str | None
+    architecture: str | None
+    trigger_phrase: str | None
     history: tuple[Mapping[str, str], ...]
     metadata: Mapping[str, str]
 
@@ -67,7 +72,10 @@ def inspect_file(path: Path) -> FileReport:
         tensors=len(header.tensors),
         parameters=sum(_numbers(info.shape) for info in header.tensors.values()),
         dtypes=dict(sorted(Counter(info.dtype for info in header.tensors.values()).items())),
-        history=_history(header),
+        title=header.metadata.get("modelspec.title"),
+        architecture=header.metadata.get("modelspec.architecture"),
+        trigger_phrase=header.metadata.get("modelspec.trigger_phrase"),
+        history=decode_history(header.metadata.get(HISTORY_KEY, "")),
         metadata=dict(sorted(header.metadata.items())),
     )
 
@@ -88,14 +96,3 @@ def _kind(header: Header) -> str:
     if any(name.endswith(_LORA_ENDINGS) for name in header.tensors):
         return "LoRA"
     return "unknown"
-
-
-def _history(header: Header) -> tuple[Mapping[str, str], ...]:
-    """The concepts named in the header; nothing if they are not readable."""
-    try:
-        entries = json.loads(header.metadata.get(_HISTORY_KEY, "[]"))
-    except (ValueError, RecursionError):
-        return ()
-    if not isinstance(entries, list):
-        return ()
-    return tuple({str(k): str(v) for k, v in entry.items()} for entry in entries if isinstance(entry, dict))

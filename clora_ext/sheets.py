@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-__all__ = ["Row", "contact_sheet"]
+__all__ = ["Row", "contact_sheet", "drawing_of"]
 
 _MARGIN = 8
 _LABEL_HEIGHT = 22
@@ -44,3 +44,18 @@ def contact_sheet(rows: Sequence[Row], size: int) -> Image.Image:
             left = _MARGIN + column * (cell + _MARGIN)
             sheet.paste(fitted, (left, top + _LABEL_HEIGHT))
     return sheet
+
+
+def drawing_of(sheet: Image.Image) -> Image.Image:
+    """The first picture of the last of a concept's three rows: what the model drew once it had learned it.
+
+    Raises:
+        ValueError: this is no sheet of three rows.
+    """
+    cell, rest = divmod(sheet.height - _MARGIN - 3 * (_LABEL_HEIGHT + _MARGIN), 3)
+    sane = _SMALLEST_CELL <= cell <= _LARGEST_CELL and not (sheet.width - _MARGIN) % (cell + _MARGIN)
+    if rest or not sane:
+        message = f"a picture of {sheet.width} x {sheet.height} pixels is no contact sheet"
+        raise ValueError(message)
+    top = sheet.height - _MARGIN - cell
+    return sheet.crop((_MARGIN, top, _MARGIN + cell, top + cell))

@@ -13,6 +13,7 @@ from clora_ext import strategies
 from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, cover_corner, load_pixels, nearest
 from clora_ext.errors import CheckpointError
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
+from clora_ext.formats.history import HISTORY_KEY
 from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
 from clora_ext.project import ConceptRecord, Image, Project, State
 from clora_ext.version import VERSION
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
     from clora_ext.tensors import Factors
     from clora_ext.training import Example
 
-__all__ = ["HISTORY_KEY", "Result", "add_concept"]
-
-HISTORY_KEY = "clora.history"
-"""Metadata key of a checkpoint: the concepts in it, JSON."""
+__all__ = ["Result", "add_concept"]
 
 _SHEET_SEEDS = (11, 12, 13, 14)
 _SHEET_STEPS = 30

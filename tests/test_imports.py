@@ -28,11 +28,19 @@ def run_clora(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"], ["export", "--help"]], ids=" ".join)
 def test_command_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     done = run_clora(*arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Usage: clora" in done.stdout
+    assert done.stderr.splitlines()[-1].strip() == "loaded:"
+
+
+def test_looking_into_a_file_loads_nothing_heavy(tmp_path: Path) -> None:
+    demo_model = Path(__file__).parents[1] / "clora_ext" / "assets" / "demo_model.safetensors"
+    done = run_clora("inspect", str(demo_model), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint, family sd1" in done.stdout
     assert done.stderr.splitlines()[-1].strip() == "loaded:"
 
 

@@ -9,7 +9,7 @@ from clora_ext.formats.header import Header
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import Tensor, dtype, nn
 
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.precision import Precision
@@ -120,6 +120,15 @@ class Model(Protocol):
         on_step: Callable[[int, int], None],
     ) -> "list[Image]":
         """One picture (size x size pixels) for every seed; ``on_step`` is told (done, total) steps."""
+        ...
+
+    def save(self, folder: Path, dtypes: "Mapping[str, dtype]") -> None:
+        """Write a new folder that diffusers' ``from_pretrained`` reads.
+
+        Args:
+            folder: that does not exist yet.
+            dtypes: of ``unet``, ``vae`` and ``text_encoder`` (which stands for all text encoders).
+        """
         ...
 
 

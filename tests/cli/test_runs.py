@@ -22,6 +22,7 @@ from clora_ext.project import Project
 
 (ENTRY,) = entry_points(group="console_scripts", name="clora")
 main: Callable[[list[str]], int] = ENTRY.load()
+CARD = ("preview.png", "json", "txt", "safetensors")
 FAST = ["--steps", "3", "--rank", "2", "--batch-size", "2"]
 
 
@@ -175,6 +176,49 @@ def test_export_replaces_nothing_unasked(taught: Taught, tmp_path: Path) -> None
     assert file.read_bytes() == b"mine"
     assert call("export", "--project", taught.folder, "--overwrite", "--dtype", "bf16", file).code == 0
     assert "BF16" in call("inspect", file).out
+
+
+def test_export_for_a_program_lists_every_file(taught: Taught, tmp_path: Path) -> None:
+    for part in ("webui.py", "modules_forge/x", "models/Stable-diffusion/x"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).touch()
+    command = ("export", "--project", taught.folder, "--to", "forge", "--name", "[b]pets", tmp_path)
+    refused = call(*command)
+    assert (refused.code, "try --name 'b_pets'" in refused.err) == (2, True)
+    told = call(*command[:-2], "pets", tmp_path)
+    assert told.code == 0, told.err
+    files = [tmp_path / "models" / "Stable-diffusion" / f"pets.{ending}" for ending in CARD]
+    assert all(file.is_file() for file in files)
+    assert [str(file) in told.out for file in files] == [True] * 4
+    assert "next: in Forge" in told.out
+    again = call(*command[:-2], "pets", "--overwrite", "--json", tmp_path)
+    result = again.json[-1]["result"]
+    assert [file["path"] for file in result["files"]] == [str(file) for file in files]
+    assert result["path"] == str(files[-1])
+    assert call(*command[:-2], "pets", tmp_path).code == 2
+
+
+def test_export_for_a_program_refuses_another_folder(taught: Taught, tmp_path: Path) -> None:
+    told = call("export", "--project", taught.folder, "--to", "comfyui", tmp_path)
+    assert (told.code, "looked for main.py with comfy/" in told.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_without_a_program_is_refused(taught: Taught, tmp_path: Path) -> None:
+    told = call("export", "--project", taught.folder, "--name", "x", tmp_path / "x.safetensors")
+    assert (told.code, "--name goes with --to" in told.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_tells_what_the_file_is_and_what_calls_it_up(taught: Taught, tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    assert call("export", "--project", taught.folder, file).code == 0
+    told = call("inspect", file)
+    for fact in ("sks dog (clora)", "clora-small-diffusion-v1", "trigger       sks dog", "steps"):
+        assert fact in told.out
+    (line,) = call("inspect", file, "--json").json
+    assert line["result"]["title"] == "sks dog (clora)"
+    assert line["result"]["trigger_phrase"] == "sks dog"
 
 
 def test_export_knows_the_nearest_precision(taught: Taught, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from clora_ext.formats.keys import KeyTable
 from clora_ext.precision import Precision
 
 from .filling import fill, local_name
+from .pipeline_folder import save_pipeline
 from .text import OneText, Text, TwoTexts, load_tokenizer
 
 __all__ = ["LatentDiffusion", "load_model"]
@@ -152,6 +154,10 @@ class LatentDiffusion:
             )
         images: list[Image] = result.images
         return images
+
+    def save(self, folder: Path, dtypes: Mapping[str, torch.dtype]) -> None:
+        """Write a new folder that diffusers' ``from_pretrained`` reads; see :func:`save_pipeline`."""
+        save_pipeline(self._pipeline(), folder, dtypes)
 
     def _prompts(self, prompt: str, negative: str, count: int, size: int) -> dict[str, Tensor]:
         """The pipeline's arguments for a prompt: encoded here, as in training."""

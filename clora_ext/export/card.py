@@ -1,0 +1,170 @@
+"""What an exported model says of itself, in words: for the header, for sidecar files, for people."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from clora_ext.formats.header import Header
+from clora_ext.project import Base, ConceptRecord
+
+__all__ = ["SMALL", "Card", "architecture", "make_card", "prediction"]
+
+SMALL = "clora-small-diffusion-v1"
+"""Architecture of the demo model and its like: Stable Diffusion 1's plan in sizes that nobody else knows."""
+
+# Family: name for people, modelspec's architecture, width of the text states.
+_KINDS = {
+    "sd1": ("Stable Diffusion 1", "stable-diffusion-v1", 768),
+    "sdxl": ("Stable Diffusion XL", "stable-diffusion-xl-v1-base", 2048),
+}
+_FIRST = "model.diffusion_model.input_blocks.0.0.weight"
+_FIRST_CHANNELS = 320
+_TEXT = ".attn2.to_k.weight"
+_LONGEST_NAME = 80
+_LONGEST_LICENCE = 500
+_LONGEST_LIST = 1000
+_DEMO = "clora demo model"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A model in words.
+
+    Attributes:
+        title: its name for people.
+        architecture: as modelspec names it, or :data:`SMALL`.
+        resolution: side of a square picture, pixels.
+        prediction: ``epsilon`` or ``v``: what the network predicts.
+        triggers: the words that call up each concept, oldest first.
+        tags: kinds of things it has learned, without repeats.
+        description: one paragraph.
+        notes: one line for each concept.
+        merged_from: the base.
+        created: when the last concept was learned, ISO 8601; None: nothing was learned.
+        licence: what the base says of its own; None: nothing.
+    """
+
+    title: str
+    architecture: str
+    resolution: int
+    prediction: str
+    triggers: tuple[str, ...]
+    tags: tuple[str, ...]
+    description: str
+    notes: str
+    merged_from: str
+    created: str | None
+    licence: str | None
+
+    @property
+    def trigger_phrase(self) -> str:
+        """All triggers, of many the newest."""
+        return _listed(self.triggers)
+
+
+def make_card(
+    base: Base, concepts: Sequence[ConceptRecord], header: Header, resolution: int, name: str | None
+) -> Card:
+    """The card of a project's model.
+
+    Args:
+        base: what it was made from.
+        concepts: what it has learned, oldest first.
+        header: of its checkpoint.
+        resolution: side of a square picture, pixels.
+        name: what the user calls it; None: it is called by what it has learned.
+    """
+    triggers = tuple(f"{_short(one.token)} {_short(one.class_name)}" for one in concepts)
+    merged_from = _base_name(base)
+    kind, _, _ = _KINDS.get(base.family, (base.family, "", 0))
+    if architecture(header, base.family) == SMALL:
+        kind = f"small {kind}-like"
+    return Card(
+        title=name or _title(triggers, merged_from),
+        architecture=architecture(header, base.family),
+        resolution=resolution,
+        prediction=prediction(header),
+        triggers=triggers,
+        tags=tuple(dict.fromkeys(_short(one.class_name).replace(",", " ") for one in concepts)),
+        description=_description(kind, merged_from, triggers),
+        notes="\n".join(_note(one, trigger) for one, trigger in zip(concepts, triggers, strict=True)),
+        merged_from=merged_from,
+        created=concepts[-1].created if concepts else None,
+        licence=_short(header.metadata.get("modelspec.license", ""), _LONGEST_LICENCE) or None,
+    )
+
+
+def architecture(header: Header, family: str) -> str:
+    """Modelspec's name of the architecture, if the header has the sizes that the name stands for."""
+    _, name, width = _KINDS.get(family, ("", SMALL, 0))
+    first = header.tensors.get(_FIRST)
+    widths = {info.shape[1] for key, info in header.tensors.items() if key.endswith(_TEXT)}
+    known = first is not None and first.shape[0] == _FIRST_CHANNELS and widths == {width}
+    return name if known else SMALL
+
+
+def prediction(header: Header) -> str:
+    """``v`` if the checkpoint says so in one of the ways that are in use, else ``epsilon``."""
+    said = {header.metadata.get(f"modelspec.{key}") for key in ("prediction_type", "predict_key")}
+    if "v_pred" in header.tensors or said & {"v", "v_prediction"}:
+        return "v"
+    try:
+        config = json.loads(header.metadata.get("clora.config", "{}"))
+        scheduler = config.get("scheduler", {})
+        return "v" if scheduler.get("prediction_type") == "v_prediction" else "epsilon"
+    except (ValueError, AttributeError, RecursionError):
+        return "epsilon"
+
+
+def _title(triggers: Sequence[str], base: str) -> str:
+    """A model that nobody named."""
+    if not triggers:
+        return f"{base}, unchanged"
+    more = f" and {len(triggers) - 1} more" if len(triggers) > 1 else ""
+    return f"{triggers[-1]}{more} (clora)"
+
+
+def _description(kind: str, base: str, triggers: Sequence[str]) -> str:
+    if not triggers:
+        return f"A {kind} model: {base}, unchanged."
+    count = "1 concept" if len(triggers) == 1 else f"{len(triggers)} concepts"
+    return f"A {kind} model that learned {count} with clora: {_listed(triggers)}. Made from {base}."
+
+
+def _note(concept: ConceptRecord, trigger: str) -> str:
+    facts: Mapping[str, object] = {
+        name: concept.settings.get(name) for name in ("steps", "rank", "learning_rate")
+    }
+    told = [f"{name.replace('_', ' ')} {value}" for name, value in facts.items() if _is_number(value)]
+    return f"{trigger}: {', '.join([concept.strategy, *told, concept.created[:10]])}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**12
+
+
+def _base_name(base: Base) -> str:
+    """The base without the folder it lies in: where it lies is nobody else's business."""
+    name = _DEMO if base.path is None else _short(PurePath(base.path).name)
+    return f"{name.replace(',', ' ')} (sha256 {base.sha256[:12]})"
+
+
+def _short(text: str, most: int = _LONGEST_NAME) -> str:
+    """One short line without anything that steers a terminal or a page."""
+    line = "".join(character if character.isprintable() else " " for character in text)
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def _listed(parts: Iterable[str]) -> str:
+    """The parts with commas; if that is too long, the newest (last) ones and the number of the others."""
+    kept: list[str] = []
+    every = list(parts)
+    room = _LONGEST_LIST
+    for part in reversed(every):
+        room -= len(part) + 2
+        if room < 0:
+            break
+        kept.insert(0, part)
+    left = len(every) - len(kept)
+    return ", ".join(kept) + (f" and {left} more" if left else "")

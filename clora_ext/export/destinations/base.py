@@ -1,0 +1,49 @@
+"""What a destination is given and what it says."""
+
+from pathlib import Path
+from typing import Protocol
+
+from clora_ext.errors import UsageError
+from clora_ext.export.card import SMALL
+from clora_ext.export.exportable import Exportable
+from clora_ext.export.placing import Placement
+
+__all__ = ["Destination", "refuse_folder", "unknown_model"]
+
+
+class Destination(Protocol):
+    """A program that models are exported to."""
+
+    title: str
+    """What people call it."""
+
+    def place(self, folder: Path, model: Exportable) -> Placement:
+        """What to write where, below or at ``folder``; reads the disk and changes nothing.
+
+        Raises:
+            UsageError: the folder is not one of this program; says what was looked for.
+        """
+        ...
+
+    def remark(self, model: Exportable) -> str:
+        """What the user should know about this model in this program; may be empty."""
+        ...
+
+    def next_step(self, model: Exportable) -> str:
+        """What to do now, in one line."""
+        ...
+
+
+def refuse_folder(folder: Path, title: str, looked_for: str, fix: str) -> UsageError:
+    """The complaint about a folder that is not the program's."""
+    what = "does not exist" if not folder.exists() else f"is no folder of {title}"
+    return UsageError(f"{folder} {what}; looked for {looked_for}", fix=fix)
+
+
+def unknown_model(model: Exportable, title: str) -> str:
+    """A remark if the program cannot load a model of these sizes."""
+    if model.card.architecture != SMALL:
+        return ""
+    return (
+        f"{title} knows no model of these sizes (the demo model is clora's own): it will not load this file"
+    )

@@ -1,0 +1,49 @@
+"""ComfyUI: the checkpoint in models/checkpoints and a preview beside it."""
+
+from pathlib import Path
+
+from clora_ext.export.exportable import Exportable
+from clora_ext.export.placing import Placement, file_of
+
+from .base import refuse_folder, unknown_model
+
+__all__ = ["DESTINATION", "ComfyUI"]
+
+_CHECKPOINTS = Path("models", "checkpoints")
+_INSIDE = "ComfyUI"  # the portable edition keeps the program one folder deeper
+
+
+class ComfyUI:
+    """A folder of the program, or one that it is given with ``--base-directory``."""
+
+    title = "ComfyUI"
+
+    def place(self, folder: Path, model: Exportable) -> Placement:
+        """Checkpoint and preview."""
+        if not _is_comfyui(folder):
+            inside = folder / _INSIDE
+            looked_for = f"main.py with comfy/, or {_CHECKPOINTS.as_posix()}/"
+            fix = f"name {inside}" if _is_comfyui(inside) else "name the folder that ComfyUI is started in"
+            raise refuse_folder(folder, self.title, looked_for, fix)
+        target = folder / _CHECKPOINTS
+        preview = target / f"{model.name}.preview.png"
+        checkpoint = model.checkpoint(target / f"{model.name}.safetensors")
+        if model.preview is None:
+            return Placement((checkpoint,), absent=(preview,))
+        return Placement((file_of(preview, model.preview), checkpoint))
+
+    def remark(self, model: Exportable) -> str:
+        """Models of other sizes."""
+        return unknown_model(model, self.title)
+
+    def next_step(self, model: Exportable) -> str:
+        """Where it appears."""
+        return f"in ComfyUI, press R and choose {model.name}.safetensors in Load Checkpoint"
+
+
+def _is_comfyui(folder: Path) -> bool:
+    program = (folder / "main.py").is_file() and (folder / "comfy").is_dir()
+    return program or (folder / _CHECKPOINTS).is_dir()
+
+
+DESTINATION = ComfyUI()

@@ -1,0 +1,48 @@
+"""Forge: checkpoint, preview and card with the kind of model; a configuration for v-prediction."""
+
+from pathlib import Path
+
+from clora_ext.export.exportable import Exportable
+from clora_ext.export.placing import Placement
+
+from .base import refuse_folder, unknown_model
+from .webui import LOOKED_FOR, is_webui, sidecars
+
+__all__ = ["DESTINATION", "Forge"]
+
+_VERSIONS = {"stable-diffusion-v1": "SD1", "stable-diffusion-xl-v1-base": "SDXL"}
+
+
+class Forge:
+    """A folder of the program."""
+
+    title = "Forge"
+
+    def place(self, folder: Path, model: Exportable) -> Placement:
+        """Checkpoint and sidecars."""
+        if not is_webui(folder) or not (folder / "modules_forge").is_dir():
+            fix = (
+                "this is Automatic1111: use --to a1111" if is_webui(folder) else "name the folder of webui.py"
+            )
+            raise refuse_folder(folder, self.title, f"{LOOKED_FOR} and modules_forge/", fix)
+        version = _VERSIONS.get(model.card.architecture, "Unknown")
+        card = {
+            "description": model.card.description,
+            "notes": model.card.notes,
+            "sd_version_str": f"SdVersion.{version}",
+        }
+        # Of the file, Forge reads this one entry.
+        is_v = model.card.prediction == "v"
+        config = {"model": {"params": {"parameterization": "v"}}} if is_v else None
+        return sidecars(folder, model, card, config)
+
+    def remark(self, model: Exportable) -> str:
+        """Models of other sizes."""
+        return unknown_model(model, self.title)
+
+    def next_step(self, model: Exportable) -> str:
+        """Where it appears."""
+        return f"in Forge, refresh the list of checkpoints and choose {model.name}"
+
+
+DESTINATION = Forge()

@@ -1,0 +1,125 @@
+"""A project's model with everything that is known of it before the first byte is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from clora_ext import families
+from clora_ext.errors import ProjectError, UsageError, did_you_mean
+from clora_ext.events import Sink
+from clora_ext.evolving import Evolving
+from clora_ext.families.base import Family
+from clora_ext.formats.checkpoint import Checkpoint, Source
+from clora_ext.formats.composed import open_model
+from clora_ext.formats.header import layout
+from clora_ext.formats.spans import reading
+from clora_ext.plan import base_file
+from clora_ext.project import Project
+
+from .card import Card, make_card
+from .dtypes import DTYPES
+from .metadata import make_metadata
+from .names import check_name, safe_name
+from .placing import Item
+from .tensors import model_bytes, model_sources, write_model
+from .thumbnail import data_url, drawings, preview
+
+__all__ = ["Exportable", "exportable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exportable:
+    """A project's model, ready to be written.
+
+    Attributes:
+        name: of its files, without an ending.
+        is_named: whether the user chose that name.
+        card: what it says of itself.
+        preview: PNG of what it draws; None: nothing was drawn.
+        family: of the model.
+        evolving: the model.
+        sources: the exported tensors by name.
+        metadata: of the exported checkpoint, but for the hash of its bytes.
+        sink: told of every tensor; may raise Cancelled to stop.
+    """
+
+    name: str
+    is_named: bool
+    card: Card
+    preview: bytes | None
+    family: Family
+    evolving: Evolving
+    sources: Mapping[str, Source]
+    metadata: Mapping[str, str]
+    sink: Sink
+
+    def checkpoint(self, target: Path) -> Item:
+        """The whole model as one file."""
+
+        def write(path: Path) -> str:
+            return write_model(path, self.sources, self.metadata, self.sink)
+
+        return Item(target, model_bytes(self.sources, self.metadata), write)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The taught layers' exact weights, float32, by name."""
+        taught = set(self.evolving.taught)
+        layers = (t for t in self.family.modules(self.evolving.current.header) if t.tensor in taught)
+        with reading() as files:
+            return {
+                layer.name: self.evolving.rows(layer.tensor, *(layer.rows or (0, layer.shape[0])), files)
+                for layer in layers
+            }
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """What an export must never replace: the base and the project's state."""
+        parts = (self.evolving.origin, self.evolving.current, self.evolving.memory)
+        return tuple(part.path for part in parts if part is not None)
+
+
+def exportable(project: Path, dtype: str | None, name: str | None, sink: Sink) -> Exportable:
+    """Read all that an export needs; writes nothing.
+
+    Raises:
+        UsageError: unknown dtype, or a name that is no file name everywhere.
+        ProjectError: there is no project, or its base is gone.
+        CheckpointError: its checkpoint cannot be read.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}", fix=did_you_mean(dtype, tuple(DTYPES)))
+    title = None if name is None else check_name(name)
+    opened = Project.open(project)
+    evolving, base = _evolving(opened), opened.base
+    if base is None:
+        raise ProjectError(f"{project} holds no model yet", fix="teach a first concept")
+    header = evolving.current.header
+    family = families.detect(header, evolving.current.path)
+    card = make_card(base, opened.concepts, header, family.resolution(header), title)
+    pictures = drawings([opened.sheets_dir / one.sheet for one in opened.concepts if one.sheet])
+    sources = model_sources(evolving, dtype)
+    tensors = layout({key: (source.dtype, source.shape) for key, source in sources.items()})
+    return Exportable(
+        name=title or safe_name(project.resolve().name),
+        is_named=title is not None,
+        card=card,
+        preview=preview(pictures),
+        family=family,
+        evolving=evolving,
+        sources=sources,
+        metadata=make_metadata(card, base, opened.concepts, header.metadata, data_url(pictures), tensors),
+        sink=sink,
+    )
+
+
+def _evolving(project: Project) -> Evolving:
+    """The project's model, before the first concept the base itself."""
+    base = open_model(base_file(project))
+    current = Checkpoint(project.checkpoint_path) if project.checkpoint_path else base
+    memory = Checkpoint(project.memory_path) if project.memory_path else None
+    evolving = Evolving(base, current, memory)
+    if project.current is not None:
+        evolving.check(project.current.content_hash)
+    return evolving
