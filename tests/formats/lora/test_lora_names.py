@@ -49,7 +49,8 @@ def test_no_name_stands_for_two_sites_or_two_dialects(family: str) -> None:
     encoders = {site.component for site in sites(family)} - {"unet"}
     assert (clashes == set()) == (len(encoders) == 1)
     assert all(stem.startswith("base_model.model.") for stem in clashes)
-    assert all(NameTable(sites(family)).find(stem) is None for stem in clashes)
+    table = NameTable(sites(family))
+    assert all(table.find(stem) is None for stem in clashes)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
