@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from clora_ext import strategies
-from clora_ext.errors import UsageError
 from clora_ext.settings import Settings
 
-from .options import DEFAULT_PROJECT, DEFAULTS, JsonOption, ProjectOption
+from .options import (
+    DEFAULT_PROJECT,
+    DEFAULTS,
+    BaseOption,
+    JsonOption,
+    KeepOption,
+    OrthogonalModeOption,
+    ProjectOption,
+    StrategyOption,
+    strategy_options,
+)
 from .output import Output, tick
 from .tables import dataset_summary, dataset_table
 from .watching import watching
@@ -31,13 +39,6 @@ _TRAINING = "Training"
 _RUN = "This run"
 
 
-def _strategies() -> str:
-    """The help of ``--strategy``: every strategy in its own words."""
-    return "How new knowledge joins old.\n\n" + "\n\n".join(
-        f"{name}: {strategies.summary(name)}" for name in strategies.names()
-    )
-
-
 def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
     images: Annotated[
         Path,
@@ -50,14 +51,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     ],
     *,
     project: ProjectOption = DEFAULT_PROJECT,
-    base: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The model that a new project starts from, a .safetensors file.",
-            show_default="the built-in demo model",
-        ),
-    ] = None,
+    base: BaseOption = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -69,16 +63,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         str | None,
         typer.Option(help="What kind of thing it is: dog, toy, ...", show_default="from the folder's name"),
     ] = None,
-    strategy: Annotated[str, typer.Option(metavar="NAME", help=_strategies())] = _DEFAULTS.strategy,
-    orthogonal_mode: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODE",
-            help="With --strategy orthogonal: row-space keeps new learning apart all through the training, "
-            "paper only begins so, as the published code does.",
-            show_default="row-space",
-        ),
-    ] = None,
+    strategy: StrategyOption = _DEFAULTS.strategy,
+    orthogonal_mode: OrthogonalModeOption = None,
     steps: Annotated[int, typer.Option(help="Training steps.", rich_help_panel=_TRAINING)] = _DEFAULTS.steps,
     rank: Annotated[int, typer.Option(help="Rank of the LoRA.", rich_help_panel=_TRAINING)] = _DEFAULTS.rank,
     alpha: Annotated[
@@ -100,9 +86,31 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         int | None,
         typer.Option(help="Pixels a side.", rich_help_panel=_TRAINING, show_default="the model's own"),
     ] = _DEFAULTS.resolution,
-    keep: Annotated[
-        int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel=_RUN)
-    ] = DEFAULTS.keep,
+    targets: Annotated[
+        str,
+        typer.Option(
+            help="Layers of the UNet to teach: attention (as the paper does) or transformer (all layers of "
+            "its transformer blocks, as sd-scripts does).",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = _DEFAULTS.targets,
+    text_encoder: Annotated[
+        bool, typer.Option("--text-encoder", help="Teach the text encoders too.", rich_help_panel=_TRAINING)
+    ] = _DEFAULTS.text_encoder,
+    gradient_checkpointing: Annotated[
+        bool,
+        typer.Option("--gradient-checkpointing", help="Slower, with less memory.", rich_help_panel=_TRAINING),
+    ] = _DEFAULTS.gradient_checkpointing,
+    export_lora: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the trained LoRA too, as a kohya .safetensors file outside of the project.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
+    keep: KeepOption = DEFAULTS.keep,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
     ] = False,
@@ -132,7 +140,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         class_name=class_name,
         settings=Settings(
             strategy=strategy,
-            strategy_options=_options(strategy, orthogonal_mode),
+            strategy_options=strategy_options(strategy, orthogonal_mode),
             steps=steps,
             rank=rank,
             alpha=alpha,
@@ -140,10 +148,14 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
             batch_size=batch_size,
             seed=seed,
             resolution=resolution,
+            targets=targets,  # type: ignore[arg-type]  # the engine refuses any other word and names the nearest
+            text_encoder=text_encoder,
+            gradient_checkpointing=gradient_checkpointing,
         ),
         keep=keep,
         skip_bad=skip_bad,
         convert=convert,
+        export_lora=export_lora,
     )
     if dry_run:
         plan = make_plan(request)
@@ -152,16 +164,6 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         output.result({"dry_run": True, "plan": plan.as_dict()})
     else:
         _teach(request, output)
-
-
-def _options(strategy: str, orthogonal_mode: str | None) -> dict[str, str]:
-    """The strategy's own options."""
-    if orthogonal_mode is None:
-        return {}
-    if strategy != "orthogonal":
-        message = f"--orthogonal-mode says nothing about the strategy {strategy!r}"
-        raise UsageError(message, fix="leave it out, or add --strategy orthogonal")
-    return {"mode": orthogonal_mode}
 
 
 def _teach(request: "Request", output: Output) -> None:
@@ -184,8 +186,8 @@ def _teach(request: "Request", output: Output) -> None:
 def _show_plan(plan: "Plan", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
     request, settings = plan.request, plan.settings
-    if plan.new_project:
-        on = "the built-in demo model" if request.base is None else plan.base_file
+    if plan.ground.new_project:
+        on = "the built-in demo model" if request.base is None else plan.ground.base_file
         output.show(f"no project in {request.project} yet: starting one on {on}")
     output.show(dataset_table(plan.dataset, output.answers.width))
     output.show(dataset_summary(plan.dataset))

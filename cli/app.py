@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import add_concept, boundary, export, generate, inspect, status, undo
+from . import add_concept, add_lora, boundary, export, generate, inspect, status, undo
 from .output import Output, tolerate_any_text
 from .quiet import quiet
 from .stopping import at_once
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("add-concept", epilog=add_concept.EPILOG)(add_concept.add_concept)
+app.command("add-lora", epilog=add_lora.EPILOG)(add_lora.add_lora)
 app.command("status", epilog=status.EPILOG)(status.status)
 app.command("generate", epilog=generate.EPILOG)(generate.generate)
 app.command("export", epilog=export.EPILOG)(export.export)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clora_ext.errors import UsageError
-from clora_ext.export import DTYPES, export_checkpoint, export_to
+from clora_ext.export import DTYPES, export_checkpoint, export_lora, export_to
 from clora_ext.export.destinations import names
 
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
@@ -19,16 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["EPILOG", "export"]
 
+_RANK = 64
+
 EPILOG = """Example: clora export my_model.safetensors
 
 Example: clora export --to comfyui --name my_model ~/ComfyUI
 
 Example: clora export --to a1111 ~/stable-diffusion-webui
 
-Example: clora export --to diffusers my_model_folder"""
+Example: clora export --to diffusers my_model_folder
+
+Example: clora export --lora --rank 64 learned.safetensors"""
 
 
-def export(
+def export(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
     target: Annotated[
         Path,
         typer.Argument(
@@ -53,6 +57,11 @@ def export(
             show_default="as stored, fp32 becomes fp16",
         ),
     ] = None,
+    lora: Annotated[
+        bool,
+        typer.Option("--lora", help="Write what was learned as one kohya LoRA for the base."),
+    ] = False,
+    rank: Annotated[int | None, typer.Option(help="With --lora: its rank.", show_default=str(_RANK))] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonOption = False,
@@ -64,6 +73,11 @@ def export(
     output = Output(as_json=as_json)
     if name is not None and to is None:
         raise UsageError("--name goes with --to", fix="without --to, the file itself bears the name")
+    if lora:
+        _export_lora(output, project, target, rank or _RANK, others=(to, name, dtype), overwrite=overwrite)
+        return
+    if rank is not None:
+        raise UsageError("--rank goes with --lora", fix="add --lora, or leave it out")
     # The engine refuses any other word itself, and names the nearest.
     with watching(output) as (sink, _):
         if to is None:
@@ -72,6 +86,26 @@ def export(
             exported = export_to(project, to, target, dtype, name=name, overwrite=overwrite, sink=sink)
     _show(exported, output)
     output.result(exported)
+
+
+def _export_lora(
+    output: Output, project: Path, target: Path, rank: int, *, others: tuple[str | None, ...], overwrite: bool
+) -> None:
+    """What was learned, as one LoRA."""
+    if any(other is not None for other in others):
+        message = "--lora does not go with --to, --name or --dtype"
+        raise UsageError(message, fix="write the LoRA to a file, in fp16")
+    with watching(output) as (sink, _):
+        written = export_lora(project, target, rank, overwrite=overwrite, sink=sink)
+    output.facts(
+        {
+            "exported": written.path,
+            "size": size(written.bytes),
+            "LoRA": f"{written.layers} layers, rank {written.rank}",
+            "captured": f"{100 * written.captured:.1f} % of what was learned",
+        }
+    )
+    output.result(written)
 
 
 def _show(exported: "Exported", output: Output) -> None:

@@ -13,28 +13,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clora_ext.drawing import Drawing, generate
     from clora_ext.errors import CloraError
-    from clora_ext.export import Exported, export_checkpoint, export_to
+    from clora_ext.export import Exported, ExportedLora, export_checkpoint, export_lora, export_to
     from clora_ext.inspect import FileReport, inspect_file
     from clora_ext.plan import Plan, Request, make_plan
     from clora_ext.project import Project
     from clora_ext.settings import Settings
-    from clora_ext.teaching import Result, add_concept
+    from clora_ext.teaching import (
+        LoraPlan,
+        LoraRequest,
+        LoraResult,
+        Result,
+        add_concept,
+        add_lora,
+        make_lora_plan,
+    )
 
 __all__ = [
     "CloraError",
     "Drawing",
     "Exported",
+    "ExportedLora",
     "FileReport",
+    "LoraPlan",
+    "LoraRequest",
+    "LoraResult",
     "Plan",
     "Project",
     "Request",
     "Result",
     "Settings",
     "add_concept",
+    "add_lora",
     "export_checkpoint",
+    "export_lora",
     "export_to",
     "generate",
     "inspect_file",
+    "make_lora_plan",
     "make_plan",
 ]
 
@@ -42,17 +57,24 @@ _HOMES = {
     "CloraError": "errors",
     "Drawing": "drawing",
     "Exported": "export",
+    "ExportedLora": "export",
     "FileReport": "inspect",
+    "LoraPlan": "teaching",
+    "LoraRequest": "teaching",
+    "LoraResult": "teaching",
     "Plan": "plan",
     "Project": "project",
     "Request": "plan",
     "Result": "teaching",
     "Settings": "settings",
     "add_concept": "teaching",
+    "add_lora": "teaching",
     "export_checkpoint": "export",
+    "export_lora": "export",
     "export_to": "export",
     "generate": "drawing",
     "inspect_file": "inspect",
+    "make_lora_plan": "teaching",
     "make_plan": "plan",
 }
 

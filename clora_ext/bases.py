@@ -6,7 +6,10 @@ from pathlib import Path
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.diffusers_folder import INDEX
 
-__all__ = ["find_base"]
+__all__ = ["DEMO_MODEL", "find_base"]
+
+DEMO_MODEL = Path(__file__).parent / "assets" / "demo_model.safetensors"
+"""The built-in model: the base of a project that names none."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 # Weights as safetensors only, and what describes them: never a pickle.

@@ -8,7 +8,7 @@ from clora_ext import families
 from clora_ext.errors import UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.formats.diffusers_folder import INDEX
-from clora_ext.plan import base_file
+from clora_ext.ground import base_file
 from clora_ext.project import Project
 
 __all__ = ["Drawing", "generate"]

@@ -44,12 +44,15 @@ class Lesson:
         name: of the strategy.
         targets: the layers, by name; those of one tensor do not overlap.
         trained: the adapters, by layer; may read them from a file when they are asked for.
+        foreign: whether they were trained without the strategy. Its memory is then not shown to it: the
+            adapters do not go on from what is kept there, so nothing of that may be taken back.
     """
 
     strategy: Strategy
     name: str
     targets: Mapping[str, Target]
     trained: Mapping[str, Factors]
+    foreign: bool = False
 
     def by_tensor(self) -> dict[str, list[Target]]:
         """The layers of every taught tensor, in the order of their rows.
@@ -230,7 +233,8 @@ class _Folding:
                 layer = self._evolving.layer_rows(target, first, last, files, {})
                 pair.put_exact(strategy.fold(layer, factors.rows(first - start, last - start)).weight)
             return
-        folded = strategy.fold(self._evolving.layer(target, self._lesson.name), factors)
+        own = "" if self._lesson.foreign else self._lesson.name
+        folded = strategy.fold(self._evolving.layer(target, own), factors)
         for first, last in _blocks(0, stop - start, target.shape[1]):
             pair.put_exact(folded.weight[first:last])
         for part in declared:

@@ -2,30 +2,26 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from clora_ext import families, strategies
-from clora_ext.bases import find_base
+from clora_ext import strategies
 from clora_ext.data import Concept, Dataset, name_concept, scan
-from clora_ext.errors import CheckpointError, ProjectError, UsageError
-from clora_ext.families.base import Family, Target
+from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.families.base import Target
 from clora_ext.families.targets import choose_targets
-from clora_ext.formats.models import model_header, model_sha256
-from clora_ext.project import Base, Project
+from clora_ext.ground import Ground, ground_of
+from clora_ext.loras import check_new_file
+from clora_ext.project import Project
 from clora_ext.settings import Settings
 from clora_ext.training_state import resume_step
 
-__all__ = ["DEMO_MODEL", "STATE_FILE", "Plan", "Request", "base_file", "make_plan", "plan_within"]
-
-DEMO_MODEL = Path(__file__).parent / "assets" / "demo_model.safetensors"
-"""The built-in model: the base of a project that names none."""
+__all__ = ["STATE_FILE", "Plan", "Request", "make_plan", "plan_within"]
 
 STATE_FILE = "state.safetensors"
 """Where a stopped run leaves its training state, inside the project's training folder."""
-_DEMO = "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +40,8 @@ class Request:
         keep: earlier checkpoints to keep for undo.
         skip_bad: leave out unusable files instead of refusing all.
         convert: accept pictures that look different as 8-bit RGB.
+        export_lora: file outside of the project to keep the trained adapter in, in kohya's format; None: it
+            is kept nowhere.
     """
 
     images: Path
@@ -55,6 +53,7 @@ class Request:
     keep: int = 1
     skip_bad: bool = False
     convert: bool = False
+    export_lora: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,6 @@ class Plan:
         family: the kind of model.
         concept: what will be learned.
         dataset: from which pictures.
-        number: this will be the project's number-th concept.
         resolution: training resolution, pixels.
         size_step: sides of pictures are multiples of this, pixels.
         targets: the weights that adapters are trained on.
@@ -82,16 +80,9 @@ class Plan:
     """
 
     request: Request
-    new_project: bool
-    base: Base
-    base_file: Path
-    current_file: Path
-    memory_file: Path | None
-    parent_hash: str
-    family: Family
+    ground: Ground
     concept: Concept
     dataset: Dataset
-    number: int
     resolution: int
     size_step: int
     targets: tuple[Target, ...]
@@ -119,10 +110,9 @@ class Plan:
         """Plain values for JSON."""
         return {
             "project": str(self.request.project),
-            "new_project": self.new_project,
-            "base": {"kind": self.base.kind, "path": str(self.base_file), "sha256": self.base.sha256},
-            "family": self.family.name,
-            "concept": {"number": self.number, "token": self.concept.token, "class": self.concept.class_name},
+            **self.ground.as_dict(),
+            "concept": {"number": self.ground.number, "token": self.concept.token,
+                        "class": self.concept.class_name},
             "images": [
                 {"file": str(picture.path), "width": picture.width, "height": picture.height,
                  "caption": picture.caption, "caption_from": picture.caption_from,
@@ -138,7 +128,6 @@ class Plan:
             "layers": len(self.targets),
             "parameters": self.parameters,
             "state_level": self.state_level,
-            "parent_hash": self.parent_hash,
             "resume_step": self.resume_step,
             "fingerprint": self.fingerprint,
         }  # fmt: skip
@@ -161,17 +150,15 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     if request.keep < 0:
         raise UsageError(f"keep must not be negative, it is {request.keep}", fix="0 keeps no earlier model")
-    manifest = project.manifest if project is not None else None
-    taken = [record.token for record in manifest.concepts] if manifest else []
-    concept = name_concept(request.images, token=request.token, class_name=request.class_name, taken=taken)
-    # A project whose concepts were all undone may start over from another base.
-    bound = manifest is not None and (bool(taken) or request.base is None)
-    base, base_file = _base(manifest.base if manifest and bound else None, request)
-    header = model_header(base_file)
-    family = families.detect(header, base_file)
+    _check_lora_target(request)
+    ground = ground_of(project, request.base)
+    concept = name_concept(
+        request.images, token=request.token, class_name=request.class_name, taken=list(ground.taken)
+    )
+    family, header = ground.family, ground.header
     resolution = settings.resolution or family.resolution(header)
     targets = choose_targets(family.modules(header), settings.targets, text_encoders=settings.text_encoder)
-    _check_rank(settings.rank, targets, base_file)
+    _check_rank(settings.rank, targets, ground.base_file)
     dataset = scan(
         request.images,
         concept=concept,
@@ -179,21 +166,12 @@ def plan_within(project: Project | None, request: Request) -> Plan:
         skip_bad=request.skip_bad,
         convert=request.convert,
     )
-    current = project.checkpoint_path if project is not None else None
-    parent_hash = project.current.content_hash if project is not None and project.current else base.sha256
-    fingerprint = _fingerprint(parent_hash, base, dataset, request)
+    fingerprint = _fingerprint(ground, dataset, request)
     return Plan(
         request=request,
-        new_project=manifest is None,
-        base=base,
-        base_file=base_file,
-        current_file=current or base_file,
-        memory_file=project.memory_path if project is not None else None,
-        parent_hash=parent_hash,
-        family=family,
+        ground=ground,
         concept=concept,
         dataset=dataset,
-        number=len(taken) + 1,
         resolution=resolution,
         size_step=family.step(header),
         targets=targets,
@@ -203,44 +181,15 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     )
 
 
-def _base(recorded: Base | None, request: Request) -> tuple[Base, Path]:
-    """The base and where it lies; a recorded one must be the same file that it was.
-
-    Raises:
-        CheckpointError: it cannot be used as a base.
-        BaseChanged: another file than the recorded one.
-    """
-    asked = None if request.base is None else find_base(request.base)
-    if recorded is None:
-        file = asked or DEMO_MODEL
-        family = families.detect(model_header(file), file).name
-        if asked is None:
-            return Base(_DEMO, None, model_sha256(file), family), file
-        kind = "folder" if file.is_dir() else "file"
-        return Base(kind, str(file.resolve()), model_sha256(file), family), file
-    file = asked or _place(recorded)
-    recorded.check(file)
-    moved = recorded.kind != _DEMO and asked is not None
-    return replace(recorded, path=str(file.resolve())) if moved else recorded, file
-
-
-def base_file(project: Project) -> Path:
-    """Where the project's base lies.
-
-    Raises:
-        ProjectError: it is gone, or the project has none yet.
-    """
-    if project.manifest is None:
-        raise ProjectError(f"{project.folder} holds no model yet", fix="teach a first concept")
-    return _place(project.manifest.base)
-
-
-def _place(base: Base) -> Path:
-    """The recorded place of a base, which must still be there."""
-    file = DEMO_MODEL if base.kind == _DEMO else Path(base.path or "")
-    if not file.exists():
-        raise ProjectError(f"the project's base {file} is gone", fix="name its new place with --base")
-    return file
+def _check_lora_target(request: Request) -> None:
+    """Asked before anything is trained: where the adapter is to be kept."""
+    target = request.export_lora
+    if target is None:
+        return
+    check_new_file(target)
+    if request.project.absolute() in target.absolute().parents:
+        message = f"{target} lies in the project, which keeps no adapters"
+        raise UsageError(message, fix="name a file outside of it")
 
 
 def _check_rank(rank: int, targets: tuple[Target, ...], base_file: Path) -> None:
@@ -253,10 +202,10 @@ def _check_rank(rank: int, targets: tuple[Target, ...], base_file: Path) -> None
         raise UsageError(message, fix=f"use a rank of {min(smallest.shape)} at the most")
 
 
-def _fingerprint(parent_hash: str, base: Base, dataset: Dataset, request: Request) -> str:
+def _fingerprint(ground: Ground, dataset: Dataset, request: Request) -> str:
     content: Mapping[str, Any] = {
-        "base": base.sha256,
-        "parent": parent_hash,
+        "base": ground.base.sha256,
+        "parent": ground.parent_hash,
         "dataset": dataset.fingerprint,
         "settings": request.settings.as_dict(),
     }

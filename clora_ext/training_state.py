@@ -65,8 +65,9 @@ class TrainingState:
         checkpoint = Checkpoint(self._file)
         for name, parameter in parameters.items():
             parameter.data = checkpoint.read(name).to(parameter.device)
-            moments = {key: checkpoint.read(f"{name}::{key}").to(parameter.device) for key in _MOMENTS}
-            optimizer.state[parameter] = {"step": torch.tensor(float(steps)), **moments}
+            if f"{name}::{_MOMENTS[0]}" in checkpoint:
+                moments = {key: checkpoint.read(f"{name}::{key}").to(parameter.device) for key in _MOMENTS}
+                optimizer.state[parameter] = {"step": torch.tensor(float(steps)), **moments}
         losses: list[float] = json.loads(checkpoint.header.metadata[_LOSSES])
         return losses
 
@@ -79,8 +80,9 @@ class TrainingState:
         sources = {}
         for name, parameter in parameters.items():
             sources[name] = Source.of(parameter.detach())
-            for key in _MOMENTS:
-                sources[f"{name}::{key}"] = Source.of(optimizer.state[parameter][key])
+            # A parameter that the loss does not depend on has none: SDXL's UNet never sees CLIP's last layer.
+            moments = {key: optimizer.state[parameter].get(key) for key in _MOMENTS}
+            sources |= {f"{name}::{key}": Source.of(m) for key, m in moments.items() if m is not None}
         self._file.parent.mkdir(parents=True, exist_ok=True)
         metadata = {_FINGERPRINT: self._fingerprint, _LOSSES: json.dumps(losses)}
         write_checkpoint(self._file, sources, metadata)

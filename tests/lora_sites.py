@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from clora_ext.formats.keys import PREFIXES, unet_table
+from clora_ext.formats.keys import unet_table
 from clora_ext.formats.lora.site import Component, Site
 from clora_ext.tensors import Factors
 
@@ -99,7 +99,7 @@ def sites_of(networks: dict[Component, nn.Module], *, everywhere: bool = False) 
                 if "_embedding." in path or not (everywhere or ".attentions." in path):
                     continue
                 table = unet_table(network.config)
-                original = table.to_original(f"{path}.weight").removeprefix(PREFIXES["unet"])
+                original = table.to_original(f"{path}.weight").removeprefix(table.prefix)
                 name, original = path, original.removesuffix(".weight")
             elif "encoder.layers" in path:
                 name = original = path if path.startswith("text_model.") else f"text_model.{path}"

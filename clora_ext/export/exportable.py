@@ -11,11 +11,10 @@ from clora_ext.errors import ProjectError, UsageError, did_you_mean
 from clora_ext.events import Sink
 from clora_ext.evolving import Evolving
 from clora_ext.families.base import Family
-from clora_ext.formats.checkpoint import Checkpoint, Source
-from clora_ext.formats.composed import open_model
+from clora_ext.formats.checkpoint import Source
 from clora_ext.formats.header import layout
 from clora_ext.formats.spans import reading
-from clora_ext.plan import base_file
+from clora_ext.ground import evolving_of
 from clora_ext.project import Project
 
 from .card import Card, make_card
@@ -92,7 +91,7 @@ def exportable(project: Path, dtype: str | None, name: str | None, sink: Sink) -
         raise UsageError(f"unknown dtype {dtype!r}", fix=did_you_mean(dtype, tuple(DTYPES)))
     title = None if name is None else check_name(name)
     opened = Project.open(project)
-    evolving, base = _evolving(opened), opened.base
+    evolving, base = evolving_of(opened), opened.base
     if base is None:
         raise ProjectError(f"{project} holds no model yet", fix="teach a first concept")
     header = evolving.current.header
@@ -112,14 +111,3 @@ def exportable(project: Path, dtype: str | None, name: str | None, sink: Sink) -
         metadata=make_metadata(card, base, opened.concepts, header.metadata, data_url(pictures), tensors),
         sink=sink,
     )
-
-
-def _evolving(project: Project) -> Evolving:
-    """The project's model, before the first concept the base itself."""
-    base = open_model(base_file(project))
-    current = Checkpoint(project.checkpoint_path) if project.checkpoint_path else base
-    memory = Checkpoint(project.memory_path) if project.memory_path else None
-    evolving = Evolving(base, current, memory)
-    if project.current is not None:
-        evolving.check(project.current.content_hash)
-    return evolving

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from clora_ext import Drawing, Request, Settings, generate, inspect_file, make_plan
+from clora_ext.bases import DEMO_MODEL
 from clora_ext.data import RARE_TOKENS
 from clora_ext.families.sd1 import CONFIG_KEY
-from clora_ext.plan import DEMO_MODEL
 
 ASSETS = DEMO_MODEL.parent
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -47,7 +47,7 @@ def test_it_draws_the_background_that_is_asked_for(
 
 def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
     plan = make_plan(Request(EXAMPLES / "dog_images", tmp_path / "model", settings=Settings()))
-    assert (plan.base.kind, plan.base_file, plan.resolution) == ("demo", DEMO_MODEL, 64)
+    assert (plan.ground.base.kind, plan.ground.base_file, plan.resolution) == ("demo", DEMO_MODEL, 64)
     assert len(plan.targets) == 56
     assert plan.sample_prompt == "a photo of sks dog on a red background"
 

@@ -40,7 +40,7 @@ def project(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.new("RGB", (40, 40), "red").save(folder / "dog_images" / "a.png")
     settings = Settings(steps=3, rank=2, batch_size=1, learning_rate=1e-2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clora_ext.teaching._SHEET_STEPS", 2)
+        patch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
         add_concept(Request(folder / "dog_images", folder / "model", base=base, settings=settings))
     return folder / "model"
 

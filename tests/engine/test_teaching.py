@@ -41,7 +41,7 @@ SETTINGS = Settings(steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2)
 @pytest.fixture(autouse=True)
 def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real pictures in two steps instead of thirty."""
-    monkeypatch.setattr("clora_ext.teaching._SHEET_STEPS", 2)
+    monkeypatch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +143,7 @@ def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> Non
     plan = make_plan(second)
     add_concept(second)
     after = exact_project(request_.project)
-    base = Checkpoint(plan.base_file)
+    base = Checkpoint(plan.ground.base_file)
     for target in plan.targets:
         earlier = before[target.name] - base.read_float(target.name)
         tau = after[target.name] - before[target.name]
@@ -230,8 +230,8 @@ def test_a_full_disk_while_folding_leaves_the_project_as_it_was(
 
 def test_planning_writes_nothing(request_: Request) -> None:
     plan = make_plan(request_)
-    assert plan.new_project
-    assert plan.number == 1
+    assert plan.ground.new_project
+    assert plan.ground.number == 1
     assert not request_.project.exists()
     assert json.loads(json.dumps(plan.as_dict()))["concept"] == {"number": 1, "token": "sks", "class": "dog"}
 
@@ -353,7 +353,7 @@ def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) ->
         settings = replace(SETTINGS, alpha=2.0, strategy="merge")
         add_concept(replace(request_, settings=settings))
     exact = exact_project(request_.project)
-    base = Checkpoint(make_plan(another(request_, "cat_images")).base_file)
+    base = Checkpoint(make_plan(another(request_, "cat_images")).ground.base_file)
     for name, delta in seen.items():
         torch.testing.assert_close(exact[name], base.read_float(name) + delta)
 

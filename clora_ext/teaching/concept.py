@@ -1,10 +1,8 @@
-"""Teach the evolving model one more concept: the straight line through all rooms."""
+"""Teach the evolving model one more concept from pictures: the straight line through all rooms."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -12,26 +10,24 @@ from typing import TYPE_CHECKING, Any
 from clora_ext import strategies
 from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, cover_corner, load_pixels, nearest
 from clora_ext.errors import CheckpointError
-from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
-from clora_ext.formats.history import HISTORY_KEY
+from clora_ext.events import Note, Sink, Stage, ignore
 from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
 from clora_ext.project import ConceptRecord, Image, Project, State
 from clora_ext.version import VERSION
+
+from .outcome import Prompt, draw_before, fold_lesson, now, verify, write_sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
 
     from clora_ext.evolving import Evolving
     from clora_ext.families.base import Framing, Model, Target
+    from clora_ext.folding import Lesson
     from clora_ext.strategies.base import Start, Strategy
     from clora_ext.tensors import Factors
     from clora_ext.training import Example
 
 __all__ = ["Result", "add_concept"]
-
-_SHEET_SEEDS = (11, 12, 13, 14)
-_SHEET_STEPS = 30
-_SHEET_GUIDANCE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,67 +80,47 @@ def add_concept(
     with Project.writing(request.project) as project:
         plan = plan_within(project, request)
         on_plan(plan)
-        project.start(plan.base)
-        before = _sample_current(plan, sink)
+        ground, prompt = plan.ground, _prompt(plan)
+        project.start(ground.base)
+        before = draw_before(ground, prompt, sink)
         trained, losses = _train(plan, project, sink)
-        state = _fold(plan, project, trained, sink)
-        after = _verify(plan, project, state, sink)
-        sheet = _write_sheet(plan, project, before, after, sink)
+        lesson = _lesson(plan, trained)
+        trigger = (plan.concept.token, plan.concept.class_name)
+        state = fold_lesson(ground, project, lesson, trigger, sink)
+        after = verify(ground, project, state, prompt, sink)
+        sheet = project.new_sheet(ground.number, *trigger)
+        _write_sheet(plan, sheet, before, after, sink)
+        _keep_lora(plan, trained, sink)
         sink(Stage("commit"))
-        record = _record(plan, state, sheet.name, losses)
-        project.commit(record, state, keep=request.keep)
+        project.commit(_record(plan, state, sheet.name, losses), state, keep=request.keep)
         checkpoint = project.checkpoint_path
         if checkpoint is None:  # pragma: no branch - a commit sets it
             raise CheckpointError(f"{request.project} lost its checkpoint", fix="run the same command again")
     first, last = _ends(losses)
-    seconds = time.monotonic() - began
     return Result(
         project=request.project,
         checkpoint=checkpoint,
         content_hash=state.content_hash,
-        number=plan.number,
+        number=ground.number,
         trigger_prompt=plan.sample_prompt,
         sheet=sheet,
         first_loss=first,
         last_loss=last,
-        seconds=seconds,
+        seconds=time.monotonic() - began,
     )
 
 
-def _sample_current(plan: Plan, sink: Sink) -> "list[Drawing]":
-    """What the model draws for the concept's prompt before it has learned it."""
-    from clora_ext.formats.composed import open_model
-    from clora_ext.precision import choose
-
-    sink(Stage("sample", "before"))
-    model = plan.family.load(open_model(plan.current_file), choose())
-    return _samples(model, plan, sink)
+def _prompt(plan: Plan) -> Prompt:
+    """What the sheet draws: what the first picture was said to be, at the training's size."""
+    return Prompt(plan.sample_prompt, plan.resolution - plan.resolution % plan.size_step)
 
 
-def _samples(model: "Model", plan: Plan, sink: Sink) -> "list[Drawing]":
-    """Pictures with the sheet's fixed seeds."""
-    return model.sample(
-        plan.sample_prompt,
-        negative="",
-        seeds=_SHEET_SEEDS,
-        steps=_SHEET_STEPS,
-        guidance=_SHEET_GUIDANCE,
-        size=plan.resolution - plan.resolution % plan.size_step,
-        on_step=lambda done, total: sink(SampleStep(done, total)),
-    )
+def _lesson(plan: Plan, trained: "Mapping[str, Factors]") -> "Lesson":
+    """What the pictures have taught."""
+    from clora_ext.folding import Lesson
 
-
-def _evolving(plan: Plan) -> "Evolving":
-    """The model's state that the plan goes on from."""
-    from clora_ext.evolving import Evolving
-    from clora_ext.formats.checkpoint import Checkpoint
-    from clora_ext.formats.composed import open_model
-
-    memory = None if plan.memory_file is None else Checkpoint(plan.memory_file)
-    evolving = Evolving(open_model(plan.base_file), open_model(plan.current_file), memory)
-    if memory is not None:
-        evolving.check(plan.parent_hash)
-    return evolving
+    targets = {target.name: target for target in plan.targets}
+    return Lesson(_strategy(plan), plan.settings.strategy, targets, trained)
 
 
 def _strategy(plan: Plan) -> "Strategy":
@@ -158,10 +134,10 @@ def _train(plan: Plan, project: Project, sink: Sink) -> "tuple[dict[str, Factors
 
     precision = choose()
     sink(Note(f"computing on: {precision.reason}"))
-    evolving = _evolving(plan)
+    evolving = plan.ground.evolving()
     starts = dict(_begin(plan, evolving))
     frozen = {target.name: start.frozen for target, start in starts.items()}
-    model = plan.family.load(evolving.current, precision, frozen)
+    model = plan.ground.family.load(evolving.current, precision, frozen)
     sink(Stage("encode", f"{len(plan.dataset.pictures)} pictures"))
     sized = list(zip(plan.dataset.pictures, _sizes(plan), strict=True))
     _tell_what_is_cut(model, plan, sink)
@@ -236,66 +212,32 @@ def _framing(picture: Picture, size: tuple[int, int]) -> "Framing":
     return Framing((picture.height, picture.width), (top, left), (size[1], size[0]))
 
 
-def _fold(plan: Plan, project: Project, trained: "Mapping[str, Factors]", sink: Sink) -> State:
-    """Write memory and checkpoint of the new state; nothing refers to them yet."""
-    from clora_ext.folding import Lesson, fold
-
-    sink(Stage("fold", plan.settings.strategy))
-    evolving = _evolving(plan)
-    memory = project.memory_dir / "new.safetensors"
-    checkpoint = project.checkpoints_dir / "new.safetensors"
-    targets = {target.name: target for target in plan.targets}
-    lesson = Lesson(_strategy(plan), plan.settings.strategy, targets, trained)
-    metadata = {**evolving.current.header.metadata, HISTORY_KEY: json.dumps(_history(plan, project))}
-    digest = fold(evolving, lesson, checkpoint, memory, metadata, sink)
-    return project.adopt(plan.number, digest, checkpoint=checkpoint, memory=memory)
-
-
-def _history(plan: Plan, project: Project) -> list[dict[str, Any]]:
-    """What the new checkpoint says about itself."""
-    concepts = project.manifest.concepts if project.manifest else ()
-    past = [{"token": c.token, "class": c.class_name, "strategy": c.strategy} for c in concepts]
-    new = {"token": plan.concept.token, "class": plan.concept.class_name, "strategy": plan.settings.strategy}
-    return [*past, new]
-
-
-def _verify(plan: Plan, project: Project, state: State, sink: Sink) -> "list[Drawing]":
-    """Open the new checkpoint as any program would, compare its content and draw with it."""
-    from clora_ext.formats.checkpoint import Checkpoint, content_hash
-    from clora_ext.precision import choose
-
-    sink(Stage("verify", state.content_hash[:12]))
-    checkpoint = Checkpoint(project.checkpoints_dir / state.checkpoint)
-    if content_hash(checkpoint) != state.content_hash:
-        message = f"{checkpoint.path} does not hold what was written"
-        raise CheckpointError(message, fix="check the disk, then run the same command again")
-    sink(Stage("sample", "after"))
-    return _samples(plan.family.load(checkpoint, choose()), plan, sink)
-
-
 def _write_sheet(
-    plan: Plan, project: Project, before: "Sequence[Drawing]", after: "Sequence[Drawing]", sink: Sink
-) -> Path:
-    """The contact sheet: what was shown, what was drawn before, what is drawn now."""
+    plan: Plan, target: Path, before: "Sequence[Drawing]", after: "Sequence[Drawing]", sink: Sink
+) -> None:
+    """The training pictures, and what was drawn before and is drawn now."""
     from clora_ext.data.pixels import decode_unchanged
-    from clora_ext.errors import writing
-    from clora_ext.sheets import Row, contact_sheet
+    from clora_ext.sheets import Row
 
     shown = [decode_unchanged(p, convert=plan.request.convert) for p in plan.dataset.pictures[: len(after)]]
     rows = [Row("pictures", shown), Row(f"before: {plan.sample_prompt}", before), Row("after", after)]
-    sheet = contact_sheet(rows, max(image.width for image in after))
-    target = project.new_sheet(plan.number, plan.concept.token, plan.concept.class_name)
-    with writing(target):
-        sheet.save(target)
-    sink(Sampled(target))
-    return target
+    write_sheet(rows, max(image.width for image in after), target, sink)
+
+
+def _keep_lora(plan: Plan, trained: "Mapping[str, Factors]", sink: Sink) -> None:
+    """The trained adapter as a file of its own, where the user has asked for it."""
+    from clora_ext.loras import write_layers
+
+    if plan.request.export_lora is not None:
+        layers = {target: trained[target.name] for target in plan.targets}
+        write_layers(plan.request.export_lora, layers, plan.ground, (plan.concept,), sink)
 
 
 def _record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> ConceptRecord:
     """The concept's entry in the manifest."""
     first, last = _ends(losses)
     return ConceptRecord(
-        number=plan.number,
+        number=plan.ground.number,
         token=plan.concept.token,
         class_name=plan.concept.class_name,
         images=tuple(Image(p.path.name, p.sha256, p.caption) for p in plan.dataset.pictures),
@@ -305,12 +247,12 @@ def _record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> Co
         state_level=plan.state_level,
         settings=plan.settings.as_dict(),
         seed=plan.settings.seed,
-        parent_hash=plan.parent_hash,
+        parent_hash=plan.ground.parent_hash,
         content_hash=state.content_hash,
         first_loss=first,
         last_loss=last,
         sheet=sheet,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=now(),
         clora_version=VERSION,
     )
 

@@ -1,0 +1,164 @@
+"""What a run stands on: the project's base, the evolving model, and the concepts that are in it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clora_ext import families
+from clora_ext.bases import DEMO_MODEL, find_base
+from clora_ext.errors import ProjectError
+from clora_ext.families.base import Family
+from clora_ext.formats.header import Header
+from clora_ext.formats.models import model_header, model_sha256
+from clora_ext.project import Base, Project
+
+if TYPE_CHECKING:
+    from clora_ext.evolving import Evolving
+
+__all__ = ["Ground", "base_file", "evolving_of", "ground_of"]
+
+_DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The state of a project before a run.
+
+    Attributes:
+        new_project: whether the run starts the project.
+        base: the project's base.
+        base_file: where the base lies now.
+        current_file: the checkpoint to go on from; the base before the first concept.
+        memory_file: the memory that goes with it; None before the first concept.
+        parent_hash: content hash of what is gone on from; the base's own hash before the first concept.
+        family: the kind of model.
+        header: of the base.
+        taken: tokens of the concepts that are in it, the first first.
+    """
+
+    new_project: bool
+    base: Base
+    base_file: Path
+    current_file: Path
+    memory_file: Path | None
+    parent_hash: str
+    family: Family
+    header: Header
+    taken: tuple[str, ...]
+
+    @property
+    def number(self) -> int:
+        """The next concept will be the project's number-th."""
+        return len(self.taken) + 1
+
+    def evolving(self) -> "Evolving":
+        """The model itself.
+
+        Raises:
+            CheckpointError: its files do not belong together.
+        """
+        from clora_ext.evolving import Evolving
+        from clora_ext.formats.checkpoint import Checkpoint
+        from clora_ext.formats.composed import open_model
+
+        memory = None if self.memory_file is None else Checkpoint(self.memory_file)
+        evolving = Evolving(open_model(self.base_file), open_model(self.current_file), memory)
+        if memory is not None:
+            evolving.check(self.parent_hash)
+        return evolving
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "new_project": self.new_project,
+            "base": {"kind": self.base.kind, "path": str(self.base_file), "sha256": self.base.sha256},
+            "family": self.family.name,
+            "parent_hash": self.parent_hash,
+        }
+
+
+def ground_of(project: Project | None, base: Path | None) -> Ground:
+    """The ground of a project that is open (None: one that does not exist yet).
+
+    Args:
+        project: the project.
+        base: what a new project starts from, or where a project's base lies now; None: the demo model, or
+            where it was.
+
+    Raises:
+        CheckpointError: the base cannot be used.
+        BaseChanged: another model than the recorded one.
+        ProjectError: the recorded base is gone.
+    """
+    manifest = project.manifest if project is not None else None
+    taken = tuple(record.token for record in manifest.concepts) if manifest else ()
+    # A project whose concepts were all undone may start over from another base.
+    bound = manifest is not None and (bool(taken) or base is None)
+    found, file = _base(manifest.base if manifest and bound else None, base)
+    header = model_header(file)
+    current = project.current if project is not None else None
+    return Ground(
+        new_project=manifest is None,
+        base=found,
+        base_file=file,
+        current_file=(project.checkpoint_path if project is not None else None) or file,
+        memory_file=project.memory_path if project is not None else None,
+        parent_hash=found.sha256 if current is None else current.content_hash,
+        family=families.detect(header, file),
+        header=header,
+        taken=taken,
+    )
+
+
+def evolving_of(project: Project) -> "Evolving":
+    """The model of a project that is open; before its first concept, the base itself.
+
+    Raises:
+        ProjectError: it holds no model yet, or its base is gone.
+        CheckpointError: its files do not belong together.
+    """
+    from clora_ext.evolving import Evolving
+    from clora_ext.formats.checkpoint import Checkpoint
+    from clora_ext.formats.composed import open_model
+
+    base = open_model(base_file(project))
+    if project.checkpoint_path is None or project.memory_path is None or project.current is None:
+        return Evolving(base, base, None)
+    evolving = Evolving(base, Checkpoint(project.checkpoint_path), Checkpoint(project.memory_path))
+    evolving.check(project.current.content_hash)
+    return evolving
+
+
+def base_file(project: Project) -> Path:
+    """Where the project's base lies.
+
+    Raises:
+        ProjectError: it is gone, or the project has none yet.
+    """
+    if project.manifest is None:
+        raise ProjectError(f"{project.folder} holds no model yet", fix="teach a first concept")
+    return _place(project.manifest.base)
+
+
+def _base(recorded: Base | None, asked: Path | None) -> tuple[Base, Path]:
+    """The base and where it lies; a recorded one must be the same model that it was."""
+    found = None if asked is None else find_base(asked)
+    if recorded is None:
+        file = found or DEMO_MODEL
+        family = families.detect(model_header(file), file).name
+        if found is None:
+            return Base(_DEMO, None, model_sha256(file), family), file
+        kind = "folder" if file.is_dir() else "file"
+        return Base(kind, str(file.resolve()), model_sha256(file), family), file
+    file = found or _place(recorded)
+    recorded.check(file)
+    moved = recorded.kind != _DEMO and found is not None
+    return replace(recorded, path=str(file.resolve())) if moved else recorded, file
+
+
+def _place(base: Base) -> Path:
+    """The recorded place of a base, which must still be there."""
+    file = DEMO_MODEL if base.kind == _DEMO else Path(base.path or "")
+    if not file.exists():
+        raise ProjectError(f"the project's base {file} is gone", fix="name its new place with --base")
+    return file

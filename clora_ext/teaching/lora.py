@@ -1,0 +1,283 @@
+"""Fold a LoRA that somebody else has trained into the evolving model, as a concept like any other."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clora_ext import strategies
+from clora_ext.data import Concept
+from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.events import Note, Sink, Stage, ignore
+from clora_ext.formats.models import file_sha256
+from clora_ext.ground import Ground, ground_of
+from clora_ext.loras import read_layers
+from clora_ext.project import ConceptRecord, Project, State
+from clora_ext.settings import Settings
+from clora_ext.version import VERSION
+
+from .outcome import Prompt, draw_before, fold_lesson, now, verify, write_sheet
+
+if TYPE_CHECKING:
+    from clora_ext.families.base import Target
+    from clora_ext.folding import Lesson
+    from clora_ext.tensors import Factors
+
+__all__ = ["LoraPlan", "LoraRequest", "LoraResult", "add_lora", "make_lora_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoraRequest:
+    """What the user asks for.
+
+    Attributes:
+        file: the LoRA, a safetensors file of any dialect.
+        project: folder of the evolving model; made if it does not exist.
+        base: what a new project starts from; see :class:`clora_ext.plan.Request`.
+        token: the word that calls it; None: what the file says.
+        class_name: what kind of thing it is; None: ``LoRA``.
+        strategy: how it joins what is there.
+        strategy_options: the strategy's own options by name.
+        weight: its strength, as in ``<lora:name:0.8>``.
+        prompt: of the sheet's pictures; None: from what the file says, or token and class.
+        keep: earlier checkpoints to keep for undo.
+    """
+
+    file: Path
+    project: Path = Path("clora-model")
+    base: Path | None = None
+    token: str | None = None
+    class_name: str | None = None
+    strategy: str = Settings().strategy
+    strategy_options: Mapping[str, str] = field(default_factory=dict)
+    weight: float = 1.0
+    prompt: str | None = None
+    keep: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LoraPlan:
+    """What folding it would do.
+
+    Attributes:
+        request: as asked.
+        ground: what it stands on.
+        concept: what it will be called.
+        layers: its adapters at the asked strength, by layer.
+        dialect: whose names the file uses.
+        prompt: of the sheet's pictures.
+        notes: what a user should know about the file.
+        sha256: of the file.
+        state_level: what the strategy keeps of past concepts.
+    """
+
+    request: LoraRequest
+    ground: Ground
+    concept: Concept
+    layers: "Mapping[Target, Factors]"
+    dialect: str
+    prompt: str
+    notes: tuple[str, ...]
+    sha256: str
+    state_level: str
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """The smallest and the largest rank of a layer."""
+        found = [factors.rank for factors in self.layers.values()]
+        return min(found), max(found)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "project": str(self.request.project),
+            **self.ground.as_dict(),
+            "concept": {
+                "number": self.ground.number,
+                "token": self.concept.token,
+                "class": self.concept.class_name,
+            },
+            "lora": {"file": str(self.request.file), "sha256": self.sha256, "dialect": self.dialect},
+            "layers": len(self.layers),
+            "ranks": list(self.ranks),
+            "weight": self.request.weight,
+            "strategy": self.request.strategy,
+            "prompt": self.prompt,
+            "notes": list(self.notes),
+            "state_level": self.state_level,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LoraResult:
+    """What a run has made.
+
+    Attributes:
+        project: its folder.
+        checkpoint: the evolving model, one safetensors file.
+        content_hash: of its tensors.
+        number: the concept's number in the project.
+        trigger_prompt: draws the concept.
+        sheet: PNG with samples before and after.
+        seconds: the run's duration.
+    """
+
+    project: Path
+    checkpoint: Path
+    content_hash: str
+    number: int
+    trigger_prompt: str
+    sheet: Path
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+
+
+def make_lora_plan(request: LoraRequest) -> LoraPlan:
+    """Read and check everything that ``request`` needs; write nothing.
+
+    Raises:
+        CloraError: of the kind and with the remedy that fits what is wrong.
+    """
+    exists = Project.exists(request.project)
+    return _plan_within(Project.open(request.project) if exists else None, request)
+
+
+def add_lora(
+    request: LoraRequest, sink: Sink = ignore, on_plan: Callable[[LoraPlan], None] = lambda plan: None
+) -> LoraResult:
+    """Fold a finished LoRA into the project's model.
+
+    The project stays as it was until the very end.
+
+    Args:
+        request: what to do.
+        sink: told what happens; may raise Cancelled to stop.
+        on_plan: shown the plan before anything is written; may raise to stop.
+
+    Raises:
+        CloraError: of the kind and with the remedy that fits what is wrong.
+    """
+    began = time.monotonic()
+    with Project.writing(request.project) as project:
+        plan = _plan_within(project, request)
+        on_plan(plan)
+        for note in plan.notes:
+            sink(Note(note))
+        ground = plan.ground
+        prompt = Prompt(plan.prompt, ground.family.resolution(ground.header))
+        project.start(ground.base)
+        before = draw_before(ground, prompt, sink)
+        trigger = (plan.concept.token, plan.concept.class_name)
+        state = fold_lesson(ground, project, _lesson(plan), trigger, sink)
+        after = verify(ground, project, state, prompt, sink)
+        sheet = project.new_sheet(ground.number, *trigger)
+        _write_sheet(plan, sheet, before, after, sink)
+        sink(Stage("commit"))
+        project.commit(_record(plan, state, sheet.name), state, keep=request.keep)
+        checkpoint = project.checkpoint_path
+        if checkpoint is None:  # pragma: no branch - a commit sets it
+            raise CheckpointError(f"{request.project} lost its checkpoint", fix="run the same command again")
+    seconds = time.monotonic() - began
+    return LoraResult(
+        request.project, checkpoint, state.content_hash, ground.number, plan.prompt, sheet, seconds
+    )
+
+
+def _plan_within(project: Project | None, request: LoraRequest) -> LoraPlan:
+    """The plan for a project that is open (None: one that does not exist yet)."""
+    if request.keep < 0:
+        raise UsageError(f"keep must not be negative, it is {request.keep}", fix="0 keeps no earlier model")
+    if not isfinite(request.weight) or request.weight == 0:
+        message = f"a weight of {request.weight:g} changes nothing that could be meant"
+        raise UsageError(message, fix="choose a number such as 0.8")
+    strategy = strategies.load(request.strategy, request.strategy_options)
+    ground = ground_of(project, request.base)
+    lora, found = read_layers(request.file, ground)
+    concept = _concept(request, lora.triggers, ground.taken)
+    layers = {target: _scaled(factors, request.weight) for target, factors in found.items()}
+    return LoraPlan(
+        request=request,
+        ground=ground,
+        concept=concept,
+        layers=layers,
+        dialect=lora.dialect,
+        prompt=request.prompt or ", ".join(lora.triggers[:1]) or f"a photo of {concept.trigger}",
+        notes=lora.notes,
+        sha256=file_sha256(request.file),
+        state_level=strategy.state_level,
+    )
+
+
+def _concept(request: LoraRequest, triggers: tuple[str, ...], taken: tuple[str, ...]) -> Concept:
+    """What the LoRA will be called: as given, by its own account, or by its file's name."""
+    words = (*(" ".join(triggers[:1]).split()), *request.file.stem.split(), "lora")
+    token = request.token or words[0]
+    if token.casefold() in {other.casefold() for other in taken}:
+        message = f"the token {token!r} belongs to an earlier concept already"
+        raise UsageError(message, fix="give another one: --token NAME")
+    return Concept(token, request.class_name or "LoRA")
+
+
+def _scaled(factors: "Factors", weight: float) -> "Factors":
+    """The same adapter at another strength."""
+    from clora_ext.tensors import Factors
+
+    return Factors(factors.down, factors.up, factors.alpha * weight)
+
+
+def _lesson(plan: LoraPlan) -> "Lesson":
+    """The LoRA as the strategy would have it."""
+    import torch
+
+    from clora_ext.folding import Lesson
+    from clora_ext.tensors import Factors, complement
+
+    strategy = strategies.load(plan.request.strategy, plan.request.strategy_options)
+    evolving = plan.ground.evolving()
+    trained: dict[str, Factors] = {}
+    for index, (target, factors) in enumerate(plan.layers.items()):
+        layer = evolving.layer(target, "")
+        rng = torch.Generator().manual_seed(index)
+        closed = strategy.begin(layer, factors.rank, factors.alpha, rng).closed
+        # What training would never have entered is taken out: a finished LoRA did not know of it.
+        down = factors.down if closed is None else complement(factors.down, closed)
+        trained[target.name] = Factors(down, factors.up, factors.alpha)
+    targets = {target.name: target for target in plan.layers}
+    return Lesson(strategy, plan.request.strategy, targets, trained, foreign=True)
+
+
+def _write_sheet(plan: LoraPlan, target: Path, before: list[Any], after: list[Any], sink: Sink) -> None:
+    """What was drawn before and is drawn now."""
+    from clora_ext.sheets import Row
+
+    rows = [Row(f"before: {plan.prompt}", before), Row("after", after)]
+    write_sheet(rows, max(image.width for image in after), target, sink)
+
+
+def _record(plan: LoraPlan, state: State, sheet: str) -> ConceptRecord:
+    """The concept's entry in the manifest."""
+    request = plan.request
+    return ConceptRecord(
+        number=plan.ground.number,
+        token=plan.concept.token,
+        class_name=plan.concept.class_name,
+        images=(),
+        dataset_fingerprint=plan.sha256,
+        strategy=request.strategy,
+        strategy_options=dict(request.strategy_options),
+        state_level=plan.state_level,
+        settings={"lora": request.file.name, "weight": request.weight, "dialect": plan.dialect},
+        seed=0,
+        parent_hash=plan.ground.parent_hash,
+        content_hash=state.content_hash,
+        first_loss=None,
+        last_loss=None,
+        sheet=sheet,
+        created=now(),
+        clora_version=VERSION,
+    )
