@@ -27,11 +27,14 @@ help: ## list the targets (the default)
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
 		| while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
 
-$(INSTALLED): pyproject.toml constraints.txt
+PROGRAMS := tests/programs/requirements.txt
+
+$(INSTALLED): pyproject.toml constraints.txt $(PROGRAMS)
 	@test -n "$(PYTHON)" || { echo "No Python 3.10 to 3.13 with venv found. Install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Installing clora and its tools into $(VENV) with $(PYTHON) (minutes the first time)"
 	@"$(PYTHON)" -m venv "$(VENV)"
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps -r $(PROGRAMS)
 	@touch "$@"
 
 .PHONY: install

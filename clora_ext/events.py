@@ -17,7 +17,8 @@ class Stage:
     """A new part of the run begins.
 
     Attributes:
-        name: one of ``encode``, ``train``, ``fold``, ``verify``, ``sample``, ``commit``, ``export``.
+        name: one of ``encode``, ``train``, ``fold``, ``verify``, ``sample``, ``commit``, ``extract``,
+            ``export``.
         detail: a few words for people.
     """
 

@@ -307,3 +307,28 @@ def test_stopped_run_is_resumed_by_the_same_command(number: int, project: Path, 
     assert "going on from step 2 of 6" in again.err
     assert [line["step"] for line in again.json if line.get("event") == "train_step"] == [3, 4, 5, 6]
     assert Project.open(project).number == 2
+
+
+def test_what_was_learned_goes_out_as_a_lora_and_comes_in_as_a_concept(
+    project: Path, base: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "learned.safetensors"
+    told = call("export", "--project", project, "--lora", "--rank", "4", file)
+    assert told.code == 0, told.err
+    assert "% of what was learned" in told.out
+    other = tmp_path / "other"
+    arguments = ("add-lora", "--project", other, "--base", base, "--weight", "0.5", file)
+    dry = call(*arguments, "--dry-run")
+    assert dry.code == 0, dry.err
+    assert "kohya" in dry.out
+    assert not other.exists()
+    done = call(*arguments, "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["plan"]["concept"]["token"] == "sks"
+    assert Path(done.json[-1]["result"]["checkpoint"]).is_file()
+    assert Project.open(other).concepts[0].settings["weight"] == 0.5
+    assert call("status", "--project", other).code == 0
+    for wrong in (("--lora", "--to", "comfyui"), ("--lora", "--dtype", "fp32"), ("--rank", "4")):
+        refused = call("export", "--project", project, *wrong, tmp_path / "x.safetensors")
+        assert refused.code != 0
+        assert "--lora" in refused.err

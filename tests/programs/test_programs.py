@@ -1,7 +1,6 @@
 """Other programs' own code reads our files: nothing missing, nothing unexpected, the same numbers."""
 
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from other_programs import ldm_unet, stand_in
 from real_shapes import BIG_G, CLIP_L, TINY_BIG, mini_sd1, sd1_header, sdxl_header, tiny_sdxl, write
 from safetensors.torch import load_file
 from torch import nn
@@ -22,32 +22,6 @@ from clora_ext.precision import choose
 
 SQUARE = Framing((64, 64), (0, 0), (64, 64))
 PROMPT = "a photo of sks dog!"
-
-
-class AnyClass(type):
-    """A class that has every attribute."""
-
-    def __getattr__(cls, name: str) -> str:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return name
-
-
-class Anything(types.ModuleType):
-    """A module that has every name: for imports of what is not used."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return AnyClass(name, (), {})
-
-
-def stand_in(patch: pytest.MonkeyPatch, *names: str) -> None:
-    for name in names:
-        patch.setitem(sys.modules, name, Anything(name))
-        parent, _, leaf = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], leaf, sys.modules[name])
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +54,7 @@ def on_meta(header: Header) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def test_ldm_reads_the_unet(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> None:
-    from ldm.modules.diffusionmodules.openaimodel import UNetModel
-
-    theirs = UNetModel(
-        image_size=32, in_channels=4, out_channels=4, model_channels=320, attention_resolutions=[1, 2],
-        num_res_blocks=1, channel_mult=[1, 1], num_heads=8, use_spatial_transformer=True,
-        transformer_depth=1, context_dim=768, legacy=False,
-    ).eval()  # fmt: skip
+    theirs = ldm_unet(model_channels=320, channel_mult=[1, 1], num_res_blocks=1, attention=[1, 2])
     theirs.load_state_dict(part(mini, "model.diffusion_model."), strict=True)
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(2, 4, 8, 8, generator=generator)

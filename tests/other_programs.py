@@ -1,0 +1,48 @@
+"""Other programs' packages, imported without what they ask for and without the parts that are not used."""
+
+import sys
+import types
+from typing import Any
+
+import pytest
+from torch import nn
+
+
+class AnyClass(type):
+    """A class that has every attribute."""
+
+    def __getattr__(cls, name: str) -> str:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return name
+
+
+class Anything(types.ModuleType):
+    """A module that has every name: for imports of what is not used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return AnyClass(name, (), {})
+
+
+def stand_in(patch: pytest.MonkeyPatch, *names: str) -> None:
+    for name in names:
+        patch.setitem(sys.modules, name, Anything(name))
+        parent, _, leaf = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], leaf, sys.modules[name])
+
+
+def ldm_unet(
+    model_channels: int, channel_mult: list[int], num_res_blocks: int, attention: list[int]
+) -> nn.Module:
+    """Stability's own UNet of Stable Diffusion 1's kind; :func:`stand_in` has made its package importable."""
+    from ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+    unet: nn.Module = UNetModel(
+        image_size=32, in_channels=4, out_channels=4, model_channels=model_channels,
+        attention_resolutions=attention, num_res_blocks=num_res_blocks, channel_mult=channel_mult,
+        num_heads=8, use_spatial_transformer=True, transformer_depth=1, context_dim=768, legacy=False,
+    )  # fmt: skip
+    return unet.eval()

@@ -1,0 +1,133 @@
+"""SD 1.5 and SDXL at full size, with random weights: taught, exported, and read by other programs."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from real_shapes import sd1_header, sdxl_header
+
+from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
+from clora_ext.formats.header import Header
+
+
+def random_checkpoint(file: Path, header: Header) -> Path:
+    """Every tensor of the header in float16: small noise, norms of one, made one at a time."""
+    rng = torch.Generator().manual_seed(0)
+
+    def make(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        if len(shape) == 1:
+            return torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
+        spread = prod(shape[1:]) ** -0.5
+        return torch.randn(shape, generator=rng) * spread
+
+    sources = {
+        name: Source("F16", info.shape, lambda name=name, shape=info.shape: make(name, shape))  # type: ignore[misc]
+        for name, info in header.tensors.items()
+    }
+    write_checkpoint(file, sources, {})
+    return file
+
+
+def pictures(folder: Path, seed: int) -> Path:
+    folder.mkdir()
+    pixels = np.random.default_rng(seed).integers(0, 255, (80, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "1.png")
+    return folder
+
+
+def clora(*arguments: object) -> dict[str, Any]:
+    """Run the command with sheets of two steps at 64 pixels; its result and the peak of its memory, bytes."""
+    code = (
+        "import sys, resource, clora_ext.teaching.outcome as o\n"
+        "o._SHEET_STEPS = 2\n"
+        "from clora_ext.cli.app import main\n"
+        "code = main()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr[-3000:]
+    peak = int(done.stderr.strip().splitlines()[-1]) * 1024
+    return {**json.loads(done.stdout.splitlines()[-1])["result"], "peak": peak}
+
+
+def teach_twice(base: Path, folder: Path) -> list[dict[str, Any]]:
+    fast = ("--steps", "2", "--batch-size", "1", "--resolution", "64")
+    names = ("dog_images", "toy_images")
+    return [
+        clora(
+            *("add-concept", "--project", folder / "model", *(("--base", base) if not seed else ()), *fast),
+            *(() if seed else ("--export-lora", folder / "kept.safetensors")),
+            pictures(folder / name, seed),
+        )
+        for seed, name in enumerate(names)
+    ]
+
+
+@pytest.fixture(scope="module")
+def sd15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project on a full-shape SD 1.5 with two concepts, exported."""
+    folder = tmp_path_factory.mktemp("sd15")
+    results = teach_twice(random_checkpoint(folder / "base.safetensors", sd1_header()), folder)
+    print("\nSD1.5 peaks:", [f"{result['peak'] / 1e9:.2f} GB" for result in results])
+    clora("export", "--project", folder / "model", folder / "out.safetensors")
+    yield folder
+    for file in folder.rglob("*.safetensors"):
+        file.unlink()
+
+
+@pytest.mark.slow
+def test_sd15_goes_through_two_concepts_to_a_file_of_the_published_names(sd15: Path) -> None:
+    exported = Checkpoint(sd15 / "out.safetensors")
+    wanted = sd1_header().tensors
+    assert {name: info.shape for name, info in exported.header.tensors.items()} == {
+        name: info.shape for name, info in wanted.items()
+    }
+    base = Checkpoint(sd15 / "base.safetensors")
+    vae = [name for name in base.names if name.startswith("first_stage_model.")]
+    assert all(torch.equal(base.read(name), exported.read(name)) for name in vae)
+    changed = [name for name in base.names if not torch.equal(base.read(name), exported.read(name))]
+    assert 0 < len(changed) <= 128
+    assert all(".attn" in name for name in changed)
+
+
+@pytest.mark.slow
+def test_sd15_is_read_by_ldm_and_taken_for_sd15_by_forge(sd15: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from other_programs import ldm_unet, stand_in
+
+    stand_in(monkeypatch, "open_clip", "pytorch_lightning", "omegaconf", "omegaconf.listconfig")
+    from huggingface_guess import guess
+    from safetensors.torch import load_file
+
+    state = load_file(sd15 / "out.safetensors")
+    assert type(guess(dict(state))).__name__ == "SD15"
+    prefix = "model.diffusion_model."
+    unet = ldm_unet(model_channels=320, channel_mult=[1, 2, 4, 4], num_res_blocks=2, attention=[4, 2, 1])
+    own = {name.removeprefix(prefix): t.float() for name, t in state.items() if name.startswith(prefix)}
+    unet.load_state_dict(own, strict=True)
+
+
+@pytest.mark.slow
+def test_sdxl_is_taught_in_less_than_16_gb(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    base = random_checkpoint(tmp_path / "base.safetensors", sdxl_header())
+    fast = ("--steps", "2", "--batch-size", "1", "--resolution", "64")
+    images = pictures(tmp_path / "dog_images", 0)
+    result = clora("add-concept", "--project", tmp_path / "model", "--base", base, *fast, images)
+    print(f"\nSDXL peak: {result['peak'] / 1e9:.2f} GB (children before: {before / 1e6:.2f} GB)")
+    assert result["peak"] < 16e9
+    exported = Checkpoint(Path(result["checkpoint"]))
+    assert {name: info.shape for name, info in exported.header.tensors.items()} == {
+        name: info.shape for name, info in sdxl_header().tensors.items()
+    }
