@@ -181,7 +181,7 @@ BUGS = (
         "export/placing.py",
         "for step in reversed(undo):",
         "for step in ():",
-        "tests/export/test_destinations.py",
+        "tests/export/test_placing.py",
     ),
     Bug(
         "the preview shows the training pictures",
