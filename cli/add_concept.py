@@ -1,8 +1,9 @@
 """`clora add-concept`: teach the evolving model one more concept."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -34,8 +35,9 @@ __all__ = ["EPILOG", "add_concept"]
 EPILOG = (
     "Example: clora add-concept ./dog_images\n\nThen: clora add-concept --class-name toy --steps 300 ./my_toy"
 )
-_DEFAULTS = DEFAULTS.settings
+_DEFAULTS = Settings()
 _TRAINING = "Training"
+_SUITABLE = "as suits the model"
 _RUN = "This run"
 
 
@@ -65,8 +67,12 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     ] = None,
     strategy: StrategyOption = _DEFAULTS.strategy,
     orthogonal_mode: OrthogonalModeOption = None,
-    steps: Annotated[int, typer.Option(help="Training steps.", rich_help_panel=_TRAINING)] = _DEFAULTS.steps,
-    rank: Annotated[int, typer.Option(help="Rank of the LoRA.", rich_help_panel=_TRAINING)] = _DEFAULTS.rank,
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps.", rich_help_panel=_TRAINING, show_default=_SUITABLE)
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(help="Rank of the LoRA.", rich_help_panel=_TRAINING, show_default=_SUITABLE)
+    ] = None,
     alpha: Annotated[
         float | None,
         typer.Option(
@@ -74,11 +80,12 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         ),
     ] = _DEFAULTS.alpha,
     learning_rate: Annotated[
-        float, typer.Option(help="Of AdamW.", rich_help_panel=_TRAINING)
-    ] = _DEFAULTS.learning_rate,
+        float | None, typer.Option(help="Of AdamW.", rich_help_panel=_TRAINING, show_default=_SUITABLE)
+    ] = None,
     batch_size: Annotated[
-        int, typer.Option(help="Pictures in one step.", rich_help_panel=_TRAINING)
-    ] = _DEFAULTS.batch_size,
+        int | None,
+        typer.Option(help="Pictures in one step.", rich_help_panel=_TRAINING, show_default=_SUITABLE),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="The same seed gives the same model.", rich_help_panel=_TRAINING)
     ] = _DEFAULTS.seed,
@@ -129,29 +136,22 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
 
     Trains a LoRA on the pictures and folds it into the model. Ctrl-C saves; the same command goes on.
     """
+    from clora_ext.ground import suggested_settings
     from clora_ext.plan import Request, make_plan
 
     output = Output(as_json=as_json)
+    wishes = {"steps": steps, "rank": rank, "learning_rate": learning_rate, "batch_size": batch_size}
+    given: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish is not None}
+    given |= {"strategy": strategy, "strategy_options": strategy_options(strategy, orthogonal_mode)}
+    given |= {"alpha": alpha, "seed": seed, "resolution": resolution, "targets": targets}
+    given |= {"text_encoder": text_encoder, "gradient_checkpointing": gradient_checkpointing}
     request = Request(
         images=images,
         project=project,
         base=base,
         token=token,
         class_name=class_name,
-        settings=Settings(
-            strategy=strategy,
-            strategy_options=strategy_options(strategy, orthogonal_mode),
-            steps=steps,
-            rank=rank,
-            alpha=alpha,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            seed=seed,
-            resolution=resolution,
-            targets=targets,  # type: ignore[arg-type]  # the engine refuses any other word and names the nearest
-            text_encoder=text_encoder,
-            gradient_checkpointing=gradient_checkpointing,
-        ),
+        settings=replace(suggested_settings(project, base), **given),
         keep=keep,
         skip_bad=skip_bad,
         convert=convert,

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from .options import (
     DEFAULT_PROJECT,
+    DEFAULT_STRATEGY,
     DEFAULTS,
     BaseOption,
     JsonOption,
@@ -51,7 +52,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     class_name: Annotated[
         str | None, typer.Option(help="What kind of thing it is.", show_default="LoRA")
     ] = None,
-    strategy: StrategyOption = DEFAULTS.settings.strategy,
+    strategy: StrategyOption = DEFAULT_STRATEGY,
     orthogonal_mode: OrthogonalModeOption = None,
     weight: Annotated[float, typer.Option(help="Its strength, as in <lora:name:0.8>.")] = 1.0,
     prompt: Annotated[

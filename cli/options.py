@@ -8,10 +8,12 @@ import typer
 from clora_ext import strategies
 from clora_ext.errors import UsageError
 from clora_ext.plan import Request
+from clora_ext.settings import Settings
 
 __all__ = [
     "DEFAULTS",
     "DEFAULT_PROJECT",
+    "DEFAULT_STRATEGY",
     "BaseOption",
     "JsonOption",
     "KeepOption",
@@ -24,6 +26,7 @@ __all__ = [
 DEFAULTS = Request(Path())
 """What the engine takes where the user says nothing."""
 DEFAULT_PROJECT = DEFAULTS.project
+DEFAULT_STRATEGY = Settings().strategy
 
 ProjectOption = Annotated[
     Path, typer.Option("--project", metavar="DIR", help="The project: the folder of the evolving model.")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from clora_ext.drawing import Drawing, generate
     from clora_ext.errors import CloraError
     from clora_ext.export import Exported, ExportedLora, export_checkpoint, export_lora, export_to
+    from clora_ext.ground import suggested_settings
     from clora_ext.inspect import FileReport, inspect_file
     from clora_ext.plan import Plan, Request, make_plan
     from clora_ext.project import Project
@@ -51,6 +52,7 @@ __all__ = [
     "inspect_file",
     "make_lora_plan",
     "make_plan",
+    "suggested_settings",
 ]
 
 _HOMES = {
@@ -76,6 +78,7 @@ _HOMES = {
     "inspect_file": "inspect",
     "make_lora_plan": "teaching",
     "make_plan": "plan",
+    "suggested_settings": "ground",
 }
 
 

@@ -11,11 +11,12 @@ from clora_ext.families.base import Family
 from clora_ext.formats.header import Header
 from clora_ext.formats.models import model_header, model_sha256
 from clora_ext.project import Base, Project
+from clora_ext.settings import Settings
 
 if TYPE_CHECKING:
     from clora_ext.evolving import Evolving
 
-__all__ = ["Ground", "base_file", "evolving_of", "ground_of"]
+__all__ = ["Ground", "base_file", "evolving_of", "ground_of", "suggested_settings"]
 
 _DEMO = "demo"
 
@@ -50,6 +51,11 @@ class Ground:
     def number(self) -> int:
         """The next concept will be the project's number-th."""
         return len(self.taken) + 1
+
+    @property
+    def suggested(self) -> Settings:
+        """Settings that suit the model."""
+        return Settings(**self.family.teaching(self.header))
 
     def evolving(self) -> "Evolving":
         """The model itself.
@@ -108,6 +114,21 @@ def ground_of(project: Project | None, base: Path | None) -> Ground:
         header=header,
         taken=taken,
     )
+
+
+def suggested_settings(project: Path, base: Path | None = None) -> Settings:
+    """Settings that suit a project's model; see :func:`ground_of`. Reads one header.
+
+    Raises:
+        CheckpointError: the base cannot be used.
+        ProjectError: the project cannot be read, or its base is gone.
+    """
+    recorded = Project.open(project).base if Project.exists(project) else None
+    file = DEMO_MODEL if recorded is None else _place(recorded)
+    if base is not None:
+        file = find_base(base)
+    header = model_header(file)
+    return Settings(**families.detect(header, file).teaching(header))
 
 
 def evolving_of(project: Project) -> "Evolving":

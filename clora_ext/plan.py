@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Request:
             demo model.
         token: rare word that will call the concept; None: from the folder's name, or the next unused one.
         class_name: what kind of thing it is; None: from the folder's name.
-        settings: how to teach.
+        settings: how to teach; None: as suits the model.
         keep: earlier checkpoints to keep for undo.
         skip_bad: leave out unusable files instead of refusing all.
         convert: accept pictures that look different as 8-bit RGB.
@@ -49,7 +49,7 @@ class Request:
     base: Path | None = None
     token: str | None = None
     class_name: str | None = None
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings | None = None
     keep: int = 1
     skip_bad: bool = False
     convert: bool = False
@@ -81,6 +81,7 @@ class Plan:
 
     request: Request
     ground: Ground
+    settings: Settings
     concept: Concept
     dataset: Dataset
     resolution: int
@@ -89,11 +90,6 @@ class Plan:
     state_level: str
     resume_step: int
     fingerprint: str
-
-    @property
-    def settings(self) -> Settings:
-        """How to teach."""
-        return self.request.settings
 
     @property
     def sample_prompt(self) -> str:
@@ -145,13 +141,14 @@ def make_plan(request: Request) -> Plan:
 
 def plan_within(project: Project | None, request: Request) -> Plan:
     """The plan for a project that is open (None: one that does not exist yet)."""
-    settings = request.settings
-    settings.check()
-    strategy = strategies.load(settings.strategy, settings.strategy_options)
+    if request.settings is not None:
+        request.settings.check()
     if request.keep < 0:
         raise UsageError(f"keep must not be negative, it is {request.keep}", fix="0 keeps no earlier model")
     _check_lora_target(request)
     ground = ground_of(project, request.base)
+    settings = request.settings or ground.suggested
+    strategy = strategies.load(settings.strategy, settings.strategy_options)
     concept = name_concept(
         request.images, token=request.token, class_name=request.class_name, taken=list(ground.taken)
     )
@@ -166,10 +163,11 @@ def plan_within(project: Project | None, request: Request) -> Plan:
         skip_bad=request.skip_bad,
         convert=request.convert,
     )
-    fingerprint = _fingerprint(ground, dataset, request)
+    fingerprint = _fingerprint(ground, dataset, settings)
     return Plan(
         request=request,
         ground=ground,
+        settings=settings,
         concept=concept,
         dataset=dataset,
         resolution=resolution,
@@ -202,11 +200,11 @@ def _check_rank(rank: int, targets: tuple[Target, ...], base_file: Path) -> None
         raise UsageError(message, fix=f"use a rank of {min(smallest.shape)} at the most")
 
 
-def _fingerprint(ground: Ground, dataset: Dataset, request: Request) -> str:
+def _fingerprint(ground: Ground, dataset: Dataset, settings: Settings) -> str:
     content: Mapping[str, Any] = {
         "base": ground.base.sha256,
         "parent": ground.parent_hash,
         "dataset": dataset.fingerprint,
-        "settings": request.settings.as_dict(),
+        "settings": settings.as_dict(),
     }
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -20,6 +20,8 @@ _SEED_LIMIT = 2**63
 class Settings:
     """Everything that shapes training and folding of one concept.
 
+    The defaults suit the built-in demo model; what suits another, :func:`clora_ext.suggested_settings` tells.
+
     Attributes:
         strategy: how new knowledge joins old, one of :func:`clora_ext.strategies.names`.
         strategy_options: the strategy's own options by name.
@@ -41,7 +43,7 @@ class Settings:
 
     strategy: str = "mask"
     strategy_options: Mapping[str, str] = field(default_factory=dict)
-    steps: int = 200
+    steps: int = 300
     rank: int = 8
     alpha: float | None = None
     learning_rate: float = 1e-3

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clora_ext.formats.header import Header
 
@@ -147,6 +147,10 @@ class Family(Protocol):
 
     def resolution(self, header: Header) -> int:
         """Side of a square picture, pixels, that the model was made for."""
+        ...
+
+    def teaching(self, header: Header) -> "Mapping[str, Any]":
+        """Settings, by name, that a user who says nothing is best served with."""
         ...
 
     def step(self, header: Header) -> int:

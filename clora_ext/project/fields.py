@@ -14,6 +14,9 @@ HASH = re.compile(r"[0-9a-f]{64}")
 
 _FIX = "restore manifest.json from a backup, or undo the change that was made to it by hand"
 
+# Composed emoji and several scripts need them, and they steer no terminal.
+_JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"), "-")
+
 
 def damaged(where: str, problem: str) -> ProjectError:
     """The complaint about one field."""
@@ -58,7 +61,7 @@ class Fields:
     def line(self, name: str) -> str:
         """Printable text that is not empty."""
         value = self.text(name)
-        if not value.strip() or not value.isprintable():
+        if not value.strip() or not value.translate(_JOINERS).isprintable():
             raise damaged(self.place(name), f"is empty or not printable: {value!r:.80}")
         return value
 

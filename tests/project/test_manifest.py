@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_projects import BASE, learn, taught
 
+from clora_ext.data import Concept
 from clora_ext.errors import ProjectError
 from clora_ext.project import FORMAT_VERSION, Base, ConceptRecord, Image, Manifest, Project, State
+from clora_ext.project.fields import Fields
 
 HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
 LINES = st.text(min_size=1, max_size=8).filter(lambda text: text.isprintable() and text.strip())
@@ -212,3 +214,11 @@ def test_projects_of_the_first_format_are_still_read_and_are_written_anew(tmp_pa
     assert Project.open(tmp_path / "p").number == 1
     learn(tmp_path / "p", "one more")
     assert json.loads(file.read_text(encoding="utf-8"))["format_version"] == FORMAT_VERSION
+
+
+def test_what_a_concept_may_be_called_the_manifest_can_keep() -> None:
+    """A composed emoji holds a joiner, which does not print; refused at the commit, a training is lost."""
+    token = Concept("\U0001f469\u200d\U0001f3a8", "dog").token
+    assert Fields({"token": token}, "manifest", ["token"]).line("token") == token
+    with pytest.raises(ProjectError, match="not printable"):
+        Fields({"token": "a\u202e"}, "manifest", ["token"]).line("token")

@@ -25,7 +25,7 @@ __all__ = ["Config", "OriginalLayout"]
 
 Config = dict[str, Any]
 """``unet``, ``vae``, ``text_encoder`` (and ``text_encoder_2``), ``scheduler``: diffusers' and transformers'
-configurations; ``tokenizer``: a name; ``resolution``: pixels."""
+configurations; ``tokenizer``: a name; ``resolution``: pixels; ``teaching``: settings to begin with."""
 
 _NO_LAYER = ("embedding", "text_projection", "norm")
 _HERE = Path("the checkpoint")
@@ -56,6 +56,11 @@ class OriginalLayout:
     def resolution(self, header: Header) -> int:
         """From the configuration."""
         return int(self.config(header, _HERE)["resolution"])
+
+    def teaching(self, header: Header) -> Mapping[str, Any]:
+        """From the configuration."""
+        found: Mapping[str, Any] = self.config(header, _HERE)["teaching"]
+        return found
 
     def step(self, header: Header) -> int:
         """The VAE's reduction times the UNet's."""
