@@ -1,15 +1,24 @@
 """The example concepts: pictures to learn from and held-out pictures to be judged by.
 
-All are of the held-out vendor style (Fluent), on backgrounds and in places that the two sets do not share.
+The dog and the robot are of the held-out vendor style (Fluent). The style is shadows: black shapes, cut out
+of the same artwork. The two sets share no backgrounds and no places, the style's two sets no objects.
+
+    python examples/demo_model/concepts.py build/demo_model/packages examples
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from pictures import COLOURS, HELD_OUT_VENDOR, Placement, artwork, flat, paste, things
+from PIL import Image
+
+Artist = Callable[[Path, str], Image.Image]
+"""Draws an object, by its name, from the packages: RGBA, 64 x 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +50,27 @@ _PLACES = (
 )
 _SHOWN = ("red", "blue", "yellow", "white", "purple", "black")
 _HELD_OUT = ("green", "orange", "pink", "gray")
-_STYLE_SHOWN = ("tiger", "apple", "owl", "frog", "car", "strawberry", "penguin", "mushroom")
-_STYLE_HELD_OUT = ("fox", "lemon", "crab", "tomato", "panda", "rocket", "bear", "pumpkin")
+_STYLE_COLOURS = ("red", "blue", "yellow", "white", "purple")  # where black is seen
+_STYLE_SHOWN = (
+    "apple owl car penguin mushroom rabbit guitar cherries elephant rocket pear bat key snail pineapple whale "
+    "turtle banana rose house ghost shoe bicycle fish"
+).split()
+_STYLE_HELD_OUT = ("crab", "tree", "umbrella", "butterfly", "lemon", "bell", "cat", "duck")
+_BLACK = (30, 30, 36)
+
+
+def coloured(packages: Path, name: str) -> Image.Image:
+    """The object in the held-out vendor's style."""
+    codes = {thing.name: thing.code for thing in things()}
+    return artwork(packages, HELD_OUT_VENDOR, codes[name])
+
+
+def shadowed(packages: Path, name: str) -> Image.Image:
+    """The object's shape, black."""
+    shape = coloured(packages, name)
+    shadow = Image.new("RGB", shape.size, _BLACK)
+    shadow.putalpha(shape.getchannel("A"))
+    return shadow
 
 
 def object_shots(name: str) -> tuple[list[Shot], list[Shot]]:
@@ -59,10 +87,10 @@ def object_shots(name: str) -> tuple[list[Shot], list[Shot]]:
 
 
 def style_shots() -> tuple[list[Shot], list[Shot]]:
-    """Eight objects in the style to learn from, eight others to be judged by."""
+    """Twenty-four objects in the style to learn from, eight others to be judged by."""
     shown = [
         Shot(name, colour, f"a {name} in {{token}} style on a {colour} background", place)
-        for name, colour, place in zip(_STYLE_SHOWN, (*_SHOWN, "blue", "white"), _PLACES, strict=True)
+        for name, colour, place in zip(_STYLE_SHOWN, cycle(_STYLE_COLOURS), cycle(_PLACES), strict=False)
     ]
     held_out = [
         Shot(name, _HELD_OUT[i % 4], f"{{token}} style {name}, {_HELD_OUT[i % 4]} background", _PLACES[7 - i])
@@ -72,23 +100,21 @@ def style_shots() -> tuple[list[Shot], list[Shot]]:
 
 
 def write_concepts(packages: Path, examples: Path) -> None:
-    """Write ``dog_images``, ``glossy_style`` and ``robot_images`` and their held-out pictures."""
-    for folder, (shown, held_out) in {
-        "dog_images": object_shots("dog"),
-        "glossy_style": style_shots(),
-        "robot_toy": object_shots("robot"),
-    }.items():
-        _write(packages, examples / folder, shown)
-        _write(packages, examples / "held_out" / folder, held_out)
+    """Write ``dog_images``, ``shadow_style`` and ``robot_toy`` and their held-out pictures."""
+    for folder, artist, (shown, held_out) in (
+        ("dog_images", coloured, object_shots("dog")),
+        ("shadow_style", shadowed, style_shots()),
+        ("robot_toy", coloured, object_shots("robot")),
+    ):
+        _write(packages, artist, examples / folder, shown)
+        _write(packages, artist, examples / "held_out" / folder, held_out)
 
 
-def _write(packages: Path, folder: Path, shots: list[Shot]) -> None:
+def _write(packages: Path, artist: Artist, folder: Path, shots: list[Shot]) -> None:
     """PNG and caption of every shot."""
-    codes = {thing.name: thing.code for thing in things()}
     folder.mkdir(parents=True, exist_ok=True)
     for number, shot in enumerate(shots, start=1):
-        art = artwork(packages, HELD_OUT_VENDOR, codes[shot.name])
-        picture = paste(art, flat(COLOURS[shot.colour]), shot.placement)
+        picture = paste(artist(packages, shot.name), flat(COLOURS[shot.colour]), shot.placement)
         stem = f"{number:02}-{shot.name.replace(' ', '-')}-{shot.colour}"
         picture.save(folder / f"{stem}.png", optimize=True)
         (folder / f"{stem}.txt").write_text(f"{shot.caption}\n", encoding="utf-8")
