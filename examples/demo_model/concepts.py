@@ -53,7 +53,8 @@ _HELD_OUT = ("green", "orange", "pink", "gray")
 _STYLE_COLOURS = ("red", "blue", "yellow", "white", "purple")  # where black is seen
 _STYLE_SHOWN = (
     "apple owl car penguin mushroom rabbit guitar cherries elephant rocket pear bat key snail pineapple whale "
-    "turtle banana rose house ghost shoe bicycle fish"
+    "turtle banana rose house ghost shoe bicycle fish fox tiger frog strawberry carrot airplane sailboat star "
+    "moon heart crown hat clock camera skull dolphin snake horse pig bee spider cactus corn teapot"
 ).split()
 _STYLE_HELD_OUT = ("crab", "tree", "umbrella", "butterfly", "lemon", "bell", "cat", "duck")
 _BLACK = (30, 30, 36)
@@ -87,7 +88,7 @@ def object_shots(name: str) -> tuple[list[Shot], list[Shot]]:
 
 
 def style_shots() -> tuple[list[Shot], list[Shot]]:
-    """Twenty-four objects in the style to learn from, eight others to be judged by."""
+    """Many objects in the style to learn from, eight others to be judged by."""
     shown = [
         Shot(name, colour, f"a {name} in {{token}} style on a {colour} background", place)
         for name, colour, place in zip(_STYLE_SHOWN, cycle(_STYLE_COLOURS), cycle(_PLACES), strict=False)
