@@ -28,7 +28,8 @@ def test_every_concept_closes_most_of_the_way_to_its_pictures(tmp_path: Path) ->
     base = study.load(DEMO_MODEL)
     floor = {name: study.score(base, scorer, asked[name]) for name in study.FOLDERS}
     top = {name: study.ceiling(base, scorer, asked[name]) for name in study.FOLDERS}
-    rows = study.run(Settings(), tmp_path / "model", asked, scorer)
+    settings = Settings()
+    rows = study.run(settings, tmp_path, asked, scorer, [settings.strategy])[settings.strategy]
     learned = {name: value["learned"] for name, value in study.summary(rows, floor, top).items()}
     assert all(value >= 0.6 for value in learned.values()), learned
 
