@@ -150,6 +150,8 @@ def _memory_shapes(evolving: Evolving, lesson: Lesson, by_tensor: Mapping[str, S
         part = kept_part(info.dtype)
         if part is not None:
             shapes[entry(name, part)] = ("I16" if part == RESIDUAL else "F32", info.shape)
+    if is_rowwise(lesson.strategy):  # it keeps no memory, and adapters need not be read just for that
+        return shapes
     for name, factors in lesson.trained.items():
         declared = lesson.strategy.memory_shapes(lesson.targets[name].shape, factors.rank)
         shapes.update({entry(name, part): ("F32", shape) for part, shape in declared.items()})
@@ -226,9 +228,8 @@ class _Folding:
     def _fold(self, target: Target, files: Files, pair: "_Pair") -> None:
         """The rows of one layer."""
         strategy, factors = self._lesson.strategy, self._lesson.trained[target.name]
-        declared = strategy.memory_shapes(target.shape, factors.rank)
         start, stop = _rows(target)
-        if is_rowwise(strategy) and not declared:
+        if is_rowwise(strategy):
             for first, last in _blocks(start, stop, target.shape[1]):
                 layer = self._evolving.layer_rows(target, first, last, files, {})
                 pair.put_exact(strategy.fold(layer, factors.rows(first - start, last - start)).weight)
@@ -237,7 +238,7 @@ class _Folding:
         folded = strategy.fold(self._evolving.layer(target, own), factors)
         for first, last in _blocks(0, stop - start, target.shape[1]):
             pair.put_exact(folded.weight[first:last])
-        for part in declared:
+        for part in strategy.memory_shapes(target.shape, factors.rank):
             tensor = folded.memory[part].float().contiguous()
             check_finite(entry(target.name, part), tensor)
             with self._kept.part(entry(target.name, part)) as place:

@@ -101,7 +101,7 @@ class Checkpoint:
         return self.read(name).to(torch.float32)
 
     def chunks(self, name: str) -> Iterator[memoryview]:
-        """The tensor's bytes, about a megabyte at a time; a chunk is valid until the next is asked for."""
+        """The tensor's bytes, some at a time; a chunk is valid until the next is asked for."""
         spans = self.spans(name)
         if spans is None:
             yield raw(self.read(name))

@@ -11,7 +11,7 @@ from clora_ext.errors import CheckpointError
 
 __all__ = ["Files", "Span", "part", "reading", "write_all"]
 
-_CHUNK = 1 << 20  # bytes read at once: as fast as more
+_CHUNK = 1 << 18  # bytes read at once: more no longer fit into a processor's cache
 _STRETCH = 1 << 26  # bytes that the system copies at once
 
 
@@ -76,7 +76,7 @@ class Files:
                 taken = taken[count:]
 
     def chunks(self, spans: Sequence[Span]) -> Iterator[memoryview]:
-        """The bytes, about a megabyte at a time; each chunk is valid until the next one is asked for.
+        """The bytes, some at a time; each chunk is valid until the next one is asked for.
 
         Raises:
             CheckpointError: a file cannot be read, or ends too early.
