@@ -1,8 +1,8 @@
 """The example concepts: pictures to learn from and held-out pictures to be judged by.
 
-The dog and the robot are of the held-out vendor style (Fluent). The style is badges: Twemoji's objects on a white
-disc with a dark rim, which the demo model has never seen. The two sets share no backgrounds and no places, the
-style's two sets no objects.
+The dog and the robot are of the held-out vendor style (Fluent). The style is badges: Twemoji's objects on a
+white disc with a dark rim, which the demo model has never seen. The two sets share no backgrounds and no
+places, the style's two sets no objects.
 
     python examples/demo_model/concepts.py build/demo_model/packages examples
 """
@@ -53,8 +53,8 @@ _SHOWN = ("red", "blue", "yellow", "white", "purple", "black")
 _HELD_OUT = ("green", "orange", "pink", "gray")
 _STYLE_COLOURS = ("red", "blue", "yellow", "white", "purple", "black")
 _STYLE_SHOWN = (
-    "apple owl car penguin mushroom rabbit guitar cherries elephant rocket pear bat key snail pineapple whale "
-    "turtle banana rose house"
+    "apple owl car penguin mushroom rabbit guitar cherries elephant rocket pear bat key snail pineapple "
+    "whale turtle banana rose house"
 ).split()
 _STYLE_HELD_OUT = ("crab", "tree", "umbrella", "butterfly", "lemon", "bell", "cat", "duck")
 _DISC, _RIM, _INSIDE = (245, 245, 245), (40, 40, 48), 0.62
