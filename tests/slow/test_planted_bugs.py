@@ -135,11 +135,25 @@ BUGS = (
         "tests/formats/test_header.py",
     ),
     Bug(
-        "the text encoder is written without text_model.",
+        "the text encoder is written without `text_model.`",
         "formats/keys.py",
-        'f"text_model.{part}") for part in parts',
-        'f"{part}") for part in parts',
+        'tuple((f"text_model.{part}",) * 2 for part in _CLIP_PARTS)',
+        'tuple((f"text_model.{part}", part) for part in _CLIP_PARTS)',
         "tests/formats/test_keys.py",
+    ),
+    Bug(
+        "queries, keys and values of a fused tensor are all read from its first rows",
+        "families/latent/filling.py",
+        "rows = slice(index * height, (index + 1) * height)",
+        "rows = slice(0, height)",
+        "tests/engine/test_real_families.py",
+    ),
+    Bug(
+        "somebody's LoRA takes the place of what the naive strategy had learned",
+        "folding.py",
+        'own = "" if self._lesson.foreign else self._lesson.name',
+        "own = self._lesson.name",
+        "tests/engine/test_loras.py",
     ),
     Bug(
         "a LoRA file's alpha is ignored",
