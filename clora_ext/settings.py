@@ -43,7 +43,7 @@ class Settings:
 
     strategy: str = "mask"
     strategy_options: Mapping[str, str] = field(default_factory=dict)
-    steps: int = 300
+    steps: int = 200
     rank: int = 8
     alpha: float | None = None
     learning_rate: float = 1e-3

@@ -33,7 +33,7 @@ class Concept:
 
 CONCEPTS = (
     Concept("dog_images", "the dog", "sks dog, green background"),
-    Concept("badge_style", "the style", "zwz style cat, orange background"),
+    Concept("glossy_style", "the style", "zwz style fox, orange background"),
     Concept("robot_toy", "the toy", "sbu robot toy, pink background"),
 )
 

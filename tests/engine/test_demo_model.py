@@ -54,7 +54,7 @@ def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "trigger"),
-    [("dog_images", "dog"), ("badge_style", "badge style"), ("robot_toy", "robot toy")],
+    [("dog_images", "dog"), ("glossy_style", "glossy style"), ("robot_toy", "robot toy")],
 )
 def test_the_example_folders_can_be_taught(folder: str, trigger: str, tmp_path: Path) -> None:
     plan = make_plan(Request(EXAMPLES / folder, tmp_path / "model"))
