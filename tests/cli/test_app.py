@@ -89,7 +89,9 @@ def test_help_shows_the_defaults_of_the_engine(capsys: pytest.CaptureFixture[str
     told = words(capsys.readouterr().out)
     for name in ("strategy", "steps", "rank", "learning_rate", "batch_size", "seed"):
         option = told.split(f" --{name.replace('_', '-')} ", 1)[1]
-        assert option.split("[default: ", 1)[1].startswith(f"{getattr(Settings(), name)}]")
+        own = name in {"strategy", "seed"}  # the others differ from model to model
+        default = getattr(Settings(), name) if own else "(as suits the model)"
+        assert option.split("[default: ", 1)[1].startswith(f"{default}]")
 
 
 def test_help_shows_the_default_mode_of_the_orthogonal_strategy(capsys: pytest.CaptureFixture[str]) -> None:

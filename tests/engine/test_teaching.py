@@ -108,7 +108,7 @@ def test_only_attention_changed_and_the_rest_are_the_bases_bytes(request_: Reque
     assert changed
     assert changed <= targets
     assert taught.names == base.names
-    assert json.loads(taught.header.metadata["clora.history"]) == [
+    assert json.loads(taught.header.metadata["clora.history"])["concepts"] == [
         {"token": "sks", "class": "dog", "strategy": "mask"}
     ]
 
@@ -275,9 +275,9 @@ def test_a_changed_base_is_refused(request_: Request, tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="gone"):
         make_plan(another(request_, "toy_images"))
     moved = replace(request_, images=pictures(tmp_path / "owl_images"))
-    assert make_plan(moved).number == 2
+    assert make_plan(moved).ground.number == 2
     add_concept(moved)
-    assert make_plan(another(request_, "bird_images")).base.path == str(request_.base)
+    assert make_plan(another(request_, "bird_images")).ground.base.path == str(request_.base)
 
 
 BAD: dict[str, tuple[Callable[[Request], Request], type[CloraError], str]] = {
