@@ -87,7 +87,7 @@ def test_every_folder_with_code_is_a_package() -> None:
 
 
 def test_every_imported_distribution_is_declared() -> None:
-    named_otherwise = {"PIL": "pillow"}
+    named_otherwise = {"PIL": "pillow", "huggingface_hub": "huggingface-hub"}
     by_comfyui = {"comfy", "folder_paths", "nodes"}
     given = {*sys.stdlib_module_names, "clora_ext", *by_comfyui}
     imported = set[str]()
