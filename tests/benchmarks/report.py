@@ -50,18 +50,24 @@ def main(arguments: Sequence[str]) -> None:
             rows: Rows = {}
             for names, count in ((OURS, chosen.rounds), (OTHERS, chosen.other_rounds)):
                 collect(rows, measured.rounds(names, kind, work, count, chosen.extra))
-            parts.append(section(kind, work, rows))
+            size = (work / kind / "base.safetensors").stat().st_size
+            parts.append(section(kind, size, rows, same(kind, work, rows)))
             if kind != "tiny":
                 parts.append(starts_section(kind))
             shutil.rmtree(work / kind)
             for file in work.glob(f"{kind}-*"):
                 file.unlink()
+            write(chosen.output, parts)
     finally:
         if chosen.work is None:
             shutil.rmtree(work)
+
+
+def write(output: Path, parts: Sequence[str]) -> None:
+    """The report with what there is so far."""
     text = (Path(__file__).parent / "report.md").read_text(encoding="utf-8")
     filled = text.replace("{machine}", machine()).replace("{parts}", "\n\n".join(parts))
-    chosen.output.write_text(filled, encoding="utf-8")
+    output.write_text(filled, encoding="utf-8")
 
 
 def collect(rows: Rows, found: Iterable[tuple[str, measured.Row, measured.Row]]) -> None:
@@ -71,11 +77,25 @@ def collect(rows: Rows, found: Iterable[tuple[str, measured.Row, measured.Row]])
         rows.setdefault(name, []).append((row, beside))
 
 
-def section(kind: str, work: Path, rows: Rows) -> str:
-    """One model's table, and which results are the same."""
-    good = {name: pairs for name, pairs in rows.items() if all("failed" not in row for row, _ in pairs)}
+def that_worked(rows: Rows) -> Rows:
+    """Without the contenders that failed."""
+    return {name: pairs for name, pairs in rows.items() if all("failed" not in row for row, _ in pairs)}
+
+
+def same(kind: str, work: Path, rows: Rows) -> list[str]:
+    """In how many numbers the results of two contenders differ that should give the same."""
+    lines = []
+    for one, other in SAME:
+        if {one, other} <= that_worked(rows).keys():
+            different, total = measured.differing(kind, work, one, other)
+            lines.append(f"- {one} and {other}: {different:,} of {total:,} numbers differ in a bit.")
+    return lines
+
+
+def section(kind: str, size: int, rows: Rows, remarks: Sequence[str]) -> str:
+    """One model's table; ``size`` of the model in bytes."""
+    good = that_worked(rows)
     copies = [beside for pairs in rows.values() for _, beside in pairs]
-    size = (work / kind / "base.safetensors").stat().st_size
     lines = [
         f"## Fold into {TITLES[kind]}'s UNet ({size / 1e9:.2f} GB, {taught_share(kind):.0%} of it taught)",
         "",
@@ -88,11 +108,7 @@ def section(kind: str, work: Path, rows: Rows) -> str:
     lines += [
         f"- {name} failed: `{pairs[0][0]['failed']}`" for name, pairs in rows.items() if name not in good
     ]
-    for one, other in SAME:
-        if one in good and other in good:
-            different, total = measured.differing(kind, work, one, other)
-            lines.append(f"- {one} and {other}: {different:,} of {total:,} numbers differ in a bit.")
-    return "\n".join([*lines, *goals(good)])
+    return "\n".join([*lines, *remarks, *goals(good)])
 
 
 def table_row(name: str, pairs: Sequence[tuple[measured.Row, measured.Row]]) -> str:

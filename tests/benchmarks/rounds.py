@@ -65,7 +65,8 @@ def contender(name: str, kind: str, folder: Path, out: Path, extra: str) -> Row:
     command = [sys.executable, str(CONTENDERS), name, kind, str(folder), str(out)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
-        return {"failed": run.stderr.strip().splitlines()[-1]}
+        last = run.stderr.strip().splitlines() or [f"ended by signal or status {run.returncode}"]
+        return {"failed": last[-1]}
     row: Row = json.loads(run.stdout.strip().splitlines()[-1])
     return row
 
