@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from clora_ext.settings import Settings
 
@@ -21,14 +20,12 @@ from .options import (
     StrategyOption,
     strategy_options,
 )
-from .output import Output, tick
+from .output import Output
 from .tables import dataset_summary, dataset_table
-from .watching import watching
-from .wording import command, duration
+from .teaching import show_dry_run, show_ground, teach
 
 if TYPE_CHECKING:
-    from clora_ext.plan import Plan, Request
-    from clora_ext.teaching import Result
+    from clora_ext.plan import Plan
 
 __all__ = ["EPILOG", "add_concept"]
 
@@ -138,6 +135,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     """
     from clora_ext.ground import suggested_settings
     from clora_ext.plan import Request, make_plan
+    from clora_ext.teaching import add_concept as add_concept_run
 
     output = Output(as_json=as_json)
     wishes = {"steps": steps, "rank": rank, "learning_rate": learning_rate, "batch_size": batch_size}
@@ -158,37 +156,15 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         export_lora=export_lora,
     )
     if dry_run:
-        plan = make_plan(request)
-        _show_plan(plan, output)
-        output.show("a dry run: nothing was changed")
-        output.result({"dry_run": True, "plan": plan.as_dict()})
+        show_dry_run(make_plan(request), _show_plan, output)
     else:
-        _teach(request, output)
-
-
-def _teach(request: "Request", output: Output) -> None:
-    """The run itself, with everything that is seen of it."""
-    from clora_ext.teaching import add_concept as teach
-
-    with watching(output) as (sink, stop):
-
-        def on_plan(plan: "Plan") -> None:
-            stop.check()
-            _show_plan(plan, output)
-            if output.as_json:
-                output.plan(plan.as_dict())
-
-        result = teach(request, sink, on_plan)
-    _show_result(result, request, output)
-    output.result(result.as_dict())
+        teach(lambda sink, on_plan: add_concept_run(request, sink, on_plan), _show_plan, output, "learned")
 
 
 def _show_plan(plan: "Plan", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
     request, settings = plan.request, plan.settings
-    if plan.ground.new_project:
-        on = "the built-in demo model" if request.base is None else plan.ground.base_file
-        output.show(f"no project in {request.project} yet: starting one on {on}")
+    show_ground(plan.ground, request.project, request.base, output)
     output.show(dataset_table(plan.dataset, output.answers.width))
     output.show(dataset_summary(plan.dataset))
     output.show("")
@@ -216,22 +192,3 @@ def _origin_of_token(plan: "Plan") -> str:
     folders = [plan.dataset.root, *(picture.path.parent for picture in plan.dataset.pictures)]
     words = {word for folder in folders for word in re.split(r"[\s_.-]+", folder.absolute().name)}
     return "from the folder's name" if plan.concept.token in words else "the next unused one"
-
-
-def _show_result(result: "Result", request: "Request", output: Output) -> None:
-    """What was made, and what to do with it."""
-    learned = f"concept {result.number} is learned"
-    how = f"in {duration(result.seconds)}, loss {result.first_loss:.4f} to {result.last_loss:.4f}"
-    output.show("")
-    output.show(Text.assemble(tick(output.answers), (learned, "bold green"), f"  {how}"))
-    output.facts(
-        {
-            "checkpoint": result.checkpoint,
-            "content": result.content_hash,
-            "prompt": result.trigger_prompt,
-            "sheet": result.sheet,
-        }
-    )
-    output.show("")
-    elsewhere: list[str | Path] = [] if request.project == DEFAULT_PROJECT else ["--project", request.project]
-    output.show(f"next: {command('clora', 'generate', '-p', result.trigger_prompt, *elsewhere)}")

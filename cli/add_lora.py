@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from .options import (
     DEFAULT_PROJECT,
@@ -18,12 +17,11 @@ from .options import (
     StrategyOption,
     strategy_options,
 )
-from .output import Output, tick
-from .watching import watching
-from .wording import command, duration
+from .output import Output
+from .teaching import show_dry_run, show_ground, teach
 
 if TYPE_CHECKING:
-    from clora_ext.teaching import LoraPlan, LoraRequest, LoraResult
+    from clora_ext.teaching import LoraPlan
 
 __all__ = ["EPILOG", "add_lora"]
 
@@ -75,6 +73,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     The file is only read; nothing of it is kept but what the model has become.
     """
     from clora_ext.teaching import LoraRequest, make_lora_plan
+    from clora_ext.teaching import add_lora as add_lora_run
 
     output = Output(as_json=as_json)
     request = LoraRequest(
@@ -90,37 +89,15 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         keep=keep,
     )
     if dry_run:
-        plan = make_lora_plan(request)
-        _show_plan(plan, output)
-        output.show("a dry run: nothing was changed")
-        output.result({"dry_run": True, "plan": plan.as_dict()})
+        show_dry_run(make_lora_plan(request), _show_plan, output)
     else:
-        _fold(request, output)
-
-
-def _fold(request: "LoraRequest", output: Output) -> None:
-    """The run itself, with everything that is seen of it."""
-    from clora_ext.teaching import add_lora as fold
-
-    with watching(output) as (sink, stop):
-
-        def on_plan(plan: "LoraPlan") -> None:
-            stop.check()
-            _show_plan(plan, output)
-            if output.as_json:
-                output.plan(plan.as_dict())
-
-        result = fold(request, sink, on_plan)
-    _show_result(result, request, output)
-    output.result(result.as_dict())
+        teach(lambda sink, on_plan: add_lora_run(request, sink, on_plan), _show_plan, output, "folded in")
 
 
 def _show_plan(plan: "LoraPlan", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
-    ground, request = plan.ground, plan.request
-    if ground.new_project:
-        on = "the built-in demo model" if request.base is None else ground.base_file
-        output.show(f"no project in {request.project} yet: starting one on {on}")
+    request = plan.request
+    show_ground(plan.ground, request.project, request.base, output)
     smallest, largest = plan.ranks
     rank = f"rank {smallest}" if smallest == largest else f"ranks {smallest} to {largest}"
     output.facts(
@@ -132,21 +109,3 @@ def _show_plan(plan: "LoraPlan", output: Output) -> None:
         }
     )
     output.show("")
-
-
-def _show_result(result: "LoraResult", request: "LoraRequest", output: Output) -> None:
-    """What was made, and what to do with it."""
-    output.show("")
-    done = f"concept {result.number} is folded in"
-    output.show(Text.assemble(tick(output.answers), (done, "bold green"), f"  in {duration(result.seconds)}"))
-    output.facts(
-        {
-            "checkpoint": result.checkpoint,
-            "content": result.content_hash,
-            "prompt": result.trigger_prompt,
-            "sheet": result.sheet,
-        }
-    )
-    output.show("")
-    elsewhere: list[str | Path] = [] if request.project == DEFAULT_PROJECT else ["--project", request.project]
-    output.show(f"next: {command('clora', 'generate', '-p', result.trigger_prompt, *elsewhere)}")

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from clora_ext.teaching import (
         LoraPlan,
         LoraRequest,
-        LoraResult,
         Result,
         add_concept,
         add_lora,
@@ -37,7 +36,6 @@ __all__ = [
     "FileReport",
     "LoraPlan",
     "LoraRequest",
-    "LoraResult",
     "Plan",
     "Project",
     "Request",
@@ -63,7 +61,6 @@ _HOMES = {
     "FileReport": "inspect",
     "LoraPlan": "teaching",
     "LoraRequest": "teaching",
-    "LoraResult": "teaching",
     "Plan": "plan",
     "Project": "project",
     "Request": "plan",

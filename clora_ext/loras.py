@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from clora_ext.data import Concept
-from clora_ext.errors import UsageError
+from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.events import FoldStep, Sink, Stage
 from clora_ext.families.base import Target
+from clora_ext.formats.header import read_header
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.site import Component, Site
 from clora_ext.ground import Ground
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Extracted", "check_new_file", "extract", "read_layers", "site_of", "write_layers"]
 
+_PLAN_KEY = "clora.made_by"
 _UNET = "model.diffusion_model."
 _ENDING = ".safetensors"
 
@@ -37,18 +39,31 @@ def site_of(target: Target) -> Site:
     return Site(cast("Component", target.component), target.module, original, shape)
 
 
-def check_new_file(target: Path, *, overwrite: bool = False) -> None:
+def check_new_file(target: Path, *, overwrite: bool = False, plan: str = "") -> None:
     """Make sure that a LoRA can be written to ``target``.
+
+    Args:
+        target: the new file.
+        overwrite: whether a file that is there may be replaced.
+        plan: fingerprint of the run: what it left there before it was killed may be replaced.
 
     Raises:
         UsageError: its name or what is there does not allow it.
     """
     if target.suffix != _ENDING:
         raise UsageError(f"{target} does not end in {_ENDING}", fix=f"name it {target}{_ENDING}")
-    if target.exists() and not overwrite:
+    if target.exists() and not overwrite and not (plan and _made_by(target) == plan):
         raise UsageError(f"{target} exists", fix="choose another name")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"the folder of {target} does not exist", fix="make it first")
+
+
+def _made_by(file: Path) -> str:
+    """Fingerprint of the run that wrote a LoRA; empty if none is named."""
+    try:
+        return read_header(file).metadata.get(_PLAN_KEY, "")
+    except CheckpointError:
+        return ""  # somebody else's file
 
 
 def read_layers(file: Path, ground: Ground) -> "tuple[LoraFile, dict[Target, Factors]]":
@@ -65,7 +80,13 @@ def read_layers(file: Path, ground: Ground) -> "tuple[LoraFile, dict[Target, Fac
 
 
 def write_layers(
-    file: Path, layers: "Mapping[Target, Factors]", ground: Ground, concepts: Sequence[Concept], sink: Sink
+    file: Path,
+    layers: "Mapping[Target, Factors]",
+    ground: Ground,
+    concepts: Sequence[Concept],
+    sink: Sink,
+    *,
+    plan: str = "",
 ) -> "WrittenLora":
     """Write adapters as a kohya LoRA file in fp16.
 
@@ -75,6 +96,7 @@ def write_layers(
         ground: of the model that they are for.
         concepts: what they draw; their triggers stand in the file, the newest first.
         sink: told of every tensor.
+        plan: fingerprint of the run that trained them, noted in the file; see :func:`check_new_file`.
 
     Raises:
         CheckpointError: values do not fit fp16.
@@ -92,6 +114,7 @@ def write_layers(
         base_hash=ground.base.sha256,
         resolution=ground.family.resolution(ground.header),
         tags={"clora": dict.fromkeys(triggers, 1)},
+        extra={_PLAN_KEY: plan} if plan else {},
     )
     return write_lora(
         file,
@@ -129,8 +152,7 @@ def extract(evolving: "Evolving", ground: Ground, rank: int, sink: Sink) -> Extr
 
     if rank < 1:
         raise UsageError(f"rank must be at least 1, not {rank}", fix="choose 64, for example")
-    taught = set(evolving.taught)
-    targets = [target for target in ground.family.modules(ground.header) if target.tensor in taught]
+    targets = _changeable(evolving, ground)
     sink(Stage("extract", f"rank {rank} of {len(targets)} layers"))
     layers: dict[Target, Factors] = {}
     whole = held = 0.0
@@ -143,3 +165,13 @@ def extract(evolving: "Evolving", ground: Ground, rank: int, sink: Sink) -> Extr
             whole, held = whole + energy, held + share * energy
         sink(FoldStep(index + 1, len(targets), target.name))
     return Extracted(layers, held / whole if whole else 1.0)
+
+
+def _changeable(evolving: "Evolving", ground: Ground) -> list[Target]:
+    """The layers that may have been taught; of tensors in float32 the memory keeps nothing, so all may."""
+    taught = set(evolving.taught)
+    return [
+        target
+        for target in ground.family.modules(ground.header)
+        if target.tensor in taught or evolving.current.info(target.tensor).dtype == "F32"
+    ]

@@ -145,7 +145,6 @@ def plan_within(project: Project | None, request: Request) -> Plan:
         request.settings.check()
     if request.keep < 0:
         raise UsageError(f"keep must not be negative, it is {request.keep}", fix="0 keeps no earlier model")
-    _check_lora_target(request)
     ground = ground_of(project, request.base)
     settings = request.settings or ground.suggested
     strategy = strategies.load(settings.strategy, settings.strategy_options)
@@ -164,6 +163,7 @@ def plan_within(project: Project | None, request: Request) -> Plan:
         convert=request.convert,
     )
     fingerprint = _fingerprint(ground, dataset, settings)
+    _check_lora_target(request, fingerprint)
     return Plan(
         request=request,
         ground=ground,
@@ -179,12 +179,12 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     )
 
 
-def _check_lora_target(request: Request) -> None:
+def _check_lora_target(request: Request, fingerprint: str) -> None:
     """Asked before anything is trained: where the adapter is to be kept."""
     target = request.export_lora
     if target is None:
         return
-    check_new_file(target)
+    check_new_file(target, plan=fingerprint)
     if request.project.absolute() in target.absolute().parents:
         message = f"{target} lies in the project, which keeps no adapters"
         raise UsageError(message, fix="name a file outside of it")

@@ -114,7 +114,7 @@ def _own(text: str) -> Config:
         raise CheckpointError(f"{CONFIG_KEY} is unusable ({error})", fix=_DAMAGED) from error
     if not sane:
         raise CheckpointError(f"{CONFIG_KEY} describes no such model", fix=_DAMAGED)
-    return {**config, "teaching": _SMALL_TEACHING}
+    return {**config, "teaching": {}}  # the defaults of Settings are the demo model's
 
 
 def _check_size(value: object, key: str = "") -> None:

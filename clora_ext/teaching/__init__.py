@@ -1,6 +1,7 @@
 """Teach the evolving model: one more concept from pictures, or from a LoRA that somebody else has trained."""
 
-from clora_ext.teaching.concept import Result, add_concept
-from clora_ext.teaching.lora import LoraPlan, LoraRequest, LoraResult, add_lora, make_lora_plan
+from clora_ext.teaching.concept import add_concept
+from clora_ext.teaching.lora import LoraPlan, LoraRequest, add_lora, make_lora_plan
+from clora_ext.teaching.result import Result
 
-__all__ = ["LoraPlan", "LoraRequest", "LoraResult", "Result", "add_concept", "add_lora", "make_lora_plan"]
+__all__ = ["LoraPlan", "LoraRequest", "Result", "add_concept", "add_lora", "make_lora_plan"]

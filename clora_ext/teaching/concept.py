@@ -2,20 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clora_ext import strategies
 from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, cover_corner, load_pixels, nearest
-from clora_ext.errors import CheckpointError
 from clora_ext.events import Note, Sink, Stage, ignore
 from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
 from clora_ext.project import ConceptRecord, Image, Project, State
 from clora_ext.version import VERSION
 
 from .outcome import Prompt, draw_before, fold_lesson, now, verify, write_sheet
+from .result import Result
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
@@ -27,38 +26,7 @@ if TYPE_CHECKING:
     from clora_ext.tensors import Factors
     from clora_ext.training import Example
 
-__all__ = ["Result", "add_concept"]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a run has made.
-
-    Attributes:
-        project: its folder.
-        checkpoint: the evolving model, one safetensors file.
-        content_hash: of its tensors.
-        number: the concept's number in the project.
-        trigger_prompt: draws the concept.
-        sheet: PNG with the training pictures and samples before and after.
-        first_loss: mean loss of the first tenth of the steps.
-        last_loss: mean loss of the last tenth.
-        seconds: the run's duration.
-    """
-
-    project: Path
-    checkpoint: Path
-    content_hash: str
-    number: int
-    trigger_prompt: str
-    sheet: Path
-    first_loss: float
-    last_loss: float
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+__all__ = ["add_concept"]
 
 
 def add_concept(
@@ -93,13 +61,10 @@ def add_concept(
         _keep_lora(plan, trained, sink)
         sink(Stage("commit"))
         project.commit(_record(plan, state, sheet.name, losses), state, keep=request.keep)
-        checkpoint = project.checkpoint_path
-        if checkpoint is None:  # pragma: no branch - a commit sets it
-            raise CheckpointError(f"{request.project} lost its checkpoint", fix="run the same command again")
     first, last = _ends(losses)
     return Result(
         project=request.project,
-        checkpoint=checkpoint,
+        checkpoint=project.checkpoints_dir / state.checkpoint,
         content_hash=state.content_hash,
         number=ground.number,
         trigger_prompt=plan.sample_prompt,
@@ -230,7 +195,9 @@ def _keep_lora(plan: Plan, trained: "Mapping[str, Factors]", sink: Sink) -> None
 
     if plan.request.export_lora is not None:
         layers = {target: trained[target.name] for target in plan.targets}
-        write_layers(plan.request.export_lora, layers, plan.ground, (plan.concept,), sink)
+        write_layers(
+            plan.request.export_lora, layers, plan.ground, (plan.concept,), sink, plan=plan.fingerprint
+        )
 
 
 def _record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> ConceptRecord:

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import strategies
 from clora_ext.data import Concept
-from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.errors import UsageError
 from clora_ext.events import Note, Sink, Stage, ignore
 from clora_ext.formats.models import file_sha256
 from clora_ext.ground import Ground, ground_of
@@ -19,13 +19,14 @@ from clora_ext.settings import Settings
 from clora_ext.version import VERSION
 
 from .outcome import Prompt, draw_before, fold_lesson, now, verify, write_sheet
+from .result import Result
 
 if TYPE_CHECKING:
     from clora_ext.families.base import Target
     from clora_ext.folding import Lesson
     from clora_ext.tensors import Factors
 
-__all__ = ["LoraPlan", "LoraRequest", "LoraResult", "add_lora", "make_lora_plan"]
+__all__ = ["LoraPlan", "LoraRequest", "add_lora", "make_lora_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,33 +111,6 @@ class LoraPlan:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class LoraResult:
-    """What a run has made.
-
-    Attributes:
-        project: its folder.
-        checkpoint: the evolving model, one safetensors file.
-        content_hash: of its tensors.
-        number: the concept's number in the project.
-        trigger_prompt: draws the concept.
-        sheet: PNG with samples before and after.
-        seconds: the run's duration.
-    """
-
-    project: Path
-    checkpoint: Path
-    content_hash: str
-    number: int
-    trigger_prompt: str
-    sheet: Path
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
-
-
 def make_lora_plan(request: LoraRequest) -> LoraPlan:
     """Read and check everything that ``request`` needs; write nothing.
 
@@ -149,7 +123,7 @@ def make_lora_plan(request: LoraRequest) -> LoraPlan:
 
 def add_lora(
     request: LoraRequest, sink: Sink = ignore, on_plan: Callable[[LoraPlan], None] = lambda plan: None
-) -> LoraResult:
+) -> Result:
     """Fold a finished LoRA into the project's model.
 
     The project stays as it was until the very end.
@@ -179,12 +153,16 @@ def add_lora(
         _write_sheet(plan, sheet, before, after, sink)
         sink(Stage("commit"))
         project.commit(_record(plan, state, sheet.name), state, keep=request.keep)
-        checkpoint = project.checkpoint_path
-        if checkpoint is None:  # pragma: no branch - a commit sets it
-            raise CheckpointError(f"{request.project} lost its checkpoint", fix="run the same command again")
-    seconds = time.monotonic() - began
-    return LoraResult(
-        request.project, checkpoint, state.content_hash, ground.number, plan.prompt, sheet, seconds
+    return Result(
+        project=request.project,
+        checkpoint=project.checkpoints_dir / state.checkpoint,
+        content_hash=state.content_hash,
+        number=ground.number,
+        trigger_prompt=plan.prompt,
+        sheet=sheet,
+        first_loss=None,
+        last_loss=None,
+        seconds=time.monotonic() - began,
     )
 
 

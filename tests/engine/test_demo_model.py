@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clora_ext import Drawing, Request, Settings, generate, inspect_file, make_plan
+from clora_ext import (
+    Drawing,
+    Request,
+    Settings,
+    generate,
+    inspect_file,
+    make_plan,
+    suggested_settings,
+)  # fmt: skip
 from clora_ext.bases import DEMO_MODEL
 from clora_ext.data import RARE_TOKENS
 from clora_ext.families.sd1 import CONFIG_KEY
@@ -49,6 +57,7 @@ def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
     plan = make_plan(Request(EXAMPLES / "dog_images", tmp_path / "model", settings=Settings()))
     assert (plan.ground.base.kind, plan.ground.base_file, plan.resolution) == ("demo", DEMO_MODEL, 64)
     assert len(plan.targets) == 56
+    assert suggested_settings(tmp_path / "model") == Settings()
     assert plan.sample_prompt == "a photo of sks dog on a red background"
 
 

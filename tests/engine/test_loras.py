@@ -24,6 +24,7 @@ from clora_ext import (
     make_lora_plan,
 )  # fmt: skip
 from clora_ext.errors import CheckpointError, ProjectError, UsageError
+from clora_ext.events import Event, Stage
 from clora_ext.evolving import Evolving
 from clora_ext.families.base import Target
 from clora_ext.families.targets import choose_targets
@@ -190,6 +191,34 @@ def test_a_small_rank_says_how_much_it_holds(sdxl: Path, tmp_path: Path) -> None
     )
     assert extracted.captured == pytest.approx(1 - lost / whole, abs=0.01)
     assert 0.1 < extracted.captured < 0.9
+
+
+def test_what_a_float32_model_learned_is_extracted_too(tmp_path: Path) -> None:
+    """Its memory keeps nothing, since nothing is lost: the weights themselves tell what was taught."""
+    base = write(tmp_path / "base.safetensors", tiny_sdxl(), torch.float32)
+    targets = choose_targets(modules(base), "attention", text_encoders=False)
+    layers = adapters(targets, 2, 2.0, 4)
+    add_lora(LoraRequest(write_file(tmp_path / "x.safetensors", layers), tmp_path / "model", base=base))
+    exported = export_lora(tmp_path / "model", tmp_path / "out.safetensors", rank=4)
+    assert (exported.layers, exported.captured > 0.999) == (len(targets), True)
+
+
+def test_a_run_killed_after_its_lora_was_kept_can_be_asked_for_again(sdxl: Path, tmp_path: Path) -> None:
+    """The file is the run's own then, and no reason to refuse; another run's is."""
+    kept = tmp_path / "kept.safetensors"
+    images = pictures(tmp_path / "dog_images")
+    request = Request(images, tmp_path / "model", base=sdxl, settings=SETTINGS, export_lora=kept)
+
+    def dies(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "commit":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        add_concept(request, dies)
+    assert kept.exists()
+    assert add_concept(request).number == 1
+    with pytest.raises(UsageError, match="exists"):
+        add_concept(replace(request, images=pictures(tmp_path / "cat_images", seed=1)))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import Header, TensorInfo
 from clora_ext.precision import choose
+from clora_ext.settings import Settings
 
 HERE = Path("x.safetensors")
 GOLDEN = Path(__file__).parents[1] / "formats" / "golden"
@@ -257,3 +258,10 @@ def test_eight_bit_checkpoints_are_refused_by_name() -> None:
     eight = TensorInfo("F8_E4M3", info.shape, info.start, info.end)
     with pytest.raises(CheckpointError, match="8 bits"):
         families.detect(Header({**header.tensors, name: eight}), HERE)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("sd1", 1e-4), ("sdxl", 1e-5)])
+def test_a_large_model_is_not_taught_as_the_demo_model_is(name: str, rate: float) -> None:
+    settings = Settings(**families.load(name).teaching(HEADERS[name]()))
+    settings.check()
+    assert settings.learning_rate == rate < Settings().learning_rate

@@ -1,11 +1,9 @@
 """The whole run on a tiny real model: learn, stop, resume, fail, and the project that is left behind."""
 
-import errno
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +12,23 @@ import pytest
 import torch
 from exact_state import exact_project
 from PIL import Image
+from small_runs import SETTINGS, another, pictures
 from tiny_model import write_tiny_model
 
-from clora_ext import Project, Request, Result, Settings, add_concept, make_plan, strategies
+from clora_ext import Project, Request, Result, add_concept, make_plan, strategies
 from clora_ext.errors import (
     BaseChanged,
-    Cancelled,
     CheckpointError,
     CloraError,
     DatasetError,
     ProjectError,
     ProjectLocked,
     SettingsError,
-    StorageError,
-    TrainingError,
     UsageError,
 )
 from clora_ext.events import Event, Note, Stage, TrainStep
-from clora_ext.formats import writer as writer_module
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 from clora_ext.precision import Precision
-
-SETTINGS = Settings(steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2)
 
 
 @pytest.fixture(autouse=True)
@@ -52,34 +45,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def request_(tiny: Path, tmp_path: Path) -> Request:
     return Request(pictures(tmp_path / "dog_images"), tmp_path / "model", base=tiny, settings=SETTINGS)
-
-
-def pictures(folder: Path, count: int = 3, seed: int = 0) -> Path:
-    folder.mkdir()
-    rng = np.random.default_rng(seed)
-    for number in range(count):
-        pixels = rng.integers(0, 255, (40, 32 + 16 * number, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-    return folder
-
-
-def another(request: Request, name: str, seed: int = 1) -> Request:
-    return replace(request, images=pictures(request.project.parent / name, seed=seed), base=None)
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file that is part of the project's state."""
-    names = ("manifest.json", "checkpoints", "memory", "sheets")
-    files = (path for name in names for path in [folder / name, *(folder / name).rglob("*")])
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
-
-
-def stop_at(step: int) -> Callable[[Event], None]:
-    def sink(event: Event) -> None:
-        if isinstance(event, TrainStep) and event.step == step:
-            raise Cancelled
-
-    return sink
 
 
 def test_a_concept_is_learned_and_everything_is_where_it_should_be(request_: Request) -> None:
@@ -149,83 +114,6 @@ def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> Non
         tau = after[target.name] - before[target.name]
         assert float(tau.norm()) > 0
         assert float((tau @ earlier.T).norm()) < 0.02 * float(tau.norm()) * float(earlier.norm())
-
-
-def test_a_run_stopped_twice_gives_the_same_bits_as_one_that_was_not(request_: Request) -> None:
-    other = replace(request_, project=request_.project.parent / "uninterrupted")
-    straight = add_concept(other)
-    for step in (2, 5):
-        with pytest.raises(Cancelled):
-            add_concept(request_, stop_at(step))
-        assert not Project.exists(request_.project)
-        assert make_plan(request_).resume_step in {0, step}
-    seen: list[int] = []
-    resumed = add_concept(request_, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
-    assert seen == [6]
-    assert resumed.content_hash == straight.content_hash
-    assert resumed.checkpoint.read_bytes() == straight.checkpoint.read_bytes()
-    assert _memory(request_.project).read_bytes() == _memory(other.project).read_bytes()
-    assert resumed.first_loss == straight.first_loss
-    assert resumed.sheet.read_bytes() == straight.sheet.read_bytes()
-
-
-def test_another_plans_state_is_never_resumed(request_: Request) -> None:
-    with pytest.raises(Cancelled):
-        add_concept(request_, stop_at(3))
-    seen: list[int] = []
-    changed = replace(request_, settings=replace(SETTINGS, seed=4))
-    add_concept(changed, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
-    assert seen == [1, 2, 3, 4, 5, 6]
-
-
-@pytest.mark.parametrize("stage", ["sample", "encode", "train", "fold", "verify", "commit"])
-def test_stopping_anywhere_leaves_the_project_as_it_was(request_: Request, stage: str) -> None:
-    add_concept(request_)
-    before = snapshot(request_.project)
-    second = another(request_, "cat_images")
-
-    def stop(event: Event) -> None:
-        if isinstance(event, Stage) and event.name == stage:
-            raise Cancelled
-
-    with pytest.raises(Cancelled):
-        add_concept(second, stop)
-    assert snapshot(request_.project) == before
-    assert add_concept(second).number == 2
-
-
-def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request) -> None:
-    add_concept(request_)
-    before = snapshot(request_.project)
-    wild = replace(another(request_, "cat_images"), settings=replace(SETTINGS, learning_rate=1e20, steps=60))
-    with pytest.raises(TrainingError, match=r"step \d+.*diverged") as caught:
-        add_concept(wild)
-    assert "--learning-rate" in caught.value.fix
-    assert snapshot(request_.project) == before
-
-
-def test_a_full_disk_while_folding_leaves_the_project_as_it_was(
-    request_: Request, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_concept(request_)
-    before = snapshot(request_.project)
-    real = writer_module.write_all
-    written: list[str] = []
-
-    def full(file: FileIO, data: memoryview) -> None:
-        if "checkpoints" in str(file.name):
-            written.append(str(file.name))
-            if len(written) > 5:
-                raise OSError(errno.ENOSPC, "No space left on device")
-        real(file, data)
-
-    monkeypatch.setattr(writer_module, "write_all", full)
-    second = another(request_, "cat_images")
-    with pytest.raises(StorageError, match="no space left"):
-        add_concept(second)
-    assert snapshot(request_.project) == before
-    monkeypatch.undo()
-    assert add_concept(second).number == 2
 
 
 def test_planning_writes_nothing(request_: Request) -> None:
@@ -373,9 +261,3 @@ def test_a_model_in_bfloat16_is_taught_too(request_: Request, monkeypatch: pytes
         t.name for t in make_plan(another(request_, "cat_images")).targets
     }
     assert 0 < result.first_loss < 2
-
-
-def _memory(project: Path) -> Path:
-    path = Project.open(project).memory_path
-    assert path is not None
-    return path

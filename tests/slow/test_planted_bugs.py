@@ -111,14 +111,14 @@ BUGS = (
         "training_state.py",
         "**moments}",
         "**{key: torch.zeros_like(value) for key, value in moments.items()}}",
-        "tests/engine/test_teaching.py",
+        "tests/engine/test_interrupted.py",
     ),
     Bug(
         "another plan's training state is resumed",
         "training_state.py",
         "if metadata.get(_FINGERPRINT) != fingerprint:",
         "if _FINGERPRINT not in metadata:",
-        "tests/engine/test_teaching.py",
+        "tests/engine/test_interrupted.py",
     ),
     Bug(
         "values that are not finite are written",

@@ -1,0 +1,87 @@
+"""A run that teaches, as it is seen: the plan first, then what happens, then what was made."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from rich.text import Text
+
+from clora_ext.events import Sink
+
+from .options import DEFAULT_PROJECT
+from .output import Output, tick
+from .watching import watching
+from .wording import command, duration
+
+if TYPE_CHECKING:
+    from clora_ext.ground import Ground
+    from clora_ext.teaching import Result
+
+__all__ = ["show_dry_run", "show_ground", "teach"]
+
+
+class _Plan(Protocol):
+    """What every plan can tell."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        ...
+
+
+_SomePlan = TypeVar("_SomePlan", bound=_Plan)
+
+
+def show_ground(ground: "Ground", project: Path, base: Path | None, output: Output) -> None:
+    """Where a new project begins."""
+    if ground.new_project:
+        on = "the built-in demo model" if base is None else ground.base_file
+        output.show(f"no project in {project} yet: starting one on {on}")
+
+
+def show_dry_run(plan: _SomePlan, show_plan: Callable[[_SomePlan, Output], None], output: Output) -> None:
+    """The plan alone."""
+    show_plan(plan, output)
+    output.show("a dry run: nothing was changed")
+    output.result({"dry_run": True, "plan": plan.as_dict()})
+
+
+def teach(
+    run: "Callable[[Sink, Callable[[_SomePlan], None]], Result]",
+    show_plan: Callable[[_SomePlan, Output], None],
+    output: Output,
+    done: str,
+) -> None:
+    """The run itself, with everything that is seen of it; ``done`` says what has become of the concept."""
+    with watching(output) as (sink, stop):
+
+        def on_plan(plan: _SomePlan) -> None:
+            stop.check()
+            show_plan(plan, output)
+            if output.as_json:
+                output.plan(plan.as_dict())
+
+        result = run(sink, on_plan)
+    _show_result(result, output, done)
+    output.result(result.as_dict())
+
+
+def _show_result(result: "Result", output: Output, done: str) -> None:
+    """What was made, and what to do with it."""
+    how = f"  in {duration(result.seconds)}"
+    if result.first_loss is not None and result.last_loss is not None:
+        how += f", loss {result.first_loss:.4f} to {result.last_loss:.4f}"
+    output.show("")
+    output.show(
+        Text.assemble(tick(output.answers), (f"concept {result.number} is {done}", "bold green"), how)
+    )
+    output.facts(
+        {
+            "checkpoint": result.checkpoint,
+            "content": result.content_hash,
+            "prompt": result.trigger_prompt,
+            "sheet": result.sheet,
+        }
+    )
+    output.show("")
+    elsewhere: list[str | Path] = [] if result.project == DEFAULT_PROJECT else ["--project", result.project]
+    output.show(f"next: {command('clora', 'generate', '-p', result.trigger_prompt, *elsewhere)}")

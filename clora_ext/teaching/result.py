@@ -1,0 +1,38 @@
+"""What a run has made."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A concept that is in the model now.
+
+    Attributes:
+        project: its folder.
+        checkpoint: the evolving model, one safetensors file.
+        content_hash: of its tensors.
+        number: the concept's number in the project.
+        trigger_prompt: draws the concept.
+        sheet: PNG with samples before and after, and the training pictures if there were any.
+        first_loss: mean loss of the first tenth of the steps; None: nothing was trained.
+        last_loss: mean loss of the last tenth; None: nothing was trained.
+        seconds: the run's duration.
+    """
+
+    project: Path
+    checkpoint: Path
+    content_hash: str
+    number: int
+    trigger_prompt: str
+    sheet: Path
+    first_loss: float | None
+    last_loss: float | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}

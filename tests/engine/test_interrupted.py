@@ -1,0 +1,112 @@
+"""A run that stops: by the user, by a loss that is no number, by a full disk; and how it goes on."""
+
+import errno
+from dataclasses import replace
+from io import FileIO
+from pathlib import Path
+
+import pytest
+from small_runs import SETTINGS, another, memory_of, pictures, snapshot, stop_at
+from tiny_model import write_tiny_model
+
+from clora_ext import Project, Request, add_concept, make_plan
+from clora_ext.errors import (
+    Cancelled,
+    StorageError,
+    TrainingError,
+)
+from clora_ext.events import Event, Stage, TrainStep
+from clora_ext.formats import writer as writer_module
+
+
+@pytest.fixture(autouse=True)
+def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real pictures in two steps instead of thirty."""
+    monkeypatch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
+
+
+@pytest.fixture
+def request_(tiny: Path, tmp_path: Path) -> Request:
+    return Request(pictures(tmp_path / "dog_images"), tmp_path / "model", base=tiny, settings=SETTINGS)
+
+
+def test_a_run_stopped_twice_gives_the_same_bits_as_one_that_was_not(request_: Request) -> None:
+    other = replace(request_, project=request_.project.parent / "uninterrupted")
+    straight = add_concept(other)
+    for step in (2, 5):
+        with pytest.raises(Cancelled):
+            add_concept(request_, stop_at(step))
+        assert not Project.exists(request_.project)
+        assert make_plan(request_).resume_step in {0, step}
+    seen: list[int] = []
+    resumed = add_concept(request_, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
+    assert seen == [6]
+    assert resumed.content_hash == straight.content_hash
+    assert resumed.checkpoint.read_bytes() == straight.checkpoint.read_bytes()
+    assert memory_of(request_.project).read_bytes() == memory_of(other.project).read_bytes()
+    assert resumed.first_loss == straight.first_loss
+    assert resumed.sheet.read_bytes() == straight.sheet.read_bytes()
+
+
+def test_another_plans_state_is_never_resumed(request_: Request) -> None:
+    with pytest.raises(Cancelled):
+        add_concept(request_, stop_at(3))
+    seen: list[int] = []
+    changed = replace(request_, settings=replace(SETTINGS, seed=4))
+    add_concept(changed, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
+    assert seen == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("stage", ["sample", "encode", "train", "fold", "verify", "commit"])
+def test_stopping_anywhere_leaves_the_project_as_it_was(request_: Request, stage: str) -> None:
+    add_concept(request_)
+    before = snapshot(request_.project)
+    second = another(request_, "cat_images")
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == stage:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        add_concept(second, stop)
+    assert snapshot(request_.project) == before
+    assert add_concept(second).number == 2
+
+
+def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request) -> None:
+    add_concept(request_)
+    before = snapshot(request_.project)
+    wild = replace(another(request_, "cat_images"), settings=replace(SETTINGS, learning_rate=1e20, steps=60))
+    with pytest.raises(TrainingError, match=r"step \d+.*diverged") as caught:
+        add_concept(wild)
+    assert "--learning-rate" in caught.value.fix
+    assert snapshot(request_.project) == before
+
+
+def test_a_full_disk_while_folding_leaves_the_project_as_it_was(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_concept(request_)
+    before = snapshot(request_.project)
+    real = writer_module.write_all
+    written: list[str] = []
+
+    def full(file: FileIO, data: memoryview) -> None:
+        if "checkpoints" in str(file.name):
+            written.append(str(file.name))
+            if len(written) > 5:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        real(file, data)
+
+    monkeypatch.setattr(writer_module, "write_all", full)
+    second = another(request_, "cat_images")
+    with pytest.raises(StorageError, match="no space left"):
+        add_concept(second)
+    assert snapshot(request_.project) == before
+    monkeypatch.undo()
+    assert add_concept(second).number == 2

@@ -1,0 +1,53 @@
+"""Requests to teach a tiny real model, and what is compared before and after."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from clora_ext import Project, Request, Settings
+from clora_ext.errors import Cancelled
+from clora_ext.events import Event, TrainStep
+
+SETTINGS = Settings(steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2)
+
+
+def pictures(folder: Path, count: int = 3, seed: int = 0) -> Path:
+    """A new folder of noise in several shapes."""
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        pixels = rng.integers(0, 255, (40, 32 + 16 * number, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def another(request: Request, name: str, seed: int = 1) -> Request:
+    """The same with other pictures, for the concept after."""
+    return replace(request, images=pictures(request.project.parent / name, seed=seed), base=None)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file that is part of the project's state."""
+    names = ("manifest.json", "checkpoints", "memory", "sheets")
+    files = (path for name in names for path in [folder / name, *(folder / name).rglob("*")])
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
+
+
+def stop_at(step: int) -> Callable[[Event], None]:
+    """A sink that stops the run after a training step."""
+
+    def sink(event: Event) -> None:
+        if isinstance(event, TrainStep) and event.step == step:
+            raise Cancelled
+
+    return sink
+
+
+def memory_of(project: Path) -> Path:
+    """The file of the current state's memory."""
+    path = Project.open(project).memory_path
+    assert path is not None
+    return path
