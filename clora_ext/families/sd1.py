@@ -30,12 +30,6 @@ _COMPONENTS = ("unet", "vae", "text_encoder", "scheduler")
 _DAMAGED = "export the file again; it is damaged or was made to do harm"
 _REPEATS = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block")
 _MOST_REPEATS = 64
-_SMALL_TEACHING = {
-    "steps": 300,
-    "rank": 8,
-    "learning_rate": 1e-3,
-    "batch_size": 8,
-}  # measured on the demo model
 _MOST = 1 << 20  # no width, count or vocabulary of such a model comes near
 
 
