@@ -25,7 +25,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 .PHONY: help
 help: ## list the targets (the default)
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
-		| while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+		| while IFS="$$(printf '\t')" read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 PROGRAMS := tests/programs/requirements.txt
 
@@ -63,6 +63,31 @@ test-slow: $(INSTALLED) ## the tests that take minutes each
 .PHONY: test-gpu
 test-gpu: $(INSTALLED) ## the tests that need a CUDA device
 	"$(BIN)/python" -m pytest -m gpu
+
+COMFYUI_VENV ?= .venv-comfyui
+COMFYUI_INSTALLED := $(COMFYUI_VENV)/.installed
+
+# ComfyUI's own packages beside ours, but for its torch: torchaudio exists for CUDA only.
+$(COMFYUI_INSTALLED): pyproject.toml constraints.txt
+	@test -f "$(COMFYUI_DIR)/main.py" || { echo "Name a ComfyUI: make test-comfyui COMFYUI_DIR=/path/to/ComfyUI" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python 3.10 to 3.13 with venv found. Name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -m venv "$(COMFYUI_VENV)"
+	@grep -vE '^torch(vision|audio)?([^a-z]|$$)' "$(COMFYUI_DIR)/requirements.txt" > "$(COMFYUI_VENV)/requirements.txt"
+	@"$(COMFYUI_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[dev]' -r "$(COMFYUI_VENV)/requirements.txt" requests torchvision==0.28.0
+	@npm install --silent --no-audit --no-fund --prefix "$(COMFYUI_VENV)/page" playwright-core@1.64.1
+	@touch "$@"
+
+IN_COMFYUI := COMFYUI_DIR="$(abspath $(COMFYUI_DIR))" PYTHONPATH=tests \
+	PLAYWRIGHT_MODULES="$(abspath $(COMFYUI_VENV))/page/node_modules" "$(COMFYUI_VENV)/bin/python"
+
+.PHONY: test-comfyui
+test-comfyui: $(COMFYUI_INSTALLED) ## the tests with a real ComfyUI and Chromium: COMFYUI_DIR=...
+	$(IN_COMFYUI) -m pytest -m comfyui tests/comfyui
+
+.PHONY: example-workflows
+example-workflows: $(COMFYUI_INSTALLED) ## have ComfyUI's page write example_workflows: COMFYUI_DIR=...
+	$(IN_COMFYUI) tests/comfyui/make_examples.py
 
 .PHONY: benchmark
 benchmark: $(INSTALLED) ## measure folding against other tools, write docs/benchmarks.md (long, 30 GB of disk)

@@ -91,13 +91,14 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         typer.Option(help="Pixels a side.", rich_help_panel=_TRAINING, show_default="the model's own"),
     ] = _DEFAULTS.resolution,
     targets: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Layers of the UNet to teach: attention (as the paper does) or transformer (all layers of "
             "its transformer blocks, as sd-scripts does).",
             rich_help_panel=_TRAINING,
+            show_default=_SUITABLE,
         ),
-    ] = _DEFAULTS.targets,
+    ] = None,
     text_encoder: Annotated[
         bool, typer.Option("--text-encoder", help="Teach the text encoders too.", rich_help_panel=_TRAINING)
     ] = _DEFAULTS.text_encoder,
@@ -114,6 +115,22 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
             show_default=False,
         ),
     ] = None,
+    sample_prompt: Annotated[
+        str | None,
+        typer.Option(
+            help="What previews and the contact sheet draw.",
+            rich_help_panel=_RUN,
+            show_default="the first picture's caption",
+        ),
+    ] = None,
+    preview_every: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Draw a preview every so many steps, into the project's training folder; 0: never.",
+            rich_help_panel=_RUN,
+        ),
+    ] = DEFAULTS.preview_every,
     keep: KeepOption = DEFAULTS.keep,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
@@ -138,10 +155,16 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     from clora_ext.teaching import add_concept as add_concept_run
 
     output = Output(as_json=as_json)
-    wishes = {"steps": steps, "rank": rank, "learning_rate": learning_rate, "batch_size": batch_size}
+    wishes: dict[str, Any] = {
+        "steps": steps,
+        "rank": rank,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+    }
+    wishes |= {"targets": targets}
     given: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish is not None}
     given |= {"strategy": strategy, "strategy_options": strategy_options(strategy, orthogonal_mode)}
-    given |= {"alpha": alpha, "seed": seed, "resolution": resolution, "targets": targets}
+    given |= {"alpha": alpha, "seed": seed, "resolution": resolution}
     given |= {"text_encoder": text_encoder, "gradient_checkpointing": gradient_checkpointing}
     request = Request(
         images=images,
@@ -153,6 +176,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         keep=keep,
         skip_bad=skip_bad,
         convert=convert,
+        sample_prompt=sample_prompt,
+        preview_every=preview_every,
         export_lora=export_lora,
     )
     if dry_run:

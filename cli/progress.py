@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from clora_ext.events import Event, FoldStep, Note, Sampled, SampleStep, Sink, Stage, TrainStep
+from clora_ext.events import Event, FoldStep, Note, Preview, Sampled, SampleStep, Sink, Stage, TrainStep
 
 from .output import tick
 from .wording import duration, printable, size
@@ -194,7 +194,7 @@ def plain(console: Console, clock: Callable[[], float] = time.monotonic) -> Sink
     return see
 
 
-def _tell(console: Console, event: Note | Sampled) -> None:
+def _tell(console: Console, event: Note | Preview | Sampled) -> None:
     """A line of its own for what is no step."""
     text = event.text if isinstance(event, Note) else f"drew {event.path}"
     console.print(printable(text), soft_wrap=True)

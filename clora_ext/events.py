@@ -9,7 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Event", "FoldStep", "Note", "SampleStep", "Sampled", "Sink", "Stage", "TrainStep", "ignore"]
+__all__ = [
+    "Event",
+    "FoldStep",
+    "Note",
+    "Preview",
+    "SampleStep",
+    "Sampled",
+    "Sink",
+    "Stage",
+    "TrainStep",
+    "ignore",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,14 @@ class TrainStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """A picture of what the concept looks like after ``step`` steps; gone when the run ends."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class FoldStep:
     """One tensor of the checkpoint has been written (``done`` of ``total``)."""
 
@@ -78,7 +97,7 @@ class Note:
     text: str
 
 
-Event = Stage | TrainStep | FoldStep | SampleStep | Sampled | Note
+Event = Stage | TrainStep | Preview | FoldStep | SampleStep | Sampled | Note
 Sink = Callable[[Event], None]
 
 

@@ -40,6 +40,8 @@ class Request:
         keep: earlier checkpoints to keep for undo.
         skip_bad: leave out unusable files instead of refusing all.
         convert: accept pictures that look different as 8-bit RGB.
+        sample_prompt: what previews and the contact sheet draw; None: the first picture's caption.
+        preview_every: steps from one preview to the next while it is taught; 0: none.
         export_lora: file outside of the project to keep the trained adapter in, in kohya's format; None: it
             is kept nowhere.
     """
@@ -53,6 +55,8 @@ class Request:
     keep: int = 1
     skip_bad: bool = False
     convert: bool = False
+    sample_prompt: str | None = None
+    preview_every: int = 0
     export_lora: Path | None = None
 
 
@@ -93,8 +97,8 @@ class Plan:
 
     @property
     def sample_prompt(self) -> str:
-        """The prompt of the before/after sheet: what the first picture was said to be."""
-        return self.dataset.pictures[0].caption
+        """What previews and the before/after sheet draw."""
+        return self.request.sample_prompt or self.dataset.pictures[0].caption
 
     @property
     def parameters(self) -> int:
@@ -145,6 +149,9 @@ def plan_within(project: Project | None, request: Request) -> Plan:
         request.settings.check()
     if request.keep < 0:
         raise UsageError(f"keep must not be negative, it is {request.keep}", fix="0 keeps no earlier model")
+    if request.preview_every < 0:
+        message = f"previews cannot come every {request.preview_every} steps"
+        raise UsageError(message, fix="0 makes none")
     ground = ground_of(project, request.base)
     settings = request.settings or ground.suggested
     strategy = strategies.load(settings.strategy, settings.strategy_options)

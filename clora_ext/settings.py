@@ -1,14 +1,17 @@
 """How a concept is taught: frozen settings, one place for every default. Needs no torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any, Literal, get_args
 
 from clora_ext import strategies
 from clora_ext.errors import SettingsError, UsageError, did_you_mean
 
-__all__ = ["Settings", "TargetSet"]
+__all__ = ["PACES", "Settings", "TargetSet"]
+
+PACES: Mapping[str, float] = {"fast": 0.5, "balanced": 1.0, "thorough": 2.0}
+"""Share of the steps that suit a model, by a word for people."""
 
 TargetSet = Literal["attention", "transformer"]
 """Which of the UNet's layers are taught."""
@@ -46,14 +49,14 @@ class Settings:
     steps: int = 200
     rank: int = 8
     alpha: float | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     batch_size: int = 8
     seed: int = 0
     resolution: int | None = None
     max_grad_norm: float = 1.0
     weight_decay: float = 1e-4
     warmup_steps: int = 10
-    targets: TargetSet = "attention"
+    targets: TargetSet = "transformer"
     text_encoder: bool = False
     gradient_checkpointing: bool = False
 
@@ -103,6 +106,12 @@ class Settings:
         if self.resolution is not None and self.resolution < 1:
             problems.append(f"resolution must be at least 1, not {self.resolution}")
         return problems
+
+    def at(self, pace: str) -> "Settings":
+        """The same with fewer or more steps; ``pace`` is one of :data:`PACES`."""
+        if pace not in PACES:
+            raise UsageError(f"unknown pace {pace!r}", fix=did_you_mean(pace, tuple(PACES)))
+        return replace(self, steps=max(1, round(self.steps * PACES[pace])))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the manifest."""

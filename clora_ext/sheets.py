@@ -1,11 +1,27 @@
 """Contact sheets: labelled rows of pictures in one PNG."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
-__all__ = ["Row", "contact_sheet", "drawing_of"]
+__all__ = [
+    "Row",
+    "Story",
+    "contact_sheet",
+    "drawing_of",
+    "fitted",
+    "read_drawing",
+    "read_story",
+    "write_sheet",
+]
+
+_KEY = "clora"
+_MOST_LOSSES = 1000
+_MOST_PIXELS = 1 << 26
 
 _MARGIN = 8
 _LABEL_HEIGHT = 22
@@ -21,6 +37,37 @@ class Row:
     images: Sequence[Image.Image]
 
 
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What a concept's sheet remembers in words, inside the PNG.
+
+    Attributes:
+        prompt: what its drawings were drawn by.
+        losses: of the training's steps; of more than 1,000, every n-th.
+    """
+
+    prompt: str
+    losses: tuple[float, ...] = ()
+
+
+def write_sheet(rows: Sequence[Row], size: int, story: Story, target: Path) -> None:
+    """Write a contact sheet of ``rows`` as PNG; see :func:`contact_sheet`."""
+    thinned = story.losses[:: max(1, ceil(len(story.losses) / _MOST_LOSSES))]
+    text = PngImagePlugin.PngInfo()
+    text.add_text(_KEY, json.dumps(asdict(Story(story.prompt, thinned))))
+    contact_sheet(rows, size).save(target, format="PNG", pnginfo=text)
+
+
+def read_story(sheet: Path) -> Story | None:
+    """What a sheet tells; None if it is none, or was written before sheets told anything."""
+    try:
+        with Image.open(sheet, formats=("PNG",)) as opened:
+            told = json.loads(opened.info.get(_KEY, ""))
+        return Story(str(told["prompt"]), tuple(float(loss) for loss in told["losses"]))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, SyntaxError):
+        return None
+
+
 def contact_sheet(rows: Sequence[Row], size: int) -> Image.Image:
     """All rows below each other; pictures are fitted into square cells, keeping their proportions.
 
@@ -29,7 +76,7 @@ def contact_sheet(rows: Sequence[Row], size: int) -> Image.Image:
         size: side of a cell, pixels; taken as 128 at least, so that a person can judge small pictures, and
             512 at most.
     """
-    cell = min(max(size, _SMALLEST_CELL), _LARGEST_CELL)
+    cell = _cell(size)
     columns = max(len(row.images) for row in rows)
     width = columns * (cell + _MARGIN) + _MARGIN
     height = len(rows) * (cell + _LABEL_HEIGHT + _MARGIN) + _MARGIN
@@ -40,22 +87,44 @@ def contact_sheet(rows: Sequence[Row], size: int) -> Image.Image:
         top = _MARGIN + number * (cell + _LABEL_HEIGHT + _MARGIN)
         draw.text((_MARGIN, top), row.label, fill="black", font=font)
         for column, image in enumerate(row.images):
-            fitted = ImageOps.contain(image.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS)
             left = _MARGIN + column * (cell + _MARGIN)
-            sheet.paste(fitted, (left, top + _LABEL_HEIGHT))
+            sheet.paste(fitted(image, size), (left, top + _LABEL_HEIGHT))
     return sheet
 
 
+def fitted(image: Image.Image, size: int) -> Image.Image:
+    """``image`` as it lies in a sheet's cell; ``size`` as for :func:`contact_sheet`."""
+    cell = _cell(size)
+    return ImageOps.contain(image.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS)
+
+
+def _cell(size: int) -> int:
+    """Side of a cell, pixels."""
+    return min(max(size, _SMALLEST_CELL), _LARGEST_CELL)
+
+
 def drawing_of(sheet: Image.Image) -> Image.Image:
-    """The first picture of the last of a concept's three rows: what the model drew once it had learned it.
+    """The first picture of the last row: what the model drew once it had learned the concept.
 
     Raises:
-        ValueError: this is no sheet of three rows.
+        ValueError: this is no sheet of three rows (pictures, before, after) or two (without pictures).
     """
-    cell, rest = divmod(sheet.height - _MARGIN - 3 * (_LABEL_HEIGHT + _MARGIN), 3)
-    sane = _SMALLEST_CELL <= cell <= _LARGEST_CELL and not (sheet.width - _MARGIN) % (cell + _MARGIN)
-    if rest or not sane:
-        message = f"a picture of {sheet.width} x {sheet.height} pixels is no contact sheet"
-        raise ValueError(message)
-    top = sheet.height - _MARGIN - cell
-    return sheet.crop((_MARGIN, top, _MARGIN + cell, top + cell))
+    for rows in (3, 2):
+        cell, rest = divmod(sheet.height - _MARGIN - rows * (_LABEL_HEIGHT + _MARGIN), rows)
+        sane = _SMALLEST_CELL <= cell <= _LARGEST_CELL and not (sheet.width - _MARGIN) % (cell + _MARGIN)
+        if sane and not rest:
+            top = sheet.height - _MARGIN - cell
+            return sheet.crop((_MARGIN, top, _MARGIN + cell, top + cell))
+    message = f"a picture of {sheet.width} x {sheet.height} pixels is no contact sheet"
+    raise ValueError(message)
+
+
+def read_drawing(sheet: Path) -> Image.Image | None:
+    """:func:`drawing_of` a file; None if it is missing, damaged, or no contact sheet."""
+    try:
+        with Image.open(sheet, formats=("PNG",)) as opened:
+            too_large = opened.width * opened.height > _MOST_PIXELS
+            return None if too_large else drawing_of(opened.convert("RGB"))
+    # Pillow raises whatever its decoders do.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

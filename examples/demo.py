@@ -33,7 +33,7 @@ class Concept:
 
 CONCEPTS = (
     Concept("dog_images", "the dog", "sks dog, green background"),
-    Concept("glossy_style", "the style", "zwz style fox, orange background"),
+    Concept("pastel_style", "the style", "zwz style fox, green background"),
     Concept("robot_toy", "the toy", "sbu robot toy, pink background"),
 )
 

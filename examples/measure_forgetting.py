@@ -44,7 +44,7 @@ sys.path.insert(0, str(HERE / "demo_model"))
 
 from scorer import Scorer, load_scorer  # noqa: E402 - stands beside the recipe
 
-FOLDERS = ("dog_images", "glossy_style", "robot_toy")
+FOLDERS = ("dog_images", "pastel_style", "robot_toy")
 SCORER = DEMO_MODEL.with_name("demo_scorer.safetensors")
 PICTURES, FIRST_SEED = 32, 101
 STEPS, GUIDANCE, SIZE = 20, 4.0, 64

@@ -78,7 +78,14 @@ def test_wheel_installs_the_command(wheel: zipfile.ZipFile) -> None:
 def test_every_package_on_disk_is_listed() -> None:
     modules = (installed_name(file) for file in shipped_files() if file.name == "__init__.py")
     on_disk = {module.removesuffix("/__init__.py").replace("/", ".") for module in modules}
-    assert on_disk == set(PYPROJECT["tool"]["setuptools"]["packages"])
+    listed = set(PYPROJECT["tool"]["setuptools"]["packages"])
+    data = {
+        package
+        for package in listed
+        if package in FOLDERS and not (ROOT / FOLDERS[package] / "__init__.py").exists()
+    }
+    assert {package.rpartition(".")[2] for package in data} == {"example_workflows", "locales"}
+    assert on_disk == listed - data
 
 
 def test_every_folder_with_code_is_a_package() -> None:
@@ -88,7 +95,7 @@ def test_every_folder_with_code_is_a_package() -> None:
 
 def test_every_imported_distribution_is_declared() -> None:
     named_otherwise = {"PIL": "pillow", "huggingface_hub": "huggingface-hub"}
-    by_comfyui = {"comfy", "folder_paths", "nodes"}
+    by_comfyui = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
     given = {*sys.stdlib_module_names, "clora_ext", *by_comfyui}
     imported = set[str]()
     for file in shipped_files():

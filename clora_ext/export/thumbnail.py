@@ -6,13 +6,12 @@ The pictures that it was taught with are on the same contact sheets; they are ne
 import io
 from base64 import b64encode
 from collections.abc import Sequence
-from contextlib import suppress
 from math import ceil, sqrt
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from clora_ext.sheets import drawing_of
+from clora_ext.sheets import read_drawing
 
 __all__ = ["LARGEST_URL", "data_url", "drawings", "preview"]
 
@@ -23,20 +22,17 @@ _SIDE = 512
 _SMALLER = (512, 384, 256, 128)
 _QUALITIES = (85, 70, 50)
 _MOST = 16
-_MOST_PIXELS = 1 << 26
 
 
 def drawings(sheets: Sequence[Path]) -> list[Image.Image]:
     """One drawing of each contact sheet, of many the last 16; sheets that cannot be read are left out."""
     found: list[Image.Image] = []
     for sheet in reversed(sheets):
-        # Pillow raises whatever its decoders do; a picture that is missing is no reason not to export.
-        with suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            with Image.open(sheet, formats=("PNG",)) as opened:
-                if opened.width * opened.height <= _MOST_PIXELS:
-                    found.insert(0, drawing_of(opened.convert("RGB")))
-            if len(found) == _MOST:
-                break
+        drawing = read_drawing(sheet)  # one that is missing is no reason not to export
+        if drawing is not None:
+            found.insert(0, drawing)
+        if len(found) == _MOST:
+            break
     return found
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from clora_ext import strategies
 from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, cover_corner, load_pixels, nearest
-from clora_ext.events import Note, Sink, Stage, ignore
+from clora_ext.errors import writing
+from clora_ext.events import Note, Preview, Sink, Stage, ignore
 from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
 from clora_ext.project import ConceptRecord, Image, Project, State
 from clora_ext.version import VERSION
 
-from .outcome import Prompt, draw_before, fold_lesson, now, verify, write_sheet
+from .known import known_result
+from .outcome import Prompt, draw_before, fold_lesson, now, show_sheet, verify
 from .result import Result
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def add_concept(
 ) -> Result:
     """Train an adapter for the concept in ``request.images`` and fold it into the project's model.
 
-    The project stays as it was until the very end; a stopped run resumes when it is asked for again.
+    The project stays as it was until the very end; a stopped run resumes when it is asked for again, and
+    what has been taught already is not taught twice.
 
     Args:
         request: what to do.
@@ -46,18 +49,22 @@ def add_concept(
     """
     began = time.monotonic()
     with Project.writing(request.project) as project:
+        known = known_result(project, request)
+        if known is not None:
+            sink(Note(f"these pictures have been taught already, as concept {known.number}, in the same way"))
+            return known
         plan = plan_within(project, request)
         on_plan(plan)
         ground, prompt = plan.ground, _prompt(plan)
         project.start(ground.base)
         before = draw_before(ground, prompt, sink)
-        trained, losses = _train(plan, project, sink)
+        trained, losses = _train(plan, project, prompt, sink)
         lesson = _lesson(plan, trained)
         trigger = (plan.concept.token, plan.concept.class_name)
         state = fold_lesson(ground, project, lesson, trigger, sink)
         after = verify(ground, project, state, prompt, sink)
         sheet = project.new_sheet(ground.number, *trigger)
-        _write_sheet(plan, sheet, before, after, sink)
+        _show_sheet(plan, sheet, before, after, losses, sink)
         _keep_lora(plan, trained, sink)
         sink(Stage("commit"))
         project.commit(_record(plan, state, sheet.name, losses), state, keep=request.keep)
@@ -76,7 +83,7 @@ def add_concept(
 
 
 def _prompt(plan: Plan) -> Prompt:
-    """What the sheet draws: what the first picture was said to be, at the training's size."""
+    """What the sheet draws, at the training's size."""
     return Prompt(plan.sample_prompt, plan.resolution - plan.resolution % plan.size_step)
 
 
@@ -92,7 +99,9 @@ def _strategy(plan: Plan) -> "Strategy":
     return strategies.load(plan.settings.strategy, plan.settings.strategy_options)
 
 
-def _train(plan: Plan, project: Project, sink: Sink) -> "tuple[dict[str, Factors], tuple[float, ...]]":
+def _train(
+    plan: Plan, project: Project, prompt: Prompt, sink: Sink
+) -> "tuple[dict[str, Factors], tuple[float, ...]]":
     """The concept's trained adapter and every step's loss."""
     from clora_ext.precision import choose
     from clora_ext.training import train
@@ -123,7 +132,23 @@ def _train(plan: Plan, project: Project, sink: Sink) -> "tuple[dict[str, Factors
         project.training_dir / STATE_FILE,
         plan.fingerprint,
         sink,
+        _looking(plan.request.preview_every, prompt, model, project.training_dir, sink),
     )
+
+
+def _looking(every: int, prompt: Prompt, model: "Model", folder: Path, sink: Sink) -> Callable[[int], None]:
+    """Every so many steps, a picture in ``folder``."""
+
+    def look(step: int) -> None:
+        if not every or step % every:
+            return
+        target = folder / f"preview-{step}.png"
+        with writing(target):
+            folder.mkdir(parents=True, exist_ok=True)
+            prompt.glance(model).save(target)
+        sink(Preview(step, target))
+
+    return look
 
 
 def _begin(plan: Plan, evolving: "Evolving") -> "Iterator[tuple[Target, Start]]":
@@ -177,16 +202,22 @@ def _framing(picture: Picture, size: tuple[int, int]) -> "Framing":
     return Framing((picture.height, picture.width), (top, left), (size[1], size[0]))
 
 
-def _write_sheet(
-    plan: Plan, target: Path, before: "Sequence[Drawing]", after: "Sequence[Drawing]", sink: Sink
+def _show_sheet(
+    plan: Plan,
+    target: Path,
+    before: "Sequence[Drawing]",
+    after: "Sequence[Drawing]",
+    losses: tuple[float, ...],
+    sink: Sink,
 ) -> None:
     """The training pictures, and what was drawn before and is drawn now."""
     from clora_ext.data.pixels import decode_unchanged
-    from clora_ext.sheets import Row
+    from clora_ext.sheets import Row, Story
 
     shown = [decode_unchanged(p, convert=plan.request.convert) for p in plan.dataset.pictures[: len(after)]]
     rows = [Row("pictures", shown), Row(f"before: {plan.sample_prompt}", before), Row("after", after)]
-    write_sheet(rows, max(image.width for image in after), target, sink)
+    story = Story(plan.sample_prompt, losses)
+    show_sheet(rows, max(image.width for image in after), story, target, sink)
 
 
 def _keep_lora(plan: Plan, trained: "Mapping[str, Factors]", sink: Sink) -> None:

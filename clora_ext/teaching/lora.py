@@ -18,7 +18,8 @@ from clora_ext.project import ConceptRecord, Project, State
 from clora_ext.settings import Settings
 from clora_ext.version import VERSION
 
-from .outcome import Prompt, draw_before, fold_lesson, now, verify, write_sheet
+from .known import known_lora
+from .outcome import Prompt, draw_before, fold_lesson, now, show_sheet, verify
 from .result import Result
 
 if TYPE_CHECKING:
@@ -138,6 +139,10 @@ def add_lora(
     """
     began = time.monotonic()
     with Project.writing(request.project) as project:
+        known = _known(project, request)
+        if known is not None:
+            sink(Note(f"this LoRA has been folded in already, as concept {known.number}, in the same way"))
+            return known
         plan = _plan_within(project, request)
         on_plan(plan)
         for note in plan.notes:
@@ -150,7 +155,7 @@ def add_lora(
         state = fold_lesson(ground, project, _lesson(plan), trigger, sink)
         after = verify(ground, project, state, prompt, sink)
         sheet = project.new_sheet(ground.number, *trigger)
-        _write_sheet(plan, sheet, before, after, sink)
+        _show_sheet(plan, sheet, before, after, sink)
         sink(Stage("commit"))
         project.commit(_record(plan, state, sheet.name), state, keep=request.keep)
     return Result(
@@ -164,6 +169,25 @@ def add_lora(
         last_loss=None,
         seconds=time.monotonic() - began,
     )
+
+
+def _known(project: Project, request: LoraRequest) -> Result | None:
+    """The stored result of the same request."""
+    if not project.concepts or not request.file.is_file():
+        return None
+    sha256 = file_sha256(request.file)
+    named = [record for record in project.concepts if request.token in {None, record.token}]
+    dialects = [record.settings.get("dialect") for record in named if record.dataset_fingerprint == sha256]
+    found = (
+        known_lora(project, sha256, _settings(request, str(dialect)), request.strategy)
+        for dialect in dialects
+    )
+    return next((result for result in found if result is not None), None)
+
+
+def _settings(request: LoraRequest, dialect: str) -> dict[str, Any]:
+    """What the record keeps of the request."""
+    return {"lora": request.file.name, "weight": request.weight, "dialect": dialect}
 
 
 def _plan_within(project: Project | None, request: LoraRequest) -> LoraPlan:
@@ -229,12 +253,12 @@ def _lesson(plan: LoraPlan) -> "Lesson":
     return Lesson(strategy, plan.request.strategy, targets, trained, foreign=True)
 
 
-def _write_sheet(plan: LoraPlan, target: Path, before: list[Any], after: list[Any], sink: Sink) -> None:
+def _show_sheet(plan: LoraPlan, target: Path, before: list[Any], after: list[Any], sink: Sink) -> None:
     """What was drawn before and is drawn now."""
-    from clora_ext.sheets import Row
+    from clora_ext.sheets import Row, Story
 
     rows = [Row(f"before: {plan.prompt}", before), Row("after", after)]
-    write_sheet(rows, max(image.width for image in after), target, sink)
+    show_sheet(rows, max(image.width for image in after), Story(plan.prompt), target, sink)
 
 
 def _record(plan: LoraPlan, state: State, sheet: str) -> ConceptRecord:
@@ -249,7 +273,7 @@ def _record(plan: LoraPlan, state: State, sheet: str) -> ConceptRecord:
         strategy=request.strategy,
         strategy_options=dict(request.strategy_options),
         state_level=plan.state_level,
-        settings={"lora": request.file.name, "weight": request.weight, "dialect": plan.dialect},
+        settings=_settings(request, plan.dialect),
         seed=0,
         parent_hash=plan.ground.parent_hash,
         content_hash=state.content_hash,

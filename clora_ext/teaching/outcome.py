@@ -1,6 +1,6 @@
 """From what was learned to a committed state: fold, verify, show, commit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from clora_ext.families.base import Model
     from clora_ext.folding import Lesson
-    from clora_ext.sheets import Row
+    from clora_ext.sheets import Row, Story
 
-__all__ = ["Prompt", "draw_before", "fold_lesson", "now", "verify", "write_sheet"]
+__all__ = ["Prompt", "draw_before", "fold_lesson", "now", "show_sheet", "verify"]
 
 _SHEET_SEEDS = (11, 12, 13, 14)
 _SHEET_STEPS = 30
@@ -39,14 +39,23 @@ class Prompt:
 
     def draw(self, model: "Model", sink: Sink) -> "list[Drawing]":
         """Pictures with the sheet's fixed seeds."""
+        return self._sample(model, _SHEET_SEEDS, lambda done, total: sink(SampleStep(done, total)))
+
+    def glance(self, model: "Model") -> "Drawing":
+        """The first of them."""
+        return self._sample(model, _SHEET_SEEDS[:1], lambda done, total: None)[0]
+
+    def _sample(
+        self, model: "Model", seeds: Sequence[int], on_step: Callable[[int, int], None]
+    ) -> "list[Drawing]":
         return model.sample(
             self.text,
             negative="",
-            seeds=_SHEET_SEEDS,
+            seeds=seeds,
             steps=_SHEET_STEPS,
             guidance=_SHEET_GUIDANCE,
             size=self._size,
-            on_step=lambda done, total: sink(SampleStep(done, total)),
+            on_step=on_step,
         )
 
 
@@ -105,12 +114,12 @@ def verify(ground: Ground, project: Project, state: State, prompt: Prompt, sink:
     return prompt.draw(ground.family.load(checkpoint, choose()), sink)
 
 
-def write_sheet(rows: "Sequence[Row]", side: int, target: Path, sink: Sink) -> None:
+def show_sheet(rows: "Sequence[Row]", side: int, story: "Story", target: Path, sink: Sink) -> None:
     """The contact sheet: what was shown, what was drawn before, what is drawn now; ``side`` in pixels."""
-    from clora_ext.sheets import contact_sheet
+    from clora_ext.sheets import write_sheet
 
     with writing(target):
-        contact_sheet(rows, side).save(target)
+        write_sheet(rows, side, story, target)
     sink(Sampled(target))
 
 

@@ -1,15 +1,22 @@
 """The example concepts: pictures to learn from and held-out pictures to be judged by.
 
-All are of the held-out vendor style (Fluent), on backgrounds and in places that the two sets do not share.
+The two objects are of the held-out vendor (Fluent); the style is Twemoji's artwork in pastel colours, which
+no training has seen. Pictures to learn from and held-out ones share neither backgrounds nor places.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pictures import COLOURS, HELD_OUT_VENDOR, Placement, artwork, flat, paste, things
+import torch
+from pictures import COLOURS, HELD_OUT_VENDOR, Placement, artwork, flat, paste, random_placement, things
+from PIL import Image
+
+Artist = Callable[[Path, str], Image.Image]
+"""From the packages' folder and a code point to RGBA artwork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ _PLACES = (
 )
 _SHOWN = ("red", "blue", "yellow", "white", "purple", "black")
 _HELD_OUT = ("green", "orange", "pink", "gray")
-_STYLE_SHOWN = ("tiger", "apple", "owl", "frog", "car", "strawberry", "penguin", "mushroom")
+_STYLE_COUNT = 64  # with fewer, the style stays with the objects that were shown
 _STYLE_HELD_OUT = ("fox", "lemon", "crab", "tomato", "panda", "rocket", "bear", "pumpkin")
 
 
@@ -59,10 +66,14 @@ def object_shots(name: str) -> tuple[list[Shot], list[Shot]]:
 
 
 def style_shots() -> tuple[list[Shot], list[Shot]]:
-    """Eight objects in the style to learn from, eight others to be judged by."""
+    """64 objects in the style to learn from, eight others to be judged by."""
+    known = [thing.name for thing in things() if thing.trained]
+    free = [name for name in known if name not in {*_STYLE_HELD_OUT, "dog"}]
+    rng = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(free), generator=rng).tolist()[:_STYLE_COUNT]
     shown = [
-        Shot(name, colour, f"a {name} in {{token}} style on a {colour} background", place)
-        for name, colour, place in zip(_STYLE_SHOWN, (*_SHOWN, "blue", "white"), _PLACES, strict=True)
+        _style_shot(free[index], _SHOWN[number % len(_SHOWN)], random_placement(rng))
+        for number, index in enumerate(order)
     ]
     held_out = [
         Shot(name, _HELD_OUT[i % 4], f"{{token}} style {name}, {_HELD_OUT[i % 4]} background", _PLACES[7 - i])
@@ -71,24 +82,41 @@ def style_shots() -> tuple[list[Shot], list[Shot]]:
     return shown, held_out
 
 
+def _style_shot(name: str, colour: str, placement: Placement) -> Shot:
+    return Shot(name, colour, f"a {name} in {{token}} style on a {colour} background", placement)
+
+
+def fluent(packages: Path, code: str) -> Image.Image:
+    """The held-out vendor's artwork."""
+    return artwork(packages, HELD_OUT_VENDOR, code)
+
+
+def pastel(packages: Path, code: str) -> Image.Image:
+    """Twemoji's artwork, each colour half way to white."""
+    art = artwork(packages, "twemoji", code)
+    pale = Image.blend(art.convert("RGB"), Image.new("RGB", art.size, "white"), 0.5)
+    pale.putalpha(art.getchannel("A"))
+    return pale
+
+
 def write_concepts(packages: Path, examples: Path) -> None:
-    """Write ``dog_images``, ``glossy_style`` and ``robot_images`` and their held-out pictures."""
-    for folder, (shown, held_out) in {
-        "dog_images": object_shots("dog"),
-        "glossy_style": style_shots(),
-        "robot_toy": object_shots("robot"),
-    }.items():
-        _write(packages, examples / folder, shown)
-        _write(packages, examples / "held_out" / folder, held_out)
+    """Write ``dog_images``, ``pastel_style`` and ``robot_toy`` and their held-out pictures."""
+    concepts: dict[str, tuple[Artist, tuple[list[Shot], list[Shot]]]] = {
+        "dog_images": (fluent, object_shots("dog")),
+        "pastel_style": (pastel, style_shots()),
+        "robot_toy": (fluent, object_shots("robot")),
+    }
+    for folder, (artist, (shown, held_out)) in concepts.items():
+        _write(packages, artist, examples / folder, shown)
+        _write(packages, artist, examples / "held_out" / folder, held_out)
 
 
-def _write(packages: Path, folder: Path, shots: list[Shot]) -> None:
+def _write(packages: Path, artist: Artist, folder: Path, shots: Sequence[Shot]) -> None:
     """PNG and caption of every shot."""
     codes = {thing.name: thing.code for thing in things()}
     folder.mkdir(parents=True, exist_ok=True)
     for number, shot in enumerate(shots, start=1):
-        art = artwork(packages, HELD_OUT_VENDOR, codes[shot.name])
-        picture = paste(art, flat(COLOURS[shot.colour]), shot.placement)
+        picture = paste(artist(packages, codes[shot.name]), flat(COLOURS[shot.colour]), shot.placement)
         stem = f"{number:02}-{shot.name.replace(' ', '-')}-{shot.colour}"
         picture.save(folder / f"{stem}.png", optimize=True)
         (folder / f"{stem}.txt").write_text(f"{shot.caption}\n", encoding="utf-8")

@@ -263,7 +263,7 @@ def test_bad_pictures_leave_the_project_as_it_was(project: Path, tmp_path: Path)
 
 
 def test_token_in_use_is_refused(project: Path, tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "cat_images")
+    folder = pictures(tmp_path / "cat_images", seed=5)
     told = call("add-concept", "--project", project, "--token", "sks", *FAST, folder)
     assert (told.code, "--token zwz" in told.err) == (2, True)
 

@@ -56,14 +56,14 @@ def test_it_draws_the_background_that_is_asked_for(
 def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
     plan = make_plan(Request(EXAMPLES / "dog_images", tmp_path / "model", settings=Settings()))
     assert (plan.ground.base.kind, plan.ground.base_file, plan.resolution) == ("demo", DEMO_MODEL, 64)
-    assert len(plan.targets) == 56
+    assert len(plan.targets) == 84
     assert suggested_settings(tmp_path / "model") == Settings()
     assert plan.sample_prompt == "a photo of sks dog on a red background"
 
 
 @pytest.mark.parametrize(
     ("folder", "trigger"),
-    [("dog_images", "dog"), ("glossy_style", "glossy style"), ("robot_toy", "robot toy")],
+    [("dog_images", "dog"), ("pastel_style", "pastel style"), ("robot_toy", "robot toy")],
 )
 def test_the_example_folders_can_be_taught(folder: str, trigger: str, tmp_path: Path) -> None:
     plan = make_plan(Request(EXAMPLES / folder, tmp_path / "model"))

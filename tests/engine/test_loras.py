@@ -248,7 +248,7 @@ def test_a_token_that_is_taken_and_a_lora_for_another_model_are_refused(sdxl: Pa
     request = LoraRequest(file, tmp_path / "model", base=sdxl)
     add_lora(request)
     with pytest.raises(UsageError, match="belongs to an earlier concept"):
-        add_lora(replace(request, base=None))
+        add_lora(replace(request, base=None, weight=0.5))
     with pytest.raises(CheckpointError, match="SDXL"):
         make_lora_plan(LoraRequest(file, tmp_path / "other"))  # the demo model is an SD1
 

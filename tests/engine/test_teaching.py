@@ -26,7 +26,7 @@ from clora_ext.errors import (
     SettingsError,
     UsageError,
 )
-from clora_ext.events import Event, Note, Stage, TrainStep
+from clora_ext.events import Event, Note, Preview, Stage, TrainStep
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 from clora_ext.precision import Precision
 
@@ -162,7 +162,7 @@ def test_a_changed_base_is_refused(request_: Request, tmp_path: Path) -> None:
     mine.unlink()
     with pytest.raises(ProjectError, match="gone"):
         make_plan(another(request_, "toy_images"))
-    moved = replace(request_, images=pictures(tmp_path / "owl_images"))
+    moved = replace(request_, images=pictures(tmp_path / "owl_images", seed=2))
     assert make_plan(moved).ground.number == 2
     add_concept(moved)
     assert make_plan(another(request_, "bird_images")).ground.base.path == str(request_.base)
@@ -261,3 +261,24 @@ def test_a_model_in_bfloat16_is_taught_too(request_: Request, monkeypatch: pytes
         t.name for t in make_plan(another(request_, "cat_images")).targets
     }
     assert 0 < result.first_loss < 2
+
+
+def test_previews_show_the_concept_grow_and_change_nothing(request_: Request) -> None:
+    plain = add_concept(request_)
+    seen: dict[int, bytes] = {}
+
+    def look(event: Event) -> None:
+        if isinstance(event, Preview):
+            seen[event.step] = event.path.read_bytes()
+
+    other = replace(request_, project=request_.project.parent / "watched", preview_every=2)
+    watched = add_concept(other, look)
+    assert sorted(seen) == [2, 4, 6]
+    assert len(set(seen.values())) == 3
+    assert watched.content_hash == plain.content_hash
+    assert not list(other.project.rglob("preview-*"))
+
+
+def test_previews_cannot_come_backwards(request_: Request) -> None:
+    with pytest.raises(UsageError, match="previews"):
+        make_plan(replace(request_, preview_every=-1))

@@ -1,0 +1,59 @@
+"""Where the nodes write models."""
+
+from pathlib import Path
+
+from clora_ext import Project, export_checkpoint, export_to
+from clora_ext.errors import ProjectError, writing
+from clora_ext.export.names import check_name
+
+from . import host
+from .handles import Evolving
+from .pictures import given_folder
+
+__all__ = ["check_taught", "free_lora", "save"]
+
+
+def check_taught(evolving: Evolving) -> Path:
+    """The project's folder.
+
+    Raises:
+        ProjectError: it has learned nothing yet.
+    """
+    if not Project.exists(evolving.folder):
+        message = f"the project {evolving.folder.name} has learned nothing yet"
+        raise ProjectError(message, fix="connect the PROJECT of Add Concept")
+    return evolving.folder
+
+
+def save(evolving: Evolving, program: str, name: str, dtype: str | None, webui_folder: str) -> Path:
+    """Export for one program; the model's file.
+
+    For a web UI whose folder is not named, the file goes into the output folder, without the files beside it.
+
+    Raises:
+        CloraError: of the kind and with the remedy that fits what is wrong.
+    """
+    project, stem = check_taught(evolving), check_name(name)
+    with host.watching() as sink:
+        if program != "comfyui" and not webui_folder.strip():
+            target = made_folder(f"clora-{program}") / f"{stem}.safetensors"
+            return export_checkpoint(project, target, dtype, overwrite=True, sink=sink).path
+        folder = host.program_folder() if program == "comfyui" else given_folder(webui_folder)
+        return export_to(project, program, folder, dtype, name=stem, overwrite=True, sink=sink).path
+
+
+def made_folder(name: str) -> Path:
+    """A folder in the output folder."""
+    folder = host.output_folder(name)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def free_lora(name: str) -> Path:
+    """The file of a LoRA of that name, where ComfyUI lists it at once.
+
+    Raises:
+        UsageError: it can be no file name.
+    """
+    return made_folder("loras") / f"{check_name(name)}.safetensors"

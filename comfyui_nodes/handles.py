@@ -1,0 +1,179 @@
+"""What travels along the pack's own wires."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from clora_ext import Project, Result
+from clora_ext.bases import DEMO_MODEL
+from clora_ext.errors import UsageError
+from clora_ext.export.names import check_name
+from clora_ext.formats.changes import changes
+from clora_ext.formats.composed import open_model
+from clora_ext.ground import base_file
+
+from . import host
+
+__all__ = [
+    "DEMO",
+    "Dataset",
+    "Evolving",
+    "Report",
+    "current",
+    "go_back",
+    "open_project",
+    "project_folder",
+    "project_names",
+    "start_project",
+]
+
+DEMO = "clora's built-in demo model"
+"""What the list of checkpoints calls it."""
+
+_PROJECTS = "clora"
+_UNET = "model.diffusion_model."
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Pictures to teach, and what they show; None: the folder's name says it."""
+
+    folder: Path
+    token: str | None = None
+    class_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a concept was taught: what was made, and every step's loss."""
+
+    result: Result
+    losses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evolving:
+    """A project in one of its states, with ComfyUI's objects of it.
+
+    Attributes:
+        folder: of the project; it may not exist before its first concept.
+        base: what a new project starts from; None: the demo model.
+        checkpoint: the state's file.
+        model: MODEL, or what blocks the nodes that ask for one.
+        clip: CLIP, or the same.
+        vae: VAE, or the same.
+    """
+
+    folder: Path
+    base: Path | None
+    checkpoint: Path
+    model: Any = field(repr=False)
+    clip: Any = field(repr=False)
+    vae: Any = field(repr=False)
+
+    @property
+    def outputs(self) -> tuple[Any, Any, Any]:
+        """MODEL, CLIP, VAE."""
+        return self.model, self.clip, self.vae
+
+    @property
+    def triggers(self) -> str:
+        """The concepts' trigger words, a line each."""
+        concepts = Project.open(self.folder).concepts if Project.exists(self.folder) else ()
+        return "\n".join(f"{concept.token} {concept.class_name}" for concept in concepts)
+
+    def taught(self, folder: Path, checkpoint: Path) -> "Evolving":
+        """The state after more has been learned: only what has changed is read."""
+        state = replace(self, folder=folder, checkpoint=checkpoint)
+        if host.is_blocked(self.model):
+            return state
+        new = dict(changes(open_model(self.checkpoint), open_model(checkpoint)))
+        unet = {name: weight for name, weight in new.items() if name.startswith(_UNET)}
+        clip = self.clip if len(unet) == len(new) else host.load_clip(checkpoint)
+        return replace(state, model=host.patched(self.model, unet), clip=clip)
+
+
+def project_names() -> list[str]:
+    """Projects in ComfyUI's output folder."""
+    root = host.output_folder(_PROJECTS)
+    return sorted(path.name for path in root.iterdir() if Project.exists(path)) if root.is_dir() else []
+
+
+def project_folder(name: str) -> Path:
+    """Where a project of that name lies.
+
+    Raises:
+        UsageError: it can be no file name.
+    """
+    return host.output_folder(_PROJECTS, check_name(name))
+
+
+def start_project(name: str, checkpoint_name: str) -> Evolving:
+    """A new project, or the one of that name, which must have begun with the same model.
+
+    Raises:
+        CloraError: the name is none, or the project has another base.
+    """
+    folder = project_folder(name)
+    base = None if checkpoint_name == DEMO else host.checkpoint_path(checkpoint_name)
+    if Project.exists(folder):
+        begun = Project.open(folder).base
+        if begun is not None:
+            begun.check(base or DEMO_MODEL)
+        return open_project(folder)
+    return _loaded(folder, base, base or DEMO_MODEL)
+
+
+def open_project(folder: Path) -> Evolving:
+    """A project as it is now.
+
+    Raises:
+        CloraError: it is none, its base has gone, or its files are damaged.
+    """
+    project = Project.open(folder)
+    project.verify()
+    base = base_file(project)
+    return _loaded(folder, None if base == DEMO_MODEL else base, project.checkpoint_path or base)
+
+
+def current(evolving: Evolving) -> Evolving:
+    """The project as it is now: the command line or another graph may have taught it meanwhile."""
+    if not Project.exists(evolving.folder):
+        return evolving
+    project = Project.open(evolving.folder)
+    same = project.checkpoint_path == evolving.checkpoint
+    return evolving if same else open_project(evolving.folder)
+
+
+def go_back(evolving: Evolving, concepts: int) -> Evolving:
+    """The project with its first ``concepts`` concepts only; one that has no more stays as it is.
+
+    Raises:
+        CloraError: another run works in it, or the models before were not kept.
+    """
+    if not Project.exists(evolving.folder):
+        return evolving
+    with Project.writing(evolving.folder) as project:
+        while project.number > concepts:
+            project.undo()
+    return open_project(evolving.folder)
+
+
+def _loaded(folder: Path, base: Path | None, checkpoint: Path) -> Evolving:
+    """With ComfyUI's objects; where it does not know the model, nodes that ask for them are blocked."""
+    if checkpoint.is_dir():
+        raise UsageError(f"{checkpoint} is a diffusers folder", fix="start from a .safetensors checkpoint")
+    try:
+        objects = host.load_checkpoint(checkpoint)
+    except RuntimeError as error:
+        if base is not None:
+            raise
+        objects = (host.blocked(_NOT_DRAWN),) * 3
+        del error
+    return Evolving(folder, base, checkpoint, *objects)
+
+
+_NOT_DRAWN = (
+    "ComfyUI does not know clora's small demo model, so there is no MODEL, CLIP or VAE of it. It can be "
+    "taught here all the same: look at the images of Add Concept, or draw with the node Clora Draw."
+)

@@ -1,0 +1,144 @@
+"""Teach a project, or a copy of it, while ComfyUI watches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from clora_ext import (
+    LoraRequest,
+    Project,
+    Request,
+    Result,
+    Settings,
+    add_concept,
+    add_lora,
+    suggested_settings,
+)
+from clora_ext.errors import UsageError
+from clora_ext.events import Event, Sink, TrainStep
+from clora_ext.project import copy_project
+from clora_ext.sheets import read_story
+from clora_ext.teaching import known_result
+
+from . import host
+from .handles import Dataset, Evolving, Report, current, project_folder
+
+__all__ = ["Wishes", "teach", "teach_lora"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the node asks for; a number of 0: as suits the model."""
+
+    strategy: str
+    pace: str
+    steps: int
+    rank: int
+    learning_rate: float
+    seed: int
+    resolution: int
+    text_encoder: bool
+    sample_prompt: str
+    preview_every: int
+
+    def settings(self, project: Path, base: Path | None) -> Settings:
+        """For a model: what suits it, and what was wished."""
+        numbers = {"steps": self.steps, "rank": self.rank, "learning_rate": self.learning_rate}
+        given: dict[str, Any] = {name: number for name, number in numbers.items() if number}
+        given |= {"resolution": self.resolution or None}
+        given |= {"strategy": self.strategy, "seed": self.seed, "text_encoder": self.text_encoder}
+        return replace(suggested_settings(project, base).at(self.pace), **given)
+
+
+def teach(
+    evolving: Evolving, dataset: Dataset, wishes: Wishes, copy_to: str
+) -> tuple[Evolving, Report, Image.Image]:
+    """One more concept from pictures.
+
+    Raises:
+        CloraError: of the kind and with the remedy that fits what is wrong.
+        InterruptProcessingException: the user has cancelled; the next run goes on from there.
+    """
+    evolving = current(evolving)
+    target = _target(evolving, copy_to)
+    request = Request(
+        images=dataset.folder,
+        project=target,
+        base=evolving.base,
+        token=dataset.token,
+        class_name=dataset.class_name,
+        settings=wishes.settings(target, evolving.base),
+        sample_prompt=wishes.sample_prompt.strip() or None,
+        preview_every=wishes.preview_every,
+    )
+    if Project.exists(target):
+        _check_copy(evolving, Project.open(target), request)
+    return _taught(evolving, target, lambda sink: add_concept(request, sink))
+
+
+def teach_lora(
+    evolving: Evolving,
+    file: Path,
+    strategy: str,
+    weight: float,
+    named: tuple[str | None, str | None],
+    copy_to: str,
+) -> tuple[Evolving, Report, Image.Image]:
+    """One more concept from a finished LoRA; ``named``: its token and class.
+
+    Raises:
+        CloraError: of the kind and with the remedy that fits what is wrong.
+    """
+    evolving = current(evolving)
+    target = _target(evolving, copy_to)
+    token, class_name = named
+    request = LoraRequest(file, target, evolving.base, token, class_name, strategy=strategy, weight=weight)
+    return _taught(evolving, target, lambda sink: add_lora(request, sink))
+
+
+def _target(evolving: Evolving, copy_to: str) -> Path:
+    """The project to teach: itself, or a copy, made now if it is not there yet."""
+    if not copy_to.strip():
+        return evolving.folder
+    target = project_folder(copy_to.strip())
+    if target == evolving.folder:
+        raise UsageError(f"the copy cannot have the project's own name {copy_to!r}", fix="choose another")
+    if Project.exists(evolving.folder) and not Project.exists(target):
+        copy_project(evolving.folder, target)
+    return target
+
+
+def _check_copy(evolving: Evolving, target: Project, request: Request) -> None:
+    """A copy that has gone its own way is not taught by mistake.
+
+    Raises:
+        UsageError: it has.
+    """
+    source = Project.open(evolving.folder).concepts if Project.exists(evolving.folder) else ()
+    if target.concepts == source or known_result(target, request) is not None:
+        return
+    message = f"{target.folder.name} is no copy of this project in this state any more"
+    raise UsageError(message, fix="choose another name for the copy, or delete its folder")
+
+
+def _taught(
+    evolving: Evolving, target: Path, run: Callable[[Sink], Result]
+) -> tuple[Evolving, Report, Image.Image]:
+    """Run it, and the state after it."""
+    losses: list[float] = []
+    with host.alone(), host.watching() as watch:
+
+        def sink(event: Event) -> None:
+            watch(event)
+            if isinstance(event, TrainStep):
+                losses.append(event.loss)
+
+        result = run(sink)
+    story = read_story(result.sheet)
+    with Image.open(result.sheet) as sheet:
+        picture = sheet.convert("RGB")
+    after = evolving.taught(target, result.checkpoint)
+    return after, Report(result, story.losses if story else tuple(losses)), picture

@@ -1,0 +1,102 @@
+"""What a project knows, in words and pictures."""
+
+from PIL import Image
+
+from clora_ext import Drawing, Project, generate
+from clora_ext.errors import ProjectError, UsageError
+from clora_ext.project import ConceptRecord
+from clora_ext.teaching import Remembered, look_back
+
+from . import host
+from .files import check_taught
+from .handles import Evolving
+from .pictures import side_by_side
+
+__all__ = ["about", "compared", "concept_prompt", "drawn"]
+
+
+def concept_prompt(evolving: Evolving, number: int, prompt: str) -> str:
+    """``prompt`` with the words of a concept; number 0 is the last one.
+
+    Raises:
+        UsageError: there is no such concept.
+    """
+    concept = _concept(Project.open(check_taught(evolving)), number)
+    words = {
+        "{concept}": f"{concept.token} {concept.class_name}",
+        "{token}": concept.token,
+        "{class}": concept.class_name,
+    }
+    for name, word in words.items():
+        prompt = prompt.replace(name, word)
+    return prompt
+
+
+def _concept(project: Project, number: int) -> ConceptRecord:
+    if not 0 <= number <= project.number or not project.number:
+        message = f"{project.folder.name} has no concept {number or 1}; it has {project.number}"
+        raise UsageError(message, fix="choose a number that there is")
+    return project.concepts[number - 1]
+
+
+def drawn(evolving: Evolving, wish: Drawing) -> list[Image.Image]:
+    """Pictures by clora's own sampler.
+
+    Raises:
+        CloraError: of the kind and with the remedy that fits what is wrong.
+    """
+    folder = host.temporary_folder("clora", "drawn")
+    with host.alone(), host.watching() as sink:
+        source = evolving.folder if Project.exists(evolving.folder) else evolving.checkpoint
+        files = generate(source, wish, folder, sink)
+    pictures = []
+    for file in files:
+        with Image.open(file) as opened:
+            pictures.append(opened.convert("RGB"))
+        file.unlink()
+    return pictures
+
+
+def compared(evolving: Evolving) -> tuple[list[Image.Image], str]:
+    """Every concept then and now, and how much it has changed.
+
+    Raises:
+        ProjectError: nothing has been learned.
+    """
+    folder = check_taught(evolving)
+    with host.alone(), host.watching() as sink:
+        found = look_back(folder, sink)
+    if not found:
+        raise ProjectError(f"{folder.name} has learned nothing yet", fix="connect the PROJECT of Add Concept")
+    told = "\n".join(_told(one) for one in found)
+    return side_by_side([(one.then, one.now) for one in found]), told
+
+
+def _told(one: Remembered) -> str:
+    change = "not known" if one.changed is None else f"{100 * one.changed:.1f} % of the pixels' range"
+    return f"{one.number}. {one.trigger}: changed since it was learned by {change}"
+
+
+def about(evolving: Evolving) -> str:
+    """The project's story as Markdown."""
+    if not Project.exists(evolving.folder):
+        return f"# {evolving.folder.name}\n\nNothing learned yet. Base: {evolving.checkpoint.name}"
+    project = Project.open(evolving.folder)
+    base = project.base
+    lines = [
+        f"# {evolving.folder.name}",
+        f"base: {base.path or base.kind} ({base.family})" if base else "",
+        f"model: {evolving.checkpoint}",
+        f"on disk: {project.disk_usage().total / 1e6:.0f} MB; undo: {project.undoable} concepts back",
+        "",
+        "| | trigger | strategy | keeps | taught by |",
+        "|---|---|---|---|---|",
+        *(_row(concept) for concept in project.concepts),
+    ]
+    return "\n".join(lines)
+
+
+def _row(concept: ConceptRecord) -> str:
+    by = f"{len(concept.images)} pictures" if concept.images else str(concept.settings.get("lora", "a LoRA"))
+    words = f"{concept.token} {concept.class_name}"
+    return f"| {concept.number} | {words} | {concept.strategy} | {concept.state_level} | {by} |"

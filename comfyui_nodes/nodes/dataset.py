@@ -1,0 +1,101 @@
+"""Pictures to teach: from the graph, or from a folder."""
+
+from typing import Any
+
+import torch
+
+from ..handles import Dataset
+from ..host import input_folder, input_folders, io, to_pictures
+from ..pictures import folder_state, given_folder, save_pictures
+from .wires import CATEGORY, DATASET
+
+__all__ = ["DatasetFromFolder", "DatasetFromImages"]
+
+
+def _words() -> list[Any]:
+    """What every dataset says of its pictures."""
+    return [
+        io.String.Input(
+            "token",
+            default="",
+            tooltip="The rare word that will call the concept, such as sks. Empty: the next unused one.",
+        ),
+        io.String.Input(
+            "class_name",
+            default="",
+            tooltip="What kind of thing it is, such as dog or style. Empty: the folder's name says it.",
+        ),
+    ]
+
+
+class DatasetFromImages(io.ComfyNode):
+    """Teach pictures of the graph."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """What the node looks like."""
+        return io.Schema(
+            node_id="CloraDatasetFromImages",
+            display_name="Clora Dataset from Images",
+            category=f"{CATEGORY}/dataset",
+            description="Pictures of this graph as a concept to teach: four to twenty of one thing or style.",
+            inputs=[
+                io.Image.Input("images", tooltip="A batch of pictures of the concept."),
+                *_words(),
+                io.String.Input(
+                    "captions",
+                    multiline=True,
+                    default="",
+                    tooltip="One line for each picture, with {token} and {class} where they belong. "
+                    "Empty: 'a photo of {token} {class}' for all.",
+                ),
+            ],
+            outputs=[DATASET.Output("DATASET", display_name="dataset", tooltip="For Add Concept.")],
+        )
+
+    @classmethod
+    def execute(cls, images: torch.Tensor, token: str, class_name: str, captions: str) -> io.NodeOutput:
+        """Write them where the engine reads pictures."""
+        folder = save_pictures(to_pictures(images), captions.splitlines())
+        return io.NodeOutput(Dataset(folder, token.strip() or None, class_name.strip() or "thing"))
+
+
+class DatasetFromFolder(io.ComfyNode):
+    """Teach a folder of pictures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """What the node looks like."""
+        return io.Schema(
+            node_id="CloraDatasetFromFolder",
+            display_name="Clora Dataset from Folder",
+            category=f"{CATEGORY}/dataset",
+            description="A folder of pictures as a concept to teach, captions in .txt files beside them.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=input_folders(),
+                    tooltip="A folder inside ComfyUI's input folder; 10_sks dog and the like are understood.",
+                ),
+                *_words(),
+                io.String.Input(
+                    "path",
+                    optional=True,
+                    default="",
+                    tooltip="A folder anywhere instead, if ComfyUI was started with CLORA_ANY_FOLDER=1.",
+                ),
+            ],
+            outputs=[DATASET.Output("DATASET", display_name="dataset", tooltip="For Add Concept.")],
+        )
+
+    @classmethod
+    def execute(cls, folder: str, token: str, class_name: str, path: str = "") -> io.NodeOutput:
+        """Find it."""
+        found = given_folder(path) if path.strip() else input_folder(folder)
+        return io.NodeOutput(Dataset(found, token.strip() or None, class_name.strip() or None))
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str, token: str, class_name: str, path: str = "") -> Any:
+        """Looks again when a picture or caption has changed."""
+        found = given_folder(path) if path.strip() else input_folder(folder)
+        return str(found), token, class_name, folder_state(found)

@@ -1,0 +1,116 @@
+"""Pictures between the graph and the disk."""
+
+import io
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from clora_ext.errors import DatasetError, UsageError, writing
+
+from . import host
+
+__all__ = ["folder_state", "given_folder", "loss_plot", "save_pictures", "side_by_side"]
+
+_WIDTH, _HEIGHT, _MARGIN = 640, 360, 40
+_SMOOTHED = 20
+
+
+def save_pictures(pictures: Sequence[Image.Image], captions: Sequence[str]) -> Path:
+    """A folder with the pictures and their captions; equal ones give the same folder.
+
+    It lies in ComfyUI's temporary folder, which is emptied when ComfyUI starts: no picture is kept.
+
+    Raises:
+        DatasetError: there are no pictures, or not as many captions as pictures.
+        StorageError: the disk is full or refuses.
+    """
+    given = [caption.strip() for caption in captions if caption.strip()]
+    if not pictures:
+        raise DatasetError("there are no pictures to teach", fix="connect a batch of pictures")
+    if given and len(given) != len(pictures):
+        message = f"there are {len(given)} captions for {len(pictures)} pictures"
+        raise DatasetError(message, fix="write one line for each picture, or none at all")
+    files = [_png(picture) for picture in pictures]
+    digest = sha256(b"".join(sha256(content).digest() for content in files))
+    digest.update("\n".join(given).encode())
+    folder = host.temporary_folder("clora", digest.hexdigest()[:32])
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, content in enumerate(files, start=1):
+            (folder / f"{number:04}.png").write_bytes(content)
+        for number, caption in enumerate(given, start=1):
+            (folder / f"{number:04}.txt").write_text(f"{caption}\n", encoding="utf-8")
+    return folder
+
+
+def _png(picture: Image.Image) -> bytes:
+    written = io.BytesIO()
+    picture.save(written, "PNG", compress_level=1)
+    return written.getvalue()
+
+
+def given_folder(path: str) -> Path:
+    """A folder anywhere on the machine.
+
+    Raises:
+        UsageError: whoever started ComfyUI does not allow that, or it does not exist.
+    """
+    if not host.any_folder_allowed():
+        message = "a graph may read and write only inside of ComfyUI's own folders"
+        fix = "leave the field empty, or start ComfyUI with the environment variable CLORA_ANY_FOLDER=1"
+        raise UsageError(message, fix=fix)
+    folder = Path(path.strip()).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", fix="give the folder's full path")
+    return folder
+
+
+def folder_state(folder: Path) -> str:
+    """Changes whenever a file below the folder does."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    told = [f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def side_by_side(rows: Sequence[tuple[Image.Image | None, Image.Image]]) -> list[Image.Image]:
+    """Pairs of pictures as pictures of one size; a missing one is white."""
+    width = max(now.width for _, now in rows)
+    height = max(now.height for _, now in rows)
+    return [_pair(then, now, (width, height)) for then, now in rows]
+
+
+def _pair(left: Image.Image | None, right: Image.Image, size: tuple[int, int]) -> Image.Image:
+    pair = Image.new("RGB", (2 * size[0], size[1]), "white")
+    if left is not None:
+        pair.paste(left.resize(size), (0, 0))
+    pair.paste(right.resize(size), (size[0], 0))
+    return pair
+
+
+def loss_plot(losses: Sequence[float]) -> Image.Image:
+    """The loss over the steps, dots, and its mean over 20 of them, a line."""
+    plot = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
+    draw = ImageDraw.Draw(plot)
+    top = max(losses) * 1.05
+    across, down = _WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN
+
+    def place(step: int, loss: float) -> tuple[float, float]:
+        return _MARGIN + across * step / max(1, len(losses) - 1), _HEIGHT - _MARGIN - down * loss / top
+
+    for step, loss in enumerate(losses):
+        x, y = place(step, loss)
+        draw.ellipse((x - 1, y - 1, x + 1, y + 1), fill=(170, 190, 220))
+    means = [_mean(losses[max(0, step + 1 - _SMOOTHED) : step + 1]) for step in range(len(losses))]
+    draw.line([place(step, mean) for step, mean in enumerate(means)], fill=(30, 80, 170), width=2)
+    draw.rectangle((_MARGIN, _MARGIN, _WIDTH - _MARGIN, _HEIGHT - _MARGIN), outline="black")
+    draw.text((_MARGIN, _MARGIN - 16), f"loss, up to {top:.3g}", fill="black")
+    draw.text(
+        (_MARGIN, _HEIGHT - _MARGIN + 6), f"{len(losses)} steps; line: mean of {_SMOOTHED}", fill="black"
+    )
+    return plot
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

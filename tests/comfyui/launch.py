@@ -1,0 +1,29 @@
+"""Start ComfyUI with a torch that has no CUDA: ``python launch.py COMFYUI_DIR [its arguments]``.
+
+torchvision's wheel is built with CUDA and stops at its import because two of its operators are unknown;
+declaring them, as importing this does, is enough for all that ComfyUI and diffusers do with it.
+"""
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import torch
+
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")  # kept: its operators live as long as it does
+for _name in ("nms", "qnms"):
+    OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+def main() -> None:
+    """Run ComfyUI's own main."""
+    root = Path(sys.argv[1]).resolve()
+    sys.argv = [str(root / "main.py"), *sys.argv[2:]]
+    sys.path.insert(0, str(root))
+    os.chdir(root)
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

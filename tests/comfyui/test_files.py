@@ -1,0 +1,72 @@
+"""A real ComfyUI loads what clora writes: whole, at full strength, and draws with it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import text_to_image, text_to_image_with_lora
+from PIL import Image
+from server import HERE, Comfy
+from taught import Taught
+
+pytestmark = pytest.mark.comfyui
+
+
+def drawn(comfy: Comfy, graph: dict[str, dict[str, object]]) -> np.ndarray:
+    (file,) = comfy.pictures(comfy.run(graph))
+    return np.asarray(Image.open(file).convert("RGB"), dtype=np.float32)
+
+
+def test_an_exported_checkpoint_draws_and_misses_nothing(comfy: Comfy) -> None:
+    picture = drawn(comfy, text_to_image("taught.safetensors", "sks dog"))
+    assert picture.shape == (64, 64, 3)
+    assert picture.std() > 1
+    assert comfy.trouble() == []
+
+
+def test_it_draws_something_else_than_its_base(comfy: Comfy) -> None:
+    graphs = [text_to_image(f"{name}.safetensors", "sks dog") for name in ("taught", "base")]
+    taught, base = (drawn(comfy, graph) for graph in graphs)
+    assert np.abs(taught - base).max() > 2
+
+
+@pytest.mark.parametrize("name", ["extracted", "kept"])
+def test_our_loras_apply_whole(comfy: Comfy, name: str) -> None:
+    drawn(comfy, text_to_image_with_lora("base.safetensors", f"{name}.safetensors", "sks dog"))
+    assert comfy.trouble() == []
+
+
+def test_its_modules_give_our_numbers(tree: Path, taught: Taught) -> None:
+    found = figures(tree, taught.checkpoint)
+    print(found)
+    assert {name: value for name, value in found["difference"].items() if value > 1e-4} == {}
+    assert [line for line in found["lines"] if "logit_scale" not in line] == []
+
+
+@pytest.mark.parametrize("name", ["extracted", "kept"])
+def test_a_lora_changes_every_layer_by_exactly_its_delta(tree: Path, taught: Taught, name: str) -> None:
+    found = figures(tree, taught.base, getattr(taught, name))
+    print(found)
+    assert found["applied"] == found["layers"] > 0
+    assert found["worst"] < 1e-6
+    assert [line for line in found["lines"] if "logit_scale" not in line] == []
+
+
+def figures(tree: Path, checkpoint: Path, lora: Path | None = None) -> dict[str, object]:
+    """What ``parity.py`` measures, in a process of its own: ComfyUI wants one."""
+    command = [
+        sys.executable,
+        str(HERE / "parity.py"),
+        str(tree),
+        str(checkpoint),
+        *([str(lora)] if lora else []),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -1,0 +1,117 @@
+"""The four example workflows, as prompts; `make_examples.py` has the page make workflow files of them."""
+
+from typing import Any
+
+from graphs import Graph, node
+
+CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
+PROJECT = "my-model"
+
+
+def first_concept(
+    checkpoint: str = CHECKPOINT, images: tuple[str, ...] = ("example.png",) * 4, **wishes: Any
+) -> Graph:
+    """Choose images, teach them, draw with them."""
+    loads = {f"image{i}": node("LoadImage", image=name) for i, name in enumerate(images)}
+    batches: Graph = {}
+    batch = "image0"
+    for i in range(1, len(images)):
+        batches[f"batch{i}"] = node("ImageBatch", image1=[batch, 0], image2=[f"image{i}", 0])
+        batch = f"batch{i}"
+    return {
+        "start": node("CloraStartProject", checkpoint=checkpoint, name=PROJECT),
+        **loads,
+        **batches,
+        "dataset": _dataset_from_images([batch, 0], class_name="dog"),
+        "taught": _add_concept(["start", 3], ["dataset", 0], **wishes),
+        **_picture("taught", **wishes),
+    }
+
+
+def second_concept(project: str = PROJECT, folder: str = "my_style", **wishes: Any) -> Graph:
+    """Go on with a project, teach a folder by mask, and see what the first concept became."""
+    return {
+        "model": node("CloraLoadModel", project=project),
+        "dataset": node("CloraDatasetFromFolder", folder=folder, token="", class_name="", path=""),
+        "taught": _add_concept(["model", 3], ["dataset", 0], strategy="mask", **wishes),
+        "loss": node("CloraLossPlot", report=["taught", 6]),
+        "report": node("CloraForgettingReport", project=["taught", 3]),
+        **_picture("taught", **wishes),
+    }
+
+
+def four_strategies(project: str = PROJECT, folder: str = "my_style", **wishes: Any) -> Graph:
+    """Teach four copies of one project, one by each strategy, and compare."""
+    graph: Graph = {
+        "model": node("CloraLoadModel", project=project),
+        "dataset": node("CloraDatasetFromFolder", folder=folder, token="", class_name="", path=""),
+    }
+    for strategy in ("naive", "merge", "orthogonal", "mask"):
+        name = f"by_{strategy}"
+        own = {"strategy": strategy, "copy_to": f"{project}-{strategy}", **wishes}
+        graph[name] = _add_concept(["model", 3], ["dataset", 0], **own)
+        graph[f"report_{strategy}"] = node("CloraForgettingReport", project=[name, 3])
+    return graph
+
+
+def export_for_a1111(project: str = PROJECT, **wishes: Any) -> Graph:
+    """Write checkpoint and LoRA, and tell what is in them."""
+    return {
+        "model": node("CloraLoadModel", project=project),
+        "checkpoint": node(
+            "CloraSaveCheckpoint",
+            project=["model", 3],
+            name=project,
+            target="both",
+            dtype="as stored",
+            webui_folder="",
+        ),
+        "lora": node("CloraExportLora", project=["model", 3], name=project, rank=wishes.get("rank", 64)),
+        "info": node("CloraProjectInfo", project=["model", 3]),
+    }
+
+
+EXAMPLES = {
+    "1 first concept": first_concept,
+    "2 second concept with mask": second_concept,
+    "3 compare four strategies": four_strategies,
+    "4 export to Automatic1111": export_for_a1111,
+}
+
+
+def _dataset_from_images(images: Any, class_name: str) -> dict[str, Any]:
+    return node("CloraDatasetFromImages", images=images, token="", class_name=class_name, captions="")
+
+
+def _add_concept(project: Any, dataset: Any, **wishes: Any) -> dict[str, Any]:
+    inputs: dict[str, Any] = {
+        "strategy": "mask", "pace": "balanced", "steps": 0, "rank": 0, "learning_rate": 0.0, "seed": 0,
+        "resolution": 0, "text_encoder": False, "sample_prompt": "", "preview_every": 50, "copy_to": "",
+    }  # fmt: skip
+    inputs |= {name: value for name, value in wishes.items() if name in inputs}
+    return node("CloraAddConcept", project=project, dataset=dataset, **inputs)
+
+
+def _picture(taught: str, size: int = 512, draw_steps: int = 20, **_: Any) -> Graph:
+    """Draw the new concept with ComfyUI's own sampler."""
+    return {
+        "prompt": node("CloraConceptPrompt", project=[taught, 3], concept=0, prompt="a photo of {concept}"),
+        "positive": node("CLIPTextEncode", text=["prompt", 0], clip=[taught, 1]),
+        "negative": node("CLIPTextEncode", text="", clip=[taught, 1]),
+        "empty": node("EmptyLatentImage", width=size, height=size, batch_size=1),
+        "sampler": node(
+            "KSampler",
+            model=[taught, 0],
+            positive=["positive", 0],
+            negative=["negative", 0],
+            latent_image=["empty", 0],
+            seed=1,
+            steps=draw_steps,
+            cfg=7.0,
+            sampler_name="euler",
+            scheduler="normal",
+            denoise=1.0,
+        ),
+        "decoded": node("VAEDecode", samples=["sampler", 0], vae=[taught, 2]),
+        "saved": node("SaveImage", images=["decoded", 0], filename_prefix="clora"),
+    }

@@ -1,0 +1,113 @@
+"""Asked for the same again: the stored result, never a second concept by mistake."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_runs import SETTINGS, another, pictures
+from tiny_model import write_tiny_model
+
+from clora_ext import LoraRequest, Project, Request, add_concept, add_lora
+from clora_ext.errors import UsageError
+from clora_ext.events import Event, Note, TrainStep
+from clora_ext.sheets import read_story
+from clora_ext.teaching import look_back
+
+SAME = 1e-4  # one picture is drawn now, four were then: sums round differently
+
+
+@pytest.fixture(autouse=True)
+def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
+
+
+@pytest.fixture
+def request_(tiny: Path, tmp_path: Path) -> Request:
+    return Request(pictures(tmp_path / "dog_images"), tmp_path / "model", base=tiny, settings=SETTINGS)
+
+
+def test_the_same_again_is_the_stored_result(request_: Request) -> None:
+    first = add_concept(request_)
+    events: list[Event] = []
+    again = add_concept(replace(request_, base=None), events.append)
+    assert replace(again, seconds=first.seconds) == first
+    assert not any(isinstance(event, TrainStep) for event in events)
+    assert any(isinstance(event, Note) and "already" in event.text for event in events)
+    assert Project.open(request_.project).number == 1
+
+
+def test_it_is_found_behind_later_concepts(request_: Request) -> None:
+    first = add_concept(request_)
+    second = add_concept(another(request_, "cat_images"))
+    again = add_concept(request_)
+    assert again.number == 1
+    assert again.sheet == first.sheet
+    assert again.content_hash == second.content_hash
+
+
+def test_the_same_pictures_taught_otherwise_are_refused(request_: Request) -> None:
+    add_concept(request_)
+    changed = replace(request_, settings=replace(SETTINGS, steps=7, seed=9))
+    with pytest.raises(UsageError, match=r"concept 1 already \(sks dog\), taught with another steps, seed"):
+        add_concept(changed)
+    assert add_concept(replace(changed, token="zwz")).number == 2
+
+
+def test_a_changed_caption_is_another_concept(request_: Request) -> None:
+    add_concept(request_)
+    (request_.images / "0.txt").write_text("{token} {class} asleep")
+    assert add_concept(request_).number == 2
+
+
+def test_an_adapter_that_was_not_kept_cannot_be_had_again(request_: Request, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.safetensors"
+    add_concept(replace(request_, export_lora=kept))
+    before = kept.read_bytes()
+    assert add_concept(replace(request_, export_lora=kept)).number == 1
+    assert kept.read_bytes() == before
+    with pytest.raises(UsageError, match="was not kept"):
+        add_concept(replace(request_, export_lora=tmp_path / "other.safetensors"))
+
+
+def test_a_lora_is_folded_in_once(request_: Request, tiny: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.safetensors"
+    add_concept(replace(request_, export_lora=kept))
+    wish = LoraRequest(kept, tmp_path / "other", base=tiny, token="sks", strategy="merge", weight=0.5)
+    first = add_lora(wish)
+    again = add_lora(replace(wish, base=None))
+    assert (again.number, again.content_hash) == (1, first.content_hash)
+    with pytest.raises(UsageError, match="belongs to an earlier concept"):
+        add_lora(replace(wish, weight=0.6))
+
+
+def test_a_sheet_tells_its_prompt_and_losses(request_: Request) -> None:
+    result = add_concept(replace(request_, sample_prompt="sks dog at sea"))
+    story = read_story(result.sheet)
+    assert story is not None
+    assert story.prompt == "sks dog at sea"
+    assert len(story.losses) == SETTINGS.steps
+    assert story.losses[0] == pytest.approx(result.first_loss)
+
+
+def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
+    add_concept(request_)
+    (one,) = look_back(request_.project)
+    assert (one.number, one.trigger) == (1, "sks dog")
+    assert one.changed == pytest.approx(0, abs=SAME)
+    add_concept(another(request_, "cat_images"))
+    first, second = look_back(request_.project)
+    assert first.changed is not None
+    assert first.changed > SAME
+    assert second.changed == pytest.approx(0, abs=SAME)
+
+
+def test_a_lost_sheet_is_no_reason_to_fail(request_: Request) -> None:
+    add_concept(request_).sheet.unlink()
+    (one,) = look_back(request_.project)
+    assert one.then is None
+    assert one.changed is None

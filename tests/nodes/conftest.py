@@ -1,0 +1,52 @@
+"""The pack, loaded by path as ComfyUI loads it, beside a fake of ComfyUI; no real one is needed."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_comfy import Comfy, install
+from tiny_model import write_tiny_model
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
+
+
+@pytest.fixture
+def comfy(tmp_path: Path, tiny: Path) -> Iterator[Comfy]:
+    """ComfyUI's folders with one checkpoint in them."""
+    for name in ("models/checkpoints", "models/loras", "models/embeddings", "input", "output", "temp"):
+        (tmp_path / "comfy" / name).mkdir(parents=True)
+    (tmp_path / "comfy" / "models" / "checkpoints" / "tiny.safetensors").symlink_to(tiny)
+    with pytest.MonkeyPatch.context() as patch:
+        found = Comfy(tmp_path / "comfy")
+        install(patch, found)
+        patch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
+        yield found
+
+
+@pytest.fixture
+def pack(comfy: Comfy) -> Iterator[Any]:
+    """The nodes by their ids, from the repository's folder, under a name made of its path."""
+    name = str(ROOT).replace(".", "_x_")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        module.comfy_entrypoint()
+        extension = sys.modules[f"{name}.comfyui_nodes.extension"]
+        nodes = {node.define_schema().node_id.removeprefix("Clora"): node for node in extension.NODES}
+        yield SimpleNamespace(module=module, nodes=nodes, **nodes)
+    finally:
+        for loaded in [one for one in sys.modules if one.startswith(name)]:
+            del sys.modules[loaded]

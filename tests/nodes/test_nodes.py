@@ -1,0 +1,346 @@
+"""What every node does, on a tiny real model; only ComfyUI itself is a stand-in."""
+
+import inspect
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fake_comfy import Bar, Comfy, ExecutionBlocker, InterruptProcessingException
+from safetensors.torch import load_file
+
+from clora_ext import Project, strategies
+from clora_ext.errors import (
+    BaseChanged,
+    CloraError,
+    DatasetError,
+    ProjectError,
+    ProjectLocked,
+    UsageError,
+)
+
+WISHES: dict[str, Any] = {
+    "strategy": "mask", "pace": "balanced", "steps": 4, "rank": 4, "learning_rate": 0.001, "seed": 1,
+    "resolution": 0, "text_encoder": False, "sample_prompt": "", "preview_every": 2,
+}  # fmt: skip
+
+
+def batch(count: int = 3, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).random((count, 32, 32, 3), dtype=np.float32))
+
+
+def start(pack: Any, name: str = "mine") -> Any:
+    return pack.StartProject.execute("tiny.safetensors", name).args[3]
+
+
+def dataset(pack: Any, seed: int = 0, **words: str) -> Any:
+    given = {"token": "", "class_name": "dog", "captions": "", **words}
+    return pack.DatasetFromImages.execute(batch(seed=seed), **given).args[0]
+
+
+def taught(pack: Any, project: Any = None, seed: int = 0, **wishes: Any) -> Any:
+    copy_to = wishes.pop("copy_to", "")
+    return pack.AddConcept.execute(
+        project or start(pack), dataset(pack, seed), copy_to, **{**WISHES, **wishes}
+    ).args
+
+
+def state(project: Any) -> dict[str, torch.Tensor]:
+    return load_file(project.checkpoint)
+
+
+def test_a_concept_goes_from_pictures_to_a_model(pack: Any, comfy: Comfy) -> None:
+    model, clip, vae, project, triggers, sheet, report = taught(pack)
+    assert triggers == "sks dog"
+    assert Project.open(project.folder).tokens == ("sks",)
+    assert project.folder == comfy.base / "output" / "clora" / "mine"
+    assert sheet.shape[0] == 1
+    assert sheet.shape[3] == 3
+    assert len(report.losses) == 4
+    assert clip[0] == "clip"
+    assert vae[0] == "vae"
+    assert model.patches
+
+
+def test_the_model_in_memory_equals_the_saved_file(pack: Any) -> None:
+    model, _, _, project, *_ = taught(pack)
+    saved = state(project)
+    for name, weight in model.effective().items():
+        assert torch.equal(weight, saved[f"model.{name}"]), name
+
+
+def test_a_second_concept_patches_what_came_along_the_wire(pack: Any) -> None:
+    *_, first, _, _, _ = taught(pack)
+    first = taught(pack)[3]
+    model, _, _, second, triggers, *_ = taught(pack, first, seed=1)
+    assert triggers.splitlines() == ["sks dog", "zwz dog"]
+    saved = state(second)
+    assert all(torch.equal(w, saved[f"model.{n}"]) for n, w in model.effective().items())
+
+
+def test_the_text_encoder_is_read_anew_when_it_was_taught(pack: Any) -> None:
+    _, clip, _, project, *_ = taught(pack, text_encoder=True)
+    assert clip == ("clip", str(project.checkpoint))
+
+
+def test_progress_and_previews_are_shown(pack: Any, comfy: Comfy) -> None:
+    taught(pack)
+    (bar,) = [bar for bar in comfy.bars if bar.previews]
+    kind, picture, side = bar.previews[0]
+    assert (kind, side) == ("JPEG", 512)
+    assert picture.size == (32, 32)
+    assert len(bar.previews) == 2
+    assert comfy.unloaded == 2
+
+
+def test_cancel_stops_and_the_next_run_goes_on(pack: Any, comfy: Comfy) -> None:
+    seen: list[int] = []
+    comfy.interrupt_when(2)
+    project = start(pack)
+    with pytest.raises(InterruptProcessingException):
+        taught(pack, project)
+    assert not Project.exists(project.folder)
+
+    def watch(bar: Bar) -> None:
+        seen.append(bar.current) if bar.total == 4 else None
+
+    comfy.on_step = watch
+    resumed = taught(pack, project)
+    assert 1 not in seen
+    straight = taught(pack, start(pack, "straight"))
+    assert state(resumed[3]).keys() == state(straight[3]).keys()
+    assert all(torch.equal(w, state(straight[3])[n]) for n, w in state(resumed[3]).items())
+
+
+def test_equal_inputs_give_the_stored_result_at_once(pack: Any, comfy: Comfy) -> None:
+    first = taught(pack)
+    comfy.bars.clear()
+    again = taught(pack, pack.LoadModel.execute("mine").args[3])
+    assert not any(bar.total == 4 for bar in comfy.bars)
+    assert Project.open(again[3].folder).number == 1
+    assert again[3].checkpoint == first[3].checkpoint
+    assert again[6].losses == first[6].losses
+    assert torch.equal(again[5], first[5])
+
+
+def test_the_same_pictures_taught_otherwise_are_refused_with_the_way_out(pack: Any) -> None:
+    first = taught(pack)
+    with pytest.raises(UsageError, match=r"another steps.*\n.*undo"):
+        taught(pack, first[3], steps=5)
+
+
+def test_a_copy_is_taught_and_the_project_stays(pack: Any) -> None:
+    first = taught(pack)[3]
+    before = first.checkpoint.read_bytes()
+    for strategy in strategies.names():
+        _, _, _, copy, triggers, *_ = taught(pack, first, seed=1, strategy=strategy, copy_to=f"by {strategy}")
+        assert copy.folder.name == f"by {strategy}"
+        assert triggers.splitlines() == ["sks dog", "zwz dog"]
+        again = taught(pack, first, seed=1, strategy=strategy, copy_to=f"by {strategy}")[3]
+        assert again.checkpoint == copy.checkpoint
+    assert Project.open(first.folder).number == 1
+    assert first.checkpoint.read_bytes() == before
+
+
+def test_a_copy_that_went_its_own_way_is_not_taught_by_mistake(pack: Any) -> None:
+    first = taught(pack)[3]
+    taught(pack, first, seed=1, copy_to="other")
+    with pytest.raises(UsageError, match="other"):
+        taught(pack, first, seed=2, copy_to="other")
+    with pytest.raises(UsageError, match="own name"):
+        taught(pack, first, seed=2, copy_to="mine")
+
+
+def test_a_project_that_was_taught_elsewhere_is_seen(pack: Any, comfy: Comfy) -> None:
+    old = start(pack)
+    before = pack.LoadModel.fingerprint_inputs("mine")
+    first = taught(pack, old)[3]
+    assert pack.LoadModel.fingerprint_inputs("mine") != before
+    model, _, _, project, triggers, *_ = taught(pack, old, seed=1)  # its wire still tells of the base
+    assert triggers.splitlines() == ["sks dog", "zwz dog"]
+    saved = state(project)
+    assert all(torch.equal(w, saved[f"model.{n}"]) for n, w in model.effective().items())
+    assert first.checkpoint != project.checkpoint
+
+
+def test_undo_goes_back_as_far_as_asked_and_no_further(pack: Any) -> None:
+    first = taught(pack)[3]
+    second = taught(pack, first, seed=1)[3]
+    for _ in range(2):
+        _, _, _, project, triggers = pack.Undo.execute(second, 1).args
+        assert triggers == "sks dog"
+        assert project.checkpoint == first.checkpoint
+    assert pack.Undo.execute(start(pack, "empty"), 0).args[4] == ""
+
+
+def test_a_lora_becomes_a_concept_and_twice_is_once(pack: Any, comfy: Comfy) -> None:
+    project = taught(pack)[3]
+    path = Path(pack.ExportLora.execute(project, "mine", 4).args[0])
+    shutil.copy(path, comfy.base / "models" / "loras" / "mine.safetensors")
+    for _ in range(2):
+        result = pack.AddLora.execute(
+            start(pack, "other"), "mine.safetensors", "merge", 0.8, "twt", "dog"
+        ).args
+        assert result[4] == "twt dog"
+        assert Project.open(result[3].folder).number == 1
+
+
+def test_a_checkpoint_is_saved_for_both_programs(pack: Any, comfy: Comfy) -> None:
+    project = taught(pack)[3]
+    told = pack.SaveCheckpoint.execute(project, "my dogs", "both", "fp16").args[0]
+    files = [Path(line) for line in told.splitlines()]
+    assert [file.is_file() for file in files] == [True, True]
+    assert files[0] == comfy.base / "models" / "checkpoints" / "my dogs.safetensors"
+    assert files[1].is_relative_to(comfy.base / "output" / "clora-a1111")
+    assert pack.SaveCheckpoint.execute(project, "my dogs", "both", "fp16").args[0] == told
+
+
+def test_the_report_shows_every_concept_then_and_now(pack: Any) -> None:
+    first = taught(pack)[3]
+    image, told = pack.ForgettingReport.execute(first).args
+    assert image.shape[0] == 1
+    assert "changed since it was learned by 0.0 %" in told
+    then, now = image[0].chunk(2, dim=1)
+    torch.testing.assert_close(then, now, rtol=0, atol=2 / 255)
+    second = taught(pack, first, seed=1)[3]
+    image, told = pack.ForgettingReport.execute(second).args
+    assert image.shape[0] == len(told.splitlines()) == 2
+
+
+def test_prompt_plot_info_and_drawing(pack: Any) -> None:
+    *_, project, _, _, report = taught(pack)
+    assert pack.ConceptPrompt.execute(project, 0, "a {concept}, {token}").args == ("a sks dog, sks",)
+    with pytest.raises(UsageError, match="no concept 2"):
+        pack.ConceptPrompt.execute(project, 2, "")
+    assert pack.LossPlot.execute(report).args[0].shape == (1, 360, 640, 3)
+    assert "| 1 | sks dog | mask | L0 | 3 pictures |" in pack.ProjectInfo.execute(project).args[0]
+    assert "Nothing learned yet" in pack.ProjectInfo.execute(start(pack, "new")).args[0]
+    drawn = pack.Draw.execute(project, "sks dog", 2, 2, 4.0, 0).args[0]
+    assert drawn.shape == (2, 32, 32, 3)
+    assert pack.Draw.execute(start(pack, "new"), "dog", 1, 2, 4.0, 0).args[0].shape == (1, 32, 32, 3)
+
+
+def test_the_demo_model_is_taught_though_comfyui_does_not_know_it(pack: Any, comfy: Comfy) -> None:
+    comfy.known = False
+    outputs = pack.StartProject.execute("clora's built-in demo model", "demo").args
+    assert isinstance(outputs[0], ExecutionBlocker)
+    assert "Clora Draw" in str(outputs[0].message)
+    after = taught(pack, outputs[3], steps=1)
+    assert isinstance(after[0], ExecutionBlocker)
+    assert after[4] == "sks dog"
+
+
+def test_an_unknown_checkpoint_is_an_error_of_its_own(pack: Any, comfy: Comfy) -> None:
+    comfy.known = False
+    with pytest.raises(RuntimeError, match="detect"):
+        start(pack)
+
+
+def test_captions_belong_to_pictures(pack: Any) -> None:
+    made = dataset(pack, captions="one {token}\n\ntwo\nthree")
+    assert [file.read_text() for file in sorted(made.folder.glob("*.txt"))] == [
+        "one {token}\n",
+        "two\n",
+        "three\n",
+    ]
+    assert dataset(pack, captions="one {token}\ntwo\nthree").folder == made.folder
+    with pytest.raises(DatasetError, match="2 captions for 3 pictures"):
+        dataset(pack, captions="one\ntwo")
+
+
+def test_an_empty_batch_is_refused(pack: Any) -> None:
+    with pytest.raises(DatasetError, match="no pictures"):
+        pack.DatasetFromImages.execute(batch(0), "", "dog", "")
+
+
+def test_transparency_is_dropped(pack: Any) -> None:
+    images = torch.cat([batch(), torch.zeros(3, 32, 32, 1)], dim=3)
+    made = pack.DatasetFromImages.execute(images, "", "dog", "").args[0]
+    assert made.folder == dataset(pack).folder
+
+
+def test_folders_inside_the_input_folder_only(pack: Any, comfy: Comfy, tmp_path: Path) -> None:
+    folder = comfy.base / "input" / "10_sks dog"
+    shutil.copytree(dataset(pack).folder, folder)
+    (comfy.base / "input" / "out").symlink_to(tmp_path)
+    assert pack.DatasetFromFolder.execute("10_sks dog", "", "").args[0].folder == folder.resolve()
+    for name in ("..", "../output", "/etc", "", "out", "none"):
+        with pytest.raises(UsageError):
+            pack.DatasetFromFolder.execute(name, "", "")
+    with pytest.raises(UsageError, match="CLORA_ANY_FOLDER"):
+        pack.DatasetFromFolder.execute("", "", "", str(tmp_path))
+
+
+def test_any_folder_where_it_is_allowed(pack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLORA_ANY_FOLDER", "1")
+    assert pack.DatasetFromFolder.execute("", "", "", str(tmp_path)).args[0].folder == tmp_path
+    before = pack.DatasetFromFolder.fingerprint_inputs("", "", "", str(tmp_path))
+    (tmp_path / "new.txt").write_text("new")
+    assert pack.DatasetFromFolder.fingerprint_inputs("", "", "", str(tmp_path)) != before
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", "[a]", "x" * 300, "", "a\nb", "NUL"])
+def test_names_that_no_file_can_have_are_refused(pack: Any, name: str) -> None:
+    with pytest.raises(UsageError):
+        start(pack, name)
+
+
+def test_an_emoji_is_a_name(pack: Any) -> None:
+    assert taught(pack, start(pack, "🐶 dogs"), steps=1)[3].folder.name == "🐶 dogs"
+
+
+def test_a_project_that_trains_elsewhere_is_left_alone(pack: Any) -> None:
+    project = taught(pack)[3]
+    with Project.writing(project.folder), pytest.raises(ProjectLocked, match="another"):
+        taught(pack, project, seed=1)
+
+
+def test_a_base_that_has_changed_is_told(pack: Any, comfy: Comfy, tiny: Path) -> None:
+    taught(pack)
+    link = comfy.base / "models" / "checkpoints" / "tiny.safetensors"
+    link.unlink()
+    content = bytearray(tiny.read_bytes())
+    content[-1] ^= 1
+    link.write_bytes(content)
+    with pytest.raises(BaseChanged):
+        start(pack)
+
+
+def test_a_base_that_has_moved_is_told(pack: Any, comfy: Comfy, tiny: Path) -> None:
+    shutil.copy(tiny, comfy.base / "models" / "checkpoints" / "own.safetensors")
+    taught(pack, pack.StartProject.execute("own.safetensors", "mine").args[3])
+    (comfy.base / "models" / "checkpoints" / "own.safetensors").unlink()
+    with pytest.raises(CloraError, match=r"own\.safetensors"):
+        pack.LoadModel.execute("mine")
+
+
+def test_what_has_learned_nothing_cannot_be_saved(pack: Any) -> None:
+    project = start(pack)
+    for run in (
+        lambda: pack.SaveCheckpoint.execute(project, "x", "comfyui", "fp16"),
+        lambda: pack.ExportLora.execute(project, "x", 4),
+        lambda: pack.ForgettingReport.execute(project),
+        lambda: pack.ConceptPrompt.execute(project, 0, ""),
+    ):
+        with pytest.raises(ProjectError, match="learned nothing"):
+            run()
+
+
+def test_nodes_are_thin() -> None:
+    folder = Path(__file__).parents[2] / "comfyui_nodes" / "nodes"
+    assert len(list(folder.glob("*.py"))) == 7
+
+
+def test_every_execute_is_thin_and_every_input_explained(pack: Any) -> None:
+    for node in pack.nodes.values():
+        lines = inspect.getsource(node.execute.__func__).splitlines()
+        body = [line for line in lines if line.strip()]
+        assert len(body) <= 15, node
+        schema = node.define_schema()
+        assert schema.node_id.startswith("Clora")
+        assert schema.category.split("/")[0] == "clora"
+        assert schema.description
+        for socket in [*schema.inputs, *schema.outputs]:
+            assert socket.options.get("tooltip"), (schema.node_id, socket.id)

@@ -1,0 +1,91 @@
+"""The pack as a whole: what ComfyUI shows of it fits what it is, and importing it needs no ComfyUI."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
+
+
+def test_importing_it_needs_no_comfyui_and_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import importlib.util, sys\n"
+        f"spec = importlib.util.spec_from_file_location('pack', r'{ROOT / '__init__.py'}')\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "sys.modules['pack'] = module\n"
+        "spec.loader.exec_module(module)\n"
+        "assert callable(module.comfy_entrypoint)\n"
+        "assert not {'torch', 'comfy', 'folder_paths'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_a_clone_brings_its_engine_along(tmp_path: Path) -> None:
+    code = (
+        "import importlib.util, sys\n"
+        "sys.path = [path for path in sys.path if 'site-packages' not in path]\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in getattr(f, '__module__', '')]\n"
+        f"spec = importlib.util.spec_from_file_location('pack', r'{ROOT / '__init__.py'}')\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "sys.modules['pack'] = module\n"
+        "spec.loader.exec_module(module)\n"
+        "import clora_ext\n"
+        f"assert clora_ext.__file__ == r'{ROOT / 'clora_ext' / '__init__.py'}', clora_ext.__file__\n"
+    )
+    subprocess.run([sys.executable, "-S", "-c", code], check=True, cwd=tmp_path)
+
+
+def test_every_node_has_a_help_page_that_tells_its_inputs_and_outputs(pack: Any) -> None:
+    folder = ROOT / "comfyui_nodes" / "web" / "docs"
+    ids = {node.define_schema().node_id for node in pack.nodes.values()}
+    assert {page.stem for page in folder.glob("*.md")} == ids
+    for node in pack.nodes.values():
+        schema = node.define_schema()
+        page = (folder / f"{schema.node_id}.md").read_text(encoding="utf-8")
+        assert page.startswith(f"# {schema.display_name}\n")
+        for socket in [*schema.inputs, *schema.outputs]:
+            assert f"| `{socket.id}` | {socket.options['tooltip']} |" in page
+
+
+def test_the_english_texts_are_those_of_the_nodes(pack: Any) -> None:
+    texts = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
+    assert set(texts) == {node.define_schema().node_id for node in pack.nodes.values()}
+    for node in pack.nodes.values():
+        schema, own = node.define_schema(), texts[node.define_schema().node_id]
+        assert (own["display_name"], own["description"]) == (schema.display_name, schema.description)
+        tips = {socket.id: socket.options["tooltip"] for socket in schema.inputs}
+        assert {name: text["tooltip"] for name, text in own["inputs"].items()} == tips
+        names = [socket.options["display_name"] for socket in schema.outputs]
+        assert [own["outputs"][str(place)]["name"] for place in range(len(names))] == names
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_an_example_uses_the_nodes_as_they_are(pack: Any, file: Path) -> None:
+    workflow = json.loads(file.read_text(encoding="utf-8"))
+    schemas = {node.define_schema().node_id: node.define_schema() for node in pack.nodes.values()}
+    ours = [node for node in workflow["nodes"] if node["type"].startswith("Clora")]
+    assert ours
+    for node in ours:
+        schema = schemas[node["type"]]
+        assert {one["name"] for one in node["inputs"]} <= {socket.id for socket in schema.inputs}
+        assert [one["type"] for one in node["outputs"]] == [socket.kind for socket in schema.outputs]
+    assert file.with_suffix(".jpg").stat().st_size < 200_000
+    assert "/work" not in file.read_text(encoding="utf-8")
+
+
+def test_the_packs_requirements_are_the_engines_lower_bounds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    listed = {line for line in lines if line and not line.startswith("#")}
+    assert listed == {re.sub(r",<.*", "", dependency) for dependency in project["dependencies"]}
