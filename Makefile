@@ -54,7 +54,7 @@ check: $(INSTALLED) ## format, lint, types, layers, spelling
 
 .PHONY: test
 test: check ## what CI runs: check, then the tests with a coverage report
-	"$(BIN)/python" -m pytest --cov --cov-report=term
+	"$(BIN)/python" -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term
 
 .PHONY: test-slow
 test-slow: $(INSTALLED) ## the tests that take minutes each

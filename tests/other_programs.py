@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel
 
 
 class AnyClass(type):
@@ -46,3 +47,34 @@ def ldm_unet(
         num_heads=8, use_spatial_transformer=True, transformer_depth=1, context_dim=768, legacy=False,
     )  # fmt: skip
     return unet.eval()
+
+
+def ldm_vae() -> Any:
+    """Its autoencoder."""
+    from ldm.models.autoencoder import AutoencoderKL
+
+    sizes = {
+        "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
+        "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
+    }  # fmt: skip
+    return AutoencoderKL(ddconfig=sizes, lossconfig={"target": "torch.nn.Identity"}, embed_dim=4).eval()
+
+
+class Wrapped(nn.Module):
+    """CLIPTextModel as ldm knows it, with its parameters below ``text_model``."""
+
+    def __init__(self, sizes: dict[str, Any]) -> None:
+        super().__init__()
+        self.text_model = CLIPTextModel(CLIPTextConfig(**sizes))
+
+    def forward(self, **arguments: Any) -> Any:
+        return self.text_model(**arguments)
+
+
+def ldm_text(patch: pytest.MonkeyPatch, sizes: dict[str, Any], tokenizer: Any) -> Any:
+    """Its text encoder, of a CLIP of these sizes."""
+    from ldm.modules.encoders import modules
+
+    patch.setattr(modules.CLIPTextModel, "from_pretrained", lambda name: Wrapped(sizes))
+    patch.setattr(modules.CLIPTokenizer, "from_pretrained", lambda name: tokenizer)
+    return modules.FrozenCLIPEmbedder(device="cpu")

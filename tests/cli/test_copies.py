@@ -4,7 +4,7 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from test_runs import call
+from calling import call
 from tiny_model import write_tiny_model
 from tiny_project import project_of
 

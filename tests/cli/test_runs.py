@@ -7,40 +7,19 @@ import pickle
 import shutil
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import pytest
+from calling import Called, call, main
 from PIL import Image
 from tiny_model import write_tiny_model
 
 from clora_ext.project import Project
 
-(ENTRY,) = entry_points(group="console_scripts", name="clora")
-main: Callable[[list[str]], int] = ENTRY.load()
 CARD = ("preview.png", "json", "txt", "safetensors")
 FAST = ["--steps", "3", "--rank", "2", "--batch-size", "2"]
-
-
-@dataclass(frozen=True)
-class Called:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-def call(*arguments: object) -> Called:
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        code = main([str(argument) for argument in arguments])
-    return Called(code, out.getvalue(), err.getvalue())
 
 
 def pictures(folder: Path, seed: int = 0) -> Path:

@@ -21,6 +21,11 @@ def ask_page(**job: Any) -> dict[str, Any]:
     return found
 
 
+def by_hand(url: str, target: Path, **job: Any) -> dict[str, Any]:
+    """Use a template with mouse and keyboard alone."""
+    return ask_page(url=url, shot=str(target), **job)
+
+
 def shot_of(url: str, workflow: Any, target: Path, seconds: int = 0) -> dict[str, Any]:
     """Open a workflow, run it if given time, photograph the page."""
     return ask_page(url=url, open=workflow, shot=str(target), run=bool(seconds), seconds=seconds)

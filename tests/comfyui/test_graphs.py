@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import ask_page, shot_of
+from browser import by_hand, shot_of
 from graphs import Graph, node, text_to_image
 from PIL import Image
 from server import HERE, Comfy, pack_in, running
@@ -123,7 +123,7 @@ def test_5_four_strategies_are_compared(host: Comfy) -> None:
 
 def test_6_everything_is_exported(host: Comfy) -> None:
     outputs = host.run(export_for_a1111(rank=8))
-    assert "| 2 | zwz style | mask |" in outputs["info"]["text"][0]
+    assert "| 2 | zwz my style | mask |" in outputs["info"]["text"][0]
     told = outputs["checkpoint"]["text"][0].splitlines()
     assert [Path(line).is_file() for line in told] == [True, True]
     assert (host.base / "output" / "loras" / "my-model.safetensors").is_file()
@@ -205,14 +205,23 @@ def test_the_page_opens_every_example(host: Comfy, name: str, tmp_path: Path) ->
         assert page.size == (1600, 1000)
 
 
-def test_the_page_runs_the_first_example(host: Comfy, tmp_path: Path) -> None:
-    graph = first()
-    graph["start"]["inputs"]["name"] = "by hand"
-    workflow = ask_page(url=host.url, convert={"first": graph})["first"]
-    found = shot_of(host.url, workflow, tmp_path / "page.png", seconds=400)
-    assert found == {"nodes": [], "errors": []}
-    assert project_of(host, "by hand").tokens == ("sks",)
-    print(tmp_path / "page.png")
+def test_an_artist_needs_mouse_and_keyboard_alone(host: Comfy, tmp_path: Path) -> None:
+    texts: dict[str, dict[str, object]] = {
+        "Clora Start Project": {"checkpoint": "mini", "name": "by-hand"},
+        "Clora Add Concept": {"steps": 3, "resolution": 64, "preview_every": 2},
+        "Empty Latent Image": {"width": 64, "height": 64},
+        "KSampler": {"steps": 2},
+    }
+    images = [str(file) for file in sorted((host.base / "made").glob("*.png"))]
+    shot = tmp_path / "page.png"
+    found = by_hand(
+        host.url, shot, template="1 first concept", images=[*images, images[0]], texts=texts, seconds=400
+    )
+    assert found == {"errors": []}
+    (concept,) = project_of(host, "by-hand").concepts
+    assert concept.settings["steps"] == 3
+    assert len(concept.images) == 3  # the fourth is the first again
+    print(shot)
 
 
 def test_the_fake_has_the_real_names_and_signatures(tree: Path) -> None:

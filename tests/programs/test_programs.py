@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from other_programs import ldm_unet, stand_in
+from other_programs import ldm_text, ldm_unet, ldm_vae, stand_in
 from real_shapes import BIG_G, CLIP_L, TINY_BIG, mini_sd1, sd1_header, sdxl_header, tiny_sdxl, write
 from safetensors.torch import load_file
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from clora_ext import families
 from clora_ext.families.base import Framing
@@ -66,13 +65,7 @@ def test_ldm_reads_the_unet(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> 
 
 @torch.no_grad()
 def test_ldm_reads_the_vae(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> None:
-    from ldm.models.autoencoder import AutoencoderKL
-
-    sizes = {
-        "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
-        "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
-    }  # fmt: skip
-    theirs = AutoencoderKL(ddconfig=sizes, lossconfig={"target": "torch.nn.Identity"}, embed_dim=4).eval()
+    theirs = ldm_vae()
     theirs.load_state_dict(part(mini, "first_stage_model."), strict=True)
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     place = theirs.encode(pixels)
@@ -83,24 +76,9 @@ def test_ldm_reads_the_vae(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(again, theirs.decode(place.mean), rtol=1e-4, atol=1e-4)
 
 
-class Wrapped(nn.Module):
-    """CLIPTextModel as ldm knows it, with its parameters below ``text_model``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.text_model = CLIPTextModel(CLIPTextConfig(**CLIP_L))
-
-    def forward(self, **arguments: Any) -> Any:
-        return self.text_model(**arguments)
-
-
 @torch.no_grad()
 def test_ldm_reads_the_text_encoder(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> None:
-    from ldm.modules.encoders import modules
-
-    ldm.setattr(modules.CLIPTextModel, "from_pretrained", lambda name: Wrapped())
-    ldm.setattr(modules.CLIPTokenizer, "from_pretrained", lambda name: model.text.tokenizer)
-    theirs = modules.FrozenCLIPEmbedder(device="cpu")
+    theirs = ldm_text(ldm, CLIP_L, model.text.tokenizer)
     theirs.load_state_dict(part(mini, "cond_stage_model."), strict=True)
     ours = model.condition([PROMPT, ""], [SQUARE] * 2)["states"]
     torch.testing.assert_close(ours, theirs([PROMPT, ""]), rtol=1e-4, atol=1e-4)

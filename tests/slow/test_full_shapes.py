@@ -13,11 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from other_programs import ldm_text, ldm_unet, ldm_vae, stand_in
 from PIL import Image
-from real_shapes import sd1_header, sdxl_header
+from real_shapes import CLIP_L, sd1_header, sdxl_header
+from safetensors.torch import load_file
+from torch import nn
 
+from clora_ext import families
+from clora_ext.families.base import Framing
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.formats.header import Header
+from clora_ext.precision import choose
 
 
 def random_checkpoint(file: Path, header: Header) -> Path:
@@ -103,19 +109,39 @@ def test_sd15_goes_through_two_concepts_to_a_file_of_the_published_names(sd15: P
 
 
 @pytest.mark.slow
+@torch.no_grad()
 def test_sd15_is_read_by_ldm_and_taken_for_sd15_by_forge(sd15: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from other_programs import ldm_unet, stand_in
+    from huggingface_guess import guess
 
     stand_in(monkeypatch, "open_clip", "pytorch_lightning", "omegaconf", "omegaconf.listconfig")
-    from huggingface_guess import guess
-    from safetensors.torch import load_file
-
-    state = load_file(sd15 / "out.safetensors")
+    monkeypatch.setattr(sys.modules["pytorch_lightning"], "LightningModule", nn.Module, raising=False)
+    file = sd15 / "out.safetensors"
+    state = load_file(file)
     assert type(guess(dict(state))).__name__ == "SD15"
-    prefix = "model.diffusion_model."
+    ours = families.load("sd1").load(Checkpoint(file), choose())
+    rng = torch.Generator().manual_seed(0)
+    latents, text = torch.randn(1, 4, 8, 8, generator=rng), torch.randn(1, 77, 768, generator=rng)
+    pixels, time = torch.rand(1, 3, 64, 64, generator=rng) * 2 - 1, torch.tensor([500])
+
     unet = ldm_unet(model_channels=320, channel_mult=[1, 2, 4, 4], num_res_blocks=2, attention=[4, 2, 1])
-    own = {name.removeprefix(prefix): t.float() for name, t in state.items() if name.startswith(prefix)}
-    unet.load_state_dict(own, strict=True)
+    unet.load_state_dict(part(state, "model.diffusion_model."), strict=True)
+    close(ours.predict(latents, time, {"states": text}), unet(latents, time, context=text))
+    vae = ldm_vae()
+    vae.load_state_dict(part(state, "first_stage_model."), strict=True)
+    close(ours.encode_images(pixels)[0] / 0.18215, vae.encode(pixels).mean)
+    encoder = ldm_text(monkeypatch, CLIP_L, ours.text.tokenizer)  # type: ignore[attr-defined]
+    encoder.load_state_dict(part(state, "cond_stage_model."), strict=True)
+    square = Framing((64, 64), (0, 0), (64, 64))
+    close(ours.condition(["a photo of sks dog"], [square])["states"], encoder(["a photo of sks dog"]))
+
+
+def part(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): t.float() for name, t in state.items() if name.startswith(prefix)}
+
+
+def close(mine: torch.Tensor, theirs: torch.Tensor) -> None:
+    print(f"largest difference {float((mine - theirs).abs().max()):.1e} of {float(theirs.abs().max()):.1f}")
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
 
 
 @pytest.mark.slow
