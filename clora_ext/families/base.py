@@ -79,6 +79,10 @@ class Model(Protocol):
         """From now on, compute the UNet's activations again for the gradient instead of keeping them."""
         ...
 
+    def drop_encoders(self) -> None:
+        """Free the memory of everything but the UNet, which alone can be used from now on."""
+        ...
+
     def encode_images(self, pixels: "Tensor") -> "tuple[Tensor, Tensor]":
         """Mean and standard deviation of the scaled latents of pixels (n, 3, height, width) in [-1, 1]."""
         ...

@@ -68,6 +68,12 @@ class LatentDiffusion:
         """Gradient checkpointing (arXiv 1604.06174) of the UNet, from now on."""
         self.unet.enable_gradient_checkpointing()
 
+    def drop_encoders(self) -> None:
+        """Free the memory of everything but the UNet, which alone can be used from now on."""
+        for name, part in self.parts.items():
+            if name != "unet":
+                part.to("meta")
+
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled latents' mean and standard deviation (n, 4, h, w) of pixels (n, 3, H, W) in [-1, 1]."""
