@@ -25,7 +25,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 .PHONY: help
 help: ## list the targets (the default)
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
-		| while IFS="$$(printf '\t')" read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
+		| while IFS="$$(printf '\t')" read -r name what; do printf '  make %-17s %s\n' "$$name" "$$what"; done
 
 PROGRAMS := tests/programs/requirements.txt
 
@@ -88,6 +88,10 @@ test-comfyui: $(COMFYUI_INSTALLED) ## the tests with a real ComfyUI and Chromium
 .PHONY: example-workflows
 example-workflows: $(COMFYUI_INSTALLED) ## have ComfyUI's page write example_workflows: COMFYUI_DIR=...
 	$(IN_COMFYUI) tests/comfyui/make_examples.py
+
+.PHONY: screenshot
+screenshot: $(COMFYUI_INSTALLED) ## teach the demo model on ComfyUI's page, photograph it: COMFYUI_DIR=...
+	$(IN_COMFYUI) tests/comfyui/make_screenshot.py
 
 .PHONY: benchmark
 benchmark: $(INSTALLED) ## measure folding against other tools, write docs/benchmarks.md (long, 30 GB of disk)

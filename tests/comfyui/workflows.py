@@ -6,6 +6,7 @@ from graphs import Graph, node
 
 CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
 PROJECT = "my-model"
+DEMO = "clora's built-in demo model"
 
 
 def first_concept(
@@ -69,6 +70,20 @@ def export_for_a1111(project: str = PROJECT, **wishes: Any) -> Graph:
         "lora": node("CloraExportLora", project=["model", 3], name=project, rank=wishes.get("rank", 64)),
         "info": node("CloraProjectInfo", project=["model", 3]),
     }
+
+
+def demo_model(images: tuple[str, ...]) -> Graph:
+    """The first example with the built-in model, which clora's own sampler draws."""
+    graph = first_concept(DEMO, images, preview_every=40)
+    kept = ("start", "image", "batch", "dataset", "taught")
+    shown = {name: found for name, found in graph.items() if name.startswith(kept)}
+    shown["start"]["inputs"]["name"] = "demo"
+    shown["drawn"] = node(
+        "CloraDraw", project=["taught", 3], prompt="sks dog, blue background", count=4, steps=30,
+        guidance=4.0, seed=0,
+    )  # fmt: skip
+    shown["saved"] = node("SaveImage", images=["drawn", 0], filename_prefix="clora")
+    return shown
 
 
 EXAMPLES = {
