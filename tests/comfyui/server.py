@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 HERE = Path(__file__).parent
 TREE = os.environ.get("COMFYUI_DIR", "")
-TROUBLE = ("missing", "unexpected", "not loaded", "traceback")
+TROUBLE = ("missing", "unexpected", "not loaded")
 HARMLESS = "clip_l.logit_scale"  # with text_projection: ComfyUI makes both up where SD 1.5 has none
 
 Prompt = Mapping[str, Mapping[str, Any]]
