@@ -165,11 +165,10 @@ def _loaded(folder: Path, base: Path | None, checkpoint: Path) -> Evolving:
         raise UsageError(f"{checkpoint} is a diffusers folder", fix="start from a .safetensors checkpoint")
     try:
         objects = host.load_checkpoint(checkpoint)
-    except RuntimeError as error:
+    except RuntimeError:
         if base is not None:
             raise
         objects = (host.blocked(_NOT_DRAWN),) * 3
-        del error
     return Evolving(folder, base, checkpoint, *objects)
 
 
