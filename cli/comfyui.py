@@ -70,9 +70,9 @@ def _write(target: Path) -> None:
 def _data(name: str) -> Path:
     """A data folder of the pack: inside it when installed, beside it in the source tree."""
     found = find_spec(_PACK)
-    if found is None or found.origin is None:
-        raise UsageError(
-            "clora's nodes are not installed", fix="reinstall clora: pip install --force-reinstall clora"
-        )
-    pack = Path(found.origin).parent
-    return next(path for path in (pack / name, pack.parent / name) if path.is_dir())
+    pack = Path(found.origin).parent if found and found.origin else Path()
+    for path in (pack / name, pack.parent / name):
+        if found and path.is_dir():
+            return path
+    message = f"clora's nodes are not installed whole: {name} is missing"
+    raise UsageError(message, fix="reinstall clora: pip install --force-reinstall clora")
