@@ -10,6 +10,7 @@ from clora_ext import strategies
 from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, cover_corner, load_pixels, nearest
 from clora_ext.errors import writing
 from clora_ext.events import Note, Preview, Sink, Stage, ignore
+from clora_ext.pages import own_pages
 from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
 from clora_ext.project import ConceptRecord, Image, Project, State
 from clora_ext.version import VERSION
@@ -109,7 +110,8 @@ def _train(
     precision = choose()
     sink(Note(f"computing on: {precision.reason}"))
     evolving = plan.ground.evolving()
-    starts = dict(_begin(plan, evolving))
+    with own_pages():
+        starts = dict(_begin(plan, evolving))
     frozen = {target.name: start.frozen for target, start in starts.items()}
     model = plan.ground.family.load(evolving.current, precision, frozen)
     sink(Stage("encode", f"{len(plan.dataset.pictures)} pictures"))

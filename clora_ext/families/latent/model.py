@@ -22,6 +22,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Conditioning, Framing, Target
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable
+from clora_ext.pages import own_pages
 from clora_ext.precision import Precision
 
 from .filling import fill, local_name
@@ -214,6 +215,7 @@ class LatentDiffusion:
         return pipeline
 
 
+@own_pages()
 def load_model(
     checkpoint: Checkpoint,
     config: Mapping[str, Any],
