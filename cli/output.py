@@ -70,7 +70,7 @@ class Output:
 
 def tick(console: Console) -> Text:
     """The sign that something is done, in what the console can write."""
-    return Text("ok " if console.options.ascii_only else "✓ ", "green")
+    return Text("ok " if console.options.ascii_only else "\N{CHECK MARK} ", "green")
 
 
 def tolerate_any_text() -> None:

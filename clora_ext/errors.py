@@ -1,16 +1,16 @@
 """What can go wrong, as one tree.
 
 CloraError
-├── UsageError          the call is wrong: unknown names, impossible numbers
-│   └── SettingsError   several settings at once, shown together
-├── DatasetError        the pictures or captions cannot be used
-├── CheckpointError     a model file cannot be used: damaged, hostile, unsafe, of an unknown kind
-├── ProjectError        the project folder cannot be used
-│   ├── ProjectLocked   another run works in it
-│   └── BaseChanged     the base is not the one that the project started from
-├── TrainingError       training cannot go on (NaN, Inf, out of memory)
-├── StorageError        the disk is full or refuses to be written
-└── Cancelled           the user stopped the run; not a fault
++-- UsageError          the call is wrong: unknown names, impossible numbers
+|   +-- SettingsError   several settings at once, shown together
++-- DatasetError        the pictures or captions cannot be used
++-- CheckpointError     a model file cannot be used: damaged, hostile, unsafe, of an unknown kind
++-- ProjectError        the project folder cannot be used
+|   +-- ProjectLocked   another run works in it
+|   +-- BaseChanged     the base is not the one that the project started from
++-- TrainingError       training cannot go on (NaN, Inf, out of memory)
++-- StorageError        the disk is full or refuses to be written
++-- Cancelled           the user stopped the run; not a fault
 
 Every message names what and where; ``fix`` says what to do.
 """

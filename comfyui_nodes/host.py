@@ -18,7 +18,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 
 from clora_ext.errors import Cancelled, UsageError
-from clora_ext.events import Event, FoldStep, Preview, SampleStep, Sink, TrainStep
+from clora_ext.events import Event, FoldStep, Preview, Sampled, SampleStep, Sink, TrainStep
 
 __all__ = [
     "ComfyExtension",
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _ANY_FOLDER = "CLORA_ANY_FOLDER"
-_PREVIEW_SIDE = 512
+_PREVIEW_SIDE = 1024
 
 
 def checkpoint_names() -> list[str]:
@@ -159,7 +159,8 @@ def _show(bar: Any, event: Event) -> None:
         bar.update_absolute(event.step, event.total)
     elif isinstance(event, (FoldStep, SampleStep)):
         bar.update_absolute(event.done, event.total)
-    elif isinstance(event, Preview):
+    elif isinstance(event, (Preview, Sampled)):
+        # The sheet too: on the page a node's last preview hides the images that it gives.
         with Image.open(event.path) as picture:
             bar.update_absolute(bar.current, None, ("JPEG", picture.convert("RGB"), _PREVIEW_SIDE))
 

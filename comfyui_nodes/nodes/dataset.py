@@ -11,6 +11,8 @@ from .wires import CATEGORY, DATASET
 
 __all__ = ["DatasetFromFolder", "DatasetFromImages"]
 
+_MORE = ("images_2", "images_3", "images_4", "images_5", "images_6", "images_7", "images_8")
+
 
 def _words() -> list[Any]:
     """What every dataset says of its pictures."""
@@ -40,7 +42,7 @@ class DatasetFromImages(io.ComfyNode):
             category=f"{CATEGORY}/dataset",
             description="Pictures of this graph as a concept to teach: four to twenty of one thing or style.",
             inputs=[
-                io.Image.Input("images", tooltip="A batch of pictures of the concept."),
+                io.Image.Input("images", tooltip="A picture of the concept, or a batch of them."),
                 *_words(),
                 io.String.Input(
                     "captions",
@@ -49,14 +51,22 @@ class DatasetFromImages(io.ComfyNode):
                     tooltip="One line for each picture, with {token} and {class} where they belong. "
                     "Empty: 'a photo of {token} {class}' for all.",
                 ),
+                *(
+                    io.Image.Input(name, optional=True, tooltip="More pictures, of any size.")
+                    for name in _MORE
+                ),
             ],
             outputs=[DATASET.Output("DATASET", display_name="dataset", tooltip="For Add Concept.")],
         )
 
     @classmethod
-    def execute(cls, images: torch.Tensor, token: str, class_name: str, captions: str) -> io.NodeOutput:
+    def execute(
+        cls, images: torch.Tensor, token: str, class_name: str, captions: str, **more: torch.Tensor
+    ) -> io.NodeOutput:
         """Write them where the engine reads pictures."""
-        folder = save_pictures(to_pictures(images), captions.splitlines())
+        batches = [images, *(more[name] for name in _MORE if name in more)]
+        pictures = [picture for batch in batches for picture in to_pictures(batch)]
+        folder = save_pictures(pictures, captions.splitlines())
         return io.NodeOutput(Dataset(folder, token.strip() or None, class_name.strip() or "thing"))
 
 

@@ -9,7 +9,7 @@ def text_to_image(checkpoint: str, prompt: str, size: int = 64, steps: int = 2) 
     """Load a checkpoint, draw one picture, save it."""
     return {
         "model": node("CheckpointLoaderSimple", ckpt_name=checkpoint),
-        **_drawing(["model", 0], ["model", 1], ["model", 2], prompt, size, steps),
+        **drawing(["model", 0], ["model", 1], ["model", 2], prompt, size, steps),
     }
 
 
@@ -25,7 +25,7 @@ def text_to_image_with_lora(checkpoint: str, lora: str, prompt: str, size: int =
             strength_model=1.0,
             strength_clip=1.0,
         ),
-        **_drawing(["lora", 0], ["lora", 1], ["model", 2], prompt, size, steps),
+        **drawing(["lora", 0], ["lora", 1], ["model", 2], prompt, size, steps),
     }
 
 
@@ -34,8 +34,23 @@ def node(class_type: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": class_type, "inputs": inputs}
 
 
-def _drawing(model: Any, clip: Any, vae: Any, prompt: str, size: int, steps: int) -> Graph:
-    """From a model to a saved picture."""
+def numbered(graph: Graph) -> Graph:
+    """The same graph with numbers for names, as the page's own workflows have them."""
+    numbers = {name: str(number) for number, name in enumerate(graph, start=1)}
+
+    def wire(value: Any) -> Any:
+        return [numbers[value[0]], value[1]] if isinstance(value, list) else value
+
+    return {
+        numbers[name]: node(
+            found["class_type"], **{key: wire(value) for key, value in found["inputs"].items()}
+        )
+        for name, found in graph.items()
+    }
+
+
+def drawing(model: Any, clip: Any, vae: Any, prompt: Any, size: int, steps: int) -> Graph:
+    """From a model to a saved picture; ``prompt`` may be a wire."""
     return {
         "positive": node("CLIPTextEncode", text=prompt, clip=clip),
         "negative": node("CLIPTextEncode", text="", clip=clip),

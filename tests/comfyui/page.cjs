@@ -20,19 +20,59 @@ async function ready(page, url) {
     && window.LiteGraph.registered_node_types.CloraAddConcept, null, { timeout: 120000 });
   await page.waitForTimeout(1500);
   await page.keyboard.press("Escape"); // the template browser opens by itself on a first visit
+  await page.evaluate(() => window.app.extensionManager.setting.set("Comfy.Minimap.Visible", false));
 }
 
 async function convert(page, prompts) {
   const found = {};
   for (const [name, prompt] of Object.entries(prompts)) {
-    found[name] = await page.evaluate(async ([graph, file]) => {
+    await page.evaluate(async ([graph, file]) => {
       window.app.loadApiJson(graph, file);
       await new Promise((done) => setTimeout(done, 500));
-      window.app.graph.arrange(60);
-      return window.app.graph.serialize();
     }, [prompt, `${name}.json`]);
+    await page.evaluate(arrange);
+    found[name] = await page.evaluate(() => window.app.graph.serialize());
   }
   return found;
+}
+
+// Runs in the page: nodes in columns from left to right, each before the first that needs it; columns are
+// wrapped like words, so that the whole fits a screen and can still be read.
+function arrange() {
+  const nodes = window.app.graph._nodes, wide = 1900, tall = 800, gap = 50, title = 40;
+  const room = { LoadImage: [270, 330], SaveImage: [330, 360], CloraAddConcept: [330, 640],
+    CloraForgettingReport: [330, 300], CloraLossPlot: [330, 240], CloraProjectInfo: [330, 200] };
+  for (const node of nodes) if (room[node.type]) node.setSize(room[node.type]);
+  const sources = (node) => (node.inputs || []).map((_, slot) => node.getInputNode(slot)).filter(Boolean);
+  const level = new Map();
+  const place = (node) => {
+    if (!level.has(node)) level.set(node, Math.max(0, ...sources(node).map((source) => place(source) + 1)));
+    return level.get(node);
+  };
+  nodes.forEach(place);
+  for (const node of nodes) {
+    const users = nodes.filter((user) => sources(user).includes(node));
+    if (!sources(node).length && users.length) level.set(node, Math.min(...users.map(place)) - 1);
+  }
+  const columns = [];
+  for (let depth = 0; depth <= Math.max(...level.values()); depth += 1) {
+    let column = [], height = 0;
+    for (const node of nodes.filter((one) => level.get(one) === depth)) {
+      if (column.length && height + node.size[1] > tall) { columns.push(column); column = []; height = 0; }
+      column.push(node);
+      height += node.size[1] + title;
+    }
+    columns.push(column);
+  }
+  let x = 0, top = 0, bottom = 0;
+  for (const column of columns) {
+    const width = Math.max(...column.map((node) => node.size[0]));
+    if (x && x + width > wide) { x = 0; top = bottom + gap; }
+    let y = top;
+    for (const node of column) { node.pos = [x, y]; y += node.size[1] + title; }
+    bottom = Math.max(bottom, y);
+    x += width + gap;
+  }
 }
 
 async function open(page, job) {
@@ -53,7 +93,10 @@ async function queue(page, seconds) {
     window.app.api.addEventListener("execution_success", () => { window.ended = "success"; });
     window.app.api.addEventListener("execution_error", (e) => { window.ended = JSON.stringify(e.detail); });
   });
+  const asked = page.waitForResponse((one) => one.url().endsWith("/prompt") && one.request().method() === "POST");
   await page.getByTestId("queue-button").click();
+  const answer = await asked;
+  if (!answer.ok()) return [await answer.text()];
   await page.waitForFunction(() => window.ended, null, { timeout: seconds * 1000 });
   await page.waitForTimeout(2000);
   const ended = await page.evaluate(() => window.ended);
@@ -62,14 +105,15 @@ async function queue(page, seconds) {
 
 // Runs in the page: all nodes in view, with room for the bars at the left and the top.
 function fitView() {
-  const boxes = window.app.graph._nodes.map((node) => node.getBounding());
-  const left = Math.min(...boxes.map((box) => box[0])), top = Math.min(...boxes.map((box) => box[1]));
-  const right = Math.max(...boxes.map((box) => box[0] + box[2]));
-  const bottom = Math.max(...boxes.map((box) => box[1] + box[3]));
-  const view = window.app.canvas.ds;
-  view.scale = Math.min(1480 / (right - left), 860 / (bottom - top), 1);
-  view.offset[0] = 90 / view.scale - left;
-  view.offset[1] = 110 / view.scale - top;
+  const title = 30, margin = 30, bars = 60; // at the top and the bottom
+  const edges = (side) => window.app.graph._nodes.map(({ pos, size }) => side(pos[0], pos[1] - title, size));
+  const left = Math.min(...edges((x) => x)), top = Math.min(...edges((_, y) => y));
+  const width = Math.max(...edges((x, _, size) => x + size[0])) - left;
+  const height = Math.max(...edges((_, y, size) => y + size[1] + title)) - top;
+  const view = window.app.canvas.ds, space = window.app.canvas.canvas.getBoundingClientRect();
+  view.scale = Math.min((space.width - 2 * margin) / width, (space.height - 2 * bars) / height, 1);
+  view.offset[0] = margin / view.scale - left;
+  view.offset[1] = bars / view.scale - top;
   window.app.graph.setDirtyCanvas(true, true);
 }
 
@@ -77,7 +121,8 @@ function fitView() {
 async function spot(page, title, nth, widget) {
   return page.evaluate(([wanted, index, name]) => {
     const { graph, canvas } = window.app;
-    const node = graph._nodes.filter((one) => one.title === wanted)[index];
+    // By id: a node that is clicked becomes the last of the list.
+    const node = graph._nodes.filter((one) => one.title === wanted).sort((a, b) => a.id - b.id)[index];
     const found = node.widgets.find((one) => one.name === name);
     const [x, y] = canvas.convertOffsetToCanvas([node.pos[0] + node.size[0] / 2, node.pos[1] + found.last_y + 10]);
     const box = canvas.canvas.getBoundingClientRect();
@@ -93,12 +138,13 @@ async function fit(page) {
 
 async function type(page, title, widget, text) {
   const place = await spot(page, title, 0, widget);
-  if (place.kind === "combo") await page.mouse.click(place.x, place.y); // opens its list
-  else await page.mouse.dblclick(place.x, place.y); // opens a dialog for the value
+  await page.mouse.click(place.x, place.y); // opens a list, or a dialog for the value
   await page.waitForTimeout(600);
-  const search = page.locator(".litecontextmenu input, .graphdialog input, .graphdialog textarea").first();
-  await search.fill(String(text));
-  await page.keyboard.press("Enter");
+  if (place.kind === "combo") await page.locator(".litemenu-entry", { hasText: String(text) }).first().click();
+  else {
+    await page.locator(".graphdialog input, .graphdialog textarea").first().fill(String(text));
+    await page.keyboard.press("Enter");
+  }
   await page.waitForTimeout(400);
 }
 
@@ -137,6 +183,9 @@ async function main() {
     const found = job.convert ? await convert(page, job.convert)
       : job.template ? await byHand(page, job) : await open(page, job);
     console.log(JSON.stringify(found));
+  } catch (error) {
+    if (job.shot) await browser.contexts()[0].pages()[0].screenshot({ path: job.shot });
+    throw error;
   } finally {
     await browser.close();
   }

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+from uuid import uuid4
+
+from websocket import create_connection
 
 HERE = Path(__file__).parent
 TREE = os.environ.get("COMFYUI_DIR", "")
@@ -68,6 +71,20 @@ class Comfy:
         history = self.wait(self.queue(prompt))
         assert history["status"]["status_str"] == "success", history["status"]["messages"]
         return dict(history["outputs"])
+
+    def complaints(self, prompt: Prompt, seconds: float = 900) -> list[str]:
+        """What its page would say is wrong while a prompt runs."""
+        client, told = uuid4().hex, []
+        address = f"{self.url.replace('http', 'ws')}/ws?clientId={client}"
+        with closing(create_connection(address, timeout=seconds)) as page:
+            self.ask("/prompt", {"prompt": prompt, "client_id": client})
+            while True:
+                message = page.recv()
+                event = json.loads(message) if isinstance(message, str) else {"type": "preview"}
+                if event["type"] == "execution_error":
+                    told.append(str(event["data"]["exception_message"]))
+                if event["type"] in {"execution_success", "execution_interrupted"} or told:
+                    return told
 
     def pictures(self, outputs: Mapping[str, Any]) -> list[Path]:
         """The files of all pictures among a prompt's outputs."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from graphs import Graph, node
+from graphs import Graph, drawing, node
 
 CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
 PROJECT = "my-model"
@@ -13,17 +13,11 @@ def first_concept(
     checkpoint: str = CHECKPOINT, images: tuple[str, ...] = ("example.png",) * 4, **wishes: Any
 ) -> Graph:
     """Choose images, teach them, draw with them."""
-    loads = {f"image{i}": node("LoadImage", image=name) for i, name in enumerate(images)}
-    batches: Graph = {}
-    batch = "image0"
-    for i in range(1, len(images)):
-        batches[f"batch{i}"] = node("ImageBatch", image1=[batch, 0], image2=[f"image{i}", 0])
-        batch = f"batch{i}"
+    loads = {f"image{i}": node("LoadImage", image=name) for i, name in enumerate(images, start=1)}
     return {
         "start": node("CloraStartProject", checkpoint=checkpoint, name=PROJECT),
         **loads,
-        **batches,
-        "dataset": _dataset_from_images([batch, 0], class_name="dog"),
+        "dataset": _dataset_from_images(list(loads), class_name="dog"),
         "taught": _add_concept(["start", 3], ["dataset", 0], **wishes),
         **_picture("taught", **wishes),
     }
@@ -75,7 +69,7 @@ def export_for_a1111(project: str = PROJECT, **wishes: Any) -> Graph:
 def demo_model(images: tuple[str, ...]) -> Graph:
     """The first example with the built-in model, which clora's own sampler draws."""
     graph = first_concept(DEMO, images, preview_every=40)
-    kept = ("start", "image", "batch", "dataset", "taught")
+    kept = ("start", "image", "dataset", "taught")
     shown = {name: found for name, found in graph.items() if name.startswith(kept)}
     shown["start"]["inputs"]["name"] = "demo"
     shown["drawn"] = node(
@@ -94,8 +88,20 @@ EXAMPLES = {
 }
 
 
-def _dataset_from_images(images: Any, class_name: str) -> dict[str, Any]:
-    return node("CloraDatasetFromImages", images=images, token="", class_name=class_name, captions="")
+BY_HAND: dict[str, dict[str, object]] = {
+    "Clora Start Project": {"checkpoint": "mini", "name": "by-hand"},
+    "Clora Add Concept": {"steps": 3, "resolution": 64, "preview_every": 2},
+    "Empty Latent Image": {"width": 64, "height": 64},
+    "KSampler": {"steps": 2},
+}
+"""What is typed into the first example by hand, by node and field, so that a small model does it soon."""
+
+
+def _dataset_from_images(loads: list[str], class_name: str) -> dict[str, Any]:
+    first, *others = loads
+    more = {f"images_{i}": [name, 0] for i, name in enumerate(others, start=2)}
+    words = {"token": "", "class_name": class_name, "captions": ""}
+    return node("CloraDatasetFromImages", images=[first, 0], **words, **more)
 
 
 def _add_concept(project: Any, dataset: Any, **wishes: Any) -> dict[str, Any]:
@@ -111,22 +117,5 @@ def _picture(taught: str, size: int = 512, draw_steps: int = 20, **_: Any) -> Gr
     """Draw the new concept with ComfyUI's own sampler."""
     return {
         "prompt": node("CloraConceptPrompt", project=[taught, 3], concept=0, prompt="a photo of {concept}"),
-        "positive": node("CLIPTextEncode", text=["prompt", 0], clip=[taught, 1]),
-        "negative": node("CLIPTextEncode", text="", clip=[taught, 1]),
-        "empty": node("EmptyLatentImage", width=size, height=size, batch_size=1),
-        "sampler": node(
-            "KSampler",
-            model=[taught, 0],
-            positive=["positive", 0],
-            negative=["negative", 0],
-            latent_image=["empty", 0],
-            seed=1,
-            steps=draw_steps,
-            cfg=7.0,
-            sampler_name="euler",
-            scheduler="normal",
-            denoise=1.0,
-        ),
-        "decoded": node("VAEDecode", samples=["sampler", 0], vae=[taught, 2]),
-        "saved": node("SaveImage", images=["decoded", 0], filename_prefix="clora"),
+        **drawing([taught, 0], [taught, 1], [taught, 2], ["prompt", 0], size, draw_steps),
     }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fake_comfy import Bar, Comfy, ExecutionBlocker, InterruptProcessingException
+from PIL import Image
 from safetensors.torch import load_file
 
 from clora_ext import Project, strategies
@@ -33,6 +34,20 @@ def batch(count: int = 3, seed: int = 0) -> torch.Tensor:
 
 def start(pack: Any, name: str = "mine") -> Any:
     return pack.StartProject.execute("tiny.safetensors", name).args[3]
+
+
+def test_pictures_of_different_sizes_come_through_inputs_of_their_own(pack: Any) -> None:
+    words = {"token": "", "class_name": "dog", "captions": "one\ntwo\nthree\nfour"}
+    wide = torch.rand(1, 32, 48, 3)
+    found = pack.DatasetFromImages.execute(batch(2), **words, images_3=batch(1, seed=1), images_2=wide).args[
+        0
+    ]
+    sizes = []
+    for file in sorted(found.folder.glob("*.png")):
+        with Image.open(file) as picture:
+            sizes.append(picture.size)
+    assert sizes == [(32, 32), (32, 32), (48, 32), (32, 32)]
+    assert (found.folder / "0003.txt").read_text(encoding="utf-8") == "three\n"
 
 
 def dataset(pack: Any, seed: int = 0, **words: str) -> Any:
@@ -88,10 +103,10 @@ def test_the_text_encoder_is_read_anew_when_it_was_taught(pack: Any) -> None:
 def test_progress_and_previews_are_shown(pack: Any, comfy: Comfy) -> None:
     taught(pack)
     (bar,) = [bar for bar in comfy.bars if bar.previews]
-    kind, picture, side = bar.previews[0]
-    assert (kind, side) == ("JPEG", 512)
-    assert picture.size == (32, 32)
-    assert len(bar.previews) == 2
+    first, _, sheet = bar.previews
+    assert first[0] == "JPEG"
+    assert first[1].size == (32, 32)
+    assert sheet[1].width > first[1].width
     assert comfy.unloaded == 2
 
 

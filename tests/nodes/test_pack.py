@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pathspec import PathSpec
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,6 +83,22 @@ def test_an_example_uses_the_nodes_as_they_are(pack: Any, file: Path) -> None:
         assert [one["type"] for one in node["outputs"]] == [socket.kind for socket in schema.outputs]
     assert file.with_suffix(".jpg").stat().st_size < 200_000
     assert "/work" not in file.read_text(encoding="utf-8")
+
+
+def test_what_the_registry_gets_is_a_sound_pack(tmp_path: Path) -> None:
+    ignored = [ROOT / name for name in (".gitignore", ".comfyignore")]
+    lines = [line for file in ignored for line in file.read_text(encoding="utf-8").splitlines()]
+    pack = tmp_path / "clora"
+    for name in PathSpec.from_lines("gitignore", [*lines, ".git"]).match_tree_files(ROOT, negate=True):
+        (pack / name).parent.mkdir(parents=True, exist_ok=True)
+        (pack / name).symlink_to(ROOT / name)
+    there = {file.name for file in pack.iterdir()}
+    assert {"__init__.py", "requirements.txt", "comfyui_nodes", "clora_ext"} <= there
+    assert "tests" not in there
+    command = [sys.executable, "-m", "comfy_test", "lint", "--strict", str(pack)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "[SYNTAX] PASSED" in done.stdout
 
 
 def test_the_packs_requirements_are_the_engines_lower_bounds() -> None:

@@ -15,7 +15,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from PIL.Image import Image
-from torch import Tensor, nn
+from torch import Tensor, autocast, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from clora_ext.errors import CheckpointError
@@ -146,20 +146,23 @@ class LatentDiffusion:
             return kwargs
 
         pipeline = self._pipeline()
-        # VAE and text encoders are float32 whatever the UNet is: autocast joins them.
+        # The text encoders are float32 whatever the UNet is: autocast joins them. The VAE stays outside:
+        # in float16 SDXL's overflows.
         half = self.precision.frozen != torch.float32
         dtype = self.precision.frozen if half else None
-        with torch.autocast(self.precision.device.type, dtype, enabled=half):
-            result = pipeline(
+        with autocast(self.precision.device.type, dtype, enabled=half):
+            latents: Tensor = pipeline(
                 **self._prompts(prompt, negative, len(seeds), size),
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                 num_inference_steps=steps,
                 guidance_scale=guidance,
                 height=size,
                 width=size,
+                output_type="latent",
                 callback_on_step_end=after_step,
-            )
-        images: list[Image] = result.images
+            ).images
+        pixels = self.vae.decode(latents.float() / float(self.vae.config["scaling_factor"])).sample
+        images: list[Image] = pipeline.image_processor.postprocess(pixels)
         return images
 
     def save(self, folder: Path, dtypes: Mapping[str, torch.dtype]) -> None:
@@ -253,9 +256,12 @@ def load_model(
         second = CLIPTextConfig(**config["text_encoder_2"])
         encoder_2 = filled("text_encoder_2", lambda: CLIPTextModelWithProjection(second), torch.float32)
         text = TwoTexts(tokenizer, encoder, encoder_2)
+    vae = filled("vae", lambda: AutoencoderKL.from_config(config["vae"]), torch.float32)
+    # Picture by picture: at SDXL's size one takes some gigabytes in float32.
+    vae.enable_slicing()
     return LatentDiffusion(
         unet=filled("unet", lambda: UNet2DConditionModel.from_config(config["unet"]), precision.frozen),
-        vae=filled("vae", lambda: AutoencoderKL.from_config(config["vae"]), torch.float32),
+        vae=vae,
         text=text,
         noise=DDPMScheduler.from_config(config["scheduler"]),
         precision=precision,
