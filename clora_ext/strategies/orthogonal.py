@@ -26,6 +26,8 @@ __all__ = ["STRATEGY", "Orthogonal"]
 # Share of D's squared norm that is protected. D is known in float32, so the little that is left out is
 # far below what a picture shows.
 _ENERGY = 0.9999
+# Directions tried beyond those expected: chance then misses none of them by much.
+_SPARE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ class Orthogonal:
             return Start(layer.current, plain)
         if self.mode == "paper":
             return Start(layer.current, Factors(_columnwise(earlier, rank), plain.up, alpha))
-        used = row_space(earlier, energy=_ENERGY, limit=layer.shape[1] - rank, rng=rng)
+        # An earlier concept has most likely used as many directions as this one will.
+        expected = rank + _SPARE
+        used = row_space(earlier, energy=_ENERGY, limit=layer.shape[1] - rank, rng=rng, expected=expected)
         free = complement(plain.down, used)
         # Fewer directions must not mean a weaker start: keep the norm of the plain adapter.
         free = free * (plain.down.norm() / free.norm())
