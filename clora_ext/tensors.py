@@ -154,7 +154,8 @@ def row_space(
             # Rounding keeps the sum a little below the whole: count what is needed of what was found.
             enough = int((held < energy * (1 - 1e-6)).sum()) + 1
             if enough <= width or width == min(out_features, in_features):
-                return rows @ turned[: min(enough, most)].T
+                basis: Tensor = rows @ turned[: min(enough, most)].T
+                return basis
         width = min(2 * width, out_features, in_features)
 
 

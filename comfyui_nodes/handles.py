@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clora_ext import Project, Result
+from clora_ext import Project, Result, families
 from clora_ext.bases import DEMO_MODEL
 from clora_ext.errors import UsageError
 from clora_ext.export.names import check_name
@@ -112,7 +112,8 @@ def start_project(name: str, checkpoint_name: str) -> Evolving:
     """A new project, or the one of that name, which must have begun with the same model.
 
     Raises:
-        CloraError: the name is none, or the project has another base.
+        CloraError: the name is none, the project has another base, or the checkpoint is of a kind that
+            cannot be taught.
     """
     folder = project_folder(name)
     base = None if checkpoint_name == DEMO else host.checkpoint_path(checkpoint_name)
@@ -121,6 +122,9 @@ def start_project(name: str, checkpoint_name: str) -> Evolving:
         if begun is not None:
             begun.check(base or DEMO_MODEL)
         return open_project(folder)
+    if base is not None:
+        # Before ComfyUI, which knows more models than clora can teach, loads some gigabytes.
+        families.detect(open_model(base).header, base)
     return _loaded(folder, base, base or DEMO_MODEL)
 
 

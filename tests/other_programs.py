@@ -2,9 +2,12 @@
 
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from diffusers import StableDiffusionPipeline
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -78,3 +81,19 @@ def ldm_text(patch: pytest.MonkeyPatch, sizes: dict[str, Any], tokenizer: Any) -
     patch.setattr(modules.CLIPTextModel, "from_pretrained", lambda name: Wrapped(sizes))
     patch.setattr(modules.CLIPTokenizer, "from_pretrained", lambda name: tokenizer)
     return modules.FrozenCLIPEmbedder(device="cpu")
+
+
+def from_single_file(file: Path, model: Any, folder: Path) -> StableDiffusionPipeline:
+    """diffusers' own reading of an SD 1 checkpoint; ``model`` is ours of it, for the configuration."""
+    config = folder / "config"
+    made = model._pipeline()
+    for name in ("unet", "vae"):
+        made.components[name].save_config(config / name)
+    made.text_encoder.config.save_pretrained(config / "text_encoder")
+    made.scheduler.save_config(config / "scheduler")
+    made.tokenizer.save_pretrained(config / "tokenizer")
+    made.save_config(config)
+    found: StableDiffusionPipeline = StableDiffusionPipeline.from_single_file(
+        str(file), config=str(config), local_files_only=True, safety_checker=None, torch_dtype=torch.float32
+    )
+    return found

@@ -1,6 +1,7 @@
 """Models in Stable Diffusion's own layouts: published configurations, and small ones with random weights."""
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from layouts import header_of, write_modules
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from clora_ext.formats.checkpoint import Source, write_checkpoint
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable, clip_table, open_clip_table, unet_table, vae_table
 
@@ -177,3 +179,21 @@ def tiny_sdxl(seed: int = 0) -> dict[str, nn.Module]:
 def write(file: Path, modules: Mapping[str, nn.Module], dtype: torch.dtype = torch.float16) -> Path:
     """Write the modules in the original layout, with no word about them in the header; give ``file``."""
     return write_modules(file, modules, tables(modules), {}, dtype)
+
+
+def random_checkpoint(file: Path, header: Header) -> Path:
+    """Every tensor of the header in float16: small noise, norms of one, made one at a time."""
+    rng = torch.Generator().manual_seed(0)
+
+    def make(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        if len(shape) == 1:
+            return torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
+        spread = prod(shape[1:]) ** -0.5
+        return torch.randn(shape, generator=rng) * spread
+
+    sources = {
+        name: Source("F16", info.shape, lambda name=name, shape=info.shape: make(name, shape))  # type: ignore[misc]
+        for name, info in header.tensors.items()
+    }
+    write_checkpoint(file, sources, {})
+    return file

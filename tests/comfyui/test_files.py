@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from graphs import text_to_image, text_to_image_with_lora
 from PIL import Image
+from real_shapes import random_checkpoint, sd1_header
 from server import HERE, Comfy
+from small_runs import pictures
 from taught import Taught
+
+from clora_ext import Request, Settings, add_concept, export_to
 
 pytestmark = pytest.mark.comfyui
 
@@ -32,6 +36,15 @@ def test_it_draws_something_else_than_its_base(comfy: Comfy) -> None:
     graphs = [text_to_image(f"{name}.safetensors", "sks dog") for name in ("taught", "base")]
     taught, base = (drawn(comfy, graph) for graph in graphs)
     assert np.abs(taught - base).max() > 2
+
+
+def test_a_model_of_full_size_draws_too(comfy: Comfy, tmp_path: Path) -> None:
+    base = random_checkpoint(tmp_path / "base.safetensors", sd1_header())
+    settings = Settings(steps=1, rank=4, batch_size=1, resolution=64)
+    add_concept(Request(pictures(tmp_path / "dog_images"), tmp_path / "model", base=base, settings=settings))
+    export_to(tmp_path / "model", "comfyui", comfy.base, name="full")
+    assert drawn(comfy, text_to_image("full.safetensors", "sks dog")).std() > 1
+    assert comfy.trouble() == []
 
 
 @pytest.mark.parametrize("name", ["extracted", "kept"])

@@ -1,5 +1,6 @@
 """The pack, loaded by path as ComfyUI loads it, beside a fake of ComfyUI; no real one is needed."""
 
+import gc
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,13 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def _quick_collections() -> None:
+    """The nodes and the engine collect garbage; that need not look at every imported module each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

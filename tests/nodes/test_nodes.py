@@ -1,5 +1,6 @@
 """What every node does, on a tiny real model; only ComfyUI itself is a stand-in."""
 
+import errno
 import inspect
 import shutil
 from pathlib import Path
@@ -10,17 +11,20 @@ import pytest
 import torch
 from fake_comfy import Bar, Comfy, ExecutionBlocker, InterruptProcessingException
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from clora_ext import Project, strategies
 from clora_ext.errors import (
     BaseChanged,
+    CheckpointError,
     CloraError,
     DatasetError,
     ProjectError,
     ProjectLocked,
+    StorageError,
     UsageError,
 )
+from clora_ext.formats import writer
 
 WISHES: dict[str, Any] = {
     "strategy": "mask", "pace": "balanced", "steps": 4, "rank": 4, "learning_rate": 0.001, "seed": 1,
@@ -251,6 +255,48 @@ def test_an_unknown_checkpoint_is_an_error_of_its_own(pack: Any, comfy: Comfy) -
     comfy.known = False
     with pytest.raises(RuntimeError, match="detect"):
         start(pack)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "told"),
+    [
+        ("flux", {"double_blocks.0.img_attn.qkv.weight": torch.zeros(4, 8)}, "Flux"),
+        ("headless", {}, "text encoder"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused_before_comfyui_loads_it(
+    pack: Any, comfy: Comfy, tiny: Path, name: str, tensors: dict[str, torch.Tensor], told: str
+) -> None:
+    headless = {n: weight for n, weight in load_file(tiny).items() if not n.startswith("cond_stage_model.")}
+    save_file(tensors or headless, comfy.base / "models" / "checkpoints" / f"{name}.safetensors")
+    comfy.known = False  # loading it would be ComfyUI's own error
+    with pytest.raises(CheckpointError, match=told) as caught:
+        pack.StartProject.execute(f"{name}.safetensors", "mine")
+    assert caught.value.fix in str(caught.value)
+
+
+def test_a_full_disk_in_the_middle_leaves_the_project_as_it_was(
+    pack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = taught(pack)[3]
+    before = state(first)
+    real, written = writer.write_all, []
+
+    def full(file: Any, data: memoryview) -> None:
+        written.append(file)
+        if len(written) > 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file, data)
+
+    monkeypatch.setattr(writer, "write_all", full)
+    with pytest.raises(StorageError, match="no space left") as caught:
+        taught(pack, first, seed=1)
+    assert caught.value.fix in str(caught.value)
+    monkeypatch.undo()
+    again = pack.LoadModel.execute("mine").args[3]
+    assert Project.open(first.folder).number == 1
+    assert all(torch.equal(weight, state(again)[name]) for name, weight in before.items())
+    assert taught(pack, again, seed=1)[4].splitlines() == ["sks dog", "zwz dog"]
 
 
 def test_captions_belong_to_pictures(pack: Any) -> None:

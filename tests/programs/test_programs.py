@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
-from other_programs import ldm_text, ldm_unet, ldm_vae, stand_in
+from other_programs import from_single_file, ldm_text, ldm_unet, ldm_vae, stand_in
 from real_shapes import BIG_G, CLIP_L, TINY_BIG, mini_sd1, sd1_header, sdxl_header, tiny_sdxl, write
 from safetensors.torch import load_file
 from torch import nn
@@ -167,22 +166,7 @@ def test_open_clip_reads_prompts_as_the_same_tokens(open_clip: Any, model: Any) 
 
 @torch.no_grad()
 def test_diffusers_reads_the_single_file(mini: Path, model: Any, tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    made = model._pipeline()
-    for name, component in made.components.items():
-        if component is not None and hasattr(component, "config") and name in {"unet", "vae", "text_encoder"}:
-            folder = config / name
-            folder.mkdir(parents=True)
-            if name == "text_encoder":
-                component.config.save_pretrained(folder)
-            else:
-                component.save_config(folder)
-    made.scheduler.save_config(config / "scheduler")
-    made.tokenizer.save_pretrained(config / "tokenizer")
-    made.save_config(config)
-    theirs = StableDiffusionPipeline.from_single_file(
-        str(mini), config=str(config), local_files_only=True, safety_checker=None, torch_dtype=torch.float32
-    )
+    theirs = from_single_file(mini, model, tmp_path)
     for name in ("unet", "vae", "text_encoder"):
         ours, other = model.parts[name].state_dict(), getattr(theirs, name).state_dict()
         assert ours.keys() == other.keys()

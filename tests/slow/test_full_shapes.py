@@ -6,42 +6,22 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from other_programs import ldm_text, ldm_unet, ldm_vae, stand_in
+from other_programs import from_single_file, ldm_text, ldm_unet, ldm_vae, stand_in
 from PIL import Image
-from real_shapes import CLIP_L, sd1_header, sdxl_header
+from real_shapes import CLIP_L, random_checkpoint, sd1_header, sdxl_header
 from safetensors.torch import load_file
 from torch import nn
 
 from clora_ext import families
 from clora_ext.families.base import Framing
-from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
-from clora_ext.formats.header import Header
+from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.precision import choose
-
-
-def random_checkpoint(file: Path, header: Header) -> Path:
-    """Every tensor of the header in float16: small noise, norms of one, made one at a time."""
-    rng = torch.Generator().manual_seed(0)
-
-    def make(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-        if len(shape) == 1:
-            return torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
-        spread = prod(shape[1:]) ** -0.5
-        return torch.randn(shape, generator=rng) * spread
-
-    sources = {
-        name: Source("F16", info.shape, lambda name=name, shape=info.shape: make(name, shape))  # type: ignore[misc]
-        for name, info in header.tensors.items()
-    }
-    write_checkpoint(file, sources, {})
-    return file
 
 
 def pictures(folder: Path, seed: int) -> Path:
@@ -133,6 +113,17 @@ def test_sd15_is_read_by_ldm_and_taken_for_sd15_by_forge(sd15: Path, monkeypatch
     encoder.load_state_dict(part(state, "cond_stage_model."), strict=True)
     square = Framing((64, 64), (0, 0), (64, 64))
     close(ours.condition(["a photo of sks dog"], [square])["states"], encoder(["a photo of sks dog"]))
+
+
+@pytest.mark.slow
+def test_sd15_is_read_by_diffusers_as_a_single_file(sd15: Path, tmp_path: Path) -> None:
+    file = sd15 / "out.safetensors"
+    ours: Any = families.load("sd1").load(Checkpoint(file), choose())
+    theirs = from_single_file(file, ours, tmp_path)
+    for name in ("unet", "vae", "text_encoder"):
+        mine, other = ours.parts[name].state_dict(), getattr(theirs, name).state_dict()
+        assert mine.keys() == other.keys()
+        assert all(torch.equal(mine[key], other[key]) for key in mine)
 
 
 def part(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
