@@ -64,8 +64,18 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     ] = None,
     strategy: StrategyOption = _DEFAULTS.strategy,
     orthogonal_mode: OrthogonalModeOption = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="fast: half of the steps that suit the model; balanced; thorough: twice as many.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "balanced",
     steps: Annotated[
-        int | None, typer.Option(help="Training steps.", rich_help_panel=_TRAINING, show_default=_SUITABLE)
+        int | None,
+        typer.Option(
+            help="Training steps, exactly.", rich_help_panel=_TRAINING, show_default="by the preset"
+        ),
     ] = None,
     rank: Annotated[
         int | None, typer.Option(help="Rank of the LoRA.", rich_help_panel=_TRAINING, show_default=_SUITABLE)
@@ -172,7 +182,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         base=base,
         token=token,
         class_name=class_name,
-        settings=replace(suggested_settings(project, base), **given),
+        settings=replace(suggested_settings(project, base).at(preset), **given),
         keep=keep,
         skip_bad=skip_bad,
         convert=convert,

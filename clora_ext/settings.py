@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 from clora_ext import strategies
 from clora_ext.errors import SettingsError, UsageError, did_you_mean
 
-__all__ = ["PACES", "Settings", "TargetSet"]
+__all__ = ["PRESETS", "Settings", "TargetSet"]
 
-PACES: Mapping[str, float] = {"fast": 0.5, "balanced": 1.0, "thorough": 2.0}
+PRESETS: Mapping[str, float] = {"fast": 0.5, "balanced": 1.0, "thorough": 2.0}
 """Share of the steps that suit a model, by a word for people."""
 
 TargetSet = Literal["attention", "transformer"]
@@ -107,11 +107,11 @@ class Settings:
             problems.append(f"resolution must be at least 1, not {self.resolution}")
         return problems
 
-    def at(self, pace: str) -> "Settings":
-        """The same with fewer or more steps; ``pace`` is one of :data:`PACES`."""
-        if pace not in PACES:
-            raise UsageError(f"unknown pace {pace!r}", fix=did_you_mean(pace, tuple(PACES)))
-        return replace(self, steps=max(1, round(self.steps * PACES[pace])))
+    def at(self, preset: str) -> "Settings":
+        """The same with fewer or more steps; ``preset`` is one of :data:`PRESETS`."""
+        if preset not in PRESETS:
+            raise UsageError(f"unknown preset {preset!r}", fix=did_you_mean(preset, tuple(PRESETS)))
+        return replace(self, steps=max(1, round(self.steps * PRESETS[preset])))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the manifest."""

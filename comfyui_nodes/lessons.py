@@ -34,7 +34,7 @@ class Wishes:
     """What the node asks for; a number of 0: as suits the model."""
 
     strategy: str
-    pace: str
+    preset: str
     steps: int
     rank: int
     learning_rate: float
@@ -50,7 +50,7 @@ class Wishes:
         given: dict[str, Any] = {name: number for name, number in numbers.items() if number}
         given |= {"resolution": self.resolution or None}
         given |= {"strategy": self.strategy, "seed": self.seed, "text_encoder": self.text_encoder}
-        return replace(suggested_settings(project, base).at(self.pace), **given)
+        return replace(suggested_settings(project, base).at(self.preset), **given)
 
 
 def teach(

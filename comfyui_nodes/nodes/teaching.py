@@ -1,7 +1,7 @@
 """Teach the model: from pictures, or by somebody else's LoRA."""
 
 from clora_ext import strategies
-from clora_ext.settings import PACES, Settings
+from clora_ext.settings import PRESETS, Settings
 
 from ..handles import Dataset, Evolving
 from ..host import io, lora_names, lora_path, to_image, ui
@@ -50,13 +50,13 @@ class AddConcept(io.ComfyNode):
                 DATASET.Input("dataset", tooltip="The pictures."),
                 _STRATEGY,
                 io.Combo.Input(
-                    "pace",
-                    options=list(PACES),
+                    "preset",
+                    options=list(PRESETS),
                     default="balanced",
                     tooltip="fast: half of the steps that suit the model; thorough: twice as many.",
                 ),
                 io.Int.Input(
-                    "steps", default=0, min=0, max=100_000, tooltip="Exactly so many. 0: by the pace."
+                    "steps", default=0, min=0, max=100_000, tooltip="Exactly so many. 0: by the preset."
                 ),
                 io.Int.Input(
                     "rank", default=0, min=0, max=1024, tooltip="Of the LoRA. 0: as suits the model."

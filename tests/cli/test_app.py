@@ -87,7 +87,8 @@ def test_help_shows_every_strategy_in_its_own_words(capsys: pytest.CaptureFixtur
 def test_help_shows_the_defaults_of_the_engine(capsys: pytest.CaptureFixture[str]) -> None:
     main(["add-concept", "--help"])
     told = words(capsys.readouterr().out)
-    for name in ("strategy", "steps", "rank", "learning_rate", "batch_size", "seed"):
+    assert words("--steps <int> Training steps, exactly. [default: (by the preset)]") in told
+    for name in ("strategy", "rank", "learning_rate", "batch_size", "seed"):
         option = told.split(f" --{name.replace('_', '-')} ", 1)[1]
         own = name in {"strategy", "seed"}  # the others differ from model to model
         default = getattr(Settings(), name) if own else "(as suits the model)"

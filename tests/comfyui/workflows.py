@@ -106,7 +106,7 @@ def _dataset_from_images(loads: list[str], class_name: str) -> dict[str, Any]:
 
 def _add_concept(project: Any, dataset: Any, **wishes: Any) -> dict[str, Any]:
     inputs: dict[str, Any] = {
-        "strategy": "mask", "pace": "balanced", "steps": 0, "rank": 0, "learning_rate": 0.0, "seed": 0,
+        "strategy": "mask", "preset": "balanced", "steps": 0, "rank": 0, "learning_rate": 0.0, "seed": 0,
         "resolution": 0, "text_encoder": False, "sample_prompt": "", "preview_every": 50, "copy_to": "",
     }  # fmt: skip
     inputs |= {name: value for name, value in wishes.items() if name in inputs}

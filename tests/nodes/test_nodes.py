@@ -27,7 +27,7 @@ from clora_ext.errors import (
 from clora_ext.formats import writer
 
 WISHES: dict[str, Any] = {
-    "strategy": "mask", "pace": "balanced", "steps": 4, "rank": 4, "learning_rate": 0.001, "seed": 1,
+    "strategy": "mask", "preset": "balanced", "steps": 4, "rank": 4, "learning_rate": 0.001, "seed": 1,
     "resolution": 0, "text_encoder": False, "sample_prompt": "", "preview_every": 2,
 }  # fmt: skip
 
