@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DiffusionPipeline
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny_model import RESOLUTION, write_tiny_model
 from tiny_project import project_of
 
@@ -114,6 +115,20 @@ def test_weights_are_rounded_once_and_the_vae_never(
     assert torch.equal(vae["encoder.conv_in.weight"], original["first_stage_model.encoder.conv_in.weight"])
     text = load_file(tmp_path / "folder" / "text_encoder" / "model.safetensors")
     assert {tensor.dtype for tensor in text.values()} == {kind}
+
+
+def test_components_of_different_dtypes_keep_their_own(base: Path, tmp_path: Path) -> None:
+    tensors, text = load_file(base), "cond_stage_model.transformer.text_model.final_layer_norm.bias"
+    tensors[text] = torch.full_like(tensors[text], 1e-9, dtype=torch.bfloat16)  # float16 has none so small
+    mixed = {n: t.bfloat16() if n.startswith("cond_stage_model.") else t for n, t in tensors.items()}
+    with safe_open(base, "pt") as opened:
+        save_file(mixed, tmp_path / "mixed.safetensors", opened.metadata())
+    export_to(
+        project_of(tmp_path / "p", tmp_path / "mixed.safetensors", DOGS), "diffusers", tmp_path / "folder"
+    )
+    kept = load_file(tmp_path / "folder" / "text_encoder" / "model.safetensors")
+    assert torch.equal(kept["text_model.final_layer_norm.bias"], mixed[text])
+    assert weights(tmp_path / "folder", "unet")[MODULE].dtype == torch.float16
 
 
 def test_a_folder_is_replaced_only_if_it_is_one_and_when_told(base: Path, tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ class Diffusers:
 
             kinds = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
             wanted = {component: kinds[dtype] for component, dtype in dtypes.items()}
-            precision = Precision(torch.device("cpu"), wanted["unet"], "no", "nothing is computed")
+            taught = {dtype for component, dtype in wanted.items() if component != "vae"}
+            held = taught.pop() if len(taught) == 1 else torch.float32
+            precision = Precision(torch.device("cpu"), held, "no", "nothing is computed")
             loaded = model.family.load(model.evolving.current, precision, model.weights())
             loaded.save(path, wanted)
 

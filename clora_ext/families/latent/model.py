@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ from .text import OneText, Text, TwoTexts, load_tokenizer
 
 __all__ = ["LatentDiffusion", "load_model"]
 
+# More pictures together are drawn sooner, and take more memory: one of SDXL's size, four of SD 1.5's.
+_PIXELS_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True)
 class LatentDiffusion:
@@ -39,7 +43,7 @@ class LatentDiffusion:
     Attributes:
         unet: predicts noise (or v) from noisy latents (n, 4, h, w).
         vae: pictures to latents and back; float32.
-        text: reads prompts; float32.
+        text: reads prompts.
         noise: the noise schedule of training.
         precision: where it lies.
     """
@@ -140,19 +144,38 @@ class LatentDiffusion:
             size: side of the square pictures, pixels.
             on_step: told (done, total) after every step; may raise to stop.
         """
+        at_once = max(1, _PIXELS_AT_ONCE // size**2)
+        parts = [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
+        images: list[Image] = []
+        for number, part in enumerate(parts):
+            tell = partial(_tell, on_step, number * steps, len(parts) * steps)
+            prompts = self._prompts(prompt, negative, len(part), size)
+            images += self._draw(prompts, part, steps, guidance, size, tell)
+        return images
+
+    def _draw(
+        self,
+        prompts: Mapping[str, Tensor],
+        seeds: Sequence[int],
+        steps: int,
+        guidance: float,
+        size: int,
+        tell: Callable[[int], None],
+    ) -> list[Image]:
+        """Some pictures at once, in diffusers' pipeline; ``tell`` is told the steps done."""
 
         def after_step(_: Any, index: int, __: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-            on_step(index + 1, steps)
+            tell(index + 1)
             return kwargs
 
         pipeline = self._pipeline()
-        # The text encoders are float32 whatever the UNet is: autocast joins them. The VAE stays outside:
-        # in float16 SDXL's overflows.
+        # Prompts and noise are float32 whatever the UNet is: autocast joins them. The VAE stays outside: in
+        # float16 SDXL's overflows.
         half = self.precision.frozen != torch.float32
         dtype = self.precision.frozen if half else None
         with autocast(self.precision.device.type, dtype, enabled=half):
             latents: Tensor = pipeline(
-                **self._prompts(prompt, negative, len(seeds), size),
+                **prompts,
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                 num_inference_steps=steps,
                 guidance_scale=guidance,
@@ -175,9 +198,9 @@ class LatentDiffusion:
         arguments = {}
         for start, words in (("", prompt), ("negative_", negative)):
             told = self.condition([words], [framing])
-            arguments[f"{start}prompt_embeds"] = told["states"].repeat(count, 1, 1)
+            arguments[f"{start}prompt_embeds"] = told["states"].float().repeat(count, 1, 1)
             if "pooled" in told:
-                arguments[f"{start}pooled_prompt_embeds"] = told["pooled"].repeat(count, 1)
+                arguments[f"{start}pooled_prompt_embeds"] = told["pooled"].float().repeat(count, 1)
         return arguments
 
     def _pipeline(self) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
@@ -218,6 +241,11 @@ class LatentDiffusion:
         return pipeline
 
 
+def _tell(on_step: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    """Steps of one part as steps of the whole."""
+    on_step(before + done, total)
+
+
 @own_pages()
 def load_model(
     checkpoint: Checkpoint,
@@ -232,7 +260,7 @@ def load_model(
         checkpoint: in the original layout.
         config: see :data:`clora_ext.families.latent.layout.Config`.
         tables: the components' names in the checkpoint.
-        precision: where the UNet goes and in which dtype; VAE and text encoders stay float32.
+        precision: where the model goes and in which dtype; the VAE stays float32.
         weights: float32 matrices by :attr:`Target.name` that stand in for the file's own.
 
     Raises:
@@ -250,11 +278,11 @@ def load_model(
         module = fill(build, tables[component], checkpoint, weights, dtype)
         return module.to(precision.device).eval().requires_grad_(requires_grad=False)
 
-    encoder = filled("text_encoder", lambda: CLIPTextModel(text_config), torch.float32)
+    encoder = filled("text_encoder", lambda: CLIPTextModel(text_config), precision.frozen)
     text: Text = OneText(tokenizer, encoder)
     if "text_encoder_2" in config:
         second = CLIPTextConfig(**config["text_encoder_2"])
-        encoder_2 = filled("text_encoder_2", lambda: CLIPTextModelWithProjection(second), torch.float32)
+        encoder_2 = filled("text_encoder_2", lambda: CLIPTextModelWithProjection(second), precision.frozen)
         text = TwoTexts(tokenizer, encoder, encoder_2)
     vae = filled("vae", lambda: AutoencoderKL.from_config(config["vae"]), torch.float32)
     # Picture by picture: at SDXL's size one takes some gigabytes in float32.
