@@ -1,6 +1,5 @@
 """Drawing in parts: how many pictures are drawn at once is a matter of memory, not of what they show."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
