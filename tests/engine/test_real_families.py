@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionXLPipeline
@@ -33,7 +34,7 @@ from clora_ext.families.latent.layout import OriginalLayout
 from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import Header, TensorInfo
-from clora_ext.precision import choose
+from clora_ext.precision import Precision, choose
 from clora_ext.settings import Settings
 
 HERE = Path("x.safetensors")
@@ -183,6 +184,21 @@ def test_sdxl_is_told_how_a_picture_was_cut(sdxl: Checkpoint) -> None:
     model: Any = families.load("sdxl").load(sdxl, choose())
     told = model.condition(["a dog"], [Framing((500, 400), (12, 0), (64, 48))])
     assert told["time_ids"].tolist() == [[500, 400, 12, 0, 64, 48]]
+
+
+def test_sdxl_in_half_precision_is_told_exact_sizes_and_draws_the_same(sdxl: Checkpoint) -> None:
+    """The way it goes on a GPU, here on the processor."""
+    half = Precision(torch.device("cpu"), torch.bfloat16, "bf16", "a test")
+    models: list[Any] = [families.load("sdxl").load(sdxl, precision) for precision in (choose(), half)]
+    told = models[1].condition(["a dog"], [Framing((1083, 1081), (3, 1), (64, 64))])
+    assert told["states"].dtype == torch.bfloat16
+    assert told["time_ids"].tolist() == [[1083, 1081, 3, 1, 64, 64]]
+    full, rough = (
+        np.asarray(model.sample("a dog", negative="", seeds=[1], steps=3, guidance=4.0, size=64)[0], np.int16)
+        for model in models
+    )
+    assert full.std() > 1
+    assert np.abs(full - rough).mean() < 3
 
 
 def test_an_exclamation_mark_is_read_as_one(sdxl: Checkpoint) -> None:

@@ -246,19 +246,23 @@ def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) ->
         torch.testing.assert_close(exact[name], base.read_float(name) + delta)
 
 
-def test_a_model_in_bfloat16_is_taught_too(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text_encoder", [False, True])
+def test_a_model_in_bfloat16_is_taught_too(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, *, text_encoder: bool
+) -> None:
     """The way it goes on a GPU, here on the processor: half precision model, float32 adapter and fold."""
     from accelerate.state import AcceleratorState
 
     half = Precision(torch.device("cpu"), torch.bfloat16, "bf16", "a test")
     monkeypatch.setattr("clora_ext.precision.choose", lambda: half)
     AcceleratorState._reset_state(reset_partial_state=True)
+    request = replace(request_, settings=replace(SETTINGS, text_encoder=text_encoder))
     try:
-        result = add_concept(request_)
+        result = add_concept(request)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
-    assert exact_project(request_.project).keys() == {
-        t.name for t in make_plan(another(request_, "cat_images")).targets
+    assert exact_project(request.project).keys() == {
+        t.name for t in make_plan(another(request, "cat_images")).targets
     }
     assert 0 < result.first_loss < 2
 

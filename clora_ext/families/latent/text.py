@@ -118,5 +118,6 @@ class TwoTexts:
         return {
             "states": states,
             "pooled": two.text_embeds.to(states),
-            "time_ids": torch.tensor(times, dtype=states.dtype, device=device),
+            # In half precision 1083 pixels would be 1080.
+            "time_ids": torch.tensor(times, dtype=torch.float32, device=device),
         }
