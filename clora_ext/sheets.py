@@ -1,7 +1,7 @@
 """Contact sheets: labelled rows of pictures in one PNG."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -14,7 +14,9 @@ __all__ = [
     "contact_sheet",
     "drawing_of",
     "fitted",
+    "grid",
     "read_drawing",
+    "read_picture",
     "read_story",
     "write_sheet",
 ]
@@ -27,6 +29,7 @@ _MARGIN = 8
 _LABEL_HEIGHT = 22
 _SMALLEST_CELL = 128
 _LARGEST_CELL = 512
+_WIDEST_GRID = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,32 @@ def contact_sheet(rows: Sequence[Row], size: int) -> Image.Image:
     return sheet
 
 
+def grid(columns: Sequence[str], rows: Mapping[str, Sequence[Image.Image | None]], size: int) -> Image.Image:
+    """Pictures in a table; where there is none, the paper stays white.
+
+    Args:
+        columns: their titles.
+        rows: by title, a picture or None for each column.
+        size: side of a picture, pixels; taken as for :func:`contact_sheet`, but smaller where there are many.
+    """
+    cell = max(_SMALLEST_CELL // 2, min(_cell(size), _WIDEST_GRID // len(columns)))
+    font = ImageFont.load_default(size=14)
+    indent = 2 * _MARGIN + ceil(max(font.getlength(title) for title in rows))
+    width = indent + len(columns) * (cell + _MARGIN)
+    table = Image.new("RGB", (width, _LABEL_HEIGHT + _MARGIN + len(rows) * (cell + _MARGIN)), "white")
+    draw = ImageDraw.Draw(table)
+    for column, title in enumerate(columns):
+        draw.text((indent + column * (cell + _MARGIN), _MARGIN), title, fill="black", font=font)
+    for number, (title, images) in enumerate(rows.items()):
+        top = _LABEL_HEIGHT + _MARGIN + number * (cell + _MARGIN)
+        draw.text((_MARGIN, top + cell // 2 - _MARGIN), title, fill="black", font=font)
+        for column, image in enumerate(images):
+            if image is not None:
+                small = ImageOps.contain(image.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS)
+                table.paste(small, (indent + column * (cell + _MARGIN), top))
+    return table
+
+
 def fitted(image: Image.Image, size: int) -> Image.Image:
     """``image`` as it lies in a sheet's cell; ``size`` as for :func:`contact_sheet`."""
     cell = _cell(size)
@@ -121,10 +150,19 @@ def drawing_of(sheet: Image.Image) -> Image.Image:
 
 def read_drawing(sheet: Path) -> Image.Image | None:
     """:func:`drawing_of` a file; None if it is missing, damaged, or no contact sheet."""
+    picture = read_picture(sheet)
     try:
-        with Image.open(sheet, formats=("PNG",)) as opened:
+        return None if picture is None else drawing_of(picture)
+    except ValueError:
+        return None
+
+
+def read_picture(file: Path) -> Image.Image | None:
+    """A PNG that clora has written; None if it is missing, damaged or far larger than one."""
+    try:
+        with Image.open(file, formats=("PNG",)) as opened:
             too_large = opened.width * opened.height > _MOST_PIXELS
-            return None if too_large else drawing_of(opened.convert("RGB"))
+            return None if too_large else opened.convert("RGB")
     # Pillow raises whatever its decoders do.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

@@ -5,12 +5,11 @@ from PIL import Image
 from clora_ext import Drawing, Project, generate
 from clora_ext.errors import ProjectError, UsageError
 from clora_ext.project import ConceptRecord
-from clora_ext.teaching import Remembered, look_back
+from clora_ext.teaching import Remembered, forgetting_grid, look_back
 
 from . import host
 from .files import check_taught
 from .handles import Evolving
-from .pictures import side_by_side
 
 __all__ = ["about", "compared", "concept_prompt", "drawn"]
 
@@ -57,8 +56,8 @@ def drawn(evolving: Evolving, wish: Drawing) -> list[Image.Image]:
     return pictures
 
 
-def compared(evolving: Evolving) -> tuple[list[Image.Image], str]:
-    """Every concept then and now, and how much it has changed.
+def compared(evolving: Evolving) -> tuple[Image.Image, str]:
+    """Every concept over the versions of the model, and how much it has changed.
 
     Raises:
         ProjectError: nothing has been learned.
@@ -68,13 +67,15 @@ def compared(evolving: Evolving) -> tuple[list[Image.Image], str]:
         found = look_back(folder, sink)
     if not found:
         raise ProjectError(f"{folder.name} has learned nothing yet", fix="connect the PROJECT of Add Concept")
-    told = "\n".join(_told(one) for one in found)
-    return side_by_side([(one.then, one.now) for one in found]), told
+    return forgetting_grid(found), "\n".join(_told(one) for one in found)
 
 
 def _told(one: Remembered) -> str:
-    change = "not known" if one.changed is None else f"{100 * one.changed:.1f} % of the pixels' range"
-    return f"{one.number}. {one.trigger}: changed since it was learned by {change}"
+    changes = [f"{100 * change:.1f} % after {version}" for version, change in one.changes.items()]
+    if not changes:
+        new = one.number == max(one.seen)
+        return f"{one.number}. {one.trigger}: {'just learned' if new else 'its first drawing is gone'}"
+    return f"{one.number}. {one.trigger}: changed since it was learned by {', '.join(changes)}"
 
 
 def about(evolving: Evolving) -> str:

@@ -11,7 +11,7 @@ from clora_ext.errors import DatasetError, UsageError, writing
 
 from . import host
 
-__all__ = ["folder_state", "given_folder", "loss_plot", "save_pictures", "side_by_side"]
+__all__ = ["folder_state", "given_folder", "loss_plot", "save_pictures"]
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 360, 40
 _SMOOTHED = 20
@@ -72,21 +72,6 @@ def folder_state(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     told = [f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
     return sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def side_by_side(rows: Sequence[tuple[Image.Image | None, Image.Image]]) -> list[Image.Image]:
-    """Pairs of pictures as pictures of one size; a missing one is white."""
-    width = max(now.width for _, now in rows)
-    height = max(now.height for _, now in rows)
-    return [_pair(then, now, (width, height)) for then, now in rows]
-
-
-def _pair(left: Image.Image | None, right: Image.Image, size: tuple[int, int]) -> Image.Image:
-    pair = Image.new("RGB", (2 * size[0], size[1]), "white")
-    if left is not None:
-        pair.paste(left.resize(size), (0, 0))
-    pair.paste(right.resize(size), (size[0], 0))
-    return pair
 
 
 def loss_plot(losses: Sequence[float]) -> Image.Image:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
-from clora_ext.sheets import Row, Story, drawing_of, read_drawing, read_story, write_sheet
+from clora_ext.sheets import Row, Story, drawing_of, grid, read_drawing, read_story, write_sheet
 
 
 def rows(*colours: str) -> list[Row]:
@@ -54,3 +54,16 @@ def test_a_story_is_plain_json(tmp_path: Path) -> None:
     write_sheet(rows("red", "lime"), 64, Story("ein Hund 🐶", (0.5,)), tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert json.loads(sheet.info["clora"]) == {"prompt": "ein Hund 🐶", "losses": [0.5]}
+
+
+def test_a_grid_has_a_picture_where_there_is_one() -> None:
+    red, blue = (Image.new("RGB", (64, 64), colour) for colour in ("red", "blue"))
+    table = grid(["after 1", "after 2"], {"1 sks dog": [red, blue], "2 zwz fox": [None, blue]}, 64)
+    cells = [(table.width - 1 - back, table.height - 9 - up) for up in (136, 0) for back in (144, 8)]
+    assert [table.getpixel(cell) for cell in cells] == [(255, 0, 0), (0, 0, 255), (255,) * 3, (0, 0, 255)]
+
+
+def test_a_grid_of_many_versions_has_small_pictures() -> None:
+    picture = Image.new("RGB", (512, 512), "red")
+    table = grid([f"after {i}" for i in range(40)], {"a row": [picture] * 40}, 512)
+    assert table.width < 5000

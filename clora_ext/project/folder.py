@@ -11,7 +11,7 @@ from clora_ext.formats.header import read_header
 
 from .litter import CHECKPOINTS, MEMORY, SHEETS, TRAINING, sweep, training_name
 from .manifest import MANIFEST, Manifest, read_manifest
-from .records import Base, ConceptRecord, State, sheet_name
+from .records import Base, ConceptRecord, State, look_name, sheet_name
 from .session import session
 from .storage import replace_text, sync_file, sync_folder
 
@@ -168,6 +168,10 @@ class Project:
     def new_sheet(self, number: int, token: str, class_name: str) -> Path:
         """Where the contact sheet of a concept is to be written."""
         return self.sheets_dir / sheet_name(number, token, class_name)
+
+    def look(self, number: int, content_hash: str) -> Path:
+        """Where a drawing of a concept by the model of that content hash lies; may not exist."""
+        return self.sheets_dir / look_name(number, content_hash)
 
     def start(self, base: Base) -> None:
         """Set the base, or the new place of the same base; written with the next commit.

@@ -19,6 +19,9 @@ WEIGHTS = re.compile(r"[0-9a-f]{16}(-[0-9]{1,4})?\.safetensors")
 SHEET = re.compile(r"[0-9]{3,9}-[A-Za-z0-9_-]{1,200}\.png")
 """File names of contact sheets."""
 
+LOOK = re.compile(r"look-[0-9]{3,9}-[0-9a-f]{12}\.png")
+"""File names of later drawings of concepts."""
+
 _FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(\+00:00|Z)")
 _KINDS = ("demo", "file", "folder")
@@ -33,6 +36,15 @@ def sheet_name(number: int, token: str, class_name: str) -> str:
     """
     words = (re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:80] or "_" for text in (token, class_name))
     return f"{number:03d}-{'-'.join(words)}.png"
+
+
+def look_name(number: int, content_hash: str) -> str:
+    """A file name for what a model, known by its content hash, draws of a concept.
+
+    >>> look_name(1, 64 * "a")
+    'look-001-aaaaaaaaaaaa.png'
+    """
+    return f"look-{number:03d}-{content_hash[:12]}.png"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
-"""What of every concept is still there: what was drawn when it was learned beside what is drawn now."""
+"""What of every concept is still there: what was drawn when it was learned, and by every later model."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clora_ext import families
+from clora_ext.errors import writing
 from clora_ext.events import Sink, Stage, ignore
 from clora_ext.ground import base_file
 from clora_ext.project import ConceptRecord, Project
@@ -15,66 +18,125 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
 
     from clora_ext.families.base import Model
+    from clora_ext.sheets import Story
 
-__all__ = ["Remembered", "look_back"]
+__all__ = ["Remembered", "forgetting_grid", "look_back"]
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """One concept, then and now.
+    """One concept over the versions of the model.
 
     Attributes:
         number: of the concept.
         trigger: the words that call it.
-        then: drawn right after it was learned; None: its contact sheet is gone or older than this feature.
-        now: drawn by the model as it is, by the same prompt with the same noise.
-        changed: mean absolute difference of the two, 0 (nothing) to 1; None without ``then``.
+        seen: what was drawn of it, always by the same prompt with the same noise, by how many concepts the
+            model had learned: when the concept was learned (if its contact sheet is there), at every later
+            version that was looked at, and now.
+        changes: for every later version, the mean absolute difference from the first drawing, 0 (nothing) to
+            1; empty if there is no drawing from when it was learned.
     """
 
     number: int
     trigger: str
-    then: "Drawing | None"
-    now: "Drawing"
-    changed: float | None
+    seen: "Mapping[int, Drawing]"
+    changes: Mapping[int, float]
 
 
 def look_back(project: Path, sink: Sink = ignore) -> list[Remembered]:
-    """Every concept of a project, then and now.
+    """Every concept of a project over the versions of its model.
 
-    A picture that has changed is not yet one that was forgotten: look at it. One that has not changed is
-    remembered. (How alike two pictures are in meaning takes an image encoder; clora ships none for photos.)
+    What the model draws now is kept beside the contact sheets, so that later looks show it too and need not
+    draw it again. A picture that has changed is not yet one that was forgotten: look at it. One that has not
+    changed is remembered. (How alike two pictures are in meaning takes an image encoder; clora ships none
+    for photos.)
 
     Raises:
-        CloraError: the project or its model cannot be used.
+        CloraError: the project or its model cannot be used, or the disk is full.
     """
-    from clora_ext.formats.composed import open_model
-    from clora_ext.precision import choose
-
     opened = Project.open(project)
-    checkpoint = open_model(opened.checkpoint_path or base_file(opened))
-    family = families.detect(checkpoint.header, checkpoint.path)
-    model = family.load(checkpoint, choose())
-    found = []
-    for record in opened.concepts:
-        sink(Stage("sample", f"concept {record.number}"))
-        size = int(record.settings.get("resolution") or family.resolution(checkpoint.header))
-        found.append(_remembered(opened, record, model, size - size % family.step(checkpoint.header)))
-    return found
+    artist = _Artist(opened)
+    return [_remembered(opened, record, artist, sink) for record in opened.concepts]
 
 
-def _remembered(project: Project, record: ConceptRecord, model: "Model", size: int) -> Remembered:
-    """One concept; ``size`` in pixels, as it was drawn then."""
-    from PIL import ImageChops, ImageStat
+def forgetting_grid(found: Sequence[Remembered]) -> "Drawing":
+    """A row for each concept, a column for each version of the model."""
+    from clora_ext.sheets import grid
 
-    from clora_ext.sheets import fitted, read_drawing, read_story
+    versions = range(1, max(max(one.seen) for one in found) + 1)
+    side = max(drawing.width for one in found for drawing in one.seen.values())
+    rows = {f"{one.number} {one.trigger}": [one.seen.get(version) for version in versions] for one in found}
+    return grid([f"after {version}" for version in versions], rows, side)
+
+
+class _Artist:
+    """Draws with the project's model, which is loaded when the first drawing is asked for."""
+
+    def __init__(self, project: Project) -> None:
+        from clora_ext.formats.composed import open_model
+
+        self._checkpoint = open_model(project.checkpoint_path or base_file(project))
+        self._family = families.detect(self._checkpoint.header, self._checkpoint.path)
+
+    @cached_property
+    def _model(self) -> "Model":
+        from clora_ext.precision import choose
+
+        return self._family.load(self._checkpoint, choose())
+
+    def draw(self, prompt: str, resolution: int | None) -> "Drawing":
+        """A picture as it lies in a contact sheet; ``resolution``: at which the concept was taught."""
+        from clora_ext.sheets import fitted
+
+        header = self._checkpoint.header
+        size = resolution or self._family.resolution(header)
+        size -= size % self._family.step(header)
+        return fitted(Prompt(prompt, size).glance(self._model), size)
+
+
+def _remembered(project: Project, record: ConceptRecord, artist: _Artist, sink: Sink) -> Remembered:
+    """One concept."""
+    from clora_ext.sheets import read_story
 
     trigger = f"{record.token} {record.class_name}"
     sheet = project.sheets_dir / (record.sheet or "none")
     story = read_story(sheet)
-    prompt = story.prompt if story else f"a photo of {trigger}"
-    now = fitted(Prompt(prompt, size).glance(model), size)
-    then = read_drawing(sheet) if story else None
-    if then is None or then.size != now.size:
-        return Remembered(record.number, trigger, then, now, None)
-    changed = sum(ImageStat.Stat(ImageChops.difference(then, now)).mean) / (3 * 255)
-    return Remembered(record.number, trigger, then, now, changed)
+    seen = dict(_seen(project, record, sheet, story))
+    if project.number not in seen:
+        sink(Stage("sample", f"concept {record.number}"))
+        prompt = story.prompt if story else f"a photo of {trigger}"
+        drawing = artist.draw(prompt, record.settings.get("resolution"))
+        target = project.look(record.number, project.concepts[-1].content_hash)
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            drawing.save(target, format="PNG")
+        seen[project.number] = drawing
+    return Remembered(record.number, trigger, seen, _changes(record.number, seen))
+
+
+def _seen(
+    project: Project, record: ConceptRecord, sheet: Path, story: "Story | None"
+) -> "Iterator[tuple[int, Drawing]]":
+    """What was drawn of a concept so far: by which version, and what."""
+    from clora_ext.sheets import read_drawing, read_picture
+
+    for after in project.concepts[record.number - 1 :]:
+        own = story is not None and after.number == record.number
+        drawing = read_drawing(sheet) if own else None
+        drawing = drawing or read_picture(project.look(record.number, after.content_hash))
+        if drawing is not None:
+            yield after.number, drawing
+
+
+def _changes(number: int, seen: "Mapping[int, Drawing]") -> dict[int, float]:
+    """How far later drawings are from the first."""
+    from PIL import ImageChops, ImageStat
+
+    first = seen.get(number)
+    if first is None:
+        return {}
+    return {
+        version: sum(ImageStat.Stat(ImageChops.difference(first, drawing)).mean) / (3 * 255)
+        for version, drawing in seen.items()
+        if version != number and drawing.size == first.size
+    }

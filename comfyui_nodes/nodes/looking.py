@@ -76,7 +76,7 @@ class Draw(io.ComfyNode):
 
 
 class ForgettingReport(io.ComfyNode):
-    """Every concept, then and now."""
+    """Every concept over the versions of the model."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -85,14 +85,12 @@ class ForgettingReport(io.ComfyNode):
             node_id="CloraForgettingReport",
             display_name="Clora Forgetting Report",
             category=_LOOKING,
-            description="Every concept, a picture each: left as it was drawn when it was learned, right as "
-            "it is drawn now, by the same prompt with the same noise.",
+            description="A row for each concept, a column for each version of the model: drawn when it was "
+            "learned, and by the model after every later concept, by the same prompt with the same noise.",
             is_output_node=True,
             inputs=[EVOLVING.Input("project", tooltip="What to look at.")],
             outputs=[
-                io.Image.Output(
-                    "IMAGE", display_name="image", tooltip="One picture a concept: then and now."
-                ),
+                io.Image.Output("IMAGE", display_name="image", tooltip="The grid."),
                 io.String.Output("REPORT", display_name="report", tooltip="How much each has changed."),
             ],
         )
@@ -100,8 +98,8 @@ class ForgettingReport(io.ComfyNode):
     @classmethod
     def execute(cls, project: Evolving) -> io.NodeOutput:
         """Draw them again."""
-        pictures, told = compared(project)
-        image = to_image(pictures)
+        picture, told = compared(project)
+        image = to_image([picture])
         return io.NodeOutput(image, told, ui=ui.PreviewImage(image, cls=cls))
 
 

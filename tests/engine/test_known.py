@@ -1,8 +1,9 @@
-"""Asked for the same again: the stored result, never a second concept by mistake."""
+"""What a project knows of its past: asked for the same again, and asked what of it is still there."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_runs import SETTINGS, another, pictures
 from tiny_model import write_tiny_model
@@ -10,8 +11,8 @@ from tiny_model import write_tiny_model
 from clora_ext import LoraRequest, Project, Request, add_concept, add_lora
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Note, TrainStep
-from clora_ext.sheets import read_story
-from clora_ext.teaching import look_back
+from clora_ext.sheets import read_drawing, read_story
+from clora_ext.teaching import forgetting_grid, look_back
 
 SAME = 1e-4  # one picture is drawn now, four were then: sums round differently
 
@@ -95,19 +96,63 @@ def test_a_sheet_tells_its_prompt_and_losses(request_: Request) -> None:
 
 
 def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
-    add_concept(request_)
+    sheet = add_concept(request_).sheet
+    then = read_drawing(sheet)
+    assert then is not None
     (one,) = look_back(request_.project)
-    assert (one.number, one.trigger) == (1, "sks dog")
-    assert one.changed == pytest.approx(0, abs=SAME)
+    assert (one.number, one.trigger, list(one.seen), one.changes) == (1, "sks dog", [1], {})
+    sheet.unlink()
+    (drawn,) = look_back(request_.project)
+    difference = np.asarray(then, np.float32) - np.asarray(drawn.seen[1], np.float32)
+    assert np.abs(difference).mean() / 255 == pytest.approx(0, abs=SAME)
+
+
+def test_every_version_that_was_looked_at_is_remembered(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_concept(request_)
     add_concept(another(request_, "cat_images"))
-    first, second = look_back(request_.project)
-    assert first.changed is not None
-    assert first.changed > SAME
-    assert second.changed == pytest.approx(0, abs=SAME)
+    look_back(request_.project)
+    add_concept(another(request_, "fox_images", seed=2))
+    first, second, third = look_back(request_.project)
+    assert [list(one.seen) for one in (first, second, third)] == [[1, 2, 3], [2, 3], [3]]
+    assert list(first.changes) == [2, 3]
+    assert min(first.changes.values()) > SAME
+    monkeypatch.setattr("clora_ext.teaching.memory._Artist.draw", lambda *_: pytest.fail("drawn again"))
+    again = look_back(request_.project)
+    assert [one.changes for one in again] == [first.changes, second.changes, {}]
+    grid = forgetting_grid(again)
+    white = (255, 255, 255)
+    corners = [grid.getpixel((grid.width - 1 - 128 * column - 8 * column - 64, 94)) for column in (2, 1, 0)]
+    assert white not in corners
+    assert grid.getpixel((grid.width - 1 - 2 * 136 - 64, grid.height - 70)) == white
+
+
+def test_what_was_seen_of_undone_versions_goes_with_them(request_: Request) -> None:
+    add_concept(request_)
+    add_concept(another(request_, "cat_images"))
+    look_back(request_.project)
+    looks = sorted((request_.project / "sheets").glob("look-*.png"))
+    assert len(looks) == 1
+    with Project.writing(request_.project) as project:
+        project.undo()
+    (one,) = look_back(request_.project)
+    assert list(one.seen) == [1]
+    with Project.writing(request_.project):
+        pass
+    assert not looks[0].exists()
 
 
 def test_a_lost_sheet_is_no_reason_to_fail(request_: Request) -> None:
     add_concept(request_).sheet.unlink()
     (one,) = look_back(request_.project)
-    assert one.then is None
-    assert one.changed is None
+    assert (list(one.seen), one.changes) == ([1], {})
+
+
+def test_a_damaged_look_is_drawn_again(request_: Request) -> None:
+    add_concept(request_)
+    add_concept(another(request_, "cat_images"))
+    changes = look_back(request_.project)[0].changes
+    (look,) = (request_.project / "sheets").glob("look-*.png")
+    look.write_bytes(look.read_bytes()[:100])
+    assert look_back(request_.project)[0].changes == pytest.approx(changes)

@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -216,16 +217,17 @@ def test_a_checkpoint_is_saved_for_both_programs(pack: Any, comfy: Comfy) -> Non
     assert pack.SaveCheckpoint.execute(project, "my dogs", "both", "fp16").args[0] == told
 
 
-def test_the_report_shows_every_concept_then_and_now(pack: Any) -> None:
+def test_the_report_shows_every_concept_over_the_versions(pack: Any) -> None:
     first = taught(pack)[3]
-    image, told = pack.ForgettingReport.execute(first).args
-    assert image.shape[0] == 1
-    assert "changed since it was learned by 0.0 %" in told
-    then, now = image[0].chunk(2, dim=1)
-    torch.testing.assert_close(then, now, rtol=0, atol=2 / 255)
+    small, told = pack.ForgettingReport.execute(first).args
+    assert told == "1. sks dog: just learned"
     second = taught(pack, first, seed=1)[3]
     image, told = pack.ForgettingReport.execute(second).args
-    assert image.shape[0] == len(told.splitlines()) == 2
+    assert re.fullmatch(
+        r"1\. sks dog: changed since it was learned by [0-9.]+ % after 2\n2\. zwz dog: just learned", told
+    )
+    assert image.shape[1] > small.shape[1]
+    assert image.shape[2] > small.shape[2]
 
 
 def test_prompt_plot_info_and_drawing(pack: Any) -> None:
