@@ -29,7 +29,7 @@ from clora_ext.formats import writer
 
 WISHES: dict[str, Any] = {
     "strategy": "mask", "preset": "balanced", "steps": 4, "rank": 4, "learning_rate": 0.001, "seed": 1,
-    "resolution": 0, "text_encoder": False, "sample_prompt": "", "preview_every": 2,
+    "resolution": 0, "text_encoder": False, "sample_prompt": "", "preview_every": 0,
 }  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_the_text_encoder_is_read_anew_when_it_was_taught(pack: Any) -> None:
 
 
 def test_progress_and_previews_are_shown(pack: Any, comfy: Comfy) -> None:
-    taught(pack)
+    taught(pack, preview_every=2)
     (bar,) = [bar for bar in comfy.bars if bar.previews]
     first, _, sheet = bar.previews
     assert first[0] == "JPEG"
