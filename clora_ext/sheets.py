@@ -136,14 +136,13 @@ def drawing_of(sheet: Image.Image) -> Image.Image:
     """The first picture of the last row: what the model drew once it had learned the concept.
 
     Raises:
-        ValueError: this is no sheet of three rows (pictures, before, after) or two (without pictures).
+        ValueError: this is no sheet of two rows, before and after.
     """
-    for rows in (3, 2):
-        cell, rest = divmod(sheet.height - _MARGIN - rows * (_LABEL_HEIGHT + _MARGIN), rows)
-        sane = _SMALLEST_CELL <= cell <= _LARGEST_CELL and not (sheet.width - _MARGIN) % (cell + _MARGIN)
-        if sane and not rest:
-            top = sheet.height - _MARGIN - cell
-            return sheet.crop((_MARGIN, top, _MARGIN + cell, top + cell))
+    cell, rest = divmod(sheet.height - _MARGIN - 2 * (_LABEL_HEIGHT + _MARGIN), 2)
+    sane = _SMALLEST_CELL <= cell <= _LARGEST_CELL and not (sheet.width - _MARGIN) % (cell + _MARGIN)
+    if sane and not rest:
+        top = sheet.height - _MARGIN - cell
+        return sheet.crop((_MARGIN, top, _MARGIN + cell, top + cell))
     message = f"a picture of {sheet.width} x {sheet.height} pixels is no contact sheet"
     raise ValueError(message)
 

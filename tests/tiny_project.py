@@ -14,7 +14,7 @@ from clora_ext.project.manifest import MANIFEST, Manifest
 from clora_ext.project.records import sheet_name
 from clora_ext.sheets import Row, contact_sheet
 
-SHOWN, BEFORE = "red", "lime"
+BEFORE = "lime"
 """Colours of the training pictures and of what was drawn before, on every sheet."""
 COLOURS = ("blue", "orange", "purple", "teal")
 """Colours of what was drawn after, concept by concept."""
@@ -89,5 +89,5 @@ def record(
 
 def write_sheet(file: Path, colour: str) -> None:
     """A sheet as a run writes it, in plain colours."""
-    rows = [Row(colour, [Pictures.new("RGB", (64, 64), colour)] * 4) for colour in (SHOWN, BEFORE, colour)]
+    rows = [Row(colour, [Pictures.new("RGB", (64, 64), colour)] * 4) for colour in (BEFORE, colour)]
     contact_sheet(rows, 64).save(file)

@@ -6,7 +6,7 @@ from clora_ext.data.check import check
 from clora_ext.data.colour import as_rgb
 from clora_ext.data.concept import RARE_TOKENS, Concept, name_concept
 from clora_ext.data.picture import Picture, Rejected
-from clora_ext.data.pixels import cover_corner, decode_unchanged, load_pixels
+from clora_ext.data.pixels import cover_corner, load_pixels
 from clora_ext.data.scan import Dataset, scan
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "bucket_sizes",
     "check",
     "cover_corner",
-    "decode_unchanged",
     "load_pixels",
     "name_concept",
     "nearest",

@@ -20,8 +20,6 @@ from .outcome import Prompt, draw_before, fold_lesson, now, show_sheet, verify
 from .result import Result
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Drawing
-
     from clora_ext.evolving import Evolving
     from clora_ext.families.base import Framing, Model, Target
     from clora_ext.folding import Lesson
@@ -65,7 +63,7 @@ def add_concept(
         state = fold_lesson(ground, project, lesson, trigger, sink)
         after = verify(ground, project, state, prompt, sink)
         sheet = project.new_sheet(ground.number, *trigger)
-        _show_sheet(plan, sheet, before, after, losses, sink)
+        show_sheet(plan.sample_prompt, before, after, losses, sheet, sink)
         _keep_lora(plan, trained, sink)
         sink(Stage("commit"))
         project.commit(_record(plan, state, sheet.name, losses), state, keep=request.keep)
@@ -204,24 +202,6 @@ def _framing(picture: Picture, size: tuple[int, int]) -> "Framing":
 
     left, top = cover_corner(picture.width, picture.height, *size)
     return Framing((picture.height, picture.width), (top, left), (size[1], size[0]))
-
-
-def _show_sheet(
-    plan: Plan,
-    target: Path,
-    before: "Sequence[Drawing]",
-    after: "Sequence[Drawing]",
-    losses: tuple[float, ...],
-    sink: Sink,
-) -> None:
-    """The training pictures, and what was drawn before and is drawn now."""
-    from clora_ext.data.pixels import decode_unchanged
-    from clora_ext.sheets import Row, Story
-
-    shown = [decode_unchanged(p, convert=plan.request.convert) for p in plan.dataset.pictures[: len(after)]]
-    rows = [Row("pictures", shown), Row(f"before: {plan.sample_prompt}", before), Row("after", after)]
-    story = Story(plan.sample_prompt, losses)
-    show_sheet(rows, max(image.width for image in after), story, target, sink)
 
 
 def _keep_lora(plan: Plan, trained: "Mapping[str, Factors]", sink: Sink) -> None:

@@ -155,7 +155,7 @@ def add_lora(
         state = fold_lesson(ground, project, _lesson(plan), trigger, sink)
         after = verify(ground, project, state, prompt, sink)
         sheet = project.new_sheet(ground.number, *trigger)
-        _show_sheet(plan, sheet, before, after, sink)
+        show_sheet(plan.prompt, before, after, (), sheet, sink)
         sink(Stage("commit"))
         project.commit(_record(plan, state, sheet.name), state, keep=request.keep)
     return Result(
@@ -251,14 +251,6 @@ def _lesson(plan: LoraPlan) -> "Lesson":
         trained[target.name] = Factors(down, factors.up, factors.alpha)
     targets = {target.name: target for target in plan.layers}
     return Lesson(strategy, plan.request.strategy, targets, trained, foreign=True)
-
-
-def _show_sheet(plan: LoraPlan, target: Path, before: list[Any], after: list[Any], sink: Sink) -> None:
-    """What was drawn before and is drawn now."""
-    from clora_ext.sheets import Row, Story
-
-    rows = [Row(f"before: {plan.prompt}", before), Row("after", after)]
-    show_sheet(rows, max(image.width for image in after), Story(plan.prompt), target, sink)
 
 
 def _record(plan: LoraPlan, state: State, sheet: str) -> ConceptRecord:

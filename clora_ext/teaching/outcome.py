@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from clora_ext.families.base import Model
     from clora_ext.folding import Lesson
-    from clora_ext.sheets import Row, Story
 
 __all__ = ["Prompt", "draw_before", "fold_lesson", "now", "show_sheet", "verify"]
 
@@ -128,12 +127,23 @@ def _free_models() -> None:
     gc.collect()
 
 
-def show_sheet(rows: "Sequence[Row]", side: int, story: "Story", target: Path, sink: Sink) -> None:
-    """The contact sheet: what was shown, what was drawn before, what is drawn now; ``side`` in pixels."""
-    from clora_ext.sheets import write_sheet
+def show_sheet(
+    prompt: str,
+    before: "Sequence[Drawing]",
+    after: "Sequence[Drawing]",
+    losses: Sequence[float],
+    target: Path,
+    sink: Sink,
+) -> None:
+    """The contact sheet: what was drawn before, what is drawn now.
 
+    The pictures that were taught are not on it: a project keeps none.
+    """
+    from clora_ext.sheets import Row, Story, write_sheet
+
+    rows = [Row(f"before: {prompt}", before), Row("after", after)]
     with writing(target):
-        write_sheet(rows, side, story, target)
+        write_sheet(rows, max(image.width for image in after), Story(prompt, tuple(losses)), target)
     sink(Sampled(target))
 
 

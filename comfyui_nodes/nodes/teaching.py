@@ -25,7 +25,7 @@ _COPY = io.String.Input(
     tooltip="Teach a copy of the project by this name instead, to compare. Empty: teach the project itself.",
 )
 _RESULTS = [
-    io.Image.Output("SHEET", display_name="sheet", tooltip="What was shown, drawn before, and drawn now."),
+    io.Image.Output("SHEET", display_name="sheet", tooltip="What was drawn before, and what is drawn now."),
     REPORT.Output("REPORT", display_name="report", tooltip="For the loss plot."),
 ]
 

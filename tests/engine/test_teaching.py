@@ -267,6 +267,25 @@ def test_a_model_in_bfloat16_is_taught_too(
     assert 0 < result.first_loss < 2
 
 
+def test_no_picture_that_was_taught_is_kept(request_: Request) -> None:
+    """Neither its bytes nor its look: every picture is of one colour that no drawing has."""
+    magenta = (255, 0, 255)
+    for file in request_.images.glob("*.png"):
+        Image.new("RGB", (64, 64), magenta).save(file)
+    first = min(request_.images.glob("*.png"))
+    Image.new("RGB", (64, 48), magenta).save(first)
+    add_concept(replace(request_, preview_every=2, skip_bad=True))
+    taught = {file.read_bytes() for file in request_.images.glob("*.png")}
+    kept = [file for file in request_.project.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".png" for file in kept)
+    for file in kept:
+        assert not any(picture in file.read_bytes() for picture in taught), file
+        if file.suffix == ".png":
+            with Image.open(file) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            assert (pixels == magenta).all(axis=2).sum() < 64, file
+
+
 def test_previews_show_the_concept_grow_and_change_nothing(request_: Request) -> None:
     plain = add_concept(request_)
     seen: dict[int, bytes] = {}
