@@ -14,7 +14,7 @@ from clora_ext.errors import DatasetError
 if TYPE_CHECKING:  # a dataset is scanned without torch
     import torch
 
-__all__ = ["cover_corner", "cover_crop", "decode_unchanged", "load_pixels"]
+__all__ = ["cover_corner", "cover_crop", "load_pixels"]
 
 
 def load_pixels(picture: Picture, width: int, height: int, *, convert: bool) -> "torch.Tensor":
@@ -34,12 +34,12 @@ def load_pixels(picture: Picture, width: int, height: int, *, convert: bool) -> 
     """
     import torch
 
-    image = decode_unchanged(picture, convert=convert)
+    image = _decode_unchanged(picture, convert=convert)
     values = np.array(cover_crop(image, width, height), dtype=np.float32) / 127.5 - 1.0
     return torch.from_numpy(values).permute(2, 0, 1).contiguous()
 
 
-def decode_unchanged(picture: Picture, *, convert: bool) -> Image.Image:
+def _decode_unchanged(picture: Picture, *, convert: bool) -> Image.Image:
     """The whole picture, upright and in RGB, if its file is still the one that was checked.
 
     Args:
