@@ -4,6 +4,7 @@ import errno
 import inspect
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ def state(project: Any) -> dict[str, torch.Tensor]:
     return load_file(project.checkpoint)
 
 
+def same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(weight, other[name]) for name, weight in one.items()
+    )
+
+
 def test_a_concept_goes_from_pictures_to_a_model(pack: Any, comfy: Comfy) -> None:
     model, clip, vae, project, triggers, sheet, report = taught(pack)
     assert triggers == "sks dog"
@@ -130,8 +137,7 @@ def test_cancel_stops_and_the_next_run_goes_on(pack: Any, comfy: Comfy) -> None:
     resumed = taught(pack, project)
     assert 1 not in seen
     straight = taught(pack, start(pack, "straight"))
-    assert state(resumed[3]).keys() == state(straight[3]).keys()
-    assert all(torch.equal(w, state(straight[3])[n]) for n, w in state(resumed[3]).items())
+    assert same(state(resumed[3]), state(straight[3]))
 
 
 def test_equal_inputs_give_the_stored_result_at_once(pack: Any, comfy: Comfy) -> None:
@@ -297,7 +303,7 @@ def test_a_full_disk_in_the_middle_leaves_the_project_as_it_was(
     monkeypatch.undo()
     again = pack.LoadModel.execute("mine").args[3]
     assert Project.open(first.folder).number == 1
-    assert all(torch.equal(weight, state(again)[name]) for name, weight in before.items())
+    assert same(state(again), before)
     assert taught(pack, again, seed=1)[4].splitlines() == ["sks dog", "zwz dog"]
 
 
