@@ -16,7 +16,7 @@ from clora_ext.ground import Ground, ground_of
 from clora_ext.loras import check_new_file
 from clora_ext.project import Project
 from clora_ext.settings import Settings
-from clora_ext.training_state import resume_step
+from clora_ext.training.state import resume_step
 
 __all__ = ["STATE_FILE", "Plan", "Request", "make_plan", "plan_within"]
 

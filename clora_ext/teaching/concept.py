@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from clora_ext.folding import Lesson
     from clora_ext.strategies.base import Start, Strategy
     from clora_ext.tensors import Factors
-    from clora_ext.training import Example
+    from clora_ext.training.objective import Example
 
 __all__ = ["add_concept"]
 
@@ -103,7 +103,7 @@ def _train(
 ) -> "tuple[dict[str, Factors], tuple[float, ...]]":
     """The concept's trained adapter and every step's loss."""
     from clora_ext.precision import choose
-    from clora_ext.training import train
+    from clora_ext.training.loop import train
 
     precision = choose()
     sink(Note(f"computing on: {precision.reason}"))
@@ -183,7 +183,7 @@ def _example(model: "Model", plan: Plan, picture: Picture, size: tuple[int, int]
     """Latents and conditioning of one picture, on the processor."""
     import torch
 
-    from clora_ext.training import Example
+    from clora_ext.training.objective import Example
 
     pixels = load_pixels(picture, *size, convert=plan.request.convert)
     mean, deviation = model.encode_images(pixels.unsqueeze(0))

@@ -19,7 +19,7 @@ from clora_ext.precision import Precision
 from clora_ext.settings import Settings
 from clora_ext.strategies.base import Start
 from clora_ext.tensors import Factors
-from clora_ext.training_state import TrainingState
+from clora_ext.training.state import TrainingState
 
 from .adapters import Adapters
 from .objective import Example, check_finite, loss_at

@@ -108,14 +108,14 @@ BUGS = (
     ),
     Bug(
         "a resumed run forgets the optimiser's moments",
-        "training_state.py",
+        "training/state.py",
         "**moments}",
         "**{key: torch.zeros_like(value) for key, value in moments.items()}}",
         "tests/engine/test_interrupted.py",
     ),
     Bug(
         "another plan's training state is resumed",
-        "training_state.py",
+        "training/state.py",
         "if metadata.get(_FINGERPRINT) != fingerprint:",
         "if _FINGERPRINT not in metadata:",
         "tests/engine/test_interrupted.py",
