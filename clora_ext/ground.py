@@ -14,7 +14,7 @@ from clora_ext.project import Base, Project
 from clora_ext.settings import Settings
 
 if TYPE_CHECKING:
-    from clora_ext.evolving import Evolving
+    from clora_ext.evolving.model import Evolving
 
 __all__ = ["Ground", "base_file", "evolving_of", "ground_of", "suggested_settings"]
 
@@ -63,7 +63,7 @@ class Ground:
         Raises:
             CheckpointError: its files do not belong together.
         """
-        from clora_ext.evolving import Evolving
+        from clora_ext.evolving.model import Evolving
         from clora_ext.formats.checkpoint import Checkpoint
         from clora_ext.formats.composed import open_model
 
@@ -138,7 +138,7 @@ def evolving_of(project: Project) -> "Evolving":
         ProjectError: it holds no model yet, or its base is gone.
         CheckpointError: its files do not belong together.
     """
-    from clora_ext.evolving import Evolving
+    from clora_ext.evolving.model import Evolving
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.formats.composed import open_model
 

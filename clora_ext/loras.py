@@ -15,7 +15,7 @@ from clora_ext.formats.lora.site import Component, Site
 from clora_ext.ground import Ground
 
 if TYPE_CHECKING:
-    from clora_ext.evolving import Evolving
+    from clora_ext.evolving.model import Evolving
     from clora_ext.formats.lora.reader import LoraFile
     from clora_ext.formats.lora.writer import WrittenLora
     from clora_ext.tensors import Factors

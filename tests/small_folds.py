@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 
 from clora_ext import strategies
 from clora_ext.events import ignore
-from clora_ext.evolving import Evolving
+from clora_ext.evolving.fold import Lesson, fold
+from clora_ext.evolving.model import Evolving
 from clora_ext.families.base import Target
-from clora_ext.folding import Lesson, fold
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 from clora_ext.tensors import Factors
 

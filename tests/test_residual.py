@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from clora_ext.residual import join, residual
+from clora_ext.evolving.residual import join, residual
 
 FLOATS = st.lists(st.floats(-60000, 60000, width=32), min_size=1, max_size=50)
 # Powers of two, ties and their neighbours, where float16 has few bits or none left, and zeros.

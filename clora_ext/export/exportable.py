@@ -9,7 +9,7 @@ from torch import Tensor
 from clora_ext import families
 from clora_ext.errors import ProjectError, UsageError, did_you_mean
 from clora_ext.events import Sink
-from clora_ext.evolving import Evolving
+from clora_ext.evolving.model import Evolving
 from clora_ext.families.base import Family
 from clora_ext.formats.checkpoint import Source
 from clora_ext.formats.header import layout

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
-from clora_ext.evolving import Evolving
+from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.formats.header import BITS, encode_header, layout, read_header
 

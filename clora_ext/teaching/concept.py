@@ -20,9 +20,9 @@ from .outcome import Prompt, draw_before, fold_lesson, now, show_sheet, verify
 from .result import Result
 
 if TYPE_CHECKING:
-    from clora_ext.evolving import Evolving
+    from clora_ext.evolving.fold import Lesson
+    from clora_ext.evolving.model import Evolving
     from clora_ext.families.base import Framing, Model, Target
-    from clora_ext.folding import Lesson
     from clora_ext.strategies.base import Start, Strategy
     from clora_ext.tensors import Factors
     from clora_ext.training.objective import Example
@@ -88,7 +88,7 @@ def _prompt(plan: Plan) -> Prompt:
 
 def _lesson(plan: Plan, trained: "Mapping[str, Factors]") -> "Lesson":
     """What the pictures have taught."""
-    from clora_ext.folding import Lesson
+    from clora_ext.evolving.fold import Lesson
 
     targets = {target.name: target for target in plan.targets}
     return Lesson(_strategy(plan), plan.settings.strategy, targets, trained)

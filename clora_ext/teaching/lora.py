@@ -23,8 +23,8 @@ from .outcome import Prompt, draw_before, fold_lesson, now, show_sheet, verify
 from .result import Result
 
 if TYPE_CHECKING:
+    from clora_ext.evolving.fold import Lesson
     from clora_ext.families.base import Target
-    from clora_ext.folding import Lesson
     from clora_ext.tensors import Factors
 
 __all__ = ["LoraPlan", "LoraRequest", "add_lora", "make_lora_plan"]
@@ -236,7 +236,7 @@ def _lesson(plan: LoraPlan) -> "Lesson":
     """The LoRA as the strategy would have it."""
     import torch
 
-    from clora_ext.folding import Lesson
+    from clora_ext.evolving.fold import Lesson
     from clora_ext.tensors import Factors, complement
 
     strategy = strategies.load(plan.request.strategy, plan.request.strategy_options)

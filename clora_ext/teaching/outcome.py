@@ -15,8 +15,8 @@ from clora_ext.project import Project, State
 if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
 
+    from clora_ext.evolving.fold import Lesson
     from clora_ext.families.base import Model
-    from clora_ext.folding import Lesson
 
 __all__ = ["Prompt", "draw_before", "fold_lesson", "now", "show_sheet", "verify"]
 
@@ -83,7 +83,7 @@ def fold_lesson(
         trigger: the new concept's token and class, for the checkpoint's history.
         sink: told of every tensor.
     """
-    from clora_ext.folding import fold
+    from clora_ext.evolving.fold import fold
 
     sink(Stage("fold", lesson.name))
     evolving = ground.evolving()

@@ -43,9 +43,9 @@ Run = Callable[[], None]
 def clora(job: Job, strategy: str, *, later: bool, exact: bool = True) -> Run:
     """The engine's fold of the first or of a later concept."""
     from clora_ext import strategies
-    from clora_ext.evolving import Evolving
+    from clora_ext.evolving.fold import Lesson, fold
+    from clora_ext.evolving.model import Evolving
     from clora_ext.families.base import Target
-    from clora_ext.folding import Lesson, fold
     from clora_ext.formats.checkpoint import Checkpoint
 
     names = json.loads((job.folder / "layers.json").read_text())

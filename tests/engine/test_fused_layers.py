@@ -10,9 +10,9 @@ from small_folds import rng
 from clora_ext import strategies
 from clora_ext.errors import CheckpointError
 from clora_ext.events import ignore
-from clora_ext.evolving import Evolving
+from clora_ext.evolving.fold import Lesson, fold
+from clora_ext.evolving.model import Evolving
 from clora_ext.families.base import Target
-from clora_ext.folding import Lesson, fold
 from clora_ext.formats.checkpoint import Checkpoint, raw
 from clora_ext.tensors import Factors
 

@@ -25,7 +25,7 @@ from clora_ext import (
 )  # fmt: skip
 from clora_ext.errors import CheckpointError, ProjectError, UsageError
 from clora_ext.events import Event, Stage
-from clora_ext.evolving import Evolving
+from clora_ext.evolving.model import Evolving
 from clora_ext.families.base import Target
 from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint

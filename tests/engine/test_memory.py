@@ -11,8 +11,8 @@ from torch import Tensor
 from clora_ext import strategies
 from clora_ext.errors import CheckpointError
 from clora_ext.events import ignore
-from clora_ext.evolving import DIGESTS, STRATEGY_KEY, Evolving
-from clora_ext.folding import Lesson, fold
+from clora_ext.evolving.fold import Lesson, fold
+from clora_ext.evolving.model import DIGESTS, STRATEGY_KEY, Evolving
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
 

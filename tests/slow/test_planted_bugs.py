@@ -87,21 +87,21 @@ BUGS = (
     ),
     Bug(
         "the next concept goes on from the rounded weights",
-        "evolving.py",
+        "evolving/model.py",
         "return join(stored, self._kept(name, RESIDUAL, start, stop, files))",
         "return stored.float()",
         "tests/engine/test_folding.py",
     ),
     Bug(
         "all rows of a layer get the first rows' change",
-        "folding.py",
+        "evolving/fold.py",
         "factors.rows(first - start, last - start)",
         "factors.rows(0, last - first)",
         "tests/engine/test_folding.py",
     ),
     Bug(
         "a memory is believed to belong to any checkpoint",
-        "evolving.py",
+        "evolving/model.py",
         "if known and combine(self.current.header.tensors, known) != content_hash:",
         "if known and not content_hash:",
         "tests/engine/test_memory.py",
@@ -150,7 +150,7 @@ BUGS = (
     ),
     Bug(
         "somebody's LoRA takes the place of what the naive strategy had learned",
-        "folding.py",
+        "evolving/fold.py",
         'own = "" if self._lesson.foreign else self._lesson.name',
         "own = self._lesson.name",
         "tests/engine/test_loras.py",

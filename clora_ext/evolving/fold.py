@@ -1,8 +1,8 @@
 """Fold trained adapters into the evolving model: some rows at a time, everything else as bytes.
 
-The new checkpoint and its memory (see :mod:`clora_ext.evolving`) are written side by side in one pass. Each
-taught tensor is a job of its own; a job holds a few blocks of rows, whatever the tensor's size, unless the
-strategy wants to see whole layers.
+The new checkpoint and its memory (see :mod:`clora_ext.evolving.model`) are written side by side in one pass.
+Each taught tensor is a job of its own; a job holds a few blocks of rows, whatever the tensor's size, unless
+the strategy wants to see whole layers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,18 +18,19 @@ from torch import Tensor
 
 from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
-from clora_ext.evolving import DIGESTS, RESIDUAL, STRATEGY_KEY, Evolving, entry, kept_part
 from clora_ext.families.base import Target
 from clora_ext.formats.checkpoint import Checkpoint, Copy, check_finite, copy_tensor, dtype_of, raw
 from clora_ext.formats.header import layout
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.writer import Part, Writer, combine, reserve
-from clora_ext.residual import HALVES, residual
 from clora_ext.strategies.base import Strategy, is_rowwise
 from clora_ext.tensors import Factors, tile_rows
 from clora_ext.workers import workers
 
-__all__ = ["STRATEGY_KEY", "Evolving", "Lesson", "fold"]
+from .model import DIGESTS, RESIDUAL, STRATEGY_KEY, Evolving, entry, kept_part
+from .residual import HALVES, residual
+
+__all__ = ["Lesson", "fold"]
 
 _BLOCK = 1 << 17  # elements: some blocks of this size fit into a processor's cache
 _Shapes = dict[str, tuple[str, tuple[int, ...]]]

@@ -17,8 +17,9 @@ from clora_ext.families.base import Target
 from clora_ext.formats.checkpoint import Checkpoint, dtype_of
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.writer import combine
-from clora_ext.residual import HALVES, join
 from clora_ext.strategies.base import Layer
+
+from .residual import HALVES, join
 
 __all__ = ["DIGESTS", "RESIDUAL", "STRATEGY_KEY", "WEIGHT", "Evolving", "entry", "kept_part"]
 
