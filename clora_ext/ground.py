@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
-from clora_ext.bases import DEMO_MODEL, find_base
 from clora_ext.errors import ProjectError
 from clora_ext.families.base import Family
+from clora_ext.families.hub import DEMO_MODEL, find_base
 from clora_ext.formats.header import Header
 from clora_ext.formats.models import model_header, model_sha256
 from clora_ext.project import Base, Project

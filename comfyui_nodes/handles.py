@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from clora_ext import Project, Result, families
-from clora_ext.bases import DEMO_MODEL
 from clora_ext.errors import UsageError
 from clora_ext.export.names import check_name
+from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.changes import changes
 from clora_ext.formats.composed import open_model
 from clora_ext.ground import base_file

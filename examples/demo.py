@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from clora_ext import Drawing, Project, generate
-from clora_ext.bases import DEMO_MODEL
+from clora_ext.families.hub import DEMO_MODEL
 
 HERE = Path(__file__).parent
 OUTPUT = HERE.parent / "demo-output"

@@ -32,10 +32,10 @@ from PIL import Image
 from torch import Tensor
 
 from clora_ext import Project, Request, Settings, add_concept, strategies
-from clora_ext.bases import DEMO_MODEL
 from clora_ext.data import Concept, name_concept
 from clora_ext.families import detect
 from clora_ext.families.base import Model
+from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.precision import choose
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["detect", "load", "names"]
 
-_NOT_A_FAMILY = {"__init__", "base", "refused", "targets"}
+_NOT_A_FAMILY = {"__init__", "base", "hub", "refused", "targets"}
 
 
 def names() -> tuple[str, ...]:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from clora_ext.errors import CheckpointError
-from clora_ext.workers import workers
 
 from .header import Header, TensorInfo, layout, read_header
 from .spans import Files, Span, part, reading
+from .threads import workers
 from .writer import Writer, combine, reserve
 
 __all__ = [

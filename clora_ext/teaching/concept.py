@@ -10,7 +10,7 @@ from clora_ext import strategies
 from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, cover_corner, load_pixels, nearest
 from clora_ext.errors import writing
 from clora_ext.events import Note, Preview, Sink, Stage, ignore
-from clora_ext.pages import own_pages
+from clora_ext.formats.pages import own_pages
 from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
 from clora_ext.project import ConceptRecord, Image, Project, State
 from clora_ext.version import VERSION

@@ -16,8 +16,8 @@ from clora_ext import (
     make_plan,
     suggested_settings,
 )  # fmt: skip
-from clora_ext.bases import DEMO_MODEL
 from clora_ext.data import RARE_TOKENS
+from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.families.sd1 import CONFIG_KEY
 
 ASSETS = DEMO_MODEL.parent

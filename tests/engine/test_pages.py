@@ -1,4 +1,4 @@
-"""Memory that is given back when a model is freed (:mod:`clora_ext.pages`)."""
+"""Memory that is given back when a model is freed (:mod:`clora_ext.formats.pages`)."""
 
 import platform
 import subprocess
@@ -10,7 +10,7 @@ _COUNT, _MIB = 60, 4
 _MEASURE = f"""
 import gc, psutil, torch
 from contextlib import nullcontext
-from clora_ext.pages import own_pages
+from clora_ext.formats.pages import own_pages
 
 def held():
     return psutil.Process().memory_info().rss / 2**20
@@ -45,7 +45,7 @@ def test_a_freed_model_gives_its_memory_back_at_once() -> None:
 
 
 def test_the_context_leaves_errors_alone() -> None:
-    from clora_ext.pages import own_pages
+    from clora_ext.formats.pages import own_pages
 
     with pytest.raises(ValueError, match="as it was"), own_pages():
         raise ValueError("as it was")

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from clora_ext import families
-from clora_ext.bases import find_base
 from clora_ext.errors import CheckpointError
+from clora_ext.families.hub import find_base
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 from clora_ext.formats.composed import open_model
 from clora_ext.formats.models import model_header, model_sha256

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clora_ext import Project, Settings
-from clora_ext.bases import DEMO_MODEL
 from clora_ext.data import name_concept
+from clora_ext.families.hub import DEMO_MODEL
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))

@@ -23,7 +23,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Conditioning, Framing, Target
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable
-from clora_ext.pages import own_pages
+from clora_ext.formats.pages import own_pages
 from clora_ext.precision import Precision
 
 from .filling import fill, local_name

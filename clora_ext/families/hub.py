@@ -8,7 +8,7 @@ from clora_ext.formats.diffusers_folder import INDEX
 
 __all__ = ["DEMO_MODEL", "find_base"]
 
-DEMO_MODEL = Path(__file__).parent / "assets" / "demo_model.safetensors"
+DEMO_MODEL = Path(__file__).parents[1] / "assets" / "demo_model.safetensors"
 """The built-in model: the base of a project that names none."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
