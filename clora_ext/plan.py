@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from clora_ext import strategies
+from clora_ext.adapters.sites import Target
 from clora_ext.data import Concept, Dataset, name_concept, scan
 from clora_ext.errors import CheckpointError, UsageError
-from clora_ext.families.base import Target
 from clora_ext.families.targets import choose_targets
 from clora_ext.ground import Ground, ground_of
 from clora_ext.loras import check_new_file

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from clora_ext.formats.lora.site import Site
-from clora_ext.tensors import Factors
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Site
 
 
 def under(path: str) -> str:

@@ -11,9 +11,9 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Component, Site
 from clora_ext.formats.keys import unet_table
-from clora_ext.formats.lora.site import Component, Site
-from clora_ext.tensors import Factors
 
 GOLDEN = Path(__file__).parent / "formats" / "lora"
 

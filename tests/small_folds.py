@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import save_file
 
 from clora_ext import strategies
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Target
 from clora_ext.events import ignore
 from clora_ext.evolving.fold import Lesson, fold
 from clora_ext.evolving.model import Evolving
-from clora_ext.families.base import Target
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
-from clora_ext.tensors import Factors
 
 SHAPES = {"a.to_q.weight": (16, 24), "b.to_k.weight": (16, 40), "c.ff.weight": (330, 20)}
 TARGETS = {name: Target("unet", name.removesuffix(".weight"), name, shape) for name, shape in SHAPES.items()}

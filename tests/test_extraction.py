@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clora_ext.tensors import Factors, leading_factors
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.linalg import leading_factors
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -51,7 +51,7 @@ def test_looking_into_a_file_loads_nothing_heavy(tmp_path: Path) -> None:
         "clora_ext.strategies",
         "clora_ext.errors",
         "clora_ext.events",
-        "clora_ext.formats.lora.site",
+        "clora_ext.adapters.sites",
     ],
 )
 def test_module_loads_nothing_heavy(module: str, tmp_path: Path) -> None:

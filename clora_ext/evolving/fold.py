@@ -16,16 +16,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.factors import Factors, tile_rows
+from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
-from clora_ext.families.base import Target
 from clora_ext.formats.checkpoint import Checkpoint, Copy, check_finite, copy_tensor, dtype_of, raw
 from clora_ext.formats.header import layout
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.threads import workers
 from clora_ext.formats.writer import Part, Writer, combine, reserve
 from clora_ext.strategies.base import Strategy, is_rowwise
-from clora_ext.tensors import Factors, tile_rows
 
 from .model import DIGESTS, RESIDUAL, STRATEGY_KEY, Evolving, entry, kept_part
 from .residual import HALVES, residual

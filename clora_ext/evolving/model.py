@@ -12,8 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
-from clora_ext.families.base import Target
 from clora_ext.formats.checkpoint import Checkpoint, dtype_of
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.writer import combine
@@ -130,6 +130,11 @@ class Evolving:
         ends = (entry("", RESIDUAL), entry("", WEIGHT))
         parts = (name.rpartition("::")[0] for name in kept if name.endswith(ends))
         return [name for name in parts if name in self.current]
+
+    def changeable(self, targets: Sequence[Target]) -> list[Target]:
+        """Those of the layers that may have changed; of tensors in float32 the memory keeps nothing."""
+        taught = set(self.taught)
+        return [t for t in targets if t.tensor in taught or self.current.info(t.tensor).dtype == "F32"]
 
     def _kept(self, name: str, part: str, start: int, stop: int, files: Files) -> Tensor:
         """Rows of what the memory keeps of a tensor."""

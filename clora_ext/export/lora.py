@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from clora_ext.adapters.extract import extract
 from clora_ext.data import Concept
 from clora_ext.errors import ProjectError
 from clora_ext.events import Sink, ignore
 from clora_ext.ground import evolving_of, ground_of
-from clora_ext.loras import check_new_file, extract, write_layers
+from clora_ext.loras import check_new_file, write_layers
 from clora_ext.project import Project
 
 __all__ = ["ExportedLora", "export_lora"]
@@ -53,8 +54,9 @@ def export_lora(
     opened = Project.open(project)
     if not opened.concepts:
         raise ProjectError(f"{project} has learned nothing yet", fix="teach a first concept")
-    ground = ground_of(opened, None)
-    extracted = extract(evolving_of(opened), ground, rank, sink)
+    ground, evolving = ground_of(opened, None), evolving_of(opened)
+    targets = evolving.changeable(ground.family.modules(ground.header))
+    extracted = extract(targets, lambda target: evolving.layer(target, "").earlier, rank, sink)
     concepts = [Concept(record.token, record.class_name) for record in opened.concepts]
     written = write_layers(target, extracted.layers, ground, concepts, sink)
     return ExportedLora(target, written.bytes, written.modules, rank, extracted.captured)

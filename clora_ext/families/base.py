@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from clora_ext.adapters.sites import Target
 from clora_ext.formats.header import Header
 
 if TYPE_CHECKING:
@@ -14,38 +15,11 @@ if TYPE_CHECKING:
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.precision import Precision
 
-__all__ = ["Conditioning", "Family", "Framing", "Model", "Target"]
+__all__ = ["Conditioning", "Family", "Framing", "Model"]
 
 Conditioning = Mapping[str, "Tensor"]
 """What the UNet is told beside latents and time, by name; the first dimension counts pictures:
 ``states`` (n, tokens, width); with two text encoders also ``pooled`` (n, width) and ``time_ids`` (n, 6)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A weight that adapters may be trained on, seen as a matrix.
-
-    Attributes:
-        component: ``unet``, ``text_encoder`` or ``text_encoder_2``.
-        module: dotted path of the module in its component, as diffusers and transformers name it; in text
-            encoders it always begins with ``text_model.``.
-        tensor: the checkpoint's tensor that holds it.
-        shape: (out, in); of a convolution (out, in * height * width).
-        kernel: (height, width) of a convolution; None: a plain matrix.
-        rows: (first, one past the last) of the tensor's rows that are this weight; None: all of them.
-    """
-
-    component: str
-    module: str
-    tensor: str
-    shape: tuple[int, int]
-    kernel: tuple[int, int] | None = None
-    rows: tuple[int, int] | None = None
-
-    @property
-    def name(self) -> str:
-        """The tensor's name, with the rows if it is a part."""
-        return self.tensor if self.rows is None else f"{self.tensor}[{self.rows[0]}:{self.rows[1]}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
+from clora_ext.adapters.sites import Target
 from clora_ext.settings import TargetSet
-
-from .base import Target
 
 __all__ = ["choose_targets"]
 

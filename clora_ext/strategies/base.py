@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
-from clora_ext.tensors import Factors
+from clora_ext.adapters.factors import Factors
 
 __all__ = ["Fold", "Layer", "Start", "StateLevel", "Strategy", "is_rowwise"]
 

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import torch
 
-from clora_ext.tensors import Factors, choose, fresh
+from clora_ext.adapters.factors import Factors, fresh
+from clora_ext.adapters.linalg import select
 
 from .base import Fold, Layer, Start, StateLevel
 
@@ -41,7 +42,7 @@ class Mask:
         # Where the earlier change stays, `current` itself is taken: origin + (current - origin) would
         # round, and an idle adapter must leave every bit as it was.
         new = tau.abs() >= layer.earlier.abs()
-        return Fold(choose(new, layer.origin + tau, layer.current))
+        return Fold(select(new, layer.origin + tau, layer.current))
 
 
 STRATEGY = Mask

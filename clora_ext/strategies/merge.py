@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from clora_ext.tensors import Factors, fresh
+from clora_ext.adapters.factors import Factors, fresh
 
 from .base import Fold, Layer, Start, StateLevel
 

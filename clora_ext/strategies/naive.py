@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clora_ext.tensors import Factors, fresh
+from clora_ext.adapters.factors import Factors, fresh
 
 from .base import Fold, Layer, Start, StateLevel
 

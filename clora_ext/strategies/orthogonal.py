@@ -17,7 +17,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clora_ext.tensors import Factors, complement, fresh, row_space
+from clora_ext.adapters.factors import Factors, fresh
+from clora_ext.adapters.linalg import complement, row_space
 
 from .base import Fold, Layer, Start, StateLevel
 

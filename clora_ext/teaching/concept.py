@@ -20,11 +20,12 @@ from .outcome import Prompt, draw_before, fold_lesson, now, show_sheet, verify
 from .result import Result
 
 if TYPE_CHECKING:
+    from clora_ext.adapters.factors import Factors
+    from clora_ext.adapters.sites import Target
     from clora_ext.evolving.fold import Lesson
     from clora_ext.evolving.model import Evolving
-    from clora_ext.families.base import Framing, Model, Target
+    from clora_ext.families.base import Framing, Model
     from clora_ext.strategies.base import Start, Strategy
-    from clora_ext.tensors import Factors
     from clora_ext.training.objective import Example
 
 __all__ = ["add_concept"]

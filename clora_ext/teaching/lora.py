@@ -23,9 +23,9 @@ from .outcome import Prompt, draw_before, fold_lesson, now, show_sheet, verify
 from .result import Result
 
 if TYPE_CHECKING:
+    from clora_ext.adapters.factors import Factors
+    from clora_ext.adapters.sites import Target
     from clora_ext.evolving.fold import Lesson
-    from clora_ext.families.base import Target
-    from clora_ext.tensors import Factors
 
 __all__ = ["LoraPlan", "LoraRequest", "add_lora", "make_lora_plan"]
 
@@ -227,7 +227,7 @@ def _concept(request: LoraRequest, triggers: tuple[str, ...], taken: tuple[str, 
 
 def _scaled(factors: "Factors", weight: float) -> "Factors":
     """The same adapter at another strength."""
-    from clora_ext.tensors import Factors
+    from clora_ext.adapters.factors import Factors
 
     return Factors(factors.down, factors.up, factors.alpha * weight)
 
@@ -236,8 +236,9 @@ def _lesson(plan: LoraPlan) -> "Lesson":
     """The LoRA as the strategy would have it."""
     import torch
 
+    from clora_ext.adapters.factors import Factors
+    from clora_ext.adapters.linalg import complement
     from clora_ext.evolving.fold import Lesson
-    from clora_ext.tensors import Factors, complement
 
     strategy = strategies.load(plan.request.strategy, plan.request.strategy_options)
     evolving = plan.ground.evolving()

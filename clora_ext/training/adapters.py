@@ -8,10 +8,12 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
-from clora_ext.families.base import Model, Target
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.linalg import complement
+from clora_ext.adapters.sites import Target
+from clora_ext.families.base import Model
 from clora_ext.settings import Settings
 from clora_ext.strategies.base import Start
-from clora_ext.tensors import Factors, complement
 
 __all__ = ["Adapters"]
 

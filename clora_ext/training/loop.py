@@ -12,13 +12,14 @@ import psutil
 import torch
 from accelerate import Accelerator
 
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Target
 from clora_ext.errors import Cancelled
 from clora_ext.events import Sink, TrainStep
-from clora_ext.families.base import Model, Target
+from clora_ext.families.base import Model
 from clora_ext.precision import Precision
 from clora_ext.settings import Settings
 from clora_ext.strategies.base import Start
-from clora_ext.tensors import Factors
 from clora_ext.training.state import TrainingState
 
 from .adapters import Adapters

@@ -43,9 +43,9 @@ Run = Callable[[], None]
 def clora(job: Job, strategy: str, *, later: bool, exact: bool = True) -> Run:
     """The engine's fold of the first or of a later concept."""
     from clora_ext import strategies
+    from clora_ext.adapters.sites import Target
     from clora_ext.evolving.fold import Lesson, fold
     from clora_ext.evolving.model import Evolving
-    from clora_ext.families.base import Target
     from clora_ext.formats.checkpoint import Checkpoint
 
     names = json.loads((job.folder / "layers.json").read_text())
@@ -80,7 +80,7 @@ class LoraFile(Mapping[str, Any]):
         self._keys = {name: key for key, name in names.items()}
 
     def __getitem__(self, name: str) -> Any:
-        from clora_ext.tensors import Factors
+        from clora_ext.adapters.factors import Factors
 
         key = self._keys[name]
         down, up = (self._lora.read_float(f"{key}.lora_{part}.weight") for part in ("down", "up"))

@@ -28,7 +28,7 @@ def measure(kind: str, sample: int = 2) -> Extraction:
     """Changes by several rank-64 concepts, cut to rank 64; ``sample`` layers of every shape, one whole."""
     import torch
 
-    from clora_ext.tensors import leading_factors
+    from clora_ext.adapters.linalg import leading_factors
 
     tensors = unet_tensors(kind)
     ours = full = excess = 0.0

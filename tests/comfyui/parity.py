@@ -20,7 +20,6 @@ from clora_ext import families
 from clora_ext.families.base import Framing
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.reader import read_lora
-from clora_ext.loras import site_of
 from clora_ext.precision import choose
 
 PROMPT = "a photo of sks dog!"
@@ -67,7 +66,7 @@ def patched(model: Any, clip: Any, file: Path, checkpoint: Checkpoint) -> dict[s
     import comfy.utils
 
     family = families.detect(checkpoint.header, checkpoint.path)
-    targets = {site_of(target): target for target in family.modules(checkpoint.header)}
+    targets = {target.site: target for target in family.modules(checkpoint.header)}
     lora = read_lora(file, list(targets))
     state = comfy.utils.load_torch_file(str(file))
     unet, text = comfy.sd.load_lora_for_models(model, clip, state, 1.0, 1.0)

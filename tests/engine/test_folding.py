@@ -10,15 +10,15 @@ from safetensors.torch import save_file
 from small_folds import ALPHA, RANK, SHAPES, TARGETS, adapters, start, taught
 
 from clora_ext import strategies
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Target
 from clora_ext.errors import Cancelled, CheckpointError, StorageError
 from clora_ext.events import FoldStep, ignore
 from clora_ext.evolving import fold as folding
 from clora_ext.evolving.fold import Lesson, fold
 from clora_ext.evolving.model import Evolving
-from clora_ext.families.base import Target
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.strategies.base import Fold, Layer, Start
-from clora_ext.tensors import Factors
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

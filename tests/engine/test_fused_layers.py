@@ -8,13 +8,13 @@ from safetensors.torch import save_file
 from small_folds import rng
 
 from clora_ext import strategies
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.events import ignore
 from clora_ext.evolving.fold import Lesson, fold
 from clora_ext.evolving.model import Evolving
-from clora_ext.families.base import Target
 from clora_ext.formats.checkpoint import Checkpoint, raw
-from clora_ext.tensors import Factors
 
 FUSED = {
     "in_proj_weight[4:12]": Target("unet", "attn.k", "in_proj_weight", (8, 10), rows=(4, 12)),

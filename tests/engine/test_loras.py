@@ -23,17 +23,18 @@ from clora_ext import (
     inspect_file,
     make_lora_plan,
 )  # fmt: skip
+from clora_ext.adapters.extract import extract
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError, ProjectError, UsageError
 from clora_ext.events import Event, Stage
 from clora_ext.evolving.model import Evolving
-from clora_ext.families.base import Target
 from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.writer import write_lora
 from clora_ext.ground import evolving_of, ground_of
-from clora_ext.loras import extract, read_layers, site_of
-from clora_ext.tensors import Factors
+from clora_ext.loras import read_layers
 
 SETTINGS = Settings(steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64)
 EVERYTHING = replace(SETTINGS, targets="transformer", text_encoder=True, alpha=2.0, strategy="merge")
@@ -78,7 +79,7 @@ def adapters(targets: tuple[Target, ...], rank: int, alpha: float, seed: int) ->
 
 
 def write_file(file: Path, layers: Mapping[Target, Factors], trigger: str = "wtrclr style") -> Path:
-    sites = {site_of(target): factors for target, factors in layers.items()}
+    sites = {target.site: factors for target, factors in layers.items()}
     write_lora(file, sites, "sdxl", Details(name="x", trigger=trigger), dtype="F32")
     return file
 
@@ -183,7 +184,8 @@ def test_a_small_rank_says_how_much_it_holds(sdxl: Path, tmp_path: Path) -> None
     add_lora(LoraRequest(file, tmp_path / "model", base=sdxl))
     project = Project.open(tmp_path / "model")
     ground, evolving = ground_of(project, None), evolving_of(project)
-    extracted = extract(evolving, ground, 2, lambda event: None)
+    changeable = evolving.changeable(ground.family.modules(ground.header))
+    extracted = extract(changeable, lambda target: evolving.layer(target, "").earlier, 2, lambda event: None)
     whole = sum(float(change(evolving, target).square().sum()) for target in targets)
     lost = sum(
         float((change(evolving, target) - extracted.layers[target].delta()).square().sum())

@@ -38,7 +38,7 @@ BUGS = (
     ),
     Bug(
         "alpha / rank is dropped",
-        "tensors.py",
+        "adapters/factors.py",
         "return delta.mul_(self.scale)",
         "return delta",
         "tests/strategies/test_oracles.py",

@@ -3,8 +3,8 @@
 import torch
 
 from clora_ext import strategies
+from clora_ext.adapters.factors import Factors
 from clora_ext.strategies.base import Layer
-from clora_ext.tensors import Factors
 
 ORIGIN = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [3.0, 0.0, 1.0]])
 EARLIER = torch.tensor([[0.5, 0.0, -2.0], [0.0, 0.0, 0.0], [1.0, -3.0, 0.0]])

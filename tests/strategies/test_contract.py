@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from clora_ext import strategies
+from clora_ext.adapters.factors import Factors, tile_rows
 from clora_ext.strategies.base import Layer, Start, Strategy, is_rowwise
-from clora_ext.tensors import Factors, tile_rows
 
 NAMES = strategies.names()
 OUT, IN, RANK, ALPHA = 24, 40, 4, 6.0

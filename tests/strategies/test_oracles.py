@@ -7,9 +7,10 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from clora_ext import strategies
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.linalg import row_space
 from clora_ext.errors import UsageError
 from clora_ext.strategies.base import Layer
-from clora_ext.tensors import Factors, row_space
 
 OUT, IN, RANK, ALPHA = 20, 32, 4, 10.0
 

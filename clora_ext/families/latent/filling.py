@@ -41,7 +41,7 @@ def fill(
         build: makes the module.
         table: its names in the checkpoint.
         checkpoint: in the original layout.
-        weights: float32 matrices by :attr:`clora_ext.families.base.Target.name` that stand in for the file's.
+        weights: float32 matrices that stand in for the file's, by :attr:`clora_ext.adapters.sites.Target.name`.
         dtype: of the module's parameters.
 
     Raises:

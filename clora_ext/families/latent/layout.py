@@ -10,8 +10,9 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
-from clora_ext.families.base import Model, Target
+from clora_ext.families.base import Model
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
 
@@ -102,4 +103,6 @@ def _modules(header: Header, table: KeyTable) -> Iterator[Target]:
             module = parameter.removesuffix(".weight")
             if not any(word in module for word in _NO_LAYER) or "time_emb" in module:
                 rows = (place * height, (place + 1) * height) if len(parameters) > 1 else None
-                yield Target(table.component, module, tensor, matrix, kernel, rows)
+                inside = tensor.removeprefix(table.prefix).removesuffix(".weight")
+                original = inside if table.component == "unet" else module
+                yield Target(table.component, module, tensor, matrix, kernel, rows, original)

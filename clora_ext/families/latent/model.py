@@ -19,8 +19,9 @@ from PIL.Image import Image
 from torch import Tensor, autocast, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
-from clora_ext.families.base import Conditioning, Framing, Target
+from clora_ext.families.base import Conditioning, Framing
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.pages import own_pages

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from clora_ext.adapters.sites import Component
 from clora_ext.errors import UsageError, did_you_mean
-
-from .site import Component
 
 __all__ = ["KINDS", "LoraKind", "kind_of"]
 

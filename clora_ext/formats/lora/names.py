@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .site import Component, Site
+from clora_ext.adapters.sites import Component, Site
 
 __all__ = ["DIALECTS", "Dialect", "Key", "NameTable", "Role", "join", "parse_key", "stems"]
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import TensorInfo
 
 from .names import join, parse_key
-from .site import Site
 
 __all__ = ["listed", "quoted", "recognise_file", "recognise_sites", "refuse_other_kinds"]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
 
 from .names import Key
 from .refusal import quoted
-from .site import Site
 
 __all__ = ["Configs", "checked_alpha", "read_configs"]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError, UsageError, did_you_mean
 from clora_ext.formats.checkpoint import Source, stored_chunks, write_checkpoint
 from clora_ext.formats.header import encode_header, layout
-from clora_ext.tensors import Factors
 
 from .kinds import LoraKind, kind_of
 from .metadata import Details, model_metadata, training_metadata
 from .names import join
-from .site import Site
 
 __all__ = ["WrittenLora", "kohya_name", "write_lora"]
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lora_sites import golden_names, published, sites_of
 
+from clora_ext.adapters.sites import Site
 from clora_ext.errors import UsageError
 from clora_ext.formats.lora.kinds import KINDS, kind_of
 from clora_ext.formats.lora.names import DIALECTS, NameTable, join, parse_key, stems
-from clora_ext.formats.lora.site import Site
 from clora_ext.formats.lora.writer import kohya_name
 
 FAMILIES = ["sd1", "sdxl"]

@@ -20,9 +20,9 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from clora_ext.adapters.sites import Component, Site
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.reader import read_lora
-from clora_ext.formats.lora.site import Component, Site
 from clora_ext.formats.lora.writer import write_lora
 
 RANK, ALPHA = 4, 3.0

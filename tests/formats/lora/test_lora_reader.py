@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from lora_dialects import DOTTED, save, tensors_of, under
 from lora_sites import random_factors, sites_of, tiny
 
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Site
 from clora_ext.formats.lora.reader import read_lora
-from clora_ext.formats.lora.site import Site
-from clora_ext.tensors import Factors
 
 RANK, ALPHA = 4, 2.0
 FAMILIES = ["sd1", "sdxl"]

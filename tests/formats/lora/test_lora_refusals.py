@@ -14,9 +14,9 @@ from lora_sites import golden_names, published, sites_of, tiny
 from safetensors.torch import save_file
 from torch import Tensor
 
+from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.lora.reader import read_lora
-from clora_ext.formats.lora.site import Site
 
 RANK = 2
 STEM = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"

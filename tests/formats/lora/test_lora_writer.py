@@ -17,13 +17,13 @@ from lora_sites import golden_names, published, random_factors, sites_of, tiny
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
+from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.reader import read_lora
-from clora_ext.formats.lora.site import Site
 from clora_ext.formats.lora.writer import write_lora
-from clora_ext.tensors import Factors
 
 DETAILS = Details("rex", trigger="sks dog", resolution=64, tags={"10_sks dog": {"sks dog": 3}})
 DTYPES = {"F16": (torch.float16, 1e-3), "BF16": (torch.bfloat16, 1e-2), "F32": (torch.float32, 1e-6)}

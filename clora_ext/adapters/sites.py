@@ -1,0 +1,77 @@
+"""Where adapters sit: layers of a model (targets), and the same layers as LoRA files know them. No torch."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal, cast
+
+__all__ = ["Component", "Site", "Target"]
+
+Component = Literal["unet", "text_encoder", "text_encoder_2"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One weight of the model that an adapter may change.
+
+    Attributes:
+        component: the network that it belongs to.
+        module: dotted path of the module, as diffusers (UNet) and transformers (text encoders) name it; text
+            encoders always with ``text_model.``, whatever the installed transformers calls it.
+        original: dotted path of the module inside the UNet of the original single-file layout, such as
+            ``input_blocks.4.1.proj_in``; for text encoders the same as ``module``.
+        shape: of the weight: (out, in), or (out, in, kernel height, kernel width) of a convolution.
+    """
+
+    component: Component
+    module: str
+    original: str
+    shape: tuple[int, ...]
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """The weight's shape seen as a matrix: (out, in * kernel height * kernel width).
+
+        >>> Site("unet", "conv_in", "input_blocks.0.0", (320, 4, 3, 3)).matrix
+        (320, 36)
+        """
+        return self.shape[0], prod(self.shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A weight that adapters may be trained on, seen as a matrix.
+
+    Attributes:
+        component: ``unet``, ``text_encoder`` or ``text_encoder_2``.
+        module: dotted path of the module in its component, as diffusers and transformers name it; in text
+            encoders it always begins with ``text_model.``.
+        tensor: the checkpoint's tensor that holds it.
+        shape: (out, in); of a convolution (out, in * height * width).
+        kernel: (height, width) of a convolution; None: a plain matrix.
+        rows: (first, one past the last) of the tensor's rows that are this weight; None: all of them.
+        original: dotted path of the module in its component as the checkpoint's layout names it; empty: the
+            same as ``module``.
+    """
+
+    component: str
+    module: str
+    tensor: str
+    shape: tuple[int, int]
+    kernel: tuple[int, int] | None = None
+    rows: tuple[int, int] | None = None
+    original: str = ""
+
+    @property
+    def name(self) -> str:
+        """The tensor's name, with the rows if it is a part."""
+        return self.tensor if self.rows is None else f"{self.tensor}[{self.rows[0]}:{self.rows[1]}]"
+
+    @property
+    def site(self) -> Site:
+        """The same layer as LoRA files know it."""
+        out_features, in_features = self.shape
+        shape: tuple[int, ...] = self.shape
+        if self.kernel is not None:
+            height, width = self.kernel
+            shape = (out_features, in_features // (height * width), height, width)
+        return Site(cast("Component", self.component), self.module, self.original or self.module, shape)
