@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clora_ext.settings import Settings
+from clora_ext.config.settings import Settings
 
 from .options import (
     DEFAULT_PROJECT,
@@ -160,6 +160,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
 
     Trains a LoRA on the pictures and folds it into the model. Ctrl-C saves; the same command goes on.
     """
+    from clora_ext.config.presets import at_preset
     from clora_ext.ground import suggested_settings
     from clora_ext.plan import Request, make_plan
     from clora_ext.teaching import add_concept as add_concept_run
@@ -182,7 +183,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         base=base,
         token=token,
         class_name=class_name,
-        settings=replace(suggested_settings(project, base).at(preset), **given),
+        settings=replace(at_preset(suggested_settings(project, base), preset), **given),
         keep=keep,
         skip_bad=skip_bad,
         convert=convert,

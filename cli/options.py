@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from clora_ext import strategies
+from clora_ext.config.settings import Settings
 from clora_ext.errors import UsageError
 from clora_ext.plan import Request
-from clora_ext.settings import Settings
 
 __all__ = [
     "DEFAULTS",

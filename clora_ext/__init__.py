@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clora_ext.config.settings import Settings
     from clora_ext.drawing import Drawing, generate
     from clora_ext.errors import CloraError
     from clora_ext.export import Exported, ExportedLora, export_checkpoint, export_lora, export_to
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from clora_ext.inspect import FileReport, inspect_file
     from clora_ext.plan import Plan, Request, make_plan
     from clora_ext.project import Project
-    from clora_ext.settings import Settings
     from clora_ext.teaching import (
         LoraPlan,
         LoraRequest,
@@ -65,7 +65,7 @@ _HOMES = {
     "Project": "project",
     "Request": "plan",
     "Result": "teaching",
-    "Settings": "settings",
+    "Settings": "config.settings",
     "add_concept": "teaching",
     "add_lora": "teaching",
     "export_checkpoint": "export",

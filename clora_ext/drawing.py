@@ -61,8 +61,8 @@ def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: S
     Returns:
         The files, in the order of their seeds. No file is overwritten.
     """
+    from clora_ext.config.precision import pick_precision
     from clora_ext.formats.composed import open_model
-    from clora_ext.precision import choose
 
     drawing.check()
     checkpoint = open_model(_checkpoint(source))
@@ -72,7 +72,7 @@ def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: S
     if size % step:
         raise UsageError(f"size {size} is no multiple of {step}", fix=f"use {max(step, size - size % step)}")
     sink(Stage("sample", drawing.prompt))
-    model = family.load(checkpoint, choose())
+    model = family.load(checkpoint, pick_precision())
     for prompt in (drawing.prompt, drawing.negative):
         cut = model.tokens_cut(prompt)
         if cut:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
+from clora_ext.config.settings import Settings
 from clora_ext.errors import ProjectError
 from clora_ext.families.base import Family
 from clora_ext.families.hub import DEMO_MODEL, find_base
 from clora_ext.formats.header import Header
 from clora_ext.formats.models import model_header, model_sha256
 from clora_ext.project import Base, Project
-from clora_ext.settings import Settings
 
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving

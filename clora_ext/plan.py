@@ -9,13 +9,13 @@ from typing import Any
 
 from clora_ext import strategies
 from clora_ext.adapters.sites import Target
+from clora_ext.config.settings import Settings
 from clora_ext.data import Concept, Dataset, name_concept, scan
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.targets import choose_targets
 from clora_ext.ground import Ground, ground_of
 from clora_ext.loras import check_new_file
 from clora_ext.project import Project
-from clora_ext.settings import Settings
 from clora_ext.training.state import resume_step
 
 __all__ = ["STATE_FILE", "Plan", "Request", "make_plan", "plan_within"]

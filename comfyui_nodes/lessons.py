@@ -17,6 +17,7 @@ from clora_ext import (
     add_lora,
     suggested_settings,
 )
+from clora_ext.config.presets import at_preset
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Sink, TrainStep
 from clora_ext.project import copy_project
@@ -50,7 +51,7 @@ class Wishes:
         given: dict[str, Any] = {name: number for name, number in numbers.items() if number}
         given |= {"resolution": self.resolution or None}
         given |= {"strategy": self.strategy, "seed": self.seed, "text_encoder": self.text_encoder}
-        return replace(suggested_settings(project, base).at(self.preset), **given)
+        return replace(at_preset(suggested_settings(project, base), self.preset), **given)
 
 
 def teach(

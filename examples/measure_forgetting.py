@@ -32,12 +32,12 @@ from PIL import Image
 from torch import Tensor
 
 from clora_ext import Project, Request, Settings, add_concept, strategies
+from clora_ext.config.precision import pick_precision
 from clora_ext.data import Concept, name_concept
 from clora_ext.families import detect
 from clora_ext.families.base import Model
 from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.checkpoint import Checkpoint
-from clora_ext.precision import choose
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "demo_model"))
@@ -77,7 +77,7 @@ def questions(folder: str, concept: Concept) -> list[Question]:
 def load(file: Path) -> Model:
     """A checkpoint, ready to draw."""
     checkpoint = Checkpoint(file)
-    return detect(checkpoint.header, file).load(checkpoint, choose())
+    return detect(checkpoint.header, file).load(checkpoint, pick_precision())
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, dtype, nn
 
+    from clora_ext.config.precision import Precision
     from clora_ext.formats.checkpoint import Checkpoint
-    from clora_ext.precision import Precision
 
 __all__ = ["Conditioning", "Family", "Framing", "Model"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clora_ext.adapters.sites import Target
-from clora_ext.settings import TargetSet
+from clora_ext.config.settings import TargetSet
 
 __all__ = ["choose_targets"]
 

@@ -103,10 +103,10 @@ def _train(
     plan: Plan, project: Project, prompt: Prompt, sink: Sink
 ) -> "tuple[dict[str, Factors], tuple[float, ...]]":
     """The concept's trained adapter and every step's loss."""
-    from clora_ext.precision import choose
+    from clora_ext.config.precision import pick_precision
     from clora_ext.training.loop import train
 
-    precision = choose()
+    precision = pick_precision()
     sink(Note(f"computing on: {precision.reason}"))
     evolving = plan.ground.evolving()
     with own_pages():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import strategies
+from clora_ext.config.settings import Settings
 from clora_ext.data import Concept
 from clora_ext.errors import UsageError
 from clora_ext.events import Note, Sink, Stage, ignore
@@ -15,7 +16,6 @@ from clora_ext.formats.models import file_sha256
 from clora_ext.ground import Ground, ground_of
 from clora_ext.loras import read_layers
 from clora_ext.project import ConceptRecord, Project, State
-from clora_ext.settings import Settings
 from clora_ext.version import VERSION
 
 from .known import known_lora

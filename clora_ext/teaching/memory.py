@@ -80,9 +80,9 @@ class _Artist:
 
     @cached_property
     def _model(self) -> "Model":
-        from clora_ext.precision import choose
+        from clora_ext.config.precision import pick_precision
 
-        return self._family.load(self._checkpoint, choose())
+        return self._family.load(self._checkpoint, pick_precision())
 
     def draw(self, prompt: str, resolution: int | None) -> "Drawing":
         """A picture as it lies in a contact sheet; ``resolution``: at which the concept was taught."""

@@ -61,12 +61,12 @@ class Prompt:
 
 def draw_before(ground: Ground, prompt: Prompt, sink: Sink) -> "list[Drawing]":
     """What the model draws for the concept's prompt before it has learned it."""
+    from clora_ext.config.precision import pick_precision
     from clora_ext.formats.composed import open_model
-    from clora_ext.precision import choose
 
     sink(Stage("sample", "before"))
     try:
-        return prompt.draw(ground.family.load(open_model(ground.current_file), choose()), sink)
+        return prompt.draw(ground.family.load(open_model(ground.current_file), pick_precision()), sink)
     finally:
         _free_models()
 
@@ -105,8 +105,8 @@ def verify(ground: Ground, project: Project, state: State, prompt: Prompt, sink:
     Raises:
         CheckpointError: it does not hold what was written.
     """
+    from clora_ext.config.precision import pick_precision
     from clora_ext.formats.checkpoint import Checkpoint, content_hash
-    from clora_ext.precision import choose
 
     sink(Stage("verify", state.content_hash[:12]))
     checkpoint = Checkpoint(project.checkpoints_dir / state.checkpoint)
@@ -115,7 +115,7 @@ def verify(ground: Ground, project: Project, state: State, prompt: Prompt, sink:
         raise CheckpointError(message, fix="check the disk, then run the same command again")
     sink(Stage("sample", "after"))
     _free_models()
-    return prompt.draw(ground.family.load(checkpoint, choose()), sink)
+    return prompt.draw(ground.family.load(checkpoint, pick_precision()), sink)
 
 
 def _free_models() -> None:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.linalg import complement
 from clora_ext.adapters.sites import Target
+from clora_ext.config.settings import Settings
 from clora_ext.families.base import Model
-from clora_ext.settings import Settings
 from clora_ext.strategies.base import Start
 
 __all__ = ["Adapters"]

@@ -14,11 +14,11 @@ from accelerate import Accelerator
 
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Target
+from clora_ext.config.precision import Precision
+from clora_ext.config.settings import Settings
 from clora_ext.errors import Cancelled
 from clora_ext.events import Sink, TrainStep
 from clora_ext.families.base import Model
-from clora_ext.precision import Precision
-from clora_ext.settings import Settings
 from clora_ext.strategies.base import Start
 from clora_ext.training.state import TrainingState
 

@@ -1,7 +1,8 @@
 """Teach the model: from pictures, or by somebody else's LoRA."""
 
 from clora_ext import strategies
-from clora_ext.settings import PRESETS, Settings
+from clora_ext.config.presets import PRESETS
+from clora_ext.config.settings import Settings
 
 from ..handles import Dataset, Evolving
 from ..host import io, lora_names, lora_path, to_image, ui

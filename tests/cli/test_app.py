@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clora_ext import strategies
-from clora_ext.settings import Settings
+from clora_ext.config.settings import Settings
 
 (ENTRY,) = entry_points(group="console_scripts", name="clora")
 main: Callable[[list[str]], int] = ENTRY.load()

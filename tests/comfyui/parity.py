@@ -17,10 +17,10 @@ import torch
 from server import TROUBLE
 
 from clora_ext import families
+from clora_ext.config.precision import pick_precision
 from clora_ext.families.base import Framing
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.reader import read_lora
-from clora_ext.precision import choose
 
 PROMPT = "a photo of sks dog!"
 SQUARE = Framing((64, 64), (0, 0), (64, 64))
@@ -109,7 +109,7 @@ def main() -> None:
     if lora:
         found = patched(model, clip, Path(lora[0]), checkpoint)
     else:
-        ours = families.detect(checkpoint.header, checkpoint.path).load(checkpoint, choose())
+        ours = families.detect(checkpoint.header, checkpoint.path).load(checkpoint, pick_precision())
         found = {"difference": differences(ours, model, clip, vae)}
     print(json.dumps({"lines": listener.lines, **found}))
 

@@ -10,12 +10,12 @@ import torch
 from tiny_model import RESOLUTION, parts, write_tiny_model
 
 from clora_ext import families
+from clora_ext.config.precision import pick_precision
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Framing
 from clora_ext.families.sd1 import CONFIG_KEY
 from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
-from clora_ext.precision import choose
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_targets_are_all_attention_projections_of_the_unet(tiny: Checkpoint) -> 
 
 
 def test_loaded_modules_hold_the_written_weights(tiny: Checkpoint) -> None:
-    model: Any = families.load("sd1").load(tiny, choose())
+    model: Any = families.load("sd1").load(tiny, pick_precision())
     for component, module in parts().items():
         if component != "scheduler":
             state = model.parts[component].state_dict()
@@ -71,13 +71,13 @@ def test_loaded_modules_hold_the_written_weights(tiny: Checkpoint) -> None:
 def test_given_weights_stand_in_for_the_files_own(tiny: Checkpoint) -> None:
     family = families.load("sd1")
     target = choose_targets(family.modules(tiny.header), "attention", text_encoders=False)[0]
-    model = family.load(tiny, choose(), {target.name: torch.full(target.shape, 0.25)})
+    model = family.load(tiny, pick_precision(), {target.name: torch.full(target.shape, 0.25)})
     weight = model.unet.get_submodule(target.module).weight
     assert torch.equal(weight, torch.full(target.shape, 0.25))
 
 
 def test_pictures_are_drawn_from_seeds_alone(tiny: Checkpoint) -> None:
-    model = families.load("sd1").load(tiny, choose())
+    model = families.load("sd1").load(tiny, pick_precision())
     steps: list[tuple[int, int]] = []
 
     def draw(seeds: list[int]) -> list[bytes]:
@@ -95,7 +95,7 @@ def test_pictures_are_drawn_from_seeds_alone(tiny: Checkpoint) -> None:
 
 
 def test_latents_have_the_scale_that_the_configuration_says(tiny: Checkpoint) -> None:
-    model: Any = families.load("sd1").load(tiny, choose())
+    model: Any = families.load("sd1").load(tiny, pick_precision())
     pixels = torch.rand(2, 3, RESOLUTION, RESOLUTION) * 2 - 1
     mean, deviation = model.encode_images(pixels)
     place = model.vae.encode(pixels).latent_dist
@@ -104,7 +104,7 @@ def test_latents_have_the_scale_that_the_configuration_says(tiny: Checkpoint) ->
 
 
 def test_prompts_are_encoded_as_the_pipeline_does(tiny: Checkpoint) -> None:
-    model: Any = families.load("sd1").load(tiny, choose())
+    model: Any = families.load("sd1").load(tiny, pick_precision())
     framing = Framing((64, 64), (0, 0), (RESOLUTION, RESOLUTION))
     states = model.condition(["sks dog", "a very long prompt " * 20], [framing] * 2)["states"]
     assert states.shape == (2, model.text.tokenizer.model_max_length, 24)
@@ -140,7 +140,7 @@ def test_broken_weights_are_named(tiny: Checkpoint, tmp_path: Path, value: float
     save_file({name: torch.full((4,), value)}, tmp_path / "bad.safetensors")
     broken = rewritten(tiny, tmp_path / "x.safetensors", change=spoil)
     with pytest.raises(CheckpointError, match=r"out\.2\.bias.*NaN or infinite"):
-        families.load("sd1").load(broken, choose())
+        families.load("sd1").load(broken, pick_precision())
 
 
 def hostile(tiny: Checkpoint, change: Callable[[dict[str, Any]], None]) -> dict[str, str]:
@@ -186,4 +186,4 @@ def test_configurations_that_do_not_fit_the_tensors_are_refused(
 ) -> None:
     broken = rewritten(tiny, tmp_path / "x.safetensors", metadata=hostile(tiny, change))
     with pytest.raises(CheckpointError, match=r"x\.safetensors"):
-        families.load("sd1").load(broken, choose())
+        families.load("sd1").load(broken, pick_precision())

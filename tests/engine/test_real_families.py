@@ -28,14 +28,14 @@ from real_shapes import (
 from transformers import CLIPTokenizer
 
 from clora_ext import families
+from clora_ext.config.precision import Precision, choose
+from clora_ext.config.settings import Settings
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Framing
 from clora_ext.families.latent.layout import OriginalLayout
 from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import Header, TensorInfo
-from clora_ext.precision import Precision, choose
-from clora_ext.settings import Settings
 
 HERE = Path("x.safetensors")
 GOLDEN = Path(__file__).parents[1] / "formats" / "golden"

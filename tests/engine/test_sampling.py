@@ -7,15 +7,15 @@ import pytest
 from tiny_model import write_tiny_model
 
 from clora_ext import families
+from clora_ext.config.precision import pick_precision
 from clora_ext.families.latent import model as latent
 from clora_ext.formats.checkpoint import Checkpoint
-from clora_ext.precision import choose
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     file = write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
-    return families.load("sd1").load(Checkpoint(file), choose())
+    return families.load("sd1").load(Checkpoint(file), pick_precision())
 
 
 def draw(model: Any, told: list[tuple[int, int]]) -> np.ndarray:

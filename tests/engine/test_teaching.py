@@ -16,6 +16,7 @@ from small_runs import SETTINGS, another, pictures
 from tiny_model import write_tiny_model
 
 from clora_ext import Project, Request, Result, add_concept, make_plan, strategies
+from clora_ext.config.precision import Precision
 from clora_ext.errors import (
     BaseChanged,
     CheckpointError,
@@ -28,7 +29,6 @@ from clora_ext.errors import (
 )
 from clora_ext.events import Event, Note, Preview, Stage, TrainStep
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
-from clora_ext.precision import Precision
 
 
 @pytest.fixture(autouse=True)
@@ -254,7 +254,7 @@ def test_a_model_in_bfloat16_is_taught_too(
     from accelerate.state import AcceleratorState
 
     half = Precision(torch.device("cpu"), torch.bfloat16, "bf16", "a test")
-    monkeypatch.setattr("clora_ext.precision.choose", lambda: half)
+    monkeypatch.setattr("clora_ext.config.precision.choose", lambda: half)
     AcceleratorState._reset_state(reset_partial_state=True)
     request = replace(request_, settings=replace(SETTINGS, text_encoder=text_encoder))
     try:

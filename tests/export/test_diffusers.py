@@ -11,9 +11,9 @@ from tiny_model import RESOLUTION, write_tiny_model
 from tiny_project import project_of
 
 from clora_ext import Project, export_to, families
+from clora_ext.config.precision import pick_precision
 from clora_ext.errors import UsageError
 from clora_ext.formats.checkpoint import Checkpoint
-from clora_ext.precision import choose
 
 LAYER = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_v.weight"
 MODULE = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_v.weight"
@@ -45,7 +45,7 @@ def drawn_by_us(project: Path) -> torch.Tensor:
     file = Project.open(project).checkpoint_path
     assert file is not None
     checkpoint = Checkpoint(file)
-    model = families.detect(checkpoint.header, file).load(checkpoint, choose())
+    model = families.detect(checkpoint.header, file).load(checkpoint, pick_precision())
     (image,) = model.sample(
         "a photo of sks dog",
         negative="",

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from clora_ext import families
+from clora_ext.config.precision import pick_precision
 from clora_ext.errors import CheckpointError
 from clora_ext.families.hub import find_base
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 from clora_ext.formats.composed import open_model
 from clora_ext.formats.models import model_header, model_sha256
-from clora_ext.precision import choose
 
 
 def save(folder: Path, modules: dict[str, nn.Module], **scheduler: Any) -> Path:
@@ -58,7 +58,7 @@ def test_a_diffusers_folder_loads_as_the_model_it_is(folder: Path) -> None:
     whole = open_model(folder)
     family = families.detect(model_header(folder), folder)
     assert family.name == "sdxl"
-    model: Any = family.load(whole, choose())
+    model: Any = family.load(whole, pick_precision())
     for component, module in tiny_sdxl().items():
         state = model.parts[component].state_dict()
         assert all(torch.equal(state[name], tensor) for name, tensor in module.state_dict().items())

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from clora_ext import families
+from clora_ext.config.precision import pick_precision
 from clora_ext.families.base import Framing
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import Header
-from clora_ext.precision import choose
 
 SQUARE = Framing((64, 64), (0, 0), (64, 64))
 PROMPT = "a photo of sks dog!"
@@ -29,7 +29,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(mini: Path) -> Any:
-    return families.load("sd1").load(Checkpoint(mini), choose())
+    return families.load("sd1").load(Checkpoint(mini), pick_precision())
 
 
 @pytest.fixture
@@ -147,7 +147,11 @@ def test_open_clip_gives_the_same_pooled_text(open_clip: Any, tmp_path: Path) ->
     file = write(tmp_path / "tiny.safetensors", tiny_sdxl(), torch.float32)
     theirs = text_tower(open_clip, TINY_BIG).eval()
     theirs.load_state_dict(part(file, "conditioner.embedders.1.model."), strict=True)
-    ours = families.load("sdxl").load(Checkpoint(file), choose()).condition([PROMPT, "a cat"], [SQUARE] * 2)
+    ours = (
+        families.load("sdxl")
+        .load(Checkpoint(file), pick_precision())
+        .condition([PROMPT, "a cat"], [SQUARE] * 2)
+    )
     tokens = open_clip.tokenize([PROMPT, "a cat"])
     torch.testing.assert_close(ours["pooled"], theirs(tokens), rtol=1e-4, atol=1e-4)
 

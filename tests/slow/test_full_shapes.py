@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from clora_ext import families
+from clora_ext.config.precision import pick_precision
 from clora_ext.families.base import Framing
 from clora_ext.formats.checkpoint import Checkpoint
-from clora_ext.precision import choose
 
 
 def pictures(folder: Path, seed: int) -> Path:
@@ -98,7 +98,7 @@ def test_sd15_is_read_by_ldm_and_taken_for_sd15_by_forge(sd15: Path, monkeypatch
     file = sd15 / "out.safetensors"
     state = load_file(file)
     assert type(guess(dict(state))).__name__ == "SD15"
-    ours = families.load("sd1").load(Checkpoint(file), choose())
+    ours = families.load("sd1").load(Checkpoint(file), pick_precision())
     rng = torch.Generator().manual_seed(0)
     latents, text = torch.randn(1, 4, 8, 8, generator=rng), torch.randn(1, 77, 768, generator=rng)
     pixels, time = torch.rand(1, 3, 64, 64, generator=rng) * 2 - 1, torch.tensor([500])
@@ -118,7 +118,7 @@ def test_sd15_is_read_by_ldm_and_taken_for_sd15_by_forge(sd15: Path, monkeypatch
 @pytest.mark.slow
 def test_sd15_is_read_by_diffusers_as_a_single_file(sd15: Path, tmp_path: Path) -> None:
     file = sd15 / "out.safetensors"
-    ours: Any = families.load("sd1").load(Checkpoint(file), choose())
+    ours: Any = families.load("sd1").load(Checkpoint(file), pick_precision())
     theirs = from_single_file(file, ours, tmp_path)
     for name in ("unet", "vae", "text_encoder"):
         mine, other = ours.parts[name].state_dict(), getattr(theirs, name).state_dict()

@@ -37,7 +37,7 @@ class Diffusers:
         def write(path: Path) -> None:
             import torch
 
-            from clora_ext.precision import Precision
+            from clora_ext.config.precision import Precision
 
             kinds = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
             wanted = {component: kinds[dtype] for component, dtype in dtypes.items()}

@@ -41,7 +41,7 @@ def fill(
         build: makes the module.
         table: its names in the checkpoint.
         checkpoint: in the original layout.
-        weights: float32 matrices that stand in for the file's, by :attr:`clora_ext.adapters.sites.Target.name`.
+        weights: float32 matrices that stand in for the file's, by :attr:`Target.name`.
         dtype: of the module's parameters.
 
     Raises:

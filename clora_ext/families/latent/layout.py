@@ -19,8 +19,8 @@ from clora_ext.formats.keys import KeyTable
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clora_ext.config.precision import Precision
     from clora_ext.formats.checkpoint import Checkpoint
-    from clora_ext.precision import Precision
 
 __all__ = ["Config", "OriginalLayout"]
 

@@ -20,12 +20,12 @@ from torch import Tensor, autocast, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from clora_ext.adapters.sites import Target
+from clora_ext.config.precision import Precision
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Conditioning, Framing
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.pages import own_pages
-from clora_ext.precision import Precision
 
 from .filling import fill, local_name
 from .pipeline_folder import save_pipeline

@@ -1,17 +1,14 @@
 """How a concept is taught: frozen settings, one place for every default. Needs no torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, Literal, get_args
 
 from clora_ext import strategies
 from clora_ext.errors import SettingsError, UsageError, did_you_mean
 
-__all__ = ["PRESETS", "Settings", "TargetSet"]
-
-PRESETS: Mapping[str, float] = {"fast": 0.5, "balanced": 1.0, "thorough": 2.0}
-"""Share of the steps that suit a model, by a word for people."""
+__all__ = ["Settings", "TargetSet"]
 
 TargetSet = Literal["attention", "transformer"]
 """Which of the UNet's layers are taught."""
@@ -106,12 +103,6 @@ class Settings:
         if self.resolution is not None and self.resolution < 1:
             problems.append(f"resolution must be at least 1, not {self.resolution}")
         return problems
-
-    def at(self, preset: str) -> "Settings":
-        """The same with fewer or more steps; ``preset`` is one of :data:`PRESETS`."""
-        if preset not in PRESETS:
-            raise UsageError(f"unknown preset {preset!r}", fix=did_you_mean(preset, tuple(PRESETS)))
-        return replace(self, steps=max(1, round(self.steps * PRESETS[preset])))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the manifest."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Precision", "choose"]
+__all__ = ["Precision", "pick_precision"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Precision:
     reason: str
 
 
-def choose() -> Precision:
+def pick_precision() -> Precision:
     """The best that this machine has."""
     if torch.cuda.is_available():
         device = torch.device("cuda")

@@ -1,0 +1,1 @@
+"""How a concept is taught and where it is computed: settings, presets, precision."""
