@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from clora_ext.drawing import Drawing
-from clora_ext.drawing import generate as draw
+from clora_ext.sampling.generate import Drawing
+from clora_ext.sampling.generate import generate as draw
 
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
 from .output import Output

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clora_ext.config.settings import Settings
-    from clora_ext.drawing import Drawing, generate
+    from clora_ext.sampling.generate import Drawing, generate
     from clora_ext.errors import CloraError
     from clora_ext.export import Exported, ExportedLora, export_checkpoint, export_lora, export_to
     from clora_ext.ground import suggested_settings

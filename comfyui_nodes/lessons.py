@@ -21,7 +21,7 @@ from clora_ext.config.presets import at_preset
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Sink, TrainStep
 from clora_ext.project import copy_project
-from clora_ext.sheets import read_story
+from clora_ext.sampling.contact_sheet import read_story
 from clora_ext.teaching import known_result
 
 from . import host

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
-from clora_ext.sheets import Row, Story, drawing_of, grid, read_drawing, read_story, write_sheet
+from clora_ext.sampling.contact_sheet import Row, Story, drawing_of, grid, read_drawing, read_story, write_sheet
 
 
 def rows(*colours: str) -> list[Row]:

@@ -12,7 +12,7 @@ from clora_ext.formats.checkpoint import Checkpoint, Source, content_hash, write
 from clora_ext.project import Base, ConceptRecord, Image, State
 from clora_ext.project.manifest import MANIFEST, Manifest
 from clora_ext.project.records import sheet_name
-from clora_ext.sheets import Row, contact_sheet
+from clora_ext.sampling.contact_sheet import Row, contact_sheet
 
 BEFORE = "lime"
 """Colours of the training pictures and of what was drawn before, on every sheet."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from clora_ext.sheets import read_drawing
+from clora_ext.sampling.contact_sheet import read_drawing
 
 __all__ = ["LARGEST_URL", "data_url", "drawings", "preview"]
 

@@ -3,7 +3,7 @@
 from clora_ext.teaching.concept import add_concept
 from clora_ext.teaching.known import known_result
 from clora_ext.teaching.lora import LoraPlan, LoraRequest, add_lora, make_lora_plan
-from clora_ext.teaching.memory import Remembered, forgetting_grid, look_back
+from clora_ext.sampling.forgetting import Remembered, forgetting_grid, look_back
 from clora_ext.teaching.result import Result
 
 __all__ = [

@@ -139,7 +139,7 @@ def show_sheet(
 
     The pictures that were taught are not on it: a project keeps none.
     """
-    from clora_ext.sheets import Row, Story, write_sheet
+    from clora_ext.sampling.contact_sheet import Row, Story, write_sheet
 
     rows = [Row(f"before: {prompt}", before), Row("after", after)]
     with writing(target):

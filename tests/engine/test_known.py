@@ -11,7 +11,7 @@ from tiny_model import write_tiny_model
 from clora_ext import LoraRequest, Project, Request, add_concept, add_lora
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Note, TrainStep
-from clora_ext.sheets import read_drawing, read_story
+from clora_ext.sampling.contact_sheet import read_drawing, read_story
 from clora_ext.teaching import forgetting_grid, look_back
 
 SAME = 1e-4  # one picture is drawn now, four were then: sums round differently
@@ -118,7 +118,7 @@ def test_every_version_that_was_looked_at_is_remembered(
     assert [list(one.seen) for one in (first, second, third)] == [[1, 2, 3], [2, 3], [3]]
     assert list(first.changes) == [2, 3]
     assert min(first.changes.values()) > SAME
-    monkeypatch.setattr("clora_ext.teaching.memory._Artist.draw", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr("clora_ext.sampling.forgetting._Artist.draw", lambda *_: pytest.fail("drawn again"))
     again = look_back(request_.project)
     assert [one.changes for one in again] == [first.changes, second.changes, {}]
     grid = forgetting_grid(again)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
 
     from clora_ext.families.base import Model
-    from clora_ext.sheets import Story
+    from clora_ext.sampling.contact_sheet import Story
 
 __all__ = ["Remembered", "forgetting_grid", "look_back"]
 
@@ -61,7 +61,7 @@ def look_back(project: Path, sink: Sink = ignore) -> list[Remembered]:
 
 def forgetting_grid(found: Sequence[Remembered]) -> "Drawing":
     """A row for each concept, a column for each version of the model."""
-    from clora_ext.sheets import grid
+    from clora_ext.sampling.contact_sheet import grid
 
     versions = range(1, max(max(one.seen) for one in found) + 1)
     side = max(drawing.width for one in found for drawing in one.seen.values())
@@ -86,7 +86,7 @@ class _Artist:
 
     def draw(self, prompt: str, resolution: int | None) -> "Drawing":
         """A picture as it lies in a contact sheet; ``resolution``: at which the concept was taught."""
-        from clora_ext.sheets import fitted
+        from clora_ext.sampling.contact_sheet import fitted
 
         header = self._checkpoint.header
         size = resolution or self._family.resolution(header)
@@ -96,7 +96,7 @@ class _Artist:
 
 def _remembered(project: Project, record: ConceptRecord, artist: _Artist, sink: Sink) -> Remembered:
     """One concept."""
-    from clora_ext.sheets import read_story
+    from clora_ext.sampling.contact_sheet import read_story
 
     trigger = f"{record.token} {record.class_name}"
     sheet = project.sheets_dir / (record.sheet or "none")
@@ -118,7 +118,7 @@ def _seen(
     project: Project, record: ConceptRecord, sheet: Path, story: "Story | None"
 ) -> "Iterator[tuple[int, Drawing]]":
     """What was drawn of a concept so far: by which version, and what."""
-    from clora_ext.sheets import read_drawing, read_picture
+    from clora_ext.sampling.contact_sheet import read_drawing, read_picture
 
     for after in project.concepts[record.number - 1 :]:
         own = story is not None and after.number == record.number
