@@ -21,11 +21,11 @@ from .options import (
     strategy_options,
 )
 from .output import Output
+from .runs import show_context, show_dry_run, teach
 from .tables import dataset_summary, dataset_table
-from .teaching import show_dry_run, show_ground, teach
 
 if TYPE_CHECKING:
-    from clora_ext.plan import Plan
+    from clora_ext.runs.plan import Plan
 
 __all__ = ["EPILOG", "add_concept"]
 
@@ -161,9 +161,9 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     Trains a LoRA on the pictures and folds it into the model. Ctrl-C saves; the same command goes on.
     """
     from clora_ext.config.presets import at_preset
-    from clora_ext.ground import suggested_settings
-    from clora_ext.plan import Request, make_plan
-    from clora_ext.teaching import add_concept as add_concept_run
+    from clora_ext.runs.add_concept import add_concept as add_concept_run
+    from clora_ext.runs.context import suggested_settings
+    from clora_ext.runs.plan import Request, make_plan
 
     output = Output(as_json=as_json)
     wishes: dict[str, Any] = {
@@ -200,7 +200,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
 def _show_plan(plan: "Plan", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
     request, settings = plan.request, plan.settings
-    show_ground(plan.ground, request.project, request.base, output)
+    show_context(plan.context, request.project, request.base, output)
     output.show(dataset_table(plan.dataset, output.answers.width))
     output.show(dataset_summary(plan.dataset))
     output.show("")

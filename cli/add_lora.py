@@ -18,10 +18,10 @@ from .options import (
     strategy_options,
 )
 from .output import Output
-from .teaching import show_dry_run, show_ground, teach
+from .runs import show_context, show_dry_run, teach
 
 if TYPE_CHECKING:
-    from clora_ext.teaching import LoraPlan
+    from clora_ext.runs.add_lora import LoraPlan
 
 __all__ = ["EPILOG", "add_lora"]
 
@@ -72,8 +72,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
 
     The file is only read; nothing of it is kept but what the model has become.
     """
-    from clora_ext.teaching import LoraRequest, make_lora_plan
-    from clora_ext.teaching import add_lora as add_lora_run
+    from clora_ext.runs.add_lora import LoraRequest, make_lora_plan
+    from clora_ext.runs.add_lora import add_lora as add_lora_run
 
     output = Output(as_json=as_json)
     request = LoraRequest(
@@ -97,7 +97,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
 def _show_plan(plan: "LoraPlan", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
     request = plan.request
-    show_ground(plan.ground, request.project, request.base, output)
+    show_context(plan.context, request.project, request.base, output)
     smallest, largest = plan.ranks
     rank = f"rank {smallest}" if smallest == largest else f"ranks {smallest} to {largest}"
     output.facts(

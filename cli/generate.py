@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clora_ext.sampling.generate import Drawing
+from clora_ext.sampling.generate import GenerateRequest
 from clora_ext.sampling.generate import generate as draw
 
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
@@ -16,7 +16,7 @@ from .wording import counted
 __all__ = ["EPILOG", "generate"]
 
 EPILOG = 'Example: clora generate -p "a photo of sks dog on the beach" -n 4'
-_DEFAULTS = Drawing("")
+_DEFAULTS = GenerateRequest("")
 
 
 def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
@@ -51,7 +51,7 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
 ) -> None:
     """Draw pictures with the project's model."""
     output = Output(as_json=as_json)
-    drawing = Drawing(prompt, negative, count, seed, steps, guidance, size)
+    drawing = GenerateRequest(prompt, negative, count, seed, steps, guidance, size)
     with watching(output) as (sink, _):
         files = draw(project, drawing, target, sink)
     output.show(f"drew {counted(len(files), 'picture')}:")

@@ -8,7 +8,7 @@ import typer
 from clora_ext import strategies
 from clora_ext.config.settings import Settings
 from clora_ext.errors import UsageError
-from clora_ext.plan import Request
+from clora_ext.runs.plan import Request
 
 __all__ = [
     "DEFAULTS",

@@ -12,28 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clora_ext.config.settings import Settings
-    from clora_ext.sampling.generate import Drawing, generate
     from clora_ext.errors import CloraError
     from clora_ext.export import Exported, ExportedLora, export_checkpoint, export_lora, export_to
-    from clora_ext.ground import suggested_settings
     from clora_ext.inspect import FileReport, inspect_file
-    from clora_ext.plan import Plan, Request, make_plan
     from clora_ext.project import Project
-    from clora_ext.teaching import (
-        LoraPlan,
-        LoraRequest,
-        Result,
-        add_concept,
-        add_lora,
-        make_lora_plan,
-    )
+    from clora_ext.runs.add_concept import add_concept
+    from clora_ext.runs.add_lora import LoraPlan, LoraRequest, add_lora, make_lora_plan
+    from clora_ext.runs.context import suggested_settings
+    from clora_ext.runs.plan import Plan, Request, make_plan
+    from clora_ext.runs.result import Result
+    from clora_ext.sampling.generate import GenerateRequest, generate
 
 __all__ = [
     "CloraError",
-    "Drawing",
     "Exported",
     "ExportedLora",
     "FileReport",
+    "GenerateRequest",
     "LoraPlan",
     "LoraRequest",
     "Plan",
@@ -55,27 +50,27 @@ __all__ = [
 
 _HOMES = {
     "CloraError": "errors",
-    "Drawing": "drawing",
+    "GenerateRequest": "sampling.generate",
     "Exported": "export",
     "ExportedLora": "export",
     "FileReport": "inspect",
-    "LoraPlan": "teaching",
-    "LoraRequest": "teaching",
-    "Plan": "plan",
+    "LoraPlan": "runs.add_lora",
+    "LoraRequest": "runs.add_lora",
+    "Plan": "runs.plan",
     "Project": "project",
-    "Request": "plan",
-    "Result": "teaching",
+    "Request": "runs.plan",
+    "Result": "runs.result",
     "Settings": "config.settings",
-    "add_concept": "teaching",
-    "add_lora": "teaching",
+    "add_concept": "runs.add_concept",
+    "add_lora": "runs.add_lora",
     "export_checkpoint": "export",
     "export_lora": "export",
     "export_to": "export",
-    "generate": "drawing",
+    "generate": "sampling.generate",
     "inspect_file": "inspect",
-    "make_lora_plan": "teaching",
-    "make_plan": "plan",
-    "suggested_settings": "ground",
+    "make_lora_plan": "runs.add_lora",
+    "make_plan": "runs.plan",
+    "suggested_settings": "runs.context",
 }
 
 

@@ -1,7 +1,7 @@
 """What ComfyUI loads: the list of nodes."""
 
 from .host import ComfyExtension, io
-from .nodes import dataset, export, looking, project, teaching
+from .nodes import dataset, export, project, samples, teaching
 
 __all__ = ["NODES", "Clora"]
 
@@ -13,11 +13,11 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     teaching.AddConcept,
     teaching.AddLora,
     project.Undo,
-    looking.ConceptPrompt,
-    looking.Draw,
-    looking.ForgettingReport,
-    looking.LossPlot,
-    looking.ProjectInfo,
+    samples.ConceptPrompt,
+    samples.Draw,
+    samples.ForgettingReport,
+    samples.LossPlot,
+    samples.ProjectInfo,
     export.SaveCheckpoint,
     export.ExportLora,
 )

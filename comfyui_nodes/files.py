@@ -7,8 +7,8 @@ from clora_ext.errors import ProjectError, writing
 from clora_ext.export.names import check_name
 
 from . import host
-from .handles import Evolving
 from .pictures import given_folder
+from .state import Evolving
 
 __all__ = ["check_taught", "free_lora", "save"]
 

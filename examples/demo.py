@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from clora_ext import Drawing, Project, generate
+from clora_ext import GenerateRequest, Project, generate
 from clora_ext.families.hub import DEMO_MODEL
 
 HERE = Path(__file__).parent
@@ -75,7 +75,7 @@ def draw(number: int, model: Path) -> None:
     for row, concept in enumerate(CONCEPTS):
         if not (stage(number) / f"{row}-{PER_CELL}.png").exists():
             print(f"drawing {concept.prompt!r} after {number} concepts")
-            drawing = Drawing(concept.prompt, count=PER_CELL, seed=7)
+            drawing = GenerateRequest(concept.prompt, count=PER_CELL, seed=7)
             generate(model, drawing, stage(number) / f"{row}.png")
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clora_ext import Drawing, Project, Request, Settings, add_concept, generate, make_plan
+from clora_ext import GenerateRequest, Project, Request, Settings, add_concept, generate, make_plan
 from clora_ext.events import Event, TrainStep
 
 HERE = Path(__file__).parent
@@ -22,7 +22,7 @@ def main(project: Path = Path("clora-model")) -> None:
     result = add_concept(request, show)
     print(f"{result.checkpoint}: loss {result.first_loss:.3f} -> {result.last_loss:.3f}")
     print([concept.token for concept in Project.open(project).concepts])
-    for picture in generate(project, Drawing(f"{plan.concept.trigger}, blue background", count=2)):
+    for picture in generate(project, GenerateRequest(f"{plan.concept.trigger}, blue background", count=2)):
         print(picture)
 
 

@@ -10,7 +10,7 @@ from clora_ext import strategies
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Target
 from clora_ext.events import ignore
-from clora_ext.evolving.fold import Lesson, fold
+from clora_ext.evolving.fold import TrainedConcept, fold
 from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
@@ -50,7 +50,7 @@ def taught(
 ) -> Evolving:
     memory, current = folder / f"memory{number}.safetensors", folder / f"current{number}.safetensors"
     targets = {name: TARGETS[name] for name in trained}
-    lesson = Lesson(strategies.load(strategy), strategy, targets, trained)
+    lesson = TrainedConcept(strategies.load(strategy), strategy, targets, trained)
     digest = fold(evolving, lesson, current, memory, evolving.current.header.metadata, ignore)
     assert digest == content_hash(Checkpoint(current))
     return Evolving(evolving.origin, Checkpoint(current), Checkpoint(memory))

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
-from clora_ext.sampling.contact_sheet import Row, Story, drawing_of, grid, read_drawing, read_story, write_sheet
+from clora_ext.sampling.contact_sheet import (
+    Row,
+    SheetMetadata,
+    grid,
+    read_sample,
+    read_sheet_metadata,
+    sample_of,
+    write_sheet,
+)
 
 
 def rows(*colours: str) -> list[Row]:
@@ -15,8 +23,8 @@ def rows(*colours: str) -> list[Row]:
 
 def test_the_last_drawing_is_found(tmp_path: Path) -> None:
     file = tmp_path / "sheet.png"
-    write_sheet(rows("lime", "blue"), 64, Story("a prompt"), file)
-    drawing = read_drawing(file)
+    write_sheet(rows("lime", "blue"), 64, SheetMetadata("a prompt"), file)
+    drawing = read_sample(file)
     assert drawing is not None
     assert drawing.getcolors() == [(128 * 128, (0, 0, 255))]
 
@@ -24,8 +32,8 @@ def test_the_last_drawing_is_found(tmp_path: Path) -> None:
 def test_of_many_losses_some_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "sheet.png"
     losses = tuple(float(step) for step in range(2500))
-    write_sheet(rows("red", "lime"), 64, Story("prompt", losses), file)
-    story = read_story(file)
+    write_sheet(rows("red", "lime"), 64, SheetMetadata("prompt", losses), file)
+    story = read_sheet_metadata(file)
     assert story is not None
     assert story.losses == losses[::3]
 
@@ -35,20 +43,20 @@ def test_a_strange_story_is_none(tmp_path: Path, text: str) -> None:
     file, told = tmp_path / "sheet.png", PngImagePlugin.PngInfo()
     told.add_text("clora", text)
     Image.new("RGB", (8, 8)).save(file, pnginfo=told)
-    assert read_story(file) is None
+    assert read_sheet_metadata(file) is None
 
 
 def test_what_is_no_sheet_has_no_drawing(tmp_path: Path) -> None:
-    assert read_drawing(tmp_path / "missing.png") is None
+    assert read_sample(tmp_path / "missing.png") is None
     (tmp_path / "text.png").write_text("no picture")
-    assert read_drawing(tmp_path / "text.png") is None
-    assert read_story(tmp_path / "text.png") is None
+    assert read_sample(tmp_path / "text.png") is None
+    assert read_sheet_metadata(tmp_path / "text.png") is None
     with pytest.raises(ValueError, match="no contact sheet"):
-        drawing_of(Image.new("RGB", (100, 100)))
+        sample_of(Image.new("RGB", (100, 100)))
 
 
 def test_a_story_is_plain_json(tmp_path: Path) -> None:
-    write_sheet(rows("red", "lime"), 64, Story("ein Hund 🐶", (0.5,)), tmp_path / "sheet.png")
+    write_sheet(rows("red", "lime"), 64, SheetMetadata("ein Hund 🐶", (0.5,)), tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert json.loads(sheet.info["clora"]) == {"prompt": "ein Hund 🐶", "losses": [0.5]}
 

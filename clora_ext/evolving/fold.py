@@ -27,25 +27,25 @@ from clora_ext.formats.threads import workers
 from clora_ext.formats.writer import Part, Writer, combine, reserve
 from clora_ext.strategies.base import Strategy, is_rowwise
 
-from .model import DIGESTS, RESIDUAL, STRATEGY_KEY, Evolving, entry, kept_part
+from .model import DIGESTS, RESIDUAL, STRATEGY_KEY, Evolving, memory_key, memory_part
 from .residual import HALVES, residual
 
-__all__ = ["Lesson", "fold"]
+__all__ = ["TrainedConcept", "fold"]
 
 _BLOCK = 1 << 17  # elements: some blocks of this size fit into a processor's cache
 _Shapes = dict[str, tuple[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """What a concept has taught.
+class TrainedConcept:
+    """A concept whose adapters are trained and not yet folded.
 
     Attributes:
         strategy: folds the adapters.
         name: of the strategy.
         targets: the layers, by name; those of one tensor do not overlap.
         trained: the adapters, by layer; may read them from a file when they are asked for.
-        foreign: whether they were trained without the strategy. Its memory is then not shown to it: the
+        imported: whether they were trained without the strategy. Its memory is then not shown to it: the
             adapters do not go on from what is kept there, so nothing of that may be taken back.
     """
 
@@ -53,7 +53,7 @@ class Lesson:
     name: str
     targets: Mapping[str, Target]
     trained: Mapping[str, Factors]
-    foreign: bool = False
+    imported: bool = False
 
     def by_tensor(self) -> dict[str, list[Target]]:
         """The layers of every taught tensor, in the order of their rows.
@@ -75,13 +75,13 @@ class Lesson:
 
 def fold(
     evolving: Evolving,
-    lesson: Lesson,
+    concept: TrainedConcept,
     checkpoint: Path,
     memory: Path,
     metadata: Mapping[str, str],
     sink: Sink,
 ) -> str:
-    """Write the model after the lesson: ``checkpoint`` and ``memory``; give the checkpoint's content hash.
+    """Write the model with one more concept; give the content hash of its checkpoint.
 
     A taught tensor is rounded once, from float32 to the dtype that the base stores it in. Every other
     tensor is copied byte for byte, and so is what the memory keeps of earlier concepts. Both
@@ -89,7 +89,7 @@ def fold(
 
     Args:
         evolving: the model before.
-        lesson: what was learned.
+        concept: what was learned.
         checkpoint: the new model.
         memory: what belongs to it, in the same file system.
         metadata: of the checkpoint's header.
@@ -99,15 +99,15 @@ def fold(
         CheckpointError: a value is not finite or does not fit, or a file cannot be read.
         StorageError: the disk is full or refuses.
     """
-    by_tensor = lesson.by_tensor()
+    by_tensor = concept.by_tensor()
     for target in (target for layers in by_tensor.values() for target in layers):
         _check_place(target, evolving.current)
     infos = {name: evolving.current.info(name) for name in evolving.current.names}
     model = Writer(checkpoint, layout({n: (i.dtype, i.shape) for n, i in infos.items()}), metadata)
     kept = Writer(
         memory,
-        layout(_memory_shapes(evolving, lesson, by_tensor)),
-        {STRATEGY_KEY: lesson.name},
+        layout(_memory_shapes(evolving, concept, by_tensor)),
+        {STRATEGY_KEY: concept.name},
         hashed=False,
     )
     reserve([model, kept])
@@ -116,7 +116,7 @@ def fold(
         stack.enter_context(kept.open())
         stack.enter_context(_one_thread_each())
         pool = stack.enter_context(workers())
-        folds = _Folding(evolving, lesson, model, kept)
+        folds = _Folding(evolving, concept, model, kept)
         jobs = {name: _begin(pool, folds, name, by_tensor.get(name, ())) for name in model.tensors}
         for done, (name, job) in enumerate(jobs.items(), start=1):
             job.result()
@@ -143,19 +143,21 @@ def _check_place(target: Target, current: Checkpoint) -> None:
         raise CheckpointError(message, fix="report this: it is a fault of clora")
 
 
-def _memory_shapes(evolving: Evolving, lesson: Lesson, by_tensor: Mapping[str, Sequence[Target]]) -> _Shapes:
+def _memory_shapes(
+    evolving: Evolving, concept: TrainedConcept, by_tensor: Mapping[str, Sequence[Target]]
+) -> _Shapes:
     """dtype and shape of everything in the new memory."""
     shapes: _Shapes = {DIGESTS: ("U8", (len(evolving.current.names), 32))}
-    for name in {*evolving.taught, *by_tensor}:
+    for name in {*evolving.changed_tensors, *by_tensor}:
         info = evolving.current.info(name)
-        part = kept_part(info.dtype)
+        part = memory_part(info.dtype)
         if part is not None:
-            shapes[entry(name, part)] = ("I16" if part == RESIDUAL else "F32", info.shape)
-    if is_rowwise(lesson.strategy):  # it keeps no memory, and adapters need not be read just for that
+            shapes[memory_key(name, part)] = ("I16" if part == RESIDUAL else "F32", info.shape)
+    if is_rowwise(concept.strategy):  # it keeps no memory, and adapters need not be read just for that
         return shapes
-    for name, factors in lesson.trained.items():
-        declared = lesson.strategy.memory_shapes(lesson.targets[name].shape, factors.rank)
-        shapes.update({entry(name, part): ("F32", shape) for part, shape in declared.items()})
+    for name, factors in concept.trained.items():
+        declared = concept.strategy.memory_shapes(concept.targets[name].shape, factors.rank)
+        shapes.update({memory_key(name, part): ("F32", shape) for part, shape in declared.items()})
     return shapes
 
 
@@ -183,17 +185,17 @@ def _write_digests(kept: Writer, digests: Mapping[str, str]) -> None:
 class _Folding:
     """The jobs of one fold."""
 
-    def __init__(self, evolving: Evolving, lesson: Lesson, model: Writer, kept: Writer) -> None:
+    def __init__(self, evolving: Evolving, concept: TrainedConcept, model: Writer, kept: Writer) -> None:
         self._evolving = evolving
-        self._lesson = lesson
+        self._concept = concept
         self._model = model
         self._kept = kept
         self._digests = evolving.digests
 
     def carry(self, name: str) -> None:
         """A tensor that was not taught now: its bytes, and those of what the memory keeps of it."""
-        part = kept_part(self._evolving.current.info(name).dtype)
-        beside = entry(name, part) if part is not None else ""
+        part = memory_part(self._evolving.current.info(name).dtype)
+        beside = memory_key(name, part) if part is not None else ""
         if beside in self._kept.tensors:
             memory = self._evolving.memory
             if memory is None or beside not in memory:
@@ -205,11 +207,11 @@ class _Folding:
     def write(self, name: str, layers: Sequence[Target]) -> None:
         """A tensor of which these layers, in the order of their rows, were taught."""
         info = self._evolving.current.info(name)
-        part = kept_part(info.dtype)
+        part = memory_part(info.dtype)
         with ExitStack() as stack:
             files = stack.enter_context(reading())
             place = stack.enter_context(self._model.part(name))
-            beside = stack.enter_context(self._kept.part(entry(name, part))) if part else None
+            beside = stack.enter_context(self._kept.part(memory_key(name, part))) if part else None
             pair = _Pair(name, dtype_of(info.dtype) or torch.float32, place, beside)
             position = 0
             for target in layers:
@@ -228,21 +230,21 @@ class _Folding:
 
     def _fold(self, target: Target, files: Files, pair: "_Pair") -> None:
         """The rows of one layer."""
-        strategy, factors = self._lesson.strategy, self._lesson.trained[target.name]
+        strategy, factors = self._concept.strategy, self._concept.trained[target.name]
         start, stop = _rows(target)
         if is_rowwise(strategy):
             for first, last in _blocks(start, stop, target.shape[1]):
                 layer = self._evolving.layer_rows(target, first, last, files, {})
                 pair.put_exact(strategy.fold(layer, factors.rows(first - start, last - start)).weight)
             return
-        own = "" if self._lesson.foreign else self._lesson.name
+        own = "" if self._concept.imported else self._concept.name
         folded = strategy.fold(self._evolving.layer(target, own), factors)
         for first, last in _blocks(0, stop - start, target.shape[1]):
             pair.put_exact(folded.weight[first:last])
         for part in strategy.memory_shapes(target.shape, factors.rank):
             tensor = folded.memory[part].float().contiguous()
-            check_finite(entry(target.name, part), tensor)
-            with self._kept.part(entry(target.name, part)) as place:
+            check_finite(memory_key(target.name, part), tensor)
+            with self._kept.part(memory_key(target.name, part)) as place:
                 place.write(raw(tensor))
 
 

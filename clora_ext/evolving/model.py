@@ -21,7 +21,7 @@ from clora_ext.strategies.base import Layer
 
 from .residual import HALVES, join
 
-__all__ = ["DIGESTS", "RESIDUAL", "STRATEGY_KEY", "WEIGHT", "Evolving", "entry", "kept_part"]
+__all__ = ["DIGESTS", "RESIDUAL", "STRATEGY_KEY", "WEIGHT", "Evolving", "memory_key", "memory_part"]
 
 STRATEGY_KEY = "clora.strategy"
 """Metadata key of a memory file: whose memory it holds besides the weights."""
@@ -38,12 +38,12 @@ DIGESTS = "clora.digests"
 _SHA256 = 32  # bytes
 
 
-def entry(name: str, part: str) -> str:
+def memory_key(name: str, part: str) -> str:
     """Name of a part of a tensor or layer in a memory file."""
     return f"{name}::{part}"
 
 
-def kept_part(dtype: str) -> str | None:
+def memory_part(dtype: str) -> str | None:
     """What the memory keeps of a taught tensor that is stored in ``dtype``; None: nothing is lost there."""
     if dtype == "F32":
         return None
@@ -74,10 +74,10 @@ class Evolving:
         """Rows of the exact value of a tensor seen as a matrix, float32, (stop - start, columns)."""
         if not self.current.info(name).shape:
             return self.current.read_float(name).reshape(1, 1)
-        if self.memory is not None and entry(name, WEIGHT) in self.memory:
+        if self.memory is not None and memory_key(name, WEIGHT) in self.memory:
             return self._kept(name, WEIGHT, start, stop, files)
         stored = self.current.read_rows(name, start, stop, files)
-        if self.memory is not None and entry(name, RESIDUAL) in self.memory:
+        if self.memory is not None and memory_key(name, RESIDUAL) in self.memory:
             return join(stored, self._kept(name, RESIDUAL, start, stop, files))
         return stored.float()
 
@@ -118,39 +118,39 @@ class Evolving:
         if known and combine(self.current.header.tensors, known) != content_hash:
             raise self._foreign()
         residuals = self.memory is not None and any(
-            name.endswith(entry("", RESIDUAL)) for name in self.memory.names
+            name.endswith(memory_key("", RESIDUAL)) for name in self.memory.names
         )
         if residuals and not known:
             raise self._foreign()
 
     @property
-    def taught(self) -> Sequence[str]:
+    def changed_tensors(self) -> Sequence[str]:
         """Names of the tensors whose values the memory keeps."""
         kept = self.memory.names if self.memory is not None else ()
-        ends = (entry("", RESIDUAL), entry("", WEIGHT))
+        ends = (memory_key("", RESIDUAL), memory_key("", WEIGHT))
         parts = (name.rpartition("::")[0] for name in kept if name.endswith(ends))
         return [name for name in parts if name in self.current]
 
     def changeable(self, targets: Sequence[Target]) -> list[Target]:
         """Those of the layers that may have changed; of tensors in float32 the memory keeps nothing."""
-        taught = set(self.taught)
+        taught = set(self.changed_tensors)
         return [t for t in targets if t.tensor in taught or self.current.info(t.tensor).dtype == "F32"]
 
     def _kept(self, name: str, part: str, start: int, stop: int, files: Files) -> Tensor:
         """Rows of what the memory keeps of a tensor."""
         if self.memory is None:  # pragma: no cover - asked for only where there is one
             raise self._foreign()
-        kept, info = self.memory.info(entry(name, part)), self.current.info(name)
+        kept, info = self.memory.info(memory_key(name, part)), self.current.info(name)
         dtype = "I16" if part == RESIDUAL else "F32"
         if kept.dtype != dtype or kept.numbers != info.numbers or kept.shape[0] != info.shape[0]:
             raise self._foreign()
-        return self.memory.read_rows(entry(name, part), start, stop, files)
+        return self.memory.read_rows(memory_key(name, part), start, stop, files)
 
     def _strategy_memory(self, target: Target, strategy: str) -> dict[str, Tensor]:
         """What the strategy returned from its last fold of the layer, if that was its own."""
         if self.memory is None or self.memory.header.metadata.get(STRATEGY_KEY) != strategy:
             return {}
-        start = entry(target.name, "")
+        start = memory_key(target.name, "")
         parts = (name.removeprefix(start) for name in self.memory.names if name.startswith(start))
         return {n: self.memory.read(start + n) for n in parts if n not in {RESIDUAL, WEIGHT}}
 

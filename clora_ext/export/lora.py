@@ -7,9 +7,9 @@ from clora_ext.adapters.extract import extract
 from clora_ext.data import Concept
 from clora_ext.errors import ProjectError
 from clora_ext.events import Sink, ignore
-from clora_ext.ground import evolving_of, ground_of
-from clora_ext.loras import check_new_file, write_layers
 from clora_ext.project import Project
+from clora_ext.runs.context import open_evolving, project_context
+from clora_ext.runs.lora_files import check_new_file, write_layers
 
 __all__ = ["ExportedLora", "export_lora"]
 
@@ -54,9 +54,9 @@ def export_lora(
     opened = Project.open(project)
     if not opened.concepts:
         raise ProjectError(f"{project} has learned nothing yet", fix="teach a first concept")
-    ground, evolving = ground_of(opened, None), evolving_of(opened)
-    targets = evolving.changeable(ground.family.modules(ground.header))
+    context, evolving = project_context(opened, None), open_evolving(opened)
+    targets = evolving.changeable(context.family.modules(context.header))
     extracted = extract(targets, lambda target: evolving.layer(target, "").earlier, rank, sink)
     concepts = [Concept(record.token, record.class_name) for record in opened.concepts]
-    written = write_layers(target, extracted.layers, ground, concepts, sink)
+    written = write_layers(target, extracted.layers, context, concepts, sink)
     return ExportedLora(target, written.bytes, written.modules, rank, extracted.captured)

@@ -9,10 +9,10 @@ from clora_ext.errors import UsageError
 from clora_ext.events import Note, Sink, Stage, ignore
 
 from . import destinations
-from .placing import Placement, place
+from .atomic import FileSet, place
 
 if TYPE_CHECKING:
-    from .exportable import Exportable
+    from .bundle import ExportBundle
 
 __all__ = ["Exported", "Written", "export_checkpoint", "export_to"]
 
@@ -69,10 +69,10 @@ def export_checkpoint(
     """
     if target.suffix != _ENDING:
         raise UsageError(f"{target} does not end in {_ENDING}", fix=f"name it {target}{_ENDING}")
-    from .exportable import exportable
+    from .bundle import make_bundle
 
-    model = exportable(project, dtype, None, sink)
-    return _write(model, Placement((model.checkpoint(target),)), sink, overwrite=overwrite)
+    model = make_bundle(project, dtype, None, sink)
+    return _write(model, FileSet((model.checkpoint(target),)), sink, overwrite=overwrite)
 
 
 def export_to(
@@ -103,33 +103,33 @@ def export_to(
         StorageError: too little space, or the disk refuses; nothing was written.
     """
     program = destinations.load(destination)
-    from .exportable import exportable
+    from .bundle import make_bundle
 
-    model = exportable(project, dtype, name, sink)
-    placement = program.place(folder, model)
+    model = make_bundle(project, dtype, name, sink)
+    files = program.place(folder, model)
     remark = program.remark(model)
     if remark:
         sink(Note(remark))
-    return _write(model, placement, sink, overwrite=overwrite, next_step=program.next_step(model))
+    return _write(model, files, sink, overwrite=overwrite, next_step=program.next_step(model))
 
 
 def _write(
-    model: "Exportable", placement: Placement, sink: Sink, *, overwrite: bool, next_step: str = ""
+    model: "ExportBundle", files: FileSet, sink: Sink, *, overwrite: bool, next_step: str = ""
 ) -> Exported:
     """The files, and what they are."""
     from .tensors import describe
 
-    items = placement.items
+    items = files.items
     target = items[-1].target
-    _refuse_own(model, [*(item.target for item in items), *placement.absent])
+    _refuse_own(model, [*(item.target for item in items), *files.remove])
     sink(Stage("export", str(target)))
-    content = place(placement, overwrite=overwrite)
-    files = tuple(written for item in items for written in _written(item.target))
-    total = sum(file.bytes for file in files)
-    return Exported(target, total, content, describe(model.sources), files, next_step)
+    content = place(files, overwrite=overwrite)
+    written = tuple(file for item in items for file in _written(item.target))
+    total = sum(file.bytes for file in written)
+    return Exported(target, total, content, describe(model.sources), written, next_step)
 
 
-def _refuse_own(model: "Exportable", targets: Sequence[Path]) -> None:
+def _refuse_own(model: "ExportBundle", targets: Sequence[Path]) -> None:
     """Neither the base nor the project's own files are ever replaced, by whatever name they go."""
     for target in targets:
         if target.exists() and any(own.exists() and target.samefile(own) for own in model.own_files):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from clora_ext.sampling.contact_sheet import read_drawing
+from clora_ext.sampling.contact_sheet import read_sample
 
 __all__ = ["LARGEST_URL", "data_url", "drawings", "preview"]
 
@@ -28,7 +28,7 @@ def drawings(sheets: Sequence[Path]) -> list[Image.Image]:
     """One drawing of each contact sheet, of many the last 16; sheets that cannot be read are left out."""
     found: list[Image.Image] = []
     for sheet in reversed(sheets):
-        drawing = read_drawing(sheet)  # one that is missing is no reason not to export
+        drawing = read_sample(sheet)  # one that is missing is no reason not to export
         if drawing is not None:
             found.insert(0, drawing)
         if len(found) == _MOST:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-__all__ = ["own_pages"]
+__all__ = ["release_on_free"]
 
 # mallopt(3), from malloc.h.
 _TRIM_THRESHOLD = -1
@@ -17,7 +17,7 @@ _USUAL = 32 << 20
 
 
 @contextmanager
-def own_pages() -> Iterator[None]:
+def release_on_free() -> Iterator[None]:
     """Whatever is allocated meanwhile and is larger than 1 MiB gets pages of its own.
 
     From 128 KiB to 32 MiB on, glibc puts what is allocated into its heap, side by side, and gives back only

@@ -11,7 +11,7 @@ from clora_ext.formats.header import read_header
 
 from .litter import CHECKPOINTS, MEMORY, SHEETS, TRAINING, sweep, training_name
 from .manifest import MANIFEST, Manifest, read_manifest
-from .records import Base, ConceptRecord, State, look_name, sheet_name
+from .records import Base, ConceptRecord, State, later_sample_name, sheet_name
 from .session import session
 from .storage import replace_text, sync_file, sync_folder
 
@@ -98,13 +98,23 @@ class Project:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The whole story; None in a new project before :meth:`start`."""
+        """All that is recorded; None in a new project before :meth:`start`."""
         return self._manifest
 
     @property
     def base(self) -> Base | None:
         """The model that the project started from; None in a new project before :meth:`start`."""
         return self._manifest.base if self._manifest else None
+
+    def base_file(self) -> Path:
+        """Where the project's base lies.
+
+        Raises:
+            ProjectError: it is gone, or the project has none yet.
+        """
+        if self.base is None:
+            raise ProjectError(f"{self.folder} holds no model yet", fix="teach a first concept")
+        return self.base.locate()
 
     @property
     def concepts(self) -> tuple[ConceptRecord, ...]:
@@ -169,9 +179,9 @@ class Project:
         """Where the contact sheet of a concept is to be written."""
         return self.sheets_dir / sheet_name(number, token, class_name)
 
-    def look(self, number: int, content_hash: str) -> Path:
-        """Where a drawing of a concept by the model of that content hash lies; may not exist."""
-        return self.sheets_dir / look_name(number, content_hash)
+    def later_sample(self, number: int, content_hash: str) -> Path:
+        """Where a sample of a concept by the model of that content hash lies; may not exist."""
+        return self.sheets_dir / later_sample_name(number, content_hash)
 
     def start(self, base: Base) -> None:
         """Set the base, or the new place of the same base; written with the next commit.

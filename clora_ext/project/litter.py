@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .manifest import MANIFEST, Manifest
-from .records import LOOK, SHEET, WEIGHTS, ConceptRecord, look_name
+from .records import LATER_SAMPLE, SHEET, WEIGHTS, ConceptRecord, later_sample_name
 from .storage import PARTIAL
 
 __all__ = ["CHECKPOINTS", "FOLDERS", "MARKER", "MEMORY", "SHEETS", "TRAINING", "sweep", "training_name"]
@@ -60,7 +60,7 @@ def _litter(folder: Path, manifest: Manifest | None) -> Iterator[Path]:
     concepts = manifest.concepts if manifest else ()
     yield from _unused(folder / CHECKPOINTS, {state.checkpoint for state in states}, (WEIGHTS, _NEW))
     yield from _unused(folder / MEMORY, {state.memory for state in states}, (WEIGHTS, _NEW))
-    yield from _unused(folder / SHEETS, set(_pictures(concepts)), (SHEET, LOOK))
+    yield from _unused(folder / SHEETS, set(_pictures(concepts)), (SHEET, LATER_SAMPLE))
     yield from _unused(folder / TRAINING, {training_name(len(concepts) + 1)}, (_RUN,))
     yield from (path for path in [folder / (MANIFEST + PARTIAL)] if os.path.lexists(path))
     if manifest is not None and (folder / MARKER).exists():
@@ -71,7 +71,9 @@ def _pictures(concepts: Sequence[ConceptRecord]) -> Iterator[str]:
     """Every concept's sheet, and how it and later models have drawn it."""
     for concept in concepts:
         yield concept.sheet or ""
-        yield from (look_name(concept.number, after.content_hash) for after in concepts[concept.number - 1 :])
+        yield from (
+            later_sample_name(concept.number, after.content_hash) for after in concepts[concept.number - 1 :]
+        )
 
 
 def _unused(folder: Path, used: set[str], patterns: tuple[re.Pattern[str], ...]) -> Iterator[Path]:

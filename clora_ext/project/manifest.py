@@ -24,7 +24,7 @@ _UNREADABLE = "restore manifest.json from a backup"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A project's whole story.
+    """All that a project has recorded.
 
     Attributes:
         base: the model it started from.

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from clora_ext.errors import BaseChanged
+from clora_ext.errors import BaseChanged, ProjectError
+from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.models import model_sha256
 
 from .fields import HASH, Fields, damaged
@@ -19,8 +20,8 @@ WEIGHTS = re.compile(r"[0-9a-f]{16}(-[0-9]{1,4})?\.safetensors")
 SHEET = re.compile(r"[0-9]{3,9}-[A-Za-z0-9_-]{1,200}\.png")
 """File names of contact sheets."""
 
-LOOK = re.compile(r"look-[0-9]{3,9}-[0-9a-f]{12}\.png")
-"""File names of later drawings of concepts."""
+LATER_SAMPLE = re.compile(r"look-[0-9]{3,9}-[0-9a-f]{12}\.png")
+"""File names of samples of concepts by later models."""
 
 _FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(\+00:00|Z)")
@@ -38,10 +39,10 @@ def sheet_name(number: int, token: str, class_name: str) -> str:
     return f"{number:03d}-{'-'.join(words)}.png"
 
 
-def look_name(number: int, content_hash: str) -> str:
-    """A file name for what a model, known by its content hash, draws of a concept.
+def later_sample_name(number: int, content_hash: str) -> str:
+    """A file name for a sample of a concept by a model, known by its content hash.
 
-    >>> look_name(1, 64 * "a")
+    >>> later_sample_name(1, 64 * "a")
     'look-001-aaaaaaaaaaaa.png'
     """
     return f"look-{number:03d}-{content_hash[:12]}.png"
@@ -62,6 +63,17 @@ class Base:
     path: str | None
     sha256: str
     family: str
+
+    def locate(self) -> Path:
+        """Where the base was recorded to lie.
+
+        Raises:
+            ProjectError: nothing is there any more.
+        """
+        file = DEMO_MODEL if self.kind == "demo" else Path(self.path or "")
+        if not file.exists():
+            raise ProjectError(f"the project's base {file} is gone", fix="name its new place with --base")
+        return file
 
     def check(self, file: Path) -> None:
         """Make sure that ``file`` (or folder) is this base; reads all of it.

@@ -10,14 +10,14 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
 __all__ = [
     "Row",
-    "Story",
+    "SheetMetadata",
     "contact_sheet",
-    "drawing_of",
     "fitted",
     "grid",
-    "read_drawing",
     "read_picture",
-    "read_story",
+    "read_sample",
+    "read_sheet_metadata",
+    "sample_of",
     "write_sheet",
 ]
 
@@ -41,11 +41,11 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """What a concept's sheet remembers in words, inside the PNG.
+class SheetMetadata:
+    """What a concept's contact sheet records as text, inside the PNG.
 
     Attributes:
-        prompt: what its drawings were drawn by.
+        prompt: that its pictures were sampled by.
         losses: of the training's steps; of more than 1,000, every n-th.
     """
 
@@ -53,20 +53,20 @@ class Story:
     losses: tuple[float, ...] = ()
 
 
-def write_sheet(rows: Sequence[Row], size: int, story: Story, target: Path) -> None:
+def write_sheet(rows: Sequence[Row], size: int, metadata: SheetMetadata, target: Path) -> None:
     """Write a contact sheet of ``rows`` as PNG; see :func:`contact_sheet`."""
-    thinned = story.losses[:: max(1, ceil(len(story.losses) / _MOST_LOSSES))]
+    thinned = metadata.losses[:: max(1, ceil(len(metadata.losses) / _MOST_LOSSES))]
     text = PngImagePlugin.PngInfo()
-    text.add_text(_KEY, json.dumps(asdict(Story(story.prompt, thinned))))
+    text.add_text(_KEY, json.dumps(asdict(SheetMetadata(metadata.prompt, thinned))))
     contact_sheet(rows, size).save(target, format="PNG", pnginfo=text)
 
 
-def read_story(sheet: Path) -> Story | None:
-    """What a sheet tells; None if it is none, or was written before sheets told anything."""
+def read_sheet_metadata(sheet: Path) -> SheetMetadata | None:
+    """What a contact sheet records; None if it is none, or older than such records."""
     try:
         with Image.open(sheet, formats=("PNG",)) as opened:
-            told = json.loads(opened.info.get(_KEY, ""))
-        return Story(str(told["prompt"]), tuple(float(loss) for loss in told["losses"]))
+            content = json.loads(opened.info.get(_KEY, ""))
+        return SheetMetadata(str(content["prompt"]), tuple(float(loss) for loss in content["losses"]))
     except (OSError, ValueError, TypeError, KeyError, RecursionError, SyntaxError):
         return None
 
@@ -132,8 +132,8 @@ def _cell(size: int) -> int:
     return min(max(size, _SMALLEST_CELL), _LARGEST_CELL)
 
 
-def drawing_of(sheet: Image.Image) -> Image.Image:
-    """The first picture of the last row: what the model drew once it had learned the concept.
+def sample_of(sheet: Image.Image) -> Image.Image:
+    """The first picture of the last row: a sample from when the concept had just been learned.
 
     Raises:
         ValueError: this is no sheet of two rows, before and after.
@@ -147,11 +147,11 @@ def drawing_of(sheet: Image.Image) -> Image.Image:
     raise ValueError(message)
 
 
-def read_drawing(sheet: Path) -> Image.Image | None:
-    """:func:`drawing_of` a file; None if it is missing, damaged, or no contact sheet."""
+def read_sample(sheet: Path) -> Image.Image | None:
+    """:func:`sample_of` a file; None if it is missing, damaged, or no contact sheet."""
     picture = read_picture(sheet)
     try:
-        return None if picture is None else drawing_of(picture)
+        return None if picture is None else sample_of(picture)
     except ValueError:
         return None
 

@@ -1,4 +1,4 @@
-"""What of every concept is still there: what was drawn when it was learned, and by every later model."""
+"""The forgetting report: samples of every concept from when it was learned, and by every later model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,73 +9,75 @@ from typing import TYPE_CHECKING
 from clora_ext import families
 from clora_ext.errors import writing
 from clora_ext.events import Sink, Stage, ignore
-from clora_ext.ground import base_file
 from clora_ext.project import ConceptRecord, Project
 
-from .outcome import Prompt
+from .samples import SamplePrompt
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Drawing
+    from PIL.Image import Image
 
     from clora_ext.families.base import Model
-    from clora_ext.sampling.contact_sheet import Story
 
-__all__ = ["Remembered", "forgetting_grid", "look_back"]
+    from .contact_sheet import SheetMetadata
+
+__all__ = ["ForgettingRow", "forgetting_grid", "forgetting_report"]
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class ForgettingRow:
     """One concept over the versions of the model.
 
     Attributes:
         number: of the concept.
         trigger: the words that call it.
-        seen: what was drawn of it, always by the same prompt with the same noise, by how many concepts the
-            model had learned: when the concept was learned (if its contact sheet is there), at every later
-            version that was looked at, and now.
-        changes: for every later version, the mean absolute difference from the first drawing, 0 (nothing) to
-            1; empty if there is no drawing from when it was learned.
+        samples: by the same prompt with the same noise, by how many concepts the model had learned: when the
+            concept was learned (if its contact sheet is there), at every later version that was reported, and
+            now.
+        changes: for every later version, the mean absolute difference from the first sample, 0 (none) to 1;
+            empty if there is no sample from when it was learned.
     """
 
     number: int
     trigger: str
-    seen: "Mapping[int, Drawing]"
+    samples: "Mapping[int, Image]"
     changes: Mapping[int, float]
 
 
-def look_back(project: Path, sink: Sink = ignore) -> list[Remembered]:
+def forgetting_report(project: Path, sink: Sink = ignore) -> list[ForgettingRow]:
     """Every concept of a project over the versions of its model.
 
-    What the model draws now is kept beside the contact sheets, so that later looks show it too and need not
-    draw it again. A picture that has changed is not yet one that was forgotten: look at it. One that has not
-    changed is remembered. (How alike two pictures are in meaning takes an image encoder; clora ships none
-    for photos.)
+    The current model's samples are kept beside the contact sheets, so that later reports show them too and
+    need not sample again. A picture that has changed is not necessarily one that was forgotten: look at it.
+    One that has not changed is remembered. (Comparing pictures by meaning takes an image encoder; clora ships
+    none for photos.)
 
     Raises:
         CloraError: the project or its model cannot be used, or the disk is full.
     """
     opened = Project.open(project)
-    artist = _Artist(opened)
-    return [_remembered(opened, record, artist, sink) for record in opened.concepts]
+    sampler = _Sampler(opened)
+    return [_row(opened, record, sampler, sink) for record in opened.concepts]
 
 
-def forgetting_grid(found: Sequence[Remembered]) -> "Drawing":
+def forgetting_grid(found: Sequence[ForgettingRow]) -> "Image":
     """A row for each concept, a column for each version of the model."""
-    from clora_ext.sampling.contact_sheet import grid
+    from .contact_sheet import grid
 
-    versions = range(1, max(max(one.seen) for one in found) + 1)
-    side = max(drawing.width for one in found for drawing in one.seen.values())
-    rows = {f"{one.number} {one.trigger}": [one.seen.get(version) for version in versions] for one in found}
+    versions = range(1, max(max(row.samples) for row in found) + 1)
+    side = max(sample.width for row in found for sample in row.samples.values())
+    rows = {
+        f"{row.number} {row.trigger}": [row.samples.get(version) for version in versions] for row in found
+    }
     return grid([f"after {version}" for version in versions], rows, side)
 
 
-class _Artist:
-    """Draws with the project's model, which is loaded when the first drawing is asked for."""
+class _Sampler:
+    """Samples with the project's model, which is loaded when it is first needed."""
 
     def __init__(self, project: Project) -> None:
         from clora_ext.formats.composed import open_model
 
-        self._checkpoint = open_model(project.checkpoint_path or base_file(project))
+        self._checkpoint = open_model(project.checkpoint_path or project.base_file())
         self._family = families.detect(self._checkpoint.header, self._checkpoint.path)
 
     @cached_property
@@ -84,59 +86,59 @@ class _Artist:
 
         return self._family.load(self._checkpoint, pick_precision())
 
-    def draw(self, prompt: str, resolution: int | None) -> "Drawing":
+    def sample(self, prompt: str, resolution: int | None) -> "Image":
         """A picture as it lies in a contact sheet; ``resolution``: at which the concept was taught."""
-        from clora_ext.sampling.contact_sheet import fitted
+        from .contact_sheet import fitted
 
         header = self._checkpoint.header
         size = resolution or self._family.resolution(header)
         size -= size % self._family.step(header)
-        return fitted(Prompt(prompt, size).glance(self._model), size)
+        return fitted(SamplePrompt(prompt, size).sample_one(self._model), size)
 
 
-def _remembered(project: Project, record: ConceptRecord, artist: _Artist, sink: Sink) -> Remembered:
+def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink) -> ForgettingRow:
     """One concept."""
-    from clora_ext.sampling.contact_sheet import read_story
+    from .contact_sheet import read_sheet_metadata
 
     trigger = f"{record.token} {record.class_name}"
     sheet = project.sheets_dir / (record.sheet or "none")
-    story = read_story(sheet)
-    seen = dict(_seen(project, record, sheet, story))
-    if project.number not in seen:
+    metadata = read_sheet_metadata(sheet)
+    samples = dict(_kept_samples(project, record, sheet, metadata))
+    if project.number not in samples:
         sink(Stage("sample", f"concept {record.number}"))
-        prompt = story.prompt if story else f"a photo of {trigger}"
-        drawing = artist.draw(prompt, record.settings.get("resolution"))
-        target = project.look(record.number, project.concepts[-1].content_hash)
+        prompt = metadata.prompt if metadata else f"a photo of {trigger}"
+        sample = sampler.sample(prompt, record.settings.get("resolution"))
+        target = project.later_sample(record.number, project.concepts[-1].content_hash)
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            drawing.save(target, format="PNG")
-        seen[project.number] = drawing
-    return Remembered(record.number, trigger, seen, _changes(record.number, seen))
+            sample.save(target, format="PNG")
+        samples[project.number] = sample
+    return ForgettingRow(record.number, trigger, samples, _changes(record.number, samples))
 
 
-def _seen(
-    project: Project, record: ConceptRecord, sheet: Path, story: "Story | None"
-) -> "Iterator[tuple[int, Drawing]]":
-    """What was drawn of a concept so far: by which version, and what."""
-    from clora_ext.sampling.contact_sheet import read_drawing, read_picture
+def _kept_samples(
+    project: Project, record: ConceptRecord, sheet: Path, metadata: "SheetMetadata | None"
+) -> "Iterator[tuple[int, Image]]":
+    """The samples on the disk, each with the version of the model that made it."""
+    from .contact_sheet import read_picture, read_sample
 
     for after in project.concepts[record.number - 1 :]:
-        own = story is not None and after.number == record.number
-        drawing = read_drawing(sheet) if own else None
-        drawing = drawing or read_picture(project.look(record.number, after.content_hash))
-        if drawing is not None:
-            yield after.number, drawing
+        learned_now = metadata is not None and after.number == record.number
+        sample = read_sample(sheet) if learned_now else None
+        sample = sample or read_picture(project.later_sample(record.number, after.content_hash))
+        if sample is not None:
+            yield after.number, sample
 
 
-def _changes(number: int, seen: "Mapping[int, Drawing]") -> dict[int, float]:
-    """How far later drawings are from the first."""
+def _changes(number: int, samples: "Mapping[int, Image]") -> dict[int, float]:
+    """How far later samples are from the first."""
     from PIL import ImageChops, ImageStat
 
-    first = seen.get(number)
+    first = samples.get(number)
     if first is None:
         return {}
     return {
-        version: sum(ImageStat.Stat(ImageChops.difference(first, drawing)).mean) / (3 * 255)
-        for version, drawing in seen.items()
-        if version != number and drawing.size == first.size
+        version: sum(ImageStat.Stat(ImageChops.difference(first, sample)).mean) / (3 * 255)
+        for version, sample in samples.items()
+        if version != number and sample.size == first.size
     }

@@ -1,4 +1,4 @@
-"""Draw pictures with a project's model or any checkpoint that clora knows."""
+"""Generate pictures with a project's model or any checkpoint that clora knows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +8,16 @@ from clora_ext import families
 from clora_ext.errors import UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.formats.diffusers_folder import INDEX
-from clora_ext.ground import base_file
 from clora_ext.project import Project
 
-__all__ = ["Drawing", "generate"]
+__all__ = ["GenerateRequest", "generate"]
 
 _LARGEST_COUNT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """What to draw.
+class GenerateRequest:
+    """What to generate.
 
     Attributes:
         prompt: what the pictures show.
@@ -48,12 +47,14 @@ class Drawing:
             raise UsageError(f"seed {self.seed} is out of range", fix="choose a number from 0")
 
 
-def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: Sink = ignore) -> list[Path]:
-    """Draw and write PNG files.
+def generate(
+    source: Path, request: GenerateRequest, output: Path | None = None, sink: Sink = ignore
+) -> list[Path]:
+    """Generate pictures and write them as PNG files.
 
     Args:
         source: a project's folder, a checkpoint file or a diffusers folder.
-        drawing: what to draw.
+        request: what to generate.
         output: a ``.png`` file (a number is put before its ending when there are several pictures) or a
             folder; None: the folder ``pictures`` inside the project, or beside the checkpoint.
         sink: told what happens; may raise Cancelled to stop.
@@ -64,30 +65,30 @@ def generate(source: Path, drawing: Drawing, output: Path | None = None, sink: S
     from clora_ext.config.precision import pick_precision
     from clora_ext.formats.composed import open_model
 
-    drawing.check()
+    request.check()
     checkpoint = open_model(_checkpoint(source))
     family = families.detect(checkpoint.header, checkpoint.path)
     step = family.step(checkpoint.header)
-    size = drawing.size or family.resolution(checkpoint.header)
+    size = request.size or family.resolution(checkpoint.header)
     if size % step:
         raise UsageError(f"size {size} is no multiple of {step}", fix=f"use {max(step, size - size % step)}")
-    sink(Stage("sample", drawing.prompt))
+    sink(Stage("sample", request.prompt))
     model = family.load(checkpoint, pick_precision())
-    for prompt in (drawing.prompt, drawing.negative):
+    for prompt in (request.prompt, request.negative):
         cut = model.tokens_cut(prompt)
         if cut:
             sink(Note(f"the prompt is too long: its last {cut} tokens are not read"))
     images: list[Any] = model.sample(
-        drawing.prompt,
-        negative=drawing.negative,
-        seeds=range(drawing.seed, drawing.seed + drawing.count),
-        steps=drawing.steps,
-        guidance=drawing.guidance,
+        request.prompt,
+        negative=request.negative,
+        seeds=range(request.seed, request.seed + request.count),
+        steps=request.steps,
+        guidance=request.guidance,
         size=size,
         on_step=lambda done, total: sink(SampleStep(done, total)),
     )
     files = []
-    for image, target in zip(images, _targets(source, drawing, output), strict=True):
+    for image, target in zip(images, _targets(source, request, output), strict=True):
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             image.save(target, format="PNG")
@@ -101,20 +102,20 @@ def _checkpoint(source: Path) -> Path:
     if source.is_file() or (source / INDEX).is_file():
         return source
     project = Project.open(source)
-    return project.checkpoint_path or base_file(project)
+    return project.checkpoint_path or project.base_file()
 
 
-def _targets(source: Path, drawing: Drawing, output: Path | None) -> list[Path]:
+def _targets(source: Path, request: GenerateRequest, output: Path | None) -> list[Path]:
     """One file name that is free for every picture."""
     if output is not None and output.suffix.lower() == ".png":
         folder, stem = output.parent, output.stem
-        names = [stem] if drawing.count == 1 else [f"{stem}-{i}" for i in range(1, drawing.count + 1)]
+        names = [stem] if request.count == 1 else [f"{stem}-{i}" for i in range(1, request.count + 1)]
     else:
         folder = output or (source if source.is_dir() else source.parent) / "pictures"
         words = (
-            "".join(c if c.isalnum() else "-" for c in drawing.prompt.lower())[:60].strip("-") or "picture"
+            "".join(c if c.isalnum() else "-" for c in request.prompt.lower())[:60].strip("-") or "picture"
         )
-        names = [f"{words}-{drawing.seed + i}" for i in range(drawing.count)]
+        names = [f"{words}-{request.seed + i}" for i in range(request.count)]
     return [_free(folder, name) for name in names]
 
 

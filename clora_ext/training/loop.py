@@ -40,7 +40,7 @@ def train(  # noqa: PLR0913, PLR0917 - the run's parts, each of another kind
     state_file: Path,
     fingerprint: str,
     sink: Sink,
-    look: Callable[[int], None] = lambda step: None,
+    after_step: Callable[[int], None] = lambda step: None,
 ) -> tuple[dict[str, Factors], tuple[float, ...]]:
     """Train the adapters that ``starts`` describes; the model's modules are adapted in place.
 
@@ -54,8 +54,7 @@ def train(  # noqa: PLR0913, PLR0917 - the run's parts, each of another kind
         state_file: where a stopped run leaves its state; it is read if it belongs to ``fingerprint``.
         fingerprint: identifies the plan, so that another plan's state is never resumed.
         sink: told of every step; raising Cancelled in it saves the state and stops.
-        look: called after every step with the number of those done, to look at the model as it is; may raise
-            Cancelled too.
+        after_step: called after every step with the number of steps done; may raise Cancelled too.
 
     Returns:
         The trained factors by :attr:`Target.name` (float32, on the processor), and every step's loss.
@@ -74,7 +73,7 @@ def train(  # noqa: PLR0913, PLR0917 - the run's parts, each of another kind
         seconds = time.monotonic() - began
         try:
             sink(TrainStep(step + 1, settings.steps, loss, rate, seconds, _memory(precision)))
-            look(step + 1)
+            after_step(step + 1)
         except (Cancelled, KeyboardInterrupt):
             run.save()
             raise

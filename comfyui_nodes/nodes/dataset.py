@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
-from ..handles import Dataset
 from ..host import input_folder, input_folders, io, to_pictures
 from ..pictures import folder_state, given_folder, save_pictures
-from .wires import CATEGORY, DATASET
+from ..state import Dataset
+from .types import CATEGORY, DATASET
 
 __all__ = ["DatasetFromFolder", "DatasetFromImages"]
 

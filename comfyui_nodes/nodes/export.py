@@ -3,9 +3,9 @@
 from clora_ext import export_lora
 
 from ..files import check_taught, free_lora, save
-from ..handles import Evolving
 from ..host import io
-from .wires import CATEGORY, EVOLVING
+from ..state import Evolving
+from .types import CATEGORY, EVOLVING
 
 __all__ = ["ExportLora", "SaveCheckpoint"]
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ..handles import DEMO, Evolving, go_back, open_project, project_folder, project_names, start_project
 from ..host import checkpoint_names, io
-from .wires import CATEGORY, EVOLVING, evolving_outputs, state_of
+from ..state import DEMO, Evolving, go_back, open_project, project_folder, project_names, start_project
+from .types import CATEGORY, EVOLVING, evolving_outputs, state_of
 
 __all__ = ["LoadEvolvingModel", "StartProject", "Undo"]
 

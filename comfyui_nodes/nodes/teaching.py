@@ -4,10 +4,10 @@ from clora_ext import strategies
 from clora_ext.config.presets import PRESETS
 from clora_ext.config.settings import Settings
 
-from ..handles import Dataset, Evolving
 from ..host import io, lora_names, lora_path, to_image, ui
-from ..lessons import Wishes, teach, teach_lora
-from .wires import CATEGORY, DATASET, EVOLVING, REPORT, evolving_outputs
+from ..state import Dataset, Evolving
+from ..teach import Wishes, teach, teach_lora
+from .types import CATEGORY, DATASET, EVOLVING, REPORT, evolving_outputs
 
 __all__ = ["AddConcept", "AddLora"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pictures import COLOURS, HELD_OUT_VENDOR, Placement, artwork, flat, paste, random_placement, things
+from pictures import COLOURS, HELD_OUT_VENDOR, FileSet, artwork, flat, paste, random_placement, things
 from PIL import Image
 
 Artist = Callable[[Path, str], Image.Image]
@@ -27,24 +27,24 @@ class Shot:
         name: of the object.
         colour: of the background.
         caption: with ``{token}`` and ``{class}`` to be filled in.
-        placement: where the object lies.
+        files: where the object lies.
     """
 
     name: str
     colour: str
     caption: str
-    placement: Placement
+    files: FileSet
 
 
 _PLACES = (
-    Placement(0.80, 0, 0, mirror=False),
-    Placement(0.70, 3, -2, mirror=True),
-    Placement(0.88, -1, 1, mirror=False),
-    Placement(0.75, -3, 2, mirror=False),
-    Placement(0.84, 2, 1, mirror=True),
-    Placement(0.68, -2, -3, mirror=False),
-    Placement(0.78, 1, 3, mirror=True),
-    Placement(0.72, 4, 0, mirror=False),
+    FileSet(0.80, 0, 0, mirror=False),
+    FileSet(0.70, 3, -2, mirror=True),
+    FileSet(0.88, -1, 1, mirror=False),
+    FileSet(0.75, -3, 2, mirror=False),
+    FileSet(0.84, 2, 1, mirror=True),
+    FileSet(0.68, -2, -3, mirror=False),
+    FileSet(0.78, 1, 3, mirror=True),
+    FileSet(0.72, 4, 0, mirror=False),
 )
 _SHOWN = ("red", "blue", "yellow", "white", "purple", "black")
 _HELD_OUT = ("green", "orange", "pink", "gray")
@@ -82,8 +82,8 @@ def style_shots() -> tuple[list[Shot], list[Shot]]:
     return shown, held_out
 
 
-def _style_shot(name: str, colour: str, placement: Placement) -> Shot:
-    return Shot(name, colour, f"a {name} in {{token}} style on a {colour} background", placement)
+def _style_shot(name: str, colour: str, files: FileSet) -> Shot:
+    return Shot(name, colour, f"a {name} in {{token}} style on a {colour} background", files)
 
 
 def fluent(packages: Path, code: str) -> Image.Image:
@@ -116,7 +116,7 @@ def _write(packages: Path, artist: Artist, folder: Path, shots: Sequence[Shot]) 
     codes = {thing.name: thing.code for thing in things()}
     folder.mkdir(parents=True, exist_ok=True)
     for number, shot in enumerate(shots, start=1):
-        picture = paste(artist(packages, codes[shot.name]), flat(COLOURS[shot.colour]), shot.placement)
+        picture = paste(artist(packages, codes[shot.name]), flat(COLOURS[shot.colour]), shot.files)
         stem = f"{number:02}-{shot.name.replace(' ', '-')}-{shot.colour}"
         picture.save(folder / f"{stem}.png", optimize=True)
         (folder / f"{stem}.txt").write_text(f"{shot.caption}\n", encoding="utf-8")

@@ -16,7 +16,7 @@ from pictures import (
     COLOURS,
     SIZE,
     TRAINED_VENDORS,
-    Placement,
+    FileSet,
     artwork,
     flat,
     paste,
@@ -34,7 +34,7 @@ from trainer import say
 from transformers import CLIPTextModel
 from vae import measure
 
-CENTRED = Placement(scale=0.78, right=0, down=0, mirror=False)
+CENTRED = FileSet(scale=0.78, right=0, down=0, mirror=False)
 """How candidate pictures are placed."""
 
 PROMPTS, CANDIDATES, STEPS, GUIDANCE = 200, 50, 30, 3.0

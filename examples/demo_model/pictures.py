@@ -54,7 +54,7 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class FileSet:
     """Where artwork lands: its side as a share of the picture, its shift in pixels, mirrored or not."""
 
     scale: float
@@ -98,22 +98,22 @@ def general_artwork(packages: Path) -> list[Image.Image]:
     return images
 
 
-def random_placement(rng: torch.Generator) -> Placement:
+def random_placement(rng: torch.Generator) -> FileSet:
     """A side of .65 to .9 of the picture, a shift that keeps it inside, mirrored half of the time."""
     scale, right, down, mirror = torch.rand(4, generator=rng).tolist()
     scale = 0.65 + 0.25 * scale
     room = min(6.0, SIZE * (1 - scale) / 2)
-    return Placement(scale, (2 * right - 1) * room, (2 * down - 1) * room, mirror < 0.5)
+    return FileSet(scale, (2 * right - 1) * room, (2 * down - 1) * room, mirror < 0.5)
 
 
-def paste(art: Image.Image, background: Image.Image, placement: Placement) -> Image.Image:
+def paste(art: Image.Image, background: Image.Image, files: FileSet) -> Image.Image:
     """``art`` on ``background`` (RGB, 64 x 64) as a new RGB picture."""
-    side = max(1, round(SIZE * placement.scale))
+    side = max(1, round(SIZE * files.scale))
     small = _at_most(art, side)
-    if placement.mirror:
+    if files.mirror:
         small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    left = round((SIZE - small.width) / 2 + placement.right)
-    top = round((SIZE - small.height) / 2 + placement.down)
+    left = round((SIZE - small.width) / 2 + files.right)
+    top = round((SIZE - small.height) / 2 + files.down)
     picture = background.copy()
     picture.paste(small, (left, top), small)
     return picture

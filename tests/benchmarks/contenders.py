@@ -44,7 +44,7 @@ def clora(job: Job, strategy: str, *, later: bool, exact: bool = True) -> Run:
     """The engine's fold of the first or of a later concept."""
     from clora_ext import strategies
     from clora_ext.adapters.sites import Target
-    from clora_ext.evolving.fold import Lesson, fold
+    from clora_ext.evolving.fold import TrainedConcept, fold
     from clora_ext.evolving.model import Evolving
     from clora_ext.formats.checkpoint import Checkpoint
 
@@ -57,7 +57,7 @@ def clora(job: Job, strategy: str, *, later: bool, exact: bool = True) -> Run:
         out_features, in_features = base.info(name).shape
         targets[name] = Target("unet", name, name, (out_features, in_features))
     trained = LoraFile(Checkpoint(job.file("lora2" if later else "lora1")), names)
-    lesson = Lesson(strategies.load(strategy), strategy, targets, trained)
+    lesson = TrainedConcept(strategies.load(strategy), strategy, targets, trained)
 
     def run() -> None:
         fold(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from clora_ext import (
-    Drawing,
+    GenerateRequest,
     Request,
     Settings,
     generate,
@@ -46,7 +46,7 @@ def test_every_rare_token_is_one_token() -> None:
 def test_it_draws_the_background_that_is_asked_for(
     colour: str, red_green_blue: tuple[int, int, int], tmp_path: Path
 ) -> None:
-    drawing = Drawing(f"a noto tiger on a {colour} background", count=1, seed=3, steps=10)
+    drawing = GenerateRequest(f"a noto tiger on a {colour} background", count=1, seed=3, steps=10)
     (file,) = generate(DEMO_MODEL, drawing, tmp_path / "x.png")
     with Image.open(file) as image:
         corners = np.asarray(image.convert("RGB"), dtype=float)[[2, 2, -3, -3], [2, -3, 2, -3]]
@@ -55,7 +55,7 @@ def test_it_draws_the_background_that_is_asked_for(
 
 def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
     plan = make_plan(Request(EXAMPLES / "dog_images", tmp_path / "model", settings=Settings()))
-    assert (plan.ground.base.kind, plan.ground.base_file, plan.resolution) == ("demo", DEMO_MODEL, 64)
+    assert (plan.context.base.kind, plan.context.base_file, plan.resolution) == ("demo", DEMO_MODEL, 64)
     assert len(plan.targets) == 84
     assert suggested_settings(tmp_path / "model") == Settings()
     assert plan.sample_prompt == "a photo of sks dog on a red background"

@@ -15,7 +15,7 @@ from clora_ext.adapters.sites import Target
 from clora_ext.errors import Cancelled, CheckpointError, StorageError
 from clora_ext.events import FoldStep, ignore
 from clora_ext.evolving import fold as folding
-from clora_ext.evolving.fold import Lesson, fold
+from clora_ext.evolving.fold import TrainedConcept, fold
 from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.strategies.base import Fold, Layer, Start
@@ -83,7 +83,7 @@ def test_layers_taught_earlier_but_not_now_keep_their_exact_weight(tmp_path: Pat
 
 def test_stopping_while_folding_leaves_no_file(tmp_path: Path) -> None:
     evolving = start(tmp_path)
-    lesson = Lesson(strategies.load("merge"), "merge", TARGETS, adapters(0))
+    lesson = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(0))
 
     def stop(event: object) -> None:
         assert isinstance(event, FoldStep)
@@ -123,7 +123,7 @@ def test_only_a_rowwise_strategy_is_given_parts_and_they_are_small_however_large
     factors = Factors(torch.ones(1, 640), torch.arange(5120.0)[:, None] / 5120, 1.0)
     for rowwise in (True, False):
         watched = Watched([], rowwise)
-        lesson = Lesson(watched, "watched", {"w": Target("unet", "w", "w", shape)}, {"w": factors})
+        lesson = TrainedConcept(watched, "watched", {"w": Target("unet", "w", "w", shape)}, {"w": factors})
         files = (tmp_path / "c.safetensors", tmp_path / "m.safetensors")
         fold(Evolving(origin, origin, None), lesson, *files, {}, ignore)
         assert sum(watched.seen) == 5120 * 640
@@ -136,7 +136,7 @@ def test_room_for_both_files_is_asked_for_before_either_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evolving = start(tmp_path)
-    lesson = Lesson(strategies.load("naive"), "naive", TARGETS, adapters(0))
+    lesson = TrainedConcept(strategies.load("naive"), "naive", TARGETS, adapters(0))
     files = (tmp_path / "c.safetensors", tmp_path / "m.safetensors")
     fold(evolving, lesson, *files, {}, ignore)
     needed = sum(file.stat().st_size for file in files)
@@ -155,7 +155,7 @@ def test_every_tensor_is_told_once_and_torch_has_its_threads_back(tmp_path: Path
     evolving = start(tmp_path)
     threads = torch.get_num_threads()
     steps: list[object] = []
-    lesson = Lesson(strategies.load("merge"), "merge", TARGETS, adapters(0))
+    lesson = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(0))
     fold(evolving, lesson, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, steps.append)
     names = Checkpoint(tmp_path / "c.safetensors").names
     assert steps == [FoldStep(i, len(names), name) for i, name in enumerate(names, start=1)]
@@ -167,7 +167,7 @@ def test_values_that_do_not_fit_leave_no_file(tmp_path: Path, bad: str) -> None:
     trained = adapters(0)
     up = trained["c.ff.weight"].up
     up[300, 1] = float("nan") if bad == "nan" else 1e9
-    lesson = Lesson(strategies.load("merge"), "merge", TARGETS, trained)
+    lesson = TrainedConcept(strategies.load("merge"), "merge", TARGETS, trained)
     with pytest.raises(CheckpointError, match=r"c\.ff\.weight.*not finite"):
         fold(start(tmp_path), lesson, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, ignore)
     assert [path.name for path in tmp_path.iterdir()] == ["base.safetensors"]

@@ -12,7 +12,7 @@ from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.events import ignore
-from clora_ext.evolving.fold import Lesson, fold
+from clora_ext.evolving.fold import TrainedConcept, fold
 from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint, raw
 
@@ -52,7 +52,7 @@ def test_rows_of_a_tensor_are_layers_of_their_own(tmp_path: Path, name: str) -> 
         trained = fused_adapters(number)
         targets = FUSED if number else {k: t for k, t in FUSED.items() if "12:16" not in k}
         chosen = {key: trained[key] for key in targets}
-        lesson = Lesson(strategies.load(name), name, targets, chosen)
+        lesson = TrainedConcept(strategies.load(name), name, targets, chosen)
         files = [tmp_path / f"{kind}{number}.safetensors" for kind in ("current", "memory")]
         fold(evolving, lesson, *files, {}, ignore)
         evolving = Evolving(before.origin, *map(Checkpoint, files))
@@ -83,7 +83,7 @@ def test_layers_that_share_rows_or_do_not_fit_are_refused(tmp_path: Path) -> Non
     for complaint, (target, width) in wrong.items():
         factors = Factors(torch.ones(1, width), torch.ones(2, 1), 1.0)
         targets, trained = {**FUSED, target.name: target}, {**fused_adapters(0), target.name: factors}
-        lesson = Lesson(strategies.load("merge"), "merge", targets, trained)
+        lesson = TrainedConcept(strategies.load("merge"), "merge", targets, trained)
         with pytest.raises(CheckpointError, match=complaint):
             fold(before, lesson, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, ignore)
     assert [path.name for path in tmp_path.iterdir()] == ["base.safetensors"]

@@ -22,7 +22,7 @@ from clora_ext.formats import writer as writer_module
 @pytest.fixture(autouse=True)
 def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real pictures in two steps instead of thirty."""
-    monkeypatch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
+    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,15 @@ from tiny_model import write_tiny_model
 from clora_ext import LoraRequest, Project, Request, add_concept, add_lora
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Note, TrainStep
-from clora_ext.sampling.contact_sheet import read_drawing, read_story
-from clora_ext.teaching import forgetting_grid, look_back
+from clora_ext.sampling.contact_sheet import read_sample, read_sheet_metadata
+from clora_ext.sampling.forgetting import forgetting_grid, forgetting_report
 
 SAME = 1e-4  # one picture is drawn now, four were then: sums round differently
 
 
 @pytest.fixture(autouse=True)
 def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
+    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_lora_is_folded_in_once(request_: Request, tiny: Path, tmp_path: Path)
 
 def test_a_sheet_tells_its_prompt_and_losses(request_: Request) -> None:
     result = add_concept(replace(request_, sample_prompt="sks dog at sea"))
-    story = read_story(result.sheet)
+    story = read_sheet_metadata(result.sheet)
     assert story is not None
     assert story.prompt == "sks dog at sea"
     assert len(story.losses) == SETTINGS.steps
@@ -97,12 +97,12 @@ def test_a_sheet_tells_its_prompt_and_losses(request_: Request) -> None:
 
 def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
     sheet = add_concept(request_).sheet
-    then = read_drawing(sheet)
+    then = read_sample(sheet)
     assert then is not None
-    (one,) = look_back(request_.project)
+    (one,) = forgetting_report(request_.project)
     assert (one.number, one.trigger, list(one.seen), one.changes) == (1, "sks dog", [1], {})
     sheet.unlink()
-    (drawn,) = look_back(request_.project)
+    (drawn,) = forgetting_report(request_.project)
     difference = np.asarray(then, np.float32) - np.asarray(drawn.seen[1], np.float32)
     assert np.abs(difference).mean() / 255 == pytest.approx(0, abs=SAME)
 
@@ -112,14 +112,16 @@ def test_every_version_that_was_looked_at_is_remembered(
 ) -> None:
     add_concept(request_)
     add_concept(another(request_, "cat_images"))
-    look_back(request_.project)
+    forgetting_report(request_.project)
     add_concept(another(request_, "fox_images", seed=2))
-    first, second, third = look_back(request_.project)
+    first, second, third = forgetting_report(request_.project)
     assert [list(one.seen) for one in (first, second, third)] == [[1, 2, 3], [2, 3], [3]]
     assert list(first.changes) == [2, 3]
     assert min(first.changes.values()) > SAME
-    monkeypatch.setattr("clora_ext.sampling.forgetting._Artist.draw", lambda *_: pytest.fail("drawn again"))
-    again = look_back(request_.project)
+    monkeypatch.setattr(
+        "clora_ext.sampling.forgetting._Sampler.sample", lambda *_: pytest.fail("drawn again")
+    )
+    again = forgetting_report(request_.project)
     assert [one.changes for one in again] == [first.changes, second.changes, {}]
     grid = forgetting_grid(again)
     white = (255, 255, 255)
@@ -131,12 +133,12 @@ def test_every_version_that_was_looked_at_is_remembered(
 def test_what_was_seen_of_undone_versions_goes_with_them(request_: Request) -> None:
     add_concept(request_)
     add_concept(another(request_, "cat_images"))
-    look_back(request_.project)
+    forgetting_report(request_.project)
     looks = sorted((request_.project / "sheets").glob("look-*.png"))
     assert len(looks) == 1
     with Project.writing(request_.project) as project:
         project.undo()
-    (one,) = look_back(request_.project)
+    (one,) = forgetting_report(request_.project)
     assert list(one.seen) == [1]
     with Project.writing(request_.project):
         pass
@@ -145,14 +147,14 @@ def test_what_was_seen_of_undone_versions_goes_with_them(request_: Request) -> N
 
 def test_a_lost_sheet_is_no_reason_to_fail(request_: Request) -> None:
     add_concept(request_).sheet.unlink()
-    (one,) = look_back(request_.project)
+    (one,) = forgetting_report(request_.project)
     assert (list(one.seen), one.changes) == ([1], {})
 
 
 def test_a_damaged_look_is_drawn_again(request_: Request) -> None:
     add_concept(request_)
     add_concept(another(request_, "cat_images"))
-    changes = look_back(request_.project)[0].changes
+    changes = forgetting_report(request_.project)[0].changes
     (look,) = (request_.project / "sheets").glob("look-*.png")
     look.write_bytes(look.read_bytes()[:100])
-    assert look_back(request_.project)[0].changes == pytest.approx(changes)
+    assert forgetting_report(request_.project)[0].changes == pytest.approx(changes)

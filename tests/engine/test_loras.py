@@ -33,8 +33,8 @@ from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.writer import write_lora
-from clora_ext.ground import evolving_of, ground_of
-from clora_ext.loras import read_layers
+from clora_ext.runs.context import open_evolving, project_context
+from clora_ext.runs.lora_files import read_layers
 
 SETTINGS = Settings(steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64)
 EVERYTHING = replace(SETTINGS, targets="transformer", text_encoder=True, alpha=2.0, strategy="merge")
@@ -43,7 +43,7 @@ EVERYTHING = replace(SETTINGS, targets="transformer", text_encoder=True, alpha=2
 @pytest.fixture(autouse=True)
 def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real pictures in two steps instead of thirty, small ones."""
-    monkeypatch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
+    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
     monkeypatch.setattr("clora_ext.families.latent.layout.OriginalLayout.resolution", lambda self, header: 64)
 
 
@@ -103,7 +103,7 @@ def test_someones_lora_becomes_a_concept_at_exactly_its_strength(sdxl: Path, tmp
     project = Project.open(tmp_path / "model")
     assert project.concepts[0].token == "wtrclr"
     assert result.sheet.exists()
-    evolving = evolving_of(project)
+    evolving = open_evolving(project)
     origin, current = Checkpoint(sdxl), Checkpoint(result.checkpoint)
     for target, factors in layers.items():
         wanted = 0.5 * 2.0 / 4 * factors.up @ factors.down
@@ -123,9 +123,9 @@ def test_a_lora_keeps_what_was_learned_before_whatever_the_strategy(sdxl: Path, 
     for strategy in ("naive", "merge", "orthogonal"):
         folder = tmp_path / strategy
         add_concept(Request(images, folder, base=sdxl, settings=replace(SETTINGS, strategy=strategy)))
-        before = {target: change(evolving_of(Project.open(folder)), target) for target in targets}
+        before = {target: change(open_evolving(Project.open(folder)), target) for target in targets}
         add_lora(LoraRequest(file, folder, strategy=strategy))
-        after = evolving_of(Project.open(folder))
+        after = open_evolving(Project.open(folder))
         for target in targets[:8]:
             new = change(after, target) - before[target]
             if strategy == "orthogonal":
@@ -145,11 +145,11 @@ def test_text_encoders_and_every_transformer_layer_can_be_taught(sdxl: Path, tmp
     )
     add_concept(request)
     project = Project.open(request.project)
-    evolving = evolving_of(project)
+    evolving = open_evolving(project)
     targets = choose_targets(modules(sdxl), "transformer", text_encoders=True)
     changed = {target for target in targets if change(evolving, target).any()}
     assert {target.component for target in changed} == {"unet", "text_encoder", "text_encoder_2"}
-    _, layers = read_layers(kept, ground_of(project, None))
+    _, layers = read_layers(kept, project_context(project, None))
     assert set(layers) == set(targets)
     for target in changed:
         wanted = layers[target].delta()
@@ -168,7 +168,9 @@ def test_what_was_learned_is_extracted_as_one_lora(sdxl: Path, tmp_path: Path) -
     exported = export_lora(tmp_path / "model", tmp_path / "out.safetensors", rank=8)
     assert exported.captured > 0.999
     assert exported.layers == len(targets)
-    _, found = read_layers(tmp_path / "out.safetensors", ground_of(Project.open(tmp_path / "model"), None))
+    _, found = read_layers(
+        tmp_path / "out.safetensors", project_context(Project.open(tmp_path / "model"), None)
+    )
     for target, factors in layers.items():
         wanted = factors.delta()
         assert (found[target].delta() - wanted).norm() <= 1e-2 * wanted.norm()
@@ -183,8 +185,8 @@ def test_a_small_rank_says_how_much_it_holds(sdxl: Path, tmp_path: Path) -> None
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 8, 8.0, 3))
     add_lora(LoraRequest(file, tmp_path / "model", base=sdxl))
     project = Project.open(tmp_path / "model")
-    ground, evolving = ground_of(project, None), evolving_of(project)
-    changeable = evolving.changeable(ground.family.modules(ground.header))
+    context, evolving = project_context(project, None), open_evolving(project)
+    changeable = evolving.changeable(context.family.modules(context.header))
     extracted = extract(changeable, lambda target: evolving.layer(target, "").earlier, 2, lambda event: None)
     whole = sum(float(change(evolving, target).square().sum()) for target in targets)
     lost = sum(

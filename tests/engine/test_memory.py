@@ -11,7 +11,7 @@ from torch import Tensor
 from clora_ext import strategies
 from clora_ext.errors import CheckpointError
 from clora_ext.events import ignore
-from clora_ext.evolving.fold import Lesson, fold
+from clora_ext.evolving.fold import TrainedConcept, fold
 from clora_ext.evolving.model import DIGESTS, STRATEGY_KEY, Evolving
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
@@ -120,7 +120,7 @@ def test_bytes_that_changed_on_the_disk_are_found_when_the_new_file_is_read(tmp_
     content = bytearray(path.read_bytes())
     content[once.current.header.data_start + info.start] ^= 1
     path.write_bytes(content)
-    lesson = Lesson(strategies.load("merge"), "merge", TARGETS, adapters(3))
+    lesson = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(3))
     new = tmp_path / "new.safetensors"
     digest = fold(once, lesson, new, tmp_path / "m.safetensors", {}, ignore)
     assert content_hash(Checkpoint(new)) != digest

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny_model import RESOLUTION, write_tiny_model
 
 from clora_ext import (
-    Drawing,
+    GenerateRequest,
     Project,
     Request,
     Settings,
@@ -25,7 +25,7 @@ from clora_ext.errors import CheckpointError, ProjectError, SettingsError, Usage
 from clora_ext.events import FoldStep, Note, Sampled, SampleStep
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
-QUICK = Drawing("sks dog", count=2, seed=5, steps=2)
+QUICK = GenerateRequest("sks dog", count=2, seed=5, steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def project(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.new("RGB", (40, 40), "red").save(folder / "dog_images" / "a.png")
     settings = Settings(steps=3, rank=2, batch_size=1, learning_rate=1e-2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
+        patch.setattr("clora_ext.sampling.samples._STEPS", 2)
         add_concept(Request(folder / "dog_images", folder / "model", base=base, settings=settings))
     return folder / "model"
 
@@ -60,7 +60,7 @@ def test_drawings_go_beside_the_project_and_overwrite_nothing(project: Path) -> 
 
 def test_a_picture_depends_on_its_own_seed_only(project: Path, tmp_path: Path) -> None:
     many = generate(project, QUICK, tmp_path / "many")
-    alone = generate(project, Drawing("sks dog", count=1, seed=6, steps=2), tmp_path / "alone.png")
+    alone = generate(project, GenerateRequest("sks dog", count=1, seed=6, steps=2), tmp_path / "alone.png")
     assert alone == [tmp_path / "alone.png"]
     with Image.open(many[1]) as one, Image.open(alone[0]) as two:
         difference = (torch.tensor(list(one.tobytes())) - torch.tensor(list(two.tobytes()))).abs().max()
@@ -85,15 +85,15 @@ def test_a_checkpoint_file_can_be_drawn_with(base: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "drawing",
     [
-        Drawing("x", count=0),
-        Drawing("x", count=1001),
-        Drawing("x", steps=0),
-        Drawing("x", steps=1001),
-        Drawing("x", seed=-1),
-        Drawing("x", size=RESOLUTION + 1),
+        GenerateRequest("x", count=0),
+        GenerateRequest("x", count=1001),
+        GenerateRequest("x", steps=0),
+        GenerateRequest("x", steps=1001),
+        GenerateRequest("x", seed=-1),
+        GenerateRequest("x", size=RESOLUTION + 1),
     ],
 )
-def test_impossible_drawings_are_refused(project: Path, drawing: Drawing, tmp_path: Path) -> None:
+def test_impossible_drawings_are_refused(project: Path, drawing: GenerateRequest, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         generate(project, drawing, tmp_path / "out")
     assert caught.value.fix

@@ -10,7 +10,7 @@ _COUNT, _MIB = 60, 4
 _MEASURE = f"""
 import gc, psutil, torch
 from contextlib import nullcontext
-from clora_ext.formats.pages import own_pages
+from clora_ext.formats.pages import release_on_free
 
 def held():
     return psutil.Process().memory_info().rss / 2**20
@@ -40,12 +40,14 @@ def given_back(context: str) -> float:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have their own ways")
 def test_a_freed_model_gives_its_memory_back_at_once() -> None:
     whole = (_COUNT - 1) * _MIB
-    assert given_back("own_pages") > 0.95 * whole
-    assert given_back("nullcontext") < 0.5 * whole, "glibc does so by itself now: own_pages is not needed"
+    assert given_back("release_on_free") > 0.95 * whole
+    assert given_back("nullcontext") < 0.5 * whole, (
+        "glibc does so by itself now: release_on_free is not needed"
+    )
 
 
 def test_the_context_leaves_errors_alone() -> None:
-    from clora_ext.formats.pages import own_pages
+    from clora_ext.formats.pages import release_on_free
 
-    with pytest.raises(ValueError, match="as it was"), own_pages():
+    with pytest.raises(ValueError, match="as it was"), release_on_free():
         raise ValueError("as it was")

@@ -1,4 +1,4 @@
-"""Drawing in parts: how many pictures are drawn at once is a matter of memory, not of what they show."""
+"""GenerateRequest in parts: how many pictures are drawn at once is a matter of memory, not of what they show."""
 
 from typing import Any
 

@@ -34,7 +34,7 @@ from clora_ext.formats.checkpoint import Checkpoint, content_hash
 @pytest.fixture(autouse=True)
 def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real pictures in two steps instead of thirty."""
-    monkeypatch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
+    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +108,7 @@ def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> Non
     plan = make_plan(second)
     add_concept(second)
     after = exact_project(request_.project)
-    base = Checkpoint(plan.ground.base_file)
+    base = Checkpoint(plan.context.base_file)
     for target in plan.targets:
         earlier = before[target.name] - base.read_float(target.name)
         tau = after[target.name] - before[target.name]
@@ -118,8 +118,8 @@ def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> Non
 
 def test_planning_writes_nothing(request_: Request) -> None:
     plan = make_plan(request_)
-    assert plan.ground.new_project
-    assert plan.ground.number == 1
+    assert plan.context.new_project
+    assert plan.context.number == 1
     assert not request_.project.exists()
     assert json.loads(json.dumps(plan.as_dict()))["concept"] == {"number": 1, "token": "sks", "class": "dog"}
 
@@ -163,9 +163,9 @@ def test_a_changed_base_is_refused(request_: Request, tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="gone"):
         make_plan(another(request_, "toy_images"))
     moved = replace(request_, images=pictures(tmp_path / "owl_images", seed=2))
-    assert make_plan(moved).ground.number == 2
+    assert make_plan(moved).context.number == 2
     add_concept(moved)
-    assert make_plan(another(request_, "bird_images")).ground.base.path == str(request_.base)
+    assert make_plan(another(request_, "bird_images")).context.base.path == str(request_.base)
 
 
 BAD: dict[str, tuple[Callable[[Request], Request], type[CloraError], str]] = {
@@ -241,7 +241,7 @@ def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) ->
         settings = replace(SETTINGS, alpha=2.0, strategy="merge")
         add_concept(replace(request_, settings=settings))
     exact = exact_project(request_.project)
-    base = Checkpoint(make_plan(another(request_, "cat_images")).ground.base_file)
+    base = Checkpoint(make_plan(another(request_, "cat_images")).context.base_file)
     for name, delta in seen.items():
         torch.testing.assert_close(exact[name], base.read_float(name) + delta)
 

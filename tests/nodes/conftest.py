@@ -36,8 +36,8 @@ def comfy(tmp_path: Path, tiny: Path) -> Iterator[Comfy]:
     with pytest.MonkeyPatch.context() as patch:
         found = Comfy(tmp_path / "comfy")
         install(patch, found)
-        patch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 1)
-        patch.setattr("clora_ext.teaching.outcome._SHEET_SEEDS", (11,))
+        patch.setattr("clora_ext.sampling.samples._STEPS", 1)
+        patch.setattr("clora_ext.sampling.samples._SEEDS", (11,))
         yield found
 
 

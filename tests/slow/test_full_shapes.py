@@ -34,7 +34,7 @@ def pictures(folder: Path, seed: int) -> Path:
 def clora(*arguments: object) -> dict[str, Any]:
     """Run the command with sheets of two steps at 64 pixels; its result and the peak of its memory, bytes."""
     code = (
-        "import sys, resource, clora_ext.teaching.outcome as o\n"
+        "import sys, resource, clora_ext.runs.finish as o\n"
         "o._SHEET_STEPS = 2\n"
         "from clora_ext.cli.app import main\n"
         "code = main()\n"

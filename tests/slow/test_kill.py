@@ -41,7 +41,7 @@ def finished(child: int) -> int:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clora_ext.teaching.outcome._SHEET_STEPS", 2)
+    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
     monkeypatch.setattr("clora_ext.training.loop._SAVE_SECONDS", 0.0)
     base = write_tiny_model(tmp_path / "tiny.safetensors")
     pristine, project = tmp_path / "pristine", tmp_path / "model"

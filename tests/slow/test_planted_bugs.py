@@ -192,10 +192,10 @@ BUGS = (
     ),
     Bug(
         "a refused rename leaves half of the exported files",
-        "export/placing.py",
+        "export/atomic.py",
         "for step in reversed(undo):",
         "for step in ():",
-        "tests/export/test_placing.py",
+        "tests/export/test_atomic.py",
     ),
     Bug(
         "the preview shows the training pictures",

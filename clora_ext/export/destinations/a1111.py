@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from clora_ext.export.exportable import Exportable
-from clora_ext.export.placing import Placement
+from clora_ext.export.atomic import FileSet
+from clora_ext.export.bundle import ExportBundle
 
 from .base import refuse_folder, unknown_model
 from .webui import LOOKED_FOR, is_webui, sidecars
@@ -18,7 +18,7 @@ class Automatic1111:
 
     title = "Automatic1111"
 
-    def place(self, folder: Path, model: Exportable) -> Placement:
+    def place(self, folder: Path, model: ExportBundle) -> FileSet:
         """Checkpoint and sidecars."""
         if not is_webui(folder):
             fix = "name the folder that webui.py lies in"
@@ -29,18 +29,18 @@ class Automatic1111:
         config = _sd1_config() if _is_v(model) and model.card.architecture == _SD1 else None
         return sidecars(folder, model, card, config)
 
-    def remark(self, model: Exportable) -> str:
+    def remark(self, model: ExportBundle) -> str:
         """Models of other sizes, and v-prediction that the program cannot be told of."""
         if _is_v(model) and model.card.architecture != _SD1:
             return "this model predicts v; Automatic1111 needs a .yaml beside it that clora does not write"
         return unknown_model(model, self.title)
 
-    def next_step(self, model: Exportable) -> str:
+    def next_step(self, model: ExportBundle) -> str:
         """Where it appears."""
         return f"in the web interface, refresh the list of checkpoints and choose {model.name}"
 
 
-def _is_v(model: Exportable) -> bool:
+def _is_v(model: ExportBundle) -> bool:
     return model.card.prediction == "v"
 
 

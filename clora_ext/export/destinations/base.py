@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Protocol
 
 from clora_ext.errors import UsageError
+from clora_ext.export.atomic import FileSet
+from clora_ext.export.bundle import ExportBundle
 from clora_ext.export.card import SMALL
-from clora_ext.export.exportable import Exportable
-from clora_ext.export.placing import Placement
 
 __all__ = ["Destination", "refuse_folder", "unknown_model"]
 
@@ -17,7 +17,7 @@ class Destination(Protocol):
     title: str
     """What people call it."""
 
-    def place(self, folder: Path, model: Exportable) -> Placement:
+    def place(self, folder: Path, model: ExportBundle) -> FileSet:
         """What to write where, below or at ``folder``; reads the disk and changes nothing.
 
         Raises:
@@ -25,11 +25,11 @@ class Destination(Protocol):
         """
         ...
 
-    def remark(self, model: Exportable) -> str:
+    def remark(self, model: ExportBundle) -> str:
         """What the user should know about this model in this program; may be empty."""
         ...
 
-    def next_step(self, model: Exportable) -> str:
+    def next_step(self, model: ExportBundle) -> str:
         """What to do now, in one line."""
         ...
 
@@ -40,7 +40,7 @@ def refuse_folder(folder: Path, title: str, looked_for: str, fix: str) -> UsageE
     return UsageError(f"{folder} {what}; looked for {looked_for}", fix=fix)
 
 
-def unknown_model(model: Exportable, title: str) -> str:
+def unknown_model(model: ExportBundle, title: str) -> str:
     """A remark if the program cannot load a model of these sizes."""
     if model.card.architecture != SMALL:
         return ""

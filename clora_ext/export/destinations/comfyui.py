@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from clora_ext.export.exportable import Exportable
-from clora_ext.export.placing import Placement, file_of
+from clora_ext.export.atomic import FileSet, file_of
+from clora_ext.export.bundle import ExportBundle
 
 from .base import refuse_folder, unknown_model
 
@@ -18,7 +18,7 @@ class ComfyUI:
 
     title = "ComfyUI"
 
-    def place(self, folder: Path, model: Exportable) -> Placement:
+    def place(self, folder: Path, model: ExportBundle) -> FileSet:
         """Checkpoint and preview."""
         if not _is_comfyui(folder):
             inside = folder / _INSIDE
@@ -29,14 +29,14 @@ class ComfyUI:
         preview = target / f"{model.name}.preview.png"
         checkpoint = model.checkpoint(target / f"{model.name}.safetensors")
         if model.preview is None:
-            return Placement((checkpoint,), absent=(preview,))
-        return Placement((file_of(preview, model.preview), checkpoint))
+            return FileSet((checkpoint,), remove=(preview,))
+        return FileSet((file_of(preview, model.preview), checkpoint))
 
-    def remark(self, model: Exportable) -> str:
+    def remark(self, model: ExportBundle) -> str:
         """Models of other sizes."""
         return unknown_model(model, self.title)
 
-    def next_step(self, model: Exportable) -> str:
+    def next_step(self, model: ExportBundle) -> str:
         """Where it appears."""
         return f"in ComfyUI, press R and choose {model.name}.safetensors in Load Checkpoint"
 

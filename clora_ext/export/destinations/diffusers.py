@@ -5,8 +5,8 @@ from math import prod
 from pathlib import Path
 
 from clora_ext.errors import UsageError
-from clora_ext.export.exportable import Exportable
-from clora_ext.export.placing import Item, Placement
+from clora_ext.export.atomic import FileSet, PlannedFile
+from clora_ext.export.bundle import ExportBundle
 from clora_ext.formats.header import BITS
 
 __all__ = ["DESTINATION", "Diffusers"]
@@ -24,7 +24,7 @@ class Diffusers:
 
     title = "diffusers"
 
-    def place(self, folder: Path, model: Exportable) -> Placement:
+    def place(self, folder: Path, model: ExportBundle) -> FileSet:
         """One folder with a folder for each component."""
         target = folder / model.name if model.is_named else folder
         if target.exists():
@@ -47,13 +47,13 @@ class Diffusers:
             loaded = model.family.load(model.evolving.current, precision, model.weights())
             loaded.save(path, wanted)
 
-        return Placement((Item(target, size + _CONFIGURATIONS, write, is_folder=True),))
+        return FileSet((PlannedFile(target, size + _CONFIGURATIONS, write, is_folder=True),))
 
-    def remark(self, model: Exportable) -> str:
+    def remark(self, model: ExportBundle) -> str:
         """Nothing: the folder says what it is made of."""
         return ""
 
-    def next_step(self, model: Exportable) -> str:
+    def next_step(self, model: ExportBundle) -> str:
         """How it is read."""
         return "in Python: diffusers.DiffusionPipeline.from_pretrained(<the folder>)"
 
@@ -63,7 +63,7 @@ def _component(name: str) -> str:
     return next((part for start, part in _COMPONENTS.items() if name.startswith(start)), _TEXT)
 
 
-def _dtypes(model: Exportable) -> Mapping[str, str]:
+def _dtypes(model: ExportBundle) -> Mapping[str, str]:
     """One dtype for each component: its tensors' own, or float32 where they differ."""
     found: dict[str, set[str]] = {}
     for name, source in model.sources.items():

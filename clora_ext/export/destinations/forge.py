@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from clora_ext.export.exportable import Exportable
-from clora_ext.export.placing import Placement
+from clora_ext.export.atomic import FileSet
+from clora_ext.export.bundle import ExportBundle
 
 from .base import refuse_folder, unknown_model
 from .webui import LOOKED_FOR, is_webui, sidecars
@@ -18,7 +18,7 @@ class Forge:
 
     title = "Forge"
 
-    def place(self, folder: Path, model: Exportable) -> Placement:
+    def place(self, folder: Path, model: ExportBundle) -> FileSet:
         """Checkpoint and sidecars."""
         if not is_webui(folder) or not (folder / "modules_forge").is_dir():
             fix = (
@@ -36,11 +36,11 @@ class Forge:
         config = {"model": {"params": {"parameterization": "v"}}} if is_v else None
         return sidecars(folder, model, card, config)
 
-    def remark(self, model: Exportable) -> str:
+    def remark(self, model: ExportBundle) -> str:
         """Models of other sizes."""
         return unknown_model(model, self.title)
 
-    def next_step(self, model: Exportable) -> str:
+    def next_step(self, model: ExportBundle) -> str:
         """Where it appears."""
         return f"in Forge, refresh the list of checkpoints and choose {model.name}"
 

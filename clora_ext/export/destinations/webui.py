@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from clora_ext.export.exportable import Exportable
-from clora_ext.export.placing import Placement, file_of
+from clora_ext.export.atomic import FileSet, file_of
+from clora_ext.export.bundle import ExportBundle
 
 __all__ = ["CHECKPOINTS", "LOOKED_FOR", "is_webui", "sidecars"]
 
@@ -22,8 +22,8 @@ def is_webui(folder: Path) -> bool:
 
 
 def sidecars(
-    folder: Path, model: Exportable, card: Mapping[str, str], config: Mapping[str, object] | None
-) -> Placement:
+    folder: Path, model: ExportBundle, card: Mapping[str, str], config: Mapping[str, object] | None
+) -> FileSet:
     """The checkpoint with what its card in the web interface shows.
 
     Args:
@@ -43,8 +43,8 @@ def sidecars(
     }
     paths = {ending: target / f"{model.name}.{ending}" for ending in contents}
     small = tuple(file_of(paths[ending], content) for ending, content in contents.items() if content)
-    absent = tuple(paths[ending] for ending, content in contents.items() if not content)
-    return Placement((*small, model.checkpoint(target / f"{model.name}.safetensors")), absent)
+    remove = tuple(paths[ending] for ending, content in contents.items() if not content)
+    return FileSet((*small, model.checkpoint(target / f"{model.name}.safetensors")), remove)
 
 
 def _json(content: Mapping[str, object]) -> bytes:

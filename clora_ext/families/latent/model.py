@@ -25,7 +25,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Conditioning, Framing
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable
-from clora_ext.formats.pages import own_pages
+from clora_ext.formats.pages import release_on_free
 
 from .filling import fill, local_name
 from .pipeline_folder import save_pipeline
@@ -247,7 +247,7 @@ def _tell(on_step: Callable[[int, int], None], before: int, total: int, done: in
     on_step(before + done, total)
 
 
-@own_pages()
+@release_on_free()
 def load_model(
     checkpoint: Checkpoint,
     config: Mapping[str, Any],

@@ -10,7 +10,6 @@ from clora_ext.export.names import check_name
 from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.changes import changes
 from clora_ext.formats.composed import open_model
-from clora_ext.ground import base_file
 
 from . import host
 
@@ -136,7 +135,7 @@ def open_project(folder: Path) -> Evolving:
     """
     project = Project.open(folder)
     project.verify()
-    base = base_file(project)
+    base = project.base_file()
     return _loaded(folder, None if base == DEMO_MODEL else base, project.checkpoint_path or base)
 
 

@@ -10,7 +10,7 @@ from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.events import FoldStep, Sink, Stage
 from clora_ext.formats.header import read_header
 from clora_ext.formats.lora.metadata import Details
-from clora_ext.ground import Ground
+from clora_ext.runs.context import ProjectContext
 
 if TYPE_CHECKING:
     from clora_ext.adapters.factors import Factors
@@ -50,7 +50,7 @@ def _made_by(file: Path) -> str:
         return ""  # somebody else's file
 
 
-def read_layers(file: Path, ground: Ground) -> "tuple[LoraFile, dict[Target, Factors]]":
+def read_layers(file: Path, context: ProjectContext) -> "tuple[LoraFile, dict[Target, Factors]]":
     """A LoRA file and its adapters by the model's layers, float32, in the order of the layers' names.
 
     Raises:
@@ -58,7 +58,7 @@ def read_layers(file: Path, ground: Ground) -> "tuple[LoraFile, dict[Target, Fac
     """
     from clora_ext.formats.lora.reader import read_lora
 
-    sites = {target.site: target for target in ground.family.modules(ground.header)}
+    sites = {target.site: target for target in context.family.modules(context.header)}
     lora = read_lora(file, list(sites))
     return lora, {sites[site]: factors for site, factors in lora.factors.items()}
 
@@ -66,7 +66,7 @@ def read_layers(file: Path, ground: Ground) -> "tuple[LoraFile, dict[Target, Fac
 def write_layers(
     file: Path,
     layers: "Mapping[Target, Factors]",
-    ground: Ground,
+    context: ProjectContext,
     concepts: Sequence[Concept],
     sink: Sink,
     *,
@@ -77,7 +77,7 @@ def write_layers(
     Args:
         file: the new file.
         layers: the adapters.
-        ground: of the model that they are for.
+        context: of the model that they are for.
         concepts: what they draw; their triggers stand in the file, the newest first.
         sink: told of every tensor.
         plan: fingerprint of the run that trained them, noted in the file; see :func:`check_new_file`.
@@ -94,16 +94,16 @@ def write_layers(
         name=file.stem,
         trigger=triggers[0] if triggers else "",
         description=f"Taught by clora: {', '.join(triggers)}",
-        base_name=ground.base_file.name,
-        base_hash=ground.base.sha256,
-        resolution=ground.family.resolution(ground.header),
+        base_name=context.base_file.name,
+        base_hash=context.base.sha256,
+        resolution=context.family.resolution(context.header),
         tags={"clora": dict.fromkeys(triggers, 1)},
         extra={_PLAN_KEY: plan} if plan else {},
     )
     return write_lora(
         file,
         {target.site: factors for target, factors in layers.items()},
-        ground.family.name,
+        context.family.name,
         details,
         on_tensor=lambda done, total, name: sink(FoldStep(done, total, name)),
     )

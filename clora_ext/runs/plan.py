@@ -13,9 +13,9 @@ from clora_ext.config.settings import Settings
 from clora_ext.data import Concept, Dataset, name_concept, scan
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.targets import choose_targets
-from clora_ext.ground import Ground, ground_of
-from clora_ext.loras import check_new_file
 from clora_ext.project import Project
+from clora_ext.runs.context import ProjectContext, project_context
+from clora_ext.runs.lora_files import check_new_file
 from clora_ext.training.state import resume_step
 
 __all__ = ["STATE_FILE", "Plan", "Request", "make_plan", "plan_within"]
@@ -76,7 +76,7 @@ class Plan:
         concept: what will be learned.
         dataset: from which pictures.
         resolution: training resolution, pixels.
-        size_step: sides of pictures are multiples of this, pixels.
+        size_multiple: sides of pictures are multiples of this, pixels.
         targets: the weights that adapters are trained on.
         state_level: what the strategy keeps of past concepts.
         resume_step: steps that a stopped run of this same plan has already done.
@@ -84,12 +84,12 @@ class Plan:
     """
 
     request: Request
-    ground: Ground
+    context: ProjectContext
     settings: Settings
     concept: Concept
     dataset: Dataset
     resolution: int
-    size_step: int
+    size_multiple: int
     targets: tuple[Target, ...]
     state_level: str
     resume_step: int
@@ -110,8 +110,8 @@ class Plan:
         """Plain values for JSON."""
         return {
             "project": str(self.request.project),
-            **self.ground.as_dict(),
-            "concept": {"number": self.ground.number, "token": self.concept.token,
+            **self.context.as_dict(),
+            "concept": {"number": self.context.number, "token": self.concept.token,
                         "class": self.concept.class_name},
             "images": [
                 {"file": str(picture.path), "width": picture.width, "height": picture.height,
@@ -152,16 +152,16 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     if request.preview_every < 0:
         message = f"previews cannot come every {request.preview_every} steps"
         raise UsageError(message, fix="0 makes none")
-    ground = ground_of(project, request.base)
-    settings = request.settings or ground.suggested
+    context = project_context(project, request.base)
+    settings = request.settings or context.suggested
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     concept = name_concept(
-        request.images, token=request.token, class_name=request.class_name, taken=list(ground.taken)
+        request.images, token=request.token, class_name=request.class_name, taken=list(context.used_tokens)
     )
-    family, header = ground.family, ground.header
+    family, header = context.family, context.header
     resolution = settings.resolution or family.resolution(header)
     targets = choose_targets(family.modules(header), settings.targets, text_encoders=settings.text_encoder)
-    _check_rank(settings.rank, targets, ground.base_file)
+    _check_rank(settings.rank, targets, context.base_file)
     dataset = scan(
         request.images,
         concept=concept,
@@ -169,16 +169,16 @@ def plan_within(project: Project | None, request: Request) -> Plan:
         skip_bad=request.skip_bad,
         convert=request.convert,
     )
-    fingerprint = _fingerprint(ground, dataset, settings)
+    fingerprint = _fingerprint(context, dataset, settings)
     _check_lora_target(request, fingerprint)
     return Plan(
         request=request,
-        ground=ground,
+        context=context,
         settings=settings,
         concept=concept,
         dataset=dataset,
         resolution=resolution,
-        size_step=family.step(header),
+        size_multiple=family.step(header),
         targets=targets,
         state_level=strategy.state_level,
         resume_step=resume_step(project.training_dir / STATE_FILE, fingerprint) if project else 0,
@@ -207,10 +207,10 @@ def _check_rank(rank: int, targets: tuple[Target, ...], base_file: Path) -> None
         raise UsageError(message, fix=f"use a rank of {min(smallest.shape)} at the most")
 
 
-def _fingerprint(ground: Ground, dataset: Dataset, settings: Settings) -> str:
+def _fingerprint(context: ProjectContext, dataset: Dataset, settings: Settings) -> str:
     content: Mapping[str, Any] = {
-        "base": ground.base.sha256,
-        "parent": ground.parent_hash,
+        "base": context.base.sha256,
+        "parent": context.parent_hash,
         "dataset": dataset.fingerprint,
         "settings": settings.as_dict(),
     }

@@ -21,11 +21,11 @@ from clora_ext.config.presets import at_preset
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Sink, TrainStep
 from clora_ext.project import copy_project
-from clora_ext.sampling.contact_sheet import read_story
-from clora_ext.teaching import known_result
+from clora_ext.runs.already_learned import find_learned
+from clora_ext.sampling.contact_sheet import read_sheet_metadata
 
 from . import host
-from .handles import Dataset, Evolving, Report, current, project_folder
+from .state import Dataset, Evolving, Report, current, project_folder
 
 __all__ = ["Wishes", "teach", "teach_lora"]
 
@@ -119,7 +119,7 @@ def _check_copy(evolving: Evolving, target: Project, request: Request) -> None:
         UsageError: it has.
     """
     source = Project.open(evolving.folder).concepts if Project.exists(evolving.folder) else ()
-    if target.concepts == source or known_result(target, request) is not None:
+    if target.concepts == source or find_learned(target, request) is not None:
         return
     message = f"{target.folder.name} is no copy of this project in this state any more"
     raise UsageError(message, fix="choose another name for the copy, or delete its folder")
@@ -138,7 +138,7 @@ def _taught(
                 losses.append(event.loss)
 
         result = run(sink)
-    story = read_story(result.sheet)
+    story = read_sheet_metadata(result.sheet)
     with Image.open(result.sheet) as sheet:
         picture = sheet.convert("RGB")
     after = evolving.taught(target, result.checkpoint)

@@ -13,19 +13,20 @@ from clora_ext.data import Concept
 from clora_ext.errors import UsageError
 from clora_ext.events import Note, Sink, Stage, ignore
 from clora_ext.formats.models import file_sha256
-from clora_ext.ground import Ground, ground_of
-from clora_ext.loras import read_layers
 from clora_ext.project import ConceptRecord, Project, State
+from clora_ext.runs.context import ProjectContext, project_context
+from clora_ext.runs.lora_files import read_layers
+from clora_ext.sampling.samples import SamplePrompt
 from clora_ext.version import VERSION
 
-from .known import known_lora
-from .outcome import Prompt, draw_before, fold_lesson, now, show_sheet, verify
+from .already_learned import find_learned_lora
+from .finish import fold_concept, now, sample_before, verify, write_contact_sheet
 from .result import Result
 
 if TYPE_CHECKING:
     from clora_ext.adapters.factors import Factors
     from clora_ext.adapters.sites import Target
-    from clora_ext.evolving.fold import Lesson
+    from clora_ext.evolving.fold import TrainedConcept
 
 __all__ = ["LoraPlan", "LoraRequest", "add_lora", "make_lora_plan"]
 
@@ -37,7 +38,7 @@ class LoraRequest:
     Attributes:
         file: the LoRA, a safetensors file of any dialect.
         project: folder of the evolving model; made if it does not exist.
-        base: what a new project starts from; see :class:`clora_ext.plan.Request`.
+        base: what a new project starts from; see :class:`clora_ext.runs.plan.Request`.
         token: the word that calls it; None: what the file says.
         class_name: what kind of thing it is; None: ``LoRA``.
         strategy: how it joins what is there.
@@ -65,7 +66,7 @@ class LoraPlan:
 
     Attributes:
         request: as asked.
-        ground: what it stands on.
+        context: what it stands on.
         concept: what it will be called.
         layers: its adapters at the asked strength, by layer.
         dialect: whose names the file uses.
@@ -76,7 +77,7 @@ class LoraPlan:
     """
 
     request: LoraRequest
-    ground: Ground
+    context: ProjectContext
     concept: Concept
     layers: "Mapping[Target, Factors]"
     dialect: str
@@ -95,9 +96,9 @@ class LoraPlan:
         """Plain values for JSON."""
         return {
             "project": str(self.request.project),
-            **self.ground.as_dict(),
+            **self.context.as_dict(),
             "concept": {
-                "number": self.ground.number,
+                "number": self.context.number,
                 "token": self.concept.token,
                 "class": self.concept.class_name,
             },
@@ -147,22 +148,22 @@ def add_lora(
         on_plan(plan)
         for note in plan.notes:
             sink(Note(note))
-        ground = plan.ground
-        prompt = Prompt(plan.prompt, ground.family.resolution(ground.header))
-        project.start(ground.base)
-        before = draw_before(ground, prompt, sink)
+        context = plan.context
+        prompt = SamplePrompt(plan.prompt, context.family.resolution(context.header))
+        project.start(context.base)
+        before = sample_before(context, prompt, sink)
         trigger = (plan.concept.token, plan.concept.class_name)
-        state = fold_lesson(ground, project, _lesson(plan), trigger, sink)
-        after = verify(ground, project, state, prompt, sink)
-        sheet = project.new_sheet(ground.number, *trigger)
-        show_sheet(plan.prompt, before, after, (), sheet, sink)
+        state = fold_concept(context, project, _trained_concept(plan), trigger, sink)
+        after = verify(context, project, state, prompt, sink)
+        sheet = project.new_sheet(context.number, *trigger)
+        write_contact_sheet(plan.prompt, before, after, (), sheet, sink)
         sink(Stage("commit"))
         project.commit(_record(plan, state, sheet.name), state, keep=request.keep)
     return Result(
         project=request.project,
         checkpoint=project.checkpoints_dir / state.checkpoint,
         content_hash=state.content_hash,
-        number=ground.number,
+        number=context.number,
         trigger_prompt=plan.prompt,
         sheet=sheet,
         first_loss=None,
@@ -179,7 +180,7 @@ def _known(project: Project, request: LoraRequest) -> Result | None:
     named = [record for record in project.concepts if request.token in {None, record.token}]
     dialects = [record.settings.get("dialect") for record in named if record.dataset_fingerprint == sha256]
     found = (
-        known_lora(project, sha256, _settings(request, str(dialect)), request.strategy)
+        find_learned_lora(project, sha256, _settings(request, str(dialect)), request.strategy)
         for dialect in dialects
     )
     return next((result for result in found if result is not None), None)
@@ -198,13 +199,13 @@ def _plan_within(project: Project | None, request: LoraRequest) -> LoraPlan:
         message = f"a weight of {request.weight:g} changes nothing that could be meant"
         raise UsageError(message, fix="choose a number such as 0.8")
     strategy = strategies.load(request.strategy, request.strategy_options)
-    ground = ground_of(project, request.base)
-    lora, found = read_layers(request.file, ground)
-    concept = _concept(request, lora.triggers, ground.taken)
+    context = project_context(project, request.base)
+    lora, found = read_layers(request.file, context)
+    concept = _concept(request, lora.triggers, context.used_tokens)
     layers = {target: _scaled(factors, request.weight) for target, factors in found.items()}
     return LoraPlan(
         request=request,
-        ground=ground,
+        context=context,
         concept=concept,
         layers=layers,
         dialect=lora.dialect,
@@ -232,16 +233,16 @@ def _scaled(factors: "Factors", weight: float) -> "Factors":
     return Factors(factors.down, factors.up, factors.alpha * weight)
 
 
-def _lesson(plan: LoraPlan) -> "Lesson":
+def _trained_concept(plan: LoraPlan) -> "TrainedConcept":
     """The LoRA as the strategy would have it."""
     import torch
 
     from clora_ext.adapters.factors import Factors
     from clora_ext.adapters.linalg import complement
-    from clora_ext.evolving.fold import Lesson
+    from clora_ext.evolving.fold import TrainedConcept
 
     strategy = strategies.load(plan.request.strategy, plan.request.strategy_options)
-    evolving = plan.ground.evolving()
+    evolving = plan.context.evolving()
     trained: dict[str, Factors] = {}
     for index, (target, factors) in enumerate(plan.layers.items()):
         layer = evolving.layer(target, "")
@@ -251,14 +252,14 @@ def _lesson(plan: LoraPlan) -> "Lesson":
         down = factors.down if closed is None else complement(factors.down, closed)
         trained[target.name] = Factors(down, factors.up, factors.alpha)
     targets = {target.name: target for target in plan.layers}
-    return Lesson(strategy, plan.request.strategy, targets, trained, foreign=True)
+    return TrainedConcept(strategy, plan.request.strategy, targets, trained, imported=True)
 
 
 def _record(plan: LoraPlan, state: State, sheet: str) -> ConceptRecord:
     """The concept's entry in the manifest."""
     request = plan.request
     return ConceptRecord(
-        number=plan.ground.number,
+        number=plan.context.number,
         token=plan.concept.token,
         class_name=plan.concept.class_name,
         images=(),
@@ -268,7 +269,7 @@ def _record(plan: LoraPlan, state: State, sheet: str) -> ConceptRecord:
         state_level=plan.state_level,
         settings=_settings(request, plan.dialect),
         seed=0,
-        parent_hash=plan.ground.parent_hash,
+        parent_hash=plan.context.parent_hash,
         content_hash=state.content_hash,
         first_loss=None,
         last_loss=None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from clora_ext.errors import StorageError, UsageError, writing
 from clora_ext.project.storage import sync_folder
 
-__all__ = ["Item", "Placement", "file_of", "place"]
+__all__ = ["FileSet", "PlannedFile", "file_of", "place"]
 
 # Beside the target, so that the last step is a rename; with an ending that no program looks for.
 _NEW = ".clora-new"
@@ -20,7 +20,7 @@ _MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class PlannedFile:
     """A file, or a folder of files, that will be written.
 
     Attributes:
@@ -37,19 +37,19 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class FileSet:
     """What an export does to the disk.
 
     Attributes:
         items: what is written; the last is the model itself.
-        absent: files that must not be there afterwards, because they would be taken for parts of this model.
+        remove: files that must not be there afterwards, because they would be taken for parts of this model.
     """
 
-    items: tuple[Item, ...]
-    absent: tuple[Path, ...] = ()
+    items: tuple[PlannedFile, ...]
+    remove: tuple[Path, ...] = ()
 
 
-def file_of(target: Path, content: bytes) -> Item:
+def file_of(target: Path, content: bytes) -> PlannedFile:
     """A small file."""
 
     def write(path: Path) -> None:
@@ -58,23 +58,23 @@ def file_of(target: Path, content: bytes) -> Item:
             file.flush()
             os.fsync(file.fileno())
 
-    return Item(target, len(content), write)
+    return PlannedFile(target, len(content), write)
 
 
-def place(placement: Placement, *, overwrite: bool) -> str | None:
+def place(files: FileSet, *, overwrite: bool) -> str | None:
     """Write all of it, or leave the disk as it was; give the model's content hash.
 
     Raises:
         UsageError: something is there already and is not to be overwritten.
         StorageError: there is too little space, or the disk refuses.
     """
-    items = placement.items
-    _refuse_existing(placement, overwrite=overwrite)
+    items = files.items
+    _refuse_existing(files, overwrite=overwrite)
     with _folders([item.target.parent for item in items]):
         _check_space(items)
         try:
             results = [_stage(item) for item in items]
-            _exchange(placement)
+            _exchange(files)
         finally:
             for item in items:
                 with suppress(OSError):
@@ -88,12 +88,12 @@ def _beside(target: Path, ending: str) -> Path:
     return target.with_name(target.name + ending)
 
 
-def _refuse_existing(placement: Placement, *, overwrite: bool) -> None:
+def _refuse_existing(files: FileSet, *, overwrite: bool) -> None:
     """Nothing is replaced unasked, and never a folder by a file."""
-    for item in placement.items:
+    for item in files.items:
         if not item.is_folder and item.target.is_dir():
             raise UsageError(f"{item.target} is a folder", fix="choose another name")
-    paths = [*(item.target for item in placement.items), *placement.absent]
+    paths = [*(item.target for item in files.items), *files.remove]
     there = [path for path in paths if _is_taken(path)]
     if there and not overwrite:
         names = ", ".join(map(str, there))
@@ -127,7 +127,7 @@ def _folders(folders: Sequence[Path]) -> Iterator[None]:
         raise
 
 
-def _check_space(items: Sequence[Item]) -> None:
+def _check_space(items: Sequence[PlannedFile]) -> None:
     """Every disk must hold what goes to it; what is replaced is freed at the end only."""
     needed: dict[int, int] = {}
     places: dict[int, Path] = {}
@@ -145,7 +145,7 @@ def _check_space(items: Sequence[Item]) -> None:
             raise StorageError(message, fix="free some space, or export to another disk")
 
 
-def _stage(item: Item) -> str | None:
+def _stage(item: PlannedFile) -> str | None:
     """Write one item beside its target; what a killed export left there is replaced."""
     staged = _beside(item.target, _NEW)
     with writing(item.target):
@@ -153,11 +153,11 @@ def _stage(item: Item) -> str | None:
         return item.write(staged)
 
 
-def _exchange(placement: Placement) -> None:
+def _exchange(files: FileSet) -> None:
     """Put the staged files in place, the model last; at the first refusal, put everything back."""
     undo: list[Callable[[], None]] = []
-    paths = [*placement.absent, *(item.target for item in placement.items)]
-    staged = {item.target for item in placement.items}
+    paths = [*files.remove, *(item.target for item in files.items)]
+    staged = {item.target for item in files.items}
     try:
         for path in paths:
             with writing(path):

@@ -2,14 +2,14 @@
 
 from PIL import Image
 
-from clora_ext import Drawing, Project, generate
+from clora_ext import GenerateRequest, Project, generate
 from clora_ext.errors import ProjectError, UsageError
 from clora_ext.project import ConceptRecord
-from clora_ext.teaching import Remembered, forgetting_grid, look_back
+from clora_ext.sampling.forgetting import ForgettingRow, forgetting_grid, forgetting_report
 
 from . import host
 from .files import check_taught
-from .handles import Evolving
+from .state import Evolving
 
 __all__ = ["about", "compared", "concept_prompt", "drawn"]
 
@@ -38,7 +38,7 @@ def _concept(project: Project, number: int) -> ConceptRecord:
     return project.concepts[number - 1]
 
 
-def drawn(evolving: Evolving, wish: Drawing) -> list[Image.Image]:
+def drawn(evolving: Evolving, wish: GenerateRequest) -> list[Image.Image]:
     """Pictures by clora's own sampler.
 
     Raises:
@@ -64,13 +64,13 @@ def compared(evolving: Evolving) -> tuple[Image.Image, str]:
     """
     folder = check_taught(evolving)
     with host.alone(), host.watching() as sink:
-        found = look_back(folder, sink)
+        found = forgetting_report(folder, sink)
     if not found:
         raise ProjectError(f"{folder.name} has learned nothing yet", fix="connect the PROJECT of Add Concept")
     return forgetting_grid(found), "\n".join(_told(one) for one in found)
 
 
-def _told(one: Remembered) -> str:
+def _told(one: ForgettingRow) -> str:
     changes = [f"{100 * change:.1f} % after {version}" for version, change in one.changes.items()]
     if not changes:
         new = one.number == max(one.seen)

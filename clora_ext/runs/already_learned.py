@@ -6,16 +6,16 @@ from typing import Any
 
 from clora_ext.data import Concept, Picture, scan
 from clora_ext.errors import UsageError
-from clora_ext.ground import ground_of
-from clora_ext.plan import Request
 from clora_ext.project import ConceptRecord, Project
+from clora_ext.runs.context import project_context
+from clora_ext.runs.plan import Request
 
 from .result import Result
 
-__all__ = ["known_lora", "known_result"]
+__all__ = ["find_learned", "find_learned_lora"]
 
 
-def known_result(project: Project, request: Request) -> Result | None:
+def find_learned(project: Project, request: Request) -> Result | None:
     """The stored result of ``request``; None: there is still something to teach.
 
     Asking twice for the same is no wish for a second concept: a run may have been killed after its commit,
@@ -28,7 +28,7 @@ def known_result(project: Project, request: Request) -> Result | None:
     """
     if not project.concepts:
         return None
-    settings = (request.settings or ground_of(project, request.base).suggested).as_dict()
+    settings = (request.settings or project_context(project, request.base).suggested).as_dict()
     for record in reversed(project.concepts):
         named = request.token in {None, record.token} and request.class_name in {None, record.class_name}
         if not named or not _same_pictures(_pictures(request, record), record):
@@ -41,7 +41,9 @@ def known_result(project: Project, request: Request) -> Result | None:
     return None
 
 
-def known_lora(project: Project, sha256: str, settings: Mapping[str, Any], strategy: str) -> Result | None:
+def find_learned_lora(
+    project: Project, sha256: str, settings: Mapping[str, Any], strategy: str
+) -> Result | None:
     """The stored result of a LoRA that was folded in; None: it was not.
 
     Args:

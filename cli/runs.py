@@ -14,10 +14,10 @@ from .watching import watching
 from .wording import command, duration
 
 if TYPE_CHECKING:
-    from clora_ext.ground import Ground
-    from clora_ext.teaching import Result
+    from clora_ext.runs.context import ProjectContext
+    from clora_ext.runs.result import Result
 
-__all__ = ["show_dry_run", "show_ground", "teach"]
+__all__ = ["show_context", "show_dry_run", "teach"]
 
 
 class _Plan(Protocol):
@@ -31,10 +31,10 @@ class _Plan(Protocol):
 _SomePlan = TypeVar("_SomePlan", bound=_Plan)
 
 
-def show_ground(ground: "Ground", project: Path, base: Path | None, output: Output) -> None:
+def show_context(context: "ProjectContext", project: Path, base: Path | None, output: Output) -> None:
     """Where a new project begins."""
-    if ground.new_project:
-        on = "the built-in demo model" if base is None else ground.base_file
+    if context.new_project:
+        on = "the built-in demo model" if base is None else context.base_file
         output.show(f"no project in {project} yet: starting one on {on}")
 
 

@@ -1,4 +1,4 @@
-"""What a run stands on: the project's base, the evolving model, and the concepts that are in it."""
+"""The state of a project that a run starts from: its base, its evolving model, its concepts."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
 from clora_ext.config.settings import Settings
-from clora_ext.errors import ProjectError
 from clora_ext.families.base import Family
 from clora_ext.families.hub import DEMO_MODEL, find_base
 from clora_ext.formats.header import Header
@@ -16,13 +15,13 @@ from clora_ext.project import Base, Project
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
 
-__all__ = ["Ground", "base_file", "evolving_of", "ground_of", "suggested_settings"]
+__all__ = ["ProjectContext", "open_evolving", "project_context", "suggested_settings"]
 
 _DEMO = "demo"
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ProjectContext:
     """The state of a project before a run.
 
     Attributes:
@@ -34,7 +33,7 @@ class Ground:
         parent_hash: content hash of what is gone on from; the base's own hash before the first concept.
         family: the kind of model.
         header: of the base.
-        taken: tokens of the concepts that are in it, the first first.
+        used_tokens: tokens of the concepts that are in it, the first first.
     """
 
     new_project: bool
@@ -45,12 +44,12 @@ class Ground:
     parent_hash: str
     family: Family
     header: Header
-    taken: tuple[str, ...]
+    used_tokens: tuple[str, ...]
 
     @property
     def number(self) -> int:
         """The next concept will be the project's number-th."""
-        return len(self.taken) + 1
+        return len(self.used_tokens) + 1
 
     @property
     def suggested(self) -> Settings:
@@ -83,8 +82,8 @@ class Ground:
         }
 
 
-def ground_of(project: Project | None, base: Path | None) -> Ground:
-    """The ground of a project that is open (None: one that does not exist yet).
+def project_context(project: Project | None, base: Path | None) -> ProjectContext:
+    """The context of a project that is open (None: one that does not exist yet).
 
     Args:
         project: the project.
@@ -97,13 +96,13 @@ def ground_of(project: Project | None, base: Path | None) -> Ground:
         ProjectError: the recorded base is gone.
     """
     manifest = project.manifest if project is not None else None
-    taken = tuple(record.token for record in manifest.concepts) if manifest else ()
+    used_tokens = tuple(record.token for record in manifest.concepts) if manifest else ()
     # A project whose concepts were all undone may start over from another base.
-    bound = manifest is not None and (bool(taken) or base is None)
+    bound = manifest is not None and (bool(used_tokens) or base is None)
     found, file = _base(manifest.base if manifest and bound else None, base)
     header = model_header(file)
     current = project.current if project is not None else None
-    return Ground(
+    return ProjectContext(
         new_project=manifest is None,
         base=found,
         base_file=file,
@@ -112,26 +111,26 @@ def ground_of(project: Project | None, base: Path | None) -> Ground:
         parent_hash=found.sha256 if current is None else current.content_hash,
         family=families.detect(header, file),
         header=header,
-        taken=taken,
+        used_tokens=used_tokens,
     )
 
 
 def suggested_settings(project: Path, base: Path | None = None) -> Settings:
-    """Settings that suit a project's model; see :func:`ground_of`. Reads one header.
+    """Settings that suit a project's model; see :func:`project_context`. Reads one header.
 
     Raises:
         CheckpointError: the base cannot be used.
         ProjectError: the project cannot be read, or its base is gone.
     """
     recorded = Project.open(project).base if Project.exists(project) else None
-    file = DEMO_MODEL if recorded is None else _place(recorded)
+    file = DEMO_MODEL if recorded is None else recorded.locate()
     if base is not None:
         file = find_base(base)
     header = model_header(file)
     return Settings(**families.detect(header, file).teaching(header))
 
 
-def evolving_of(project: Project) -> "Evolving":
+def open_evolving(project: Project) -> "Evolving":
     """The model of a project that is open; before its first concept, the base itself.
 
     Raises:
@@ -142,23 +141,12 @@ def evolving_of(project: Project) -> "Evolving":
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.formats.composed import open_model
 
-    base = open_model(base_file(project))
+    base = open_model(project.base_file())
     if project.checkpoint_path is None or project.memory_path is None or project.current is None:
         return Evolving(base, base, None)
     evolving = Evolving(base, Checkpoint(project.checkpoint_path), Checkpoint(project.memory_path))
     evolving.check(project.current.content_hash)
     return evolving
-
-
-def base_file(project: Project) -> Path:
-    """Where the project's base lies.
-
-    Raises:
-        ProjectError: it is gone, or the project has none yet.
-    """
-    if project.manifest is None:
-        raise ProjectError(f"{project.folder} holds no model yet", fix="teach a first concept")
-    return _place(project.manifest.base)
 
 
 def _base(recorded: Base | None, asked: Path | None) -> tuple[Base, Path]:
@@ -171,15 +159,7 @@ def _base(recorded: Base | None, asked: Path | None) -> tuple[Base, Path]:
             return Base(_DEMO, None, model_sha256(file), family), file
         kind = "folder" if file.is_dir() else "file"
         return Base(kind, str(file.resolve()), model_sha256(file), family), file
-    file = found or _place(recorded)
+    file = found or recorded.locate()
     recorded.check(file)
     moved = recorded.kind != _DEMO and found is not None
     return replace(recorded, path=str(file.resolve())) if moved else recorded, file
-
-
-def _place(base: Base) -> Path:
-    """The recorded place of a base, which must still be there."""
-    file = DEMO_MODEL if base.kind == _DEMO else Path(base.path or "")
-    if not file.exists():
-        raise ProjectError(f"the project's base {file} is gone", fix="name its new place with --base")
-    return file

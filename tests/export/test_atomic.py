@@ -130,7 +130,7 @@ def test_a_refusal_in_the_middle_puts_everything_back(
     if existing:
         export_to(project, "forge", root, "bf16")
     before = content(root)
-    monkeypatch.setattr("clora_ext.export.placing.os.replace", failing_replace(number))
+    monkeypatch.setattr("clora_ext.export.atomic.os.replace", failing_replace(number))
     if number > 5 and not existing:  # five renames suffice when nothing is there
         export_to(project, "forge", root, overwrite=True)
         return

@@ -4,21 +4,21 @@ from typing import Any
 
 from clora_ext.project import MANIFEST
 
-from ..handles import project_folder
 from ..host import io
+from ..state import project_folder
 
 __all__ = ["CATEGORY", "DATASET", "EVOLVING", "REPORT", "evolving_outputs", "state_of"]
 
 CATEGORY = "clora"
 
 EVOLVING = io.Custom("CLORA_PROJECT")
-"""A :class:`comfyui_nodes.handles.Evolving`."""
+"""A :class:`comfyui_nodes.state.Evolving`."""
 
 DATASET = io.Custom("CLORA_DATASET")
-"""A :class:`comfyui_nodes.handles.Dataset`."""
+"""A :class:`comfyui_nodes.state.Dataset`."""
 
 REPORT = io.Custom("CLORA_REPORT")
-"""A :class:`comfyui_nodes.handles.Report`."""
+"""A :class:`comfyui_nodes.state.Report`."""
 
 
 def evolving_outputs() -> list[Any]:

@@ -1,12 +1,12 @@
 """See what the model knows."""
 
-from clora_ext import Drawing
+from clora_ext import GenerateRequest
 
-from ..handles import Evolving, Report
 from ..host import io, to_image, ui
-from ..looks import about, compared, concept_prompt, drawn
 from ..pictures import loss_plot
-from .wires import CATEGORY, EVOLVING, REPORT
+from ..report import about, compared, concept_prompt, drawn
+from ..state import Evolving, Report
+from .types import CATEGORY, EVOLVING, REPORT
 
 __all__ = ["ConceptPrompt", "Draw", "ForgettingReport", "LossPlot", "ProjectInfo"]
 
@@ -71,7 +71,7 @@ class Draw(io.ComfyNode):
         cls, project: Evolving, prompt: str, count: int, steps: int, guidance: float, seed: int
     ) -> io.NodeOutput:
         """Draw."""
-        wish = Drawing(prompt, count=count, steps=steps, guidance=guidance, seed=seed)
+        wish = GenerateRequest(prompt, count=count, steps=steps, guidance=guidance, seed=seed)
         return io.NodeOutput(to_image(drawn(project, wish)))
 
 

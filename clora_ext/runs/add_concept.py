@@ -10,19 +10,20 @@ from clora_ext import strategies
 from clora_ext.data import Bucketed, Picture, batches, bucket_sizes, cover_corner, load_pixels, nearest
 from clora_ext.errors import writing
 from clora_ext.events import Note, Preview, Sink, Stage, ignore
-from clora_ext.formats.pages import own_pages
-from clora_ext.plan import STATE_FILE, Plan, Request, plan_within
+from clora_ext.formats.pages import release_on_free
 from clora_ext.project import ConceptRecord, Image, Project, State
+from clora_ext.runs.plan import STATE_FILE, Plan, Request, plan_within
+from clora_ext.sampling.samples import SamplePrompt
 from clora_ext.version import VERSION
 
-from .known import known_result
-from .outcome import Prompt, draw_before, fold_lesson, now, show_sheet, verify
+from .already_learned import find_learned
+from .finish import fold_concept, now, sample_before, verify, write_contact_sheet
 from .result import Result
 
 if TYPE_CHECKING:
     from clora_ext.adapters.factors import Factors
     from clora_ext.adapters.sites import Target
-    from clora_ext.evolving.fold import Lesson
+    from clora_ext.evolving.fold import TrainedConcept
     from clora_ext.evolving.model import Evolving
     from clora_ext.families.base import Framing, Model
     from clora_ext.strategies.base import Start, Strategy
@@ -49,22 +50,22 @@ def add_concept(
     """
     began = time.monotonic()
     with Project.writing(request.project) as project:
-        known = known_result(project, request)
+        known = find_learned(project, request)
         if known is not None:
             sink(Note(f"these pictures have been taught already, as concept {known.number}, in the same way"))
             return known
         plan = plan_within(project, request)
         on_plan(plan)
-        ground, prompt = plan.ground, _prompt(plan)
-        project.start(ground.base)
-        before = draw_before(ground, prompt, sink)
+        context, prompt = plan.context, _prompt(plan)
+        project.start(context.base)
+        before = sample_before(context, prompt, sink)
         trained, losses = _train(plan, project, prompt, sink)
-        lesson = _lesson(plan, trained)
+        concept = _trained_concept(plan, trained)
         trigger = (plan.concept.token, plan.concept.class_name)
-        state = fold_lesson(ground, project, lesson, trigger, sink)
-        after = verify(ground, project, state, prompt, sink)
-        sheet = project.new_sheet(ground.number, *trigger)
-        show_sheet(plan.sample_prompt, before, after, losses, sheet, sink)
+        state = fold_concept(context, project, concept, trigger, sink)
+        after = verify(context, project, state, prompt, sink)
+        sheet = project.new_sheet(context.number, *trigger)
+        write_contact_sheet(plan.sample_prompt, before, after, losses, sheet, sink)
         _keep_lora(plan, trained, sink)
         sink(Stage("commit"))
         project.commit(_record(plan, state, sheet.name, losses), state, keep=request.keep)
@@ -73,7 +74,7 @@ def add_concept(
         project=request.project,
         checkpoint=project.checkpoints_dir / state.checkpoint,
         content_hash=state.content_hash,
-        number=ground.number,
+        number=context.number,
         trigger_prompt=plan.sample_prompt,
         sheet=sheet,
         first_loss=first,
@@ -82,17 +83,17 @@ def add_concept(
     )
 
 
-def _prompt(plan: Plan) -> Prompt:
+def _prompt(plan: Plan) -> SamplePrompt:
     """What the sheet draws, at the training's size."""
-    return Prompt(plan.sample_prompt, plan.resolution - plan.resolution % plan.size_step)
+    return SamplePrompt(plan.sample_prompt, plan.resolution - plan.resolution % plan.size_multiple)
 
 
-def _lesson(plan: Plan, trained: "Mapping[str, Factors]") -> "Lesson":
+def _trained_concept(plan: Plan, trained: "Mapping[str, Factors]") -> "TrainedConcept":
     """What the pictures have taught."""
-    from clora_ext.evolving.fold import Lesson
+    from clora_ext.evolving.fold import TrainedConcept
 
     targets = {target.name: target for target in plan.targets}
-    return Lesson(_strategy(plan), plan.settings.strategy, targets, trained)
+    return TrainedConcept(_strategy(plan), plan.settings.strategy, targets, trained)
 
 
 def _strategy(plan: Plan) -> "Strategy":
@@ -100,7 +101,7 @@ def _strategy(plan: Plan) -> "Strategy":
 
 
 def _train(
-    plan: Plan, project: Project, prompt: Prompt, sink: Sink
+    plan: Plan, project: Project, prompt: SamplePrompt, sink: Sink
 ) -> "tuple[dict[str, Factors], tuple[float, ...]]":
     """The concept's trained adapter and every step's loss."""
     from clora_ext.config.precision import pick_precision
@@ -108,11 +109,11 @@ def _train(
 
     precision = pick_precision()
     sink(Note(f"computing on: {precision.reason}"))
-    evolving = plan.ground.evolving()
-    with own_pages():
+    evolving = plan.context.evolving()
+    with release_on_free():
         starts = dict(_begin(plan, evolving))
     frozen = {target.name: start.frozen for target, start in starts.items()}
-    model = plan.ground.family.load(evolving.current, precision, frozen)
+    model = plan.context.family.load(evolving.current, precision, frozen)
     sink(Stage("encode", f"{len(plan.dataset.pictures)} pictures"))
     sized = list(zip(plan.dataset.pictures, _sizes(plan), strict=True))
     _tell_what_is_cut(model, plan, sink)
@@ -135,23 +136,25 @@ def _train(
         project.training_dir / STATE_FILE,
         plan.fingerprint,
         sink,
-        _looking(plan.request.preview_every, prompt, model, project.training_dir, sink),
+        _preview_callback(plan.request.preview_every, prompt, model, project.training_dir, sink),
     )
 
 
-def _looking(every: int, prompt: Prompt, model: "Model", folder: Path, sink: Sink) -> Callable[[int], None]:
+def _preview_callback(
+    every: int, prompt: SamplePrompt, model: "Model", folder: Path, sink: Sink
+) -> Callable[[int], None]:
     """Every so many steps, a picture in ``folder``."""
 
-    def look(step: int) -> None:
+    def preview(step: int) -> None:
         if not every or step % every:
             return
         target = folder / f"preview-{step}.png"
         with writing(target):
             folder.mkdir(parents=True, exist_ok=True)
-            prompt.glance(model).save(target)
+            prompt.sample_one(model).save(target)
         sink(Preview(step, target))
 
-    return look
+    return preview
 
 
 def _begin(plan: Plan, evolving: "Evolving") -> "Iterator[tuple[Target, Start]]":
@@ -176,7 +179,7 @@ def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:
 
 def _sizes(plan: Plan) -> list[tuple[int, int]]:
     """The size, (width, height) in pixels, at which each picture is trained."""
-    sizes = bucket_sizes(plan.resolution, plan.size_step)
+    sizes = bucket_sizes(plan.resolution, plan.size_multiple)
     return [nearest(picture.width, picture.height, sizes) for picture in plan.dataset.pictures]
 
 
@@ -207,12 +210,12 @@ def _framing(picture: Picture, size: tuple[int, int]) -> "Framing":
 
 def _keep_lora(plan: Plan, trained: "Mapping[str, Factors]", sink: Sink) -> None:
     """The trained adapter as a file of its own, where the user has asked for it."""
-    from clora_ext.loras import write_layers
+    from clora_ext.runs.lora_files import write_layers
 
     if plan.request.export_lora is not None:
         layers = {target: trained[target.name] for target in plan.targets}
         write_layers(
-            plan.request.export_lora, layers, plan.ground, (plan.concept,), sink, plan=plan.fingerprint
+            plan.request.export_lora, layers, plan.context, (plan.concept,), sink, plan=plan.fingerprint
         )
 
 
@@ -220,7 +223,7 @@ def _record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> Co
     """The concept's entry in the manifest."""
     first, last = _ends(losses)
     return ConceptRecord(
-        number=plan.ground.number,
+        number=plan.context.number,
         token=plan.concept.token,
         class_name=plan.concept.class_name,
         images=tuple(Image(p.path.name, p.sha256, p.caption) for p in plan.dataset.pictures),
@@ -230,7 +233,7 @@ def _record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> Co
         state_level=plan.state_level,
         settings=plan.settings.as_dict(),
         seed=plan.settings.seed,
-        parent_hash=plan.ground.parent_hash,
+        parent_hash=plan.context.parent_hash,
         content_hash=state.content_hash,
         first_loss=first,
         last_loss=last,

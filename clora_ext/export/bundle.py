@@ -14,22 +14,22 @@ from clora_ext.families.base import Family
 from clora_ext.formats.checkpoint import Source
 from clora_ext.formats.header import layout
 from clora_ext.formats.spans import reading
-from clora_ext.ground import evolving_of
 from clora_ext.project import Project
+from clora_ext.runs.context import open_evolving
 
+from .atomic import PlannedFile
 from .card import Card, make_card
 from .dtypes import DTYPES
 from .metadata import make_metadata
 from .names import check_name, safe_name
-from .placing import Item
 from .tensors import model_bytes, model_sources, write_model
 from .thumbnail import data_url, drawings, preview
 
-__all__ = ["Exportable", "exportable"]
+__all__ = ["ExportBundle", "make_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
-class Exportable:
+class ExportBundle:
     """A project's model, ready to be written.
 
     Attributes:
@@ -54,17 +54,17 @@ class Exportable:
     metadata: Mapping[str, str]
     sink: Sink
 
-    def checkpoint(self, target: Path) -> Item:
+    def checkpoint(self, target: Path) -> PlannedFile:
         """The whole model as one file."""
 
         def write(path: Path) -> str:
             return write_model(path, self.sources, self.metadata, self.sink)
 
-        return Item(target, model_bytes(self.sources, self.metadata), write)
+        return PlannedFile(target, model_bytes(self.sources, self.metadata), write)
 
     def weights(self) -> dict[str, Tensor]:
         """The taught layers' exact weights, float32, by name."""
-        taught = set(self.evolving.taught)
+        taught = set(self.evolving.changed_tensors)
         layers = (t for t in self.family.modules(self.evolving.current.header) if t.tensor in taught)
         with reading() as files:
             return {
@@ -79,7 +79,7 @@ class Exportable:
         return tuple(part.path for part in parts if part is not None)
 
 
-def exportable(project: Path, dtype: str | None, name: str | None, sink: Sink) -> Exportable:
+def make_bundle(project: Path, dtype: str | None, name: str | None, sink: Sink) -> ExportBundle:
     """Read all that an export needs; writes nothing.
 
     Raises:
@@ -91,7 +91,7 @@ def exportable(project: Path, dtype: str | None, name: str | None, sink: Sink) -
         raise UsageError(f"unknown dtype {dtype!r}", fix=did_you_mean(dtype, tuple(DTYPES)))
     title = None if name is None else check_name(name)
     opened = Project.open(project)
-    evolving, base = evolving_of(opened), opened.base
+    evolving, base = open_evolving(opened), opened.base
     if base is None:
         raise ProjectError(f"{project} holds no model yet", fix="teach a first concept")
     header = evolving.current.header
@@ -100,7 +100,7 @@ def exportable(project: Path, dtype: str | None, name: str | None, sink: Sink) -
     pictures = drawings([opened.sheets_dir / one.sheet for one in opened.concepts if one.sheet])
     sources = model_sources(evolving, dtype)
     tensors = layout({key: (source.dtype, source.shape) for key, source in sources.items()})
-    return Exportable(
+    return ExportBundle(
         name=title or safe_name(project.resolve().name),
         is_named=title is not None,
         card=card,
