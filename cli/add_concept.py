@@ -1,7 +1,6 @@
 """`clora add-concept`: teach the evolving model one more concept."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +84,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         typer.Option(
             help="Strength of the LoRA: alpha / rank.", rich_help_panel=_TRAINING, show_default="the rank"
         ),
-    ] = _DEFAULTS.alpha,
+    ] = _DEFAULTS.adapter.alpha,
     learning_rate: Annotated[
         float | None, typer.Option(help="Of AdamW.", rich_help_panel=_TRAINING, show_default=_SUITABLE)
     ] = None,
@@ -99,7 +98,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     resolution: Annotated[
         int | None,
         typer.Option(help="Pixels a side.", rich_help_panel=_TRAINING, show_default="the model's own"),
-    ] = _DEFAULTS.resolution,
+    ] = _DEFAULTS.data.resolution,
     targets: Annotated[
         str | None,
         typer.Option(
@@ -111,11 +110,11 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     ] = None,
     text_encoder: Annotated[
         bool, typer.Option("--text-encoder", help="Teach the text encoders too.", rich_help_panel=_TRAINING)
-    ] = _DEFAULTS.text_encoder,
+    ] = _DEFAULTS.adapter.text_encoder,
     gradient_checkpointing: Annotated[
         bool,
         typer.Option("--gradient-checkpointing", help="Slower, with less memory.", rich_help_panel=_TRAINING),
-    ] = _DEFAULTS.gradient_checkpointing,
+    ] = _DEFAULTS.compute.gradient_checkpointing,
     export_lora: Annotated[
         Path | None,
         typer.Option(
@@ -183,7 +182,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         base=base,
         token=token,
         class_name=class_name,
-        settings=replace(at_preset(suggested_settings(project, base), preset), **given),
+        settings=at_preset(suggested_settings(project, base), preset).with_values(**given),
         keep=keep,
         skip_bad=skip_bad,
         convert=convert,
@@ -210,14 +209,16 @@ def _show_plan(plan: "Plan", output: Output) -> None:
             "token": f"{plan.concept.token} ({_origin_of_token(plan)})",
             "class": f"{plan.concept.class_name} ({noun})",
             "strategy": f"{settings.strategy}, state level {plan.state_level}",
-            "training": f"{settings.steps} steps of {settings.batch_size} at {plan.resolution} px, "
-            f"rate {settings.learning_rate:g}, seed {settings.seed}",
-            "adapter": f"rank {settings.rank}, alpha {settings.effective_alpha:g}, "
+            "training": f"{settings.schedule.steps} steps of {settings.data.batch_size} "
+            f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
+            "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
             f"in {len(plan.targets)} layers, {plan.parameters:,} numbers",
         }
     )
     if plan.resume_step:
-        output.show(f"going on from step {plan.resume_step} of {settings.steps}, where it was stopped")
+        output.show(
+            f"going on from step {plan.resume_step} of {settings.schedule.steps}, where it was stopped"
+        )
     output.show("")
 
 

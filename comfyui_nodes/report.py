@@ -98,6 +98,6 @@ def about(evolving: Evolving) -> str:
 
 
 def _row(concept: ConceptRecord) -> str:
-    by = f"{len(concept.images)} pictures" if concept.images else str(concept.settings.get("lora", "a LoRA"))
+    by = f"{len(concept.images)} pictures" if concept.images else str(concept.setting("lora") or "a LoRA")
     words = f"{concept.token} {concept.class_name}"
     return f"| {concept.number} | {words} | {concept.strategy} | {concept.state_level} | {by} |"

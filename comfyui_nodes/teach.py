@@ -1,7 +1,7 @@
 """Teach a project, or a copy of it, while ComfyUI watches."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Wishes:
         given: dict[str, Any] = {name: number for name, number in numbers.items() if number}
         given |= {"resolution": self.resolution or None}
         given |= {"strategy": self.strategy, "seed": self.seed, "text_encoder": self.text_encoder}
-        return replace(at_preset(suggested_settings(project, base), self.preset), **given)
+        return at_preset(suggested_settings(project, base), self.preset).with_values(**given)
 
 
 def teach(

@@ -23,7 +23,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -133,11 +133,11 @@ def run(
 ) -> dict[str, list[dict[str, float]]]:
     """Teach all three by every strategy in ``names``; its scores after each concept."""
     start = work / "first"
-    first = teach(FOLDERS[0], replace(settings, strategy="naive"), start, asked, scorer)
+    first = teach(FOLDERS[0], settings.with_values(strategy="naive"), start, asked, scorer)
     rows = {}
     for name in names:
         shutil.copytree(start, work / name)
-        own = replace(settings, strategy=name)
+        own = settings.with_values(strategy=name)
         rows[name] = [first, *(teach(folder, own, work / name, asked, scorer) for folder in FOLDERS[1:])]
     return rows
 
@@ -173,10 +173,10 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, default=Path("demo-output/forgetting"))
     parser.add_argument("--strategies", nargs="+", default=list(strategies.names()))
-    parser.add_argument("--steps", type=int, default=defaults.steps)
-    parser.add_argument("--rank", type=int, default=defaults.rank)
-    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
-    parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
+    parser.add_argument("--steps", type=int, default=defaults.schedule.steps)
+    parser.add_argument("--rank", type=int, default=defaults.adapter.rank)
+    parser.add_argument("--learning-rate", type=float, default=defaults.optimizer.learning_rate)
+    parser.add_argument("--batch-size", type=int, default=defaults.data.batch_size)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ from clora_ext import Project, Request, Settings
 from clora_ext.errors import Cancelled
 from clora_ext.events import Event, TrainStep
 
-SETTINGS = Settings(steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2, targets="attention")
+SETTINGS = Settings.of(steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2, targets="attention")
 
 
 def pictures(folder: Path, count: int = 3, seed: int = 0) -> Path:

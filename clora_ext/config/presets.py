@@ -1,7 +1,6 @@
 """How long a model is taught, by a word for people."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from clora_ext.errors import UsageError, did_you_mean
 
@@ -21,4 +20,4 @@ def at_preset(settings: Settings, preset: str) -> Settings:
     """
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}", fix=did_you_mean(preset, tuple(PRESETS)))
-    return replace(settings, steps=max(1, round(settings.steps * PRESETS[preset])))
+    return settings.with_values(steps=max(1, round(settings.schedule.steps * PRESETS[preset])))

@@ -1,70 +1,196 @@
-"""How a concept is taught: frozen settings, one place for every default. Needs no torch."""
+"""How a concept is taught: nested frozen settings, each written once. Needs no torch.
+
+Validation is pydantic's, which is imported when settings are checked.
+"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from math import isfinite
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
 
 from clora_ext import strategies
 from clora_ext.errors import SettingsError, UsageError, did_you_mean
 
-__all__ = ["Settings", "TargetSet"]
+from .knob import Knob, check_knob, knob_fields
+
+__all__ = [
+    "AdapterSettings",
+    "ComputeSettings",
+    "DataSettings",
+    "OptimizerSettings",
+    "SamplingSettings",
+    "ScheduleSettings",
+    "Settings",
+    "TargetSet",
+]
 
 TargetSet = Literal["attention", "transformer"]
-"""Which of the UNet's layers are taught."""
+"""Which of the denoiser's layers are taught."""
 
 _SEED_LIMIT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterSettings:
+    """The LoRA that is trained."""
+
+    rank: Annotated[int, Ge(1), Le(4096), Knob("Rank of the LoRA.", suits_model=True)] = 8
+    alpha: Annotated[
+        float | None, Gt(0), Knob("Strength of the LoRA: alpha / rank.", default_text="the rank", step=1.0)
+    ] = None
+    targets: Annotated[
+        TargetSet,
+        Knob(
+            "Layers of the UNet to teach: attention (as the paper does) or transformer (all layers of its "
+            "transformer blocks, as sd-scripts does).",
+            suits_model=True,
+        ),
+    ] = "transformer"
+    text_encoder: Annotated[bool, Knob("Teach the text encoders too.")] = False
+
+    @property
+    def effective_alpha(self) -> float:
+        """Alpha as a number."""
+        return float(self.rank) if self.alpha is None else self.alpha
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSettings:
+    """AdamW."""
+
+    learning_rate: Annotated[
+        float, Gt(0), Knob("Learning rate of AdamW.", suits_model=True, step=0.00001)
+    ] = 2e-3
+    weight_decay: Annotated[float, Ge(0), Knob("Weight decay of AdamW.", step=0.0001)] = 1e-4
+    max_grad_norm: Annotated[float, Gt(0), Knob("Gradients are clipped to this norm.", step=0.1)] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSettings:
+    """How long, and how the learning rate goes: up to its value over the warm-up, then constant."""
+
+    steps: Annotated[int, Ge(1), Knob("Training steps.", default_text="by the preset", suits_model=True)] = (
+        200
+    )
+    warmup_steps: Annotated[int, Ge(0), Knob("Steps over which the learning rate rises from 0.")] = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """What a step sees of the pictures."""
+
+    batch_size: Annotated[int, Ge(1), Knob("Pictures in one step.", suits_model=True)] = 8
+    resolution: Annotated[
+        int | None, Ge(1), Knob("Side of a square picture, pixels.", default_text="the model's own", step=8)
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeSettings:
+    """What the same training costs."""
+
+    gradient_checkpointing: Annotated[
+        bool,
+        Knob("Compute activations twice instead of keeping them: slower, with less memory."),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """Samples while and after a concept is taught. They change nothing about the model."""
+
+    sample_prompt: Annotated[
+        str | None,
+        Knob(
+            "Prompt of previews and the contact sheet.",
+            default_text="the first picture's caption",
+        ),
+    ] = None
+    preview_every: Annotated[
+        int,
+        Ge(0),
+        Knob(
+            "Steps from one preview to the next, written to the project's training folder; 0: none.",
+        ),
+    ] = 0
+    sample_count: Annotated[int, Ge(1), Le(16), Knob("Samples in each row of the contact sheet.")] = 4
+    sample_steps: Annotated[int, Ge(1), Le(1000), Knob("Denoising steps of each sample.")] = 30
+    guidance: Annotated[
+        float,
+        Ge(1),
+        Knob("Classifier-free guidance of samples; 1 switches it off.", step=0.5),
+    ] = 4.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that shapes training and folding of one concept.
+    """Everything that shapes the teaching of one concept, and its samples.
 
     The defaults suit the built-in demo model; what suits another, :func:`clora_ext.suggested_settings` tells.
 
     Attributes:
         strategy: how new knowledge joins old, one of :func:`clora_ext.strategies.names`.
         strategy_options: the strategy's own options by name.
-        steps: optimiser steps.
-        rank: rank of the adapter in every layer.
-        alpha: the adapter's strength is alpha / rank; None: alpha = rank.
-        learning_rate: of AdamW, constant after the warm-up.
-        batch_size: pictures in one step.
         seed: decides the adapter's start, the order of pictures and every noise.
-        resolution: pixels of a square picture's side; None: the model's own.
-        max_grad_norm: gradients are clipped to this norm.
-        weight_decay: of AdamW.
-        warmup_steps: steps over which the rate rises from 0.
-        targets: which of the UNet's layers are taught: ``attention`` (as in arXiv 2410.04891) or
-            ``transformer`` (all layers of its transformer blocks, as sd-scripts does).
-        text_encoder: whether the text encoders are taught too.
-        gradient_checkpointing: compute activations twice instead of keeping them: slower, less memory.
+        adapter: the LoRA.
+        optimizer: learning rate and its like.
+        schedule: how long.
+        data: batches.
+        compute: memory against time.
+        sampling: previews and contact sheets.
     """
 
     strategy: str = "mask"
-    strategy_options: Mapping[str, str] = field(default_factory=dict)
-    steps: int = 200
-    rank: int = 8
-    alpha: float | None = None
-    learning_rate: float = 2e-3
-    batch_size: int = 8
-    seed: int = 0
-    resolution: int | None = None
-    max_grad_norm: float = 1.0
-    weight_decay: float = 1e-4
-    warmup_steps: int = 10
-    targets: TargetSet = "transformer"
-    text_encoder: bool = False
-    gradient_checkpointing: bool = False
+    strategy_options: Mapping[str, Any] = field(default_factory=dict)
+    seed: Annotated[
+        int,
+        Ge(0),
+        Lt(_SEED_LIMIT),
+        Knob("Decides all that is left to chance. The same seed gives the same model."),
+    ] = 0
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
 
-    @property
-    def effective_alpha(self) -> float:
-        """The adapter's alpha as a number."""
-        return float(self.rank) if self.alpha is None else self.alpha
+    @classmethod
+    def of(cls, **values: Any) -> "Settings":  # noqa: ANN401 - a value of any knob
+        """The defaults, but for these knobs; see :meth:`with_values`."""
+        return cls().with_values(**values)
+
+    def with_values(self, **values: Any) -> "Settings":  # noqa: ANN401 - a value of any knob
+        """The same settings, but for these knobs, whatever group each stands in.
+
+        >>> Settings.of(rank=4, steps=50).adapter.rank
+        4
+
+        Raises:
+            UsageError: there is no such knob; the remedy is the nearest.
+        """
+        knobs = knob_fields(Settings)
+        top: dict[str, Any] = {}
+        groups: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            if name in {"strategy", "strategy_options"}:
+                top[name] = value
+            elif name not in knobs:
+                raise UsageError(f"unknown setting {name!r}", fix=did_you_mean(name, tuple(knobs)))
+            elif knobs[name].group:
+                groups.setdefault(knobs[name].group, {})[name] = value
+            else:
+                top[name] = value
+        changed = {group: replace(getattr(self, group), **given) for group, given in groups.items()}
+        return replace(self, **top, **changed)
 
     def check(self) -> None:
         """Raise :class:`SettingsError` with every problem at once."""
-        problems = [*self._strategy_problems(), *self._target_problems(), *self._number_problems()]
+        values = self.as_dict()
+        problems = self._strategy_problems()
+        for name, knob in knob_fields(Settings).items():
+            problems += check_knob(knob, (values[knob.group] if knob.group else values)[name])
         if problems:
             raise SettingsError(problems)
 
@@ -75,35 +201,12 @@ class Settings:
             return [f"{error.message}; {error.fix}"]
         return []
 
-    def _target_problems(self) -> list[str]:
-        known = get_args(TargetSet)
-        if self.targets in known:
-            return []
-        return [f"unknown targets {self.targets!r}; {did_you_mean(self.targets, known)}"]
-
-    def _number_problems(self) -> list[str]:
-        whole = {"steps": self.steps, "rank": self.rank, "batch-size": self.batch_size}
-        problems = [f"{name} must be at least 1, not {value}" for name, value in whole.items() if value < 1]
-        positive = {
-            "learning-rate": self.learning_rate,
-            "alpha": self.effective_alpha,
-            "max-grad-norm": self.max_grad_norm,
-        }
-        problems += [
-            f"{name} must be a positive number, not {value}"
-            for name, value in positive.items()
-            if not (isfinite(value) and value > 0)
-        ]
-        if not (isfinite(self.weight_decay) and self.weight_decay >= 0):
-            problems.append(f"weight-decay must not be negative, it is {self.weight_decay}")
-        if self.warmup_steps < 0:
-            problems.append(f"warmup-steps must not be negative, it is {self.warmup_steps}")
-        if not 0 <= self.seed < _SEED_LIMIT:
-            problems.append(f"seed must lie between 0 and 2**63 - 1, it is {self.seed}")
-        if self.resolution is not None and self.resolution < 1:
-            problems.append(f"resolution must be at least 1, not {self.resolution}")
-        return problems
-
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for the manifest."""
+        """Plain values by group, for JSON."""
         return {**asdict(self), "strategy_options": dict(self.strategy_options)}
+
+    def shaping(self) -> dict[str, Any]:
+        """As :meth:`as_dict`, but only what makes another model: no samples."""
+        values = self.as_dict()
+        del values["sampling"]
+        return values

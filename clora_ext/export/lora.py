@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from clora_ext.adapters.extract import extract
 from clora_ext.data import Concept
 from clora_ext.errors import ProjectError
 from clora_ext.events import Sink, ignore
@@ -50,6 +49,8 @@ def export_lora(
         ProjectError: nothing has been learned yet.
         StorageError: the disk is full or refuses.
     """
+    from clora_ext.adapters.extract import extract
+
     check_new_file(target, overwrite=overwrite)
     opened = Project.open(project)
     if not opened.concepts:

@@ -120,7 +120,7 @@ def _history(base: Base, entries: Sequence[Mapping[str, object]], count: int) ->
 
 def _entry(concept: ConceptRecord) -> dict[str, object]:
     """One concept with the settings that say most."""
-    settings = {name: concept.settings.get(name) for name in _SETTINGS}
+    settings = {name: concept.setting(name) for name in _SETTINGS}
     return {
         **_brief(concept),
         "created": concept.created,

@@ -184,6 +184,11 @@ class ConceptRecord:
     created: str
     clora_version: str
 
+    def setting(self, name: str) -> Any:  # noqa: ANN401 - a plain JSON value
+        """The recorded value of a setting, whatever group it stands in; None: nothing is recorded."""
+        groups = [self.settings, *(value for value in self.settings.values() if isinstance(value, Mapping))]
+        return next((group[name] for group in groups if name in group), None)
+
     @classmethod
     def read(cls, value: object, where: str) -> "ConceptRecord":
         """From JSON.

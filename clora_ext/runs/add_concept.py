@@ -120,12 +120,12 @@ def _train(
     examples = [_example(model, plan, picture, size) for picture, size in sized]
     schedule = batches(
         [Bucketed(*size, picture.repeats) for picture, size in sized],
-        plan.settings.batch_size,
+        plan.settings.data.batch_size,
         plan.settings.seed,
     )
-    if not (plan.settings.text_encoder or plan.request.preview_every):
+    if not (plan.settings.adapter.text_encoder or plan.request.preview_every):
         model.drop_encoders()  # SDXL's take 3.6 GB in float32, and what they tell is known by now
-    sink(Stage("train", f"{plan.settings.steps} steps"))
+    sink(Stage("train", f"{plan.settings.schedule.steps} steps"))
     return train(
         model,
         starts,
@@ -166,7 +166,7 @@ def _begin(plan: Plan, evolving: "Evolving") -> "Iterator[tuple[Target, Start]]"
     for index, target in enumerate(plan.targets):
         rng = torch.Generator().manual_seed((settings.seed * 1_000_003 + index) % 2**63)
         layer = evolving.layer(target, settings.strategy)
-        yield target, strategy.begin(layer, settings.rank, settings.effective_alpha, rng)
+        yield target, strategy.begin(layer, settings.adapter.rank, settings.adapter.effective_alpha, rng)
 
 
 def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:
@@ -193,7 +193,7 @@ def _example(model: "Model", plan: Plan, picture: Picture, size: tuple[int, int]
     mean, deviation = model.encode_images(pixels.unsqueeze(0))
     framing = _framing(picture, size)
     condition = None
-    if not plan.settings.text_encoder:
+    if not plan.settings.adapter.text_encoder:
         with torch.no_grad():
             told = model.condition([picture.caption], [framing])
         condition = {name: value.float().cpu() for name, value in told.items()}

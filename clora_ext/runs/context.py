@@ -54,7 +54,7 @@ class ProjectContext:
     @property
     def suggested(self) -> Settings:
         """Settings that suit the model."""
-        return Settings(**self.family.teaching(self.header))
+        return Settings.of(**self.family.teaching(self.header))
 
     def evolving(self) -> "Evolving":
         """The model itself.
@@ -127,7 +127,7 @@ def suggested_settings(project: Path, base: Path | None = None) -> Settings:
     if base is not None:
         file = find_base(base)
     header = model_header(file)
-    return Settings(**families.detect(header, file).teaching(header))
+    return Settings.of(**families.detect(header, file).teaching(header))
 
 
 def open_evolving(project: Project) -> "Evolving":

@@ -103,7 +103,7 @@ class Plan:
     @property
     def parameters(self) -> int:
         """Numbers that are trained."""
-        rank = self.settings.rank
+        rank = self.settings.adapter.rank
         return sum(rank * (target.shape[0] + target.shape[1]) for target in self.targets)
 
     def as_dict(self) -> dict[str, Any]:
@@ -159,9 +159,11 @@ def plan_within(project: Project | None, request: Request) -> Plan:
         request.images, token=request.token, class_name=request.class_name, taken=list(context.used_tokens)
     )
     family, header = context.family, context.header
-    resolution = settings.resolution or family.resolution(header)
-    targets = choose_targets(family.modules(header), settings.targets, text_encoders=settings.text_encoder)
-    _check_rank(settings.rank, targets, context.base_file)
+    resolution = settings.data.resolution or family.resolution(header)
+    targets = choose_targets(
+        family.modules(header), settings.adapter.targets, text_encoders=settings.adapter.text_encoder
+    )
+    _check_rank(settings.adapter.rank, targets, context.base_file)
     dataset = scan(
         request.images,
         concept=concept,

@@ -107,7 +107,7 @@ def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink)
     if project.number not in samples:
         sink(Stage("sample", f"concept {record.number}"))
         prompt = metadata.prompt if metadata else f"a photo of {trigger}"
-        sample = sampler.sample(prompt, record.settings.get("resolution"))
+        sample = sampler.sample(prompt, record.setting("resolution"))
         target = project.later_sample(record.number, project.concepts[-1].content_hash)
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)

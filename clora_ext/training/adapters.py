@@ -42,7 +42,7 @@ class Adapters:
     def __init__(
         self, model: Model, starts: Mapping[Target, Start], settings: Settings, device: torch.device
     ) -> None:
-        self._alpha = settings.effective_alpha
+        self._alpha = settings.adapter.effective_alpha
         self._layers: dict[str, _Layer] = {}
         self.components: list[nn.Module] = []
         by_component = sorted(starts, key=lambda target: target.component)
@@ -56,7 +56,7 @@ class Adapters:
         located = {target: model.locate(target) for target in starts}
         component = next(iter(located.values()))[0]
         config = LoraConfig(
-            r=settings.rank,
+            r=settings.adapter.rank,
             lora_alpha=self._alpha,  # type: ignore[arg-type]  # peft divides it; a fraction is fine
             target_modules=[path for _, path in located.values()],
         )

@@ -66,13 +66,13 @@ def train(  # noqa: PLR0913, PLR0917 - the run's parts, each of another kind
     adapters = Adapters(model, starts, settings, precision.device)
     run = _Run(model, adapters, settings, precision, TrainingState(state_file, fingerprint))
     saved = time.monotonic()
-    for step in range(len(run.losses), settings.steps):
+    for step in range(len(run.losses), settings.schedule.steps):
         began = time.monotonic()
         rate = _rate(settings, step)
         loss = run.step(step, [examples[index] for index in batch_at(step)], rate)
         seconds = time.monotonic() - began
         try:
-            sink(TrainStep(step + 1, settings.steps, loss, rate, seconds, _memory(precision)))
+            sink(TrainStep(step + 1, settings.schedule.steps, loss, rate, seconds, _memory(precision)))
             after_step(step + 1)
         except (Cancelled, KeyboardInterrupt):
             run.save()
@@ -105,13 +105,15 @@ class _Run:
         self._parameters = adapters.parameters
         self._accelerator = Accelerator(mixed_precision=precision.mixed, cpu=precision.device.type == "cpu")
         adamw = torch.optim.AdamW(
-            list(self._parameters.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            list(self._parameters.values()),
+            lr=settings.optimizer.learning_rate,
+            weight_decay=settings.optimizer.weight_decay,
         )
         self.losses = state.restore(self._parameters, adamw)
         self._optimizer = self._accelerator.prepare(adamw)
         for component in adapters.components:
             component.train()
-        if settings.gradient_checkpointing:
+        if settings.compute.gradient_checkpointing:
             model.recompute_activations()
 
     def step(self, step: int, batch: Sequence[Example], rate: float) -> float:
@@ -123,7 +125,9 @@ class _Run:
         value = float(loss.detach())
         check_finite(value, batch, step, rate)
         self._accelerator.backward(loss)
-        self._accelerator.clip_grad_norm_(list(self._parameters.values()), self._settings.max_grad_norm)
+        self._accelerator.clip_grad_norm_(
+            list(self._parameters.values()), self._settings.optimizer.max_grad_norm
+        )
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._adapters.project()
@@ -137,9 +141,9 @@ class _Run:
 
 def _rate(settings: Settings, step: int) -> float:
     """The learning rate of a step (from 0): rises over the warm-up, then constant."""
-    if step >= settings.warmup_steps:
-        return settings.learning_rate
-    return settings.learning_rate * (step + 1) / (settings.warmup_steps + 1)
+    if step >= settings.schedule.warmup_steps:
+        return settings.optimizer.learning_rate
+    return settings.optimizer.learning_rate * (step + 1) / (settings.schedule.warmup_steps + 1)
 
 
 def _memory(precision: Precision) -> int:

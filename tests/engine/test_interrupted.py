@@ -57,7 +57,7 @@ def test_another_plans_state_is_never_resumed(request_: Request) -> None:
     with pytest.raises(Cancelled):
         add_concept(request_, stop_at(3))
     seen: list[int] = []
-    changed = replace(request_, settings=replace(SETTINGS, seed=4))
+    changed = replace(request_, settings=SETTINGS.with_values(seed=4))
     add_concept(changed, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
     assert seen == [1, 2, 3, 4, 5, 6]
 
@@ -81,7 +81,9 @@ def test_stopping_anywhere_leaves_the_project_as_it_was(request_: Request, stage
 def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request) -> None:
     add_concept(request_)
     before = snapshot(request_.project)
-    wild = replace(another(request_, "cat_images"), settings=replace(SETTINGS, learning_rate=1e20, steps=60))
+    wild = replace(
+        another(request_, "cat_images"), settings=SETTINGS.with_values(learning_rate=1e20, steps=60)
+    )
     with pytest.raises(TrainingError, match=r"step \d+.*diverged") as caught:
         add_concept(wild)
     assert "--learning-rate" in caught.value.fix

@@ -53,7 +53,7 @@ def test_it_is_found_behind_later_concepts(request_: Request) -> None:
 
 def test_the_same_pictures_taught_otherwise_are_refused(request_: Request) -> None:
     add_concept(request_)
-    changed = replace(request_, settings=replace(SETTINGS, steps=7, seed=9))
+    changed = replace(request_, settings=SETTINGS.with_values(steps=7, seed=9))
     with pytest.raises(UsageError, match=r"concept 1 already \(sks dog\), taught with another steps, seed"):
         add_concept(changed)
     assert add_concept(replace(changed, token="zwz")).number == 2
@@ -91,7 +91,7 @@ def test_a_sheet_tells_its_prompt_and_losses(request_: Request) -> None:
     story = read_sheet_metadata(result.sheet)
     assert story is not None
     assert story.prompt == "sks dog at sea"
-    assert len(story.losses) == SETTINGS.steps
+    assert len(story.losses) == SETTINGS.schedule.steps
     assert story.losses[0] == pytest.approx(result.first_loss)
 
 

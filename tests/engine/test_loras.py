@@ -36,8 +36,8 @@ from clora_ext.formats.lora.writer import write_lora
 from clora_ext.runs.context import open_evolving, project_context
 from clora_ext.runs.lora_files import read_layers
 
-SETTINGS = Settings(steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64)
-EVERYTHING = replace(SETTINGS, targets="transformer", text_encoder=True, alpha=2.0, strategy="merge")
+SETTINGS = Settings.of(steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64)
+EVERYTHING = SETTINGS.with_values(targets="transformer", text_encoder=True, alpha=2.0, strategy="merge")
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_a_lora_keeps_what_was_learned_before_whatever_the_strategy(sdxl: Path, 
     images = pictures(tmp_path / "dog_images")
     for strategy in ("naive", "merge", "orthogonal"):
         folder = tmp_path / strategy
-        add_concept(Request(images, folder, base=sdxl, settings=replace(SETTINGS, strategy=strategy)))
+        add_concept(Request(images, folder, base=sdxl, settings=SETTINGS.with_values(strategy=strategy)))
         before = {target: change(open_evolving(Project.open(folder)), target) for target in targets}
         add_lora(LoraRequest(file, folder, strategy=strategy))
         after = open_evolving(Project.open(folder))

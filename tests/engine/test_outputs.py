@@ -38,7 +38,7 @@ def project(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "dog_images").mkdir()
     Image.new("RGB", (40, 40), "red").save(folder / "dog_images" / "a.png")
-    settings = Settings(steps=3, rank=2, batch_size=1, learning_rate=1e-2)
+    settings = Settings.of(steps=3, rank=2, batch_size=1, learning_rate=1e-2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("clora_ext.sampling.samples._STEPS", 2)
         add_concept(Request(folder / "dog_images", folder / "model", base=base, settings=settings))
@@ -93,7 +93,7 @@ def test_a_checkpoint_file_can_be_drawn_with(base: Path, tmp_path: Path) -> None
         GenerateRequest("x", size=RESOLUTION + 1),
     ],
 )
-def test_impossible_drawings_are_refused(project: Path, drawing: GenerateRequest, tmp_path: Path) -> None:
+def test_impossible_requests_are_refused(project: Path, drawing: GenerateRequest, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         generate(project, drawing, tmp_path / "out")
     assert caught.value.fix

@@ -9,12 +9,12 @@ from clora_ext.errors import UsageError
 
 @pytest.mark.parametrize(("preset", "steps"), [("fast", 100), ("balanced", 200), ("thorough", 400)])
 def test_a_preset_changes_the_steps_alone(preset: str, steps: int) -> None:
-    settings = Settings(steps=200, rank=3, learning_rate=0.5)
-    assert at_preset(settings, preset) == Settings(steps=steps, rank=3, learning_rate=0.5)
+    settings = Settings.of(steps=200, rank=3, learning_rate=0.5)
+    assert at_preset(settings, preset) == Settings.of(steps=steps, rank=3, learning_rate=0.5)
 
 
 def test_one_step_is_the_least() -> None:
-    assert at_preset(Settings(steps=1), "fast").steps == 1
+    assert at_preset(Settings.of(steps=1), "fast").schedule.steps == 1
 
 
 def test_an_unknown_preset_is_told_with_the_nearest() -> None:

@@ -278,6 +278,6 @@ def test_eight_bit_checkpoints_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize(("name", "rate"), [("sd1", 1e-4), ("sdxl", 1e-5)])
 def test_a_large_model_is_not_taught_as_the_demo_model_is(name: str, rate: float) -> None:
-    settings = Settings(**families.load(name).teaching(HEADERS[name]()))
+    settings = Settings.of(**families.load(name).teaching(HEADERS[name]()))
     settings.check()
-    assert settings.learning_rate == rate < Settings().learning_rate
+    assert settings.optimizer.learning_rate == rate < Settings().learning_rate

@@ -1,4 +1,4 @@
-"""GenerateRequest in parts: how many pictures are drawn at once is a matter of memory, not of what they show."""
+"""Pictures in parts: how many are sampled at once is a matter of memory, not of what they show."""
 
 from typing import Any
 

@@ -80,7 +80,7 @@ def test_only_attention_changed_and_the_rest_are_the_bases_bytes(request_: Reque
 
 def test_the_loss_falls_when_there_is_something_to_learn(request_: Request) -> None:
     """Many steps on one picture: noise is predicted better than before."""
-    longer = replace(request_, settings=replace(SETTINGS, steps=150, learning_rate=1e-2, batch_size=4))
+    longer = replace(request_, settings=SETTINGS.with_values(steps=150, learning_rate=1e-2, batch_size=4))
     losses: list[float] = []
     add_concept(longer, lambda event: losses.append(event.loss) if isinstance(event, TrainStep) else None)
     assert np.mean(losses[-40:]) < 0.97 * np.mean(losses[:40])
@@ -88,7 +88,7 @@ def test_the_loss_falls_when_there_is_something_to_learn(request_: Request) -> N
 
 @pytest.mark.parametrize("strategy", strategies.names())
 def test_three_concepts_in_a_row_by_every_strategy(request_: Request, strategy: str) -> None:
-    settings = replace(SETTINGS, strategy=strategy, steps=2)
+    settings = SETTINGS.with_values(strategy=strategy, steps=2)
     first = replace(request_, settings=settings)
     results: list[Result] = [add_concept(first)]
     for number, name in enumerate(("cat_images", "toy_images"), start=1):
@@ -103,7 +103,7 @@ def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> Non
     """After Adam's steps, not only at the start: the new change's rows avoid the earlier ones'."""
     add_concept(request_)
     before = exact_project(request_.project)
-    settings = replace(SETTINGS, strategy="orthogonal", learning_rate=3e-2)
+    settings = SETTINGS.with_values(strategy="orthogonal", learning_rate=3e-2)
     second = replace(another(request_, "cat_images"), settings=settings)
     plan = make_plan(second)
     add_concept(second)
@@ -130,7 +130,7 @@ def test_a_plans_fingerprint_follows_what_shapes_the_result_and_nothing_else(req
     assert make_plan(replace(request_, images=moved, class_name="dog")).fingerprint == print_
     assert make_plan(replace(request_, keep=3)).fingerprint == print_
     assert make_plan(replace(request_, token="qwk")).fingerprint != print_
-    assert make_plan(replace(request_, settings=replace(SETTINGS, rank=3))).fingerprint != print_
+    assert make_plan(replace(request_, settings=SETTINGS.with_values(rank=3))).fingerprint != print_
 
 
 def test_two_concepts_with_one_token(request_: Request) -> None:
@@ -169,14 +169,18 @@ def test_a_changed_base_is_refused(request_: Request, tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[Callable[[Request], Request], type[CloraError], str]] = {
-    "rank": (lambda r: replace(r, settings=replace(SETTINGS, rank=500)), UsageError, "larger than the layer"),
+    "rank": (
+        lambda r: replace(r, settings=SETTINGS.with_values(rank=500)),
+        UsageError,
+        "larger than the layer",
+    ),
     "numbers": (
-        lambda r: replace(r, settings=replace(SETTINGS, steps=0, learning_rate=-1, strategy="msak")),
+        lambda r: replace(r, settings=SETTINGS.with_values(steps=0, learning_rate=-1, strategy="msak")),
         SettingsError,
         r"(?s)mask.*steps.*learning-rate",
     ),
     "option": (
-        lambda r: replace(r, settings=replace(SETTINGS, strategy_options={"mode": "x"})),
+        lambda r: replace(r, settings=SETTINGS.with_values(strategy_options={"mode": "x"})),
         UsageError,
         "option 'mode'",
     ),
@@ -238,7 +242,7 @@ def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) ->
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Adapters, "factors", factors)
-        settings = replace(SETTINGS, alpha=2.0, strategy="merge")
+        settings = SETTINGS.with_values(alpha=2.0, strategy="merge")
         add_concept(replace(request_, settings=settings))
     exact = exact_project(request_.project)
     base = Checkpoint(make_plan(another(request_, "cat_images")).context.base_file)
@@ -256,7 +260,7 @@ def test_a_model_in_bfloat16_is_taught_too(
     half = Precision(torch.device("cpu"), torch.bfloat16, "bf16", "a test")
     monkeypatch.setattr("clora_ext.config.precision.choose", lambda: half)
     AcceleratorState._reset_state(reset_partial_state=True)
-    request = replace(request_, settings=replace(SETTINGS, text_encoder=text_encoder))
+    request = replace(request_, settings=SETTINGS.with_values(text_encoder=text_encoder))
     try:
         result = add_concept(request)
     finally:

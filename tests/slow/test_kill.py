@@ -6,7 +6,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from clora_ext import Project, Request, Settings, add_concept
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SETTINGS = Settings(steps=12, rank=4, batch_size=2, warmup_steps=2)
+SETTINGS = Settings.of(steps=12, rank=4, batch_size=2, warmup_steps=2)
 MOMENTS = int(os.environ.get("CLORA_KILLS", "200"))
 
 
@@ -47,7 +46,7 @@ def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     pristine, project = tmp_path / "pristine", tmp_path / "model"
     first = Request(EXAMPLES / "dog_images", pristine, base=base, settings=SETTINGS)
     before = add_concept(first).content_hash
-    second = Request(EXAMPLES / "robot_toy", project, settings=replace(SETTINGS, strategy="orthogonal"))
+    second = Request(EXAMPLES / "robot_toy", project, settings=SETTINGS.with_values(strategy="orthogonal"))
 
     shutil.copytree(pristine, project)
     began = time.monotonic()
