@@ -139,7 +139,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
             help="Draw a preview every so many steps, into the project's training folder; 0: never.",
             rich_help_panel=_RUN,
         ),
-    ] = DEFAULTS.preview_every,
+    ] = _DEFAULTS.sampling.preview_every,
     keep: KeepOption = DEFAULTS.keep,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
@@ -162,7 +162,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     from clora_ext.config.presets import at_preset
     from clora_ext.runs.add_concept import add_concept as add_concept_run
     from clora_ext.runs.context import suggested_settings
-    from clora_ext.runs.plan import Request, make_plan
+    from clora_ext.runs.make_plan import make_plan
+    from clora_ext.runs.request import Pictures, Request
 
     output = Output(as_json=as_json)
     wishes: dict[str, Any] = {
@@ -175,20 +176,16 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     given: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish is not None}
     given |= {"strategy": strategy, "strategy_options": strategy_options(strategy, orthogonal_mode)}
     given |= {"alpha": alpha, "seed": seed, "resolution": resolution}
+    given |= {"sample_prompt": sample_prompt, "preview_every": preview_every}
     given |= {"text_encoder": text_encoder, "gradient_checkpointing": gradient_checkpointing}
     request = Request(
-        images=images,
+        source=Pictures(images, skip_bad=skip_bad, convert=convert, export_lora=export_lora),
         project=project,
         base=base,
         token=token,
         class_name=class_name,
         settings=at_preset(suggested_settings(project, base), preset).with_values(**given),
         keep=keep,
-        skip_bad=skip_bad,
-        convert=convert,
-        sample_prompt=sample_prompt,
-        preview_every=preview_every,
-        export_lora=export_lora,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan, output)
@@ -208,7 +205,7 @@ def _show_plan(plan: "Plan", output: Output) -> None:
         {
             "token": f"{plan.concept.token} ({_origin_of_token(plan)})",
             "class": f"{plan.concept.class_name} ({noun})",
-            "strategy": f"{settings.strategy}, state level {plan.state_level}",
+            "strategy": f"{settings.strategy}, state level {plan.strategy.state_level}",
             "training": f"{settings.schedule.steps} steps of {settings.data.batch_size} "
             f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "

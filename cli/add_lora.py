@@ -21,7 +21,7 @@ from .output import Output
 from .runs import show_context, show_dry_run, teach
 
 if TYPE_CHECKING:
-    from clora_ext.runs.add_lora import LoraPlan
+    from clora_ext.runs.plan import Plan
 
 __all__ = ["EPILOG", "add_lora"]
 
@@ -72,40 +72,36 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
 
     The file is only read; nothing of it is kept but what the model has become.
     """
-    from clora_ext.runs.add_lora import LoraRequest, make_lora_plan
-    from clora_ext.runs.add_lora import add_lora as add_lora_run
+    from clora_ext.config.settings import Settings
+    from clora_ext.runs.add_concept import add_concept
+    from clora_ext.runs.make_plan import make_plan
+    from clora_ext.runs.request import Lora, Request
 
     output = Output(as_json=as_json)
-    request = LoraRequest(
-        file=file,
-        project=project,
-        base=base,
-        token=token,
-        class_name=class_name,
-        strategy=strategy,
-        strategy_options=strategy_options(strategy, orthogonal_mode),
-        weight=weight,
-        prompt=prompt,
-        keep=keep,
-    )
+    options = strategy_options(strategy, orthogonal_mode)
+    settings = Settings.of(strategy=strategy, strategy_options=options, sample_prompt=prompt)
+    request = Request(Lora(file, weight), project, base, token, class_name, settings, keep)
     if dry_run:
-        show_dry_run(make_lora_plan(request), _show_plan, output)
+        show_dry_run(make_plan(request), _show_plan, output)
     else:
-        teach(lambda sink, on_plan: add_lora_run(request, sink, on_plan), _show_plan, output, "folded in")
+        teach(lambda sink, on_plan: add_concept(request, sink, on_plan), _show_plan, output, "folded in")
 
 
-def _show_plan(plan: "LoraPlan", output: Output) -> None:
+def _show_plan(plan: "Plan", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
-    request = plan.request
+    from clora_ext.runs.plan import LoraMaterial
+
+    request, material = plan.request, plan.material
+    assert isinstance(material, LoraMaterial)  # this command makes no other plan  # noqa: S101
     show_context(plan.context, request.project, request.base, output)
-    smallest, largest = plan.ranks
+    smallest, largest = material.ranks
     rank = f"rank {smallest}" if smallest == largest else f"ranks {smallest} to {largest}"
     output.facts(
         {
-            "LoRA": f"{plan.dialect}, {len(plan.layers)} layers, {rank}, weight {request.weight:g}",
+            "LoRA": f"{material.dialect}, {len(material.layers)} layers, {rank}, weight {material.weight:g}",
             "token": f"{plan.concept.token} ({'as given' if request.token else 'from the file'})",
             "class": plan.concept.class_name,
-            "strategy": f"{request.strategy}, state level {plan.state_level}",
+            "strategy": f"{plan.settings.strategy}, state level {plan.strategy.state_level}",
         }
     )
     output.show("")

@@ -8,7 +8,7 @@ import typer
 from clora_ext import strategies
 from clora_ext.config.settings import Settings
 from clora_ext.errors import UsageError
-from clora_ext.runs.plan import Request
+from clora_ext.runs.request import Pictures, Request
 
 __all__ = [
     "DEFAULTS",
@@ -23,7 +23,7 @@ __all__ = [
     "strategy_options",
 ]
 
-DEFAULTS = Request(Path())
+DEFAULTS = Request(Pictures(Path()))
 """What the engine takes where the user says nothing."""
 DEFAULT_PROJECT = DEFAULTS.project
 DEFAULT_STRATEGY = Settings().strategy

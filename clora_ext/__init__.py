@@ -17,11 +17,35 @@ if TYPE_CHECKING:
     from clora_ext.inspect import FileReport, inspect_file
     from clora_ext.project import Project
     from clora_ext.runs.add_concept import add_concept
-    from clora_ext.runs.add_lora import LoraPlan, LoraRequest, add_lora, make_lora_plan
     from clora_ext.runs.context import suggested_settings
-    from clora_ext.runs.plan import Plan, Request, make_plan
+    from clora_ext.runs.make_plan import make_plan
+    from clora_ext.runs.plan import Plan
+    from clora_ext.runs.request import Lora, Pictures, Request
     from clora_ext.runs.result import Result
     from clora_ext.sampling.generate import GenerateRequest, generate
+
+_HOMES = {
+    "CloraError": "errors",
+    "Exported": "export",
+    "ExportedLora": "export",
+    "FileReport": "inspect",
+    "GenerateRequest": "sampling.generate",
+    "Lora": "runs.request",
+    "Pictures": "runs.request",
+    "Plan": "runs.plan",
+    "Project": "project",
+    "Request": "runs.request",
+    "Result": "runs.result",
+    "Settings": "config.settings",
+    "add_concept": "runs.add_concept",
+    "export_checkpoint": "export",
+    "export_lora": "export",
+    "export_to": "export",
+    "generate": "sampling.generate",
+    "inspect_file": "inspect",
+    "make_plan": "runs.make_plan",
+    "suggested_settings": "runs.context",
+}
 
 __all__ = [
     "CloraError",
@@ -29,49 +53,22 @@ __all__ = [
     "ExportedLora",
     "FileReport",
     "GenerateRequest",
-    "LoraPlan",
-    "LoraRequest",
+    "Lora",
+    "Pictures",
     "Plan",
     "Project",
     "Request",
     "Result",
     "Settings",
     "add_concept",
-    "add_lora",
     "export_checkpoint",
     "export_lora",
     "export_to",
     "generate",
     "inspect_file",
-    "make_lora_plan",
     "make_plan",
     "suggested_settings",
 ]
-
-_HOMES = {
-    "CloraError": "errors",
-    "GenerateRequest": "sampling.generate",
-    "Exported": "export",
-    "ExportedLora": "export",
-    "FileReport": "inspect",
-    "LoraPlan": "runs.add_lora",
-    "LoraRequest": "runs.add_lora",
-    "Plan": "runs.plan",
-    "Project": "project",
-    "Request": "runs.plan",
-    "Result": "runs.result",
-    "Settings": "config.settings",
-    "add_concept": "runs.add_concept",
-    "add_lora": "runs.add_lora",
-    "export_checkpoint": "export",
-    "export_lora": "export",
-    "export_to": "export",
-    "generate": "sampling.generate",
-    "inspect_file": "inspect",
-    "make_lora_plan": "runs.add_lora",
-    "make_plan": "runs.plan",
-    "suggested_settings": "runs.context",
-}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public object

@@ -8,20 +8,20 @@ from typing import Any
 from PIL import Image
 
 from clora_ext import (
-    LoraRequest,
+    Lora,
+    Pictures,
     Project,
     Request,
     Result,
     Settings,
     add_concept,
-    add_lora,
+    make_plan,
     suggested_settings,
 )
 from clora_ext.config.presets import at_preset
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Sink, TrainStep
 from clora_ext.project import copy_project
-from clora_ext.runs.already_learned import find_learned
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
 
 from . import host
@@ -50,6 +50,7 @@ class Wishes:
         numbers = {"steps": self.steps, "rank": self.rank, "learning_rate": self.learning_rate}
         given: dict[str, Any] = {name: number for name, number in numbers.items() if number}
         given |= {"resolution": self.resolution or None}
+        given |= {"sample_prompt": self.sample_prompt.strip() or None, "preview_every": self.preview_every}
         given |= {"strategy": self.strategy, "seed": self.seed, "text_encoder": self.text_encoder}
         return at_preset(suggested_settings(project, base), self.preset).with_values(**given)
 
@@ -66,14 +67,12 @@ def teach(
     evolving = current(evolving)
     target = _target(evolving, copy_to)
     request = Request(
-        images=dataset.folder,
+        source=Pictures(dataset.folder),
         project=target,
         base=evolving.base,
         token=dataset.token,
         class_name=dataset.class_name,
         settings=wishes.settings(target, evolving.base),
-        sample_prompt=wishes.sample_prompt.strip() or None,
-        preview_every=wishes.preview_every,
     )
     if Project.exists(target):
         _check_copy(evolving, Project.open(target), request)
@@ -96,8 +95,9 @@ def teach_lora(
     evolving = current(evolving)
     target = _target(evolving, copy_to)
     token, class_name = named
-    request = LoraRequest(file, target, evolving.base, token, class_name, strategy=strategy, weight=weight)
-    return _taught(evolving, target, lambda sink: add_lora(request, sink))
+    settings = Settings.of(strategy=strategy)
+    request = Request(Lora(file, weight), target, evolving.base, token, class_name, settings)
+    return _taught(evolving, target, lambda sink: add_concept(request, sink))
 
 
 def _target(evolving: Evolving, copy_to: str) -> Path:
@@ -119,7 +119,7 @@ def _check_copy(evolving: Evolving, target: Project, request: Request) -> None:
         UsageError: it has.
     """
     source = Project.open(evolving.folder).concepts if Project.exists(evolving.folder) else ()
-    if target.concepts == source or find_learned(target, request) is not None:
+    if target.concepts == source or make_plan(request).learned is not None:
         return
     message = f"{target.folder.name} is no copy of this project in this state any more"
     raise UsageError(message, fix="choose another name for the copy, or delete its folder")

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from clora_ext import Project, Request, Settings, add_concept, strategies
+from clora_ext import Pictures, Project, Request, Settings, add_concept, strategies
 from clora_ext.config.precision import pick_precision
 from clora_ext.data import Concept, name_concept
 from clora_ext.families import detect
@@ -119,7 +119,7 @@ def teach(
     folder: str, settings: Settings, project: Path, asked: Mapping[str, list[Question]], scorer: Scorer
 ) -> dict[str, float]:
     """Teach one concept; the scores of all concepts taught so far."""
-    add_concept(Request(HERE / folder, project, settings=settings))
+    add_concept(Request(Pictures(HERE / folder), project, settings=settings))
     opened = Project.open(project)
     model = load(opened.checkpoint_path or DEMO_MODEL)
     row = {name: score(model, scorer, asked[name]) for name in FOLDERS[: opened.number]}

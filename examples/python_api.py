@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clora_ext import GenerateRequest, Project, Request, Settings, add_concept, generate, make_plan
+from clora_ext import GenerateRequest, Pictures, Project, Request, Settings, add_concept, generate, make_plan
 from clora_ext.events import Event, TrainStep
 
 HERE = Path(__file__).parent
@@ -16,7 +16,7 @@ def show(event: Event) -> None:
 
 def main(project: Path = Path("clora-model")) -> None:
     """Plan, teach, look."""
-    request = Request(HERE / "dog_images", project, settings=Settings.of(strategy="mask", seed=1))
+    request = Request(Pictures(HERE / "dog_images"), project, settings=Settings.of(strategy="mask", seed=1))
     plan = make_plan(request)
     print(f"{len(plan.dataset.pictures)} pictures of {plan.concept.trigger!r}, {plan.parameters:,} numbers")
     result = add_concept(request, show)

@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from clora_ext import Project, Request, Settings
+from clora_ext import Pictures, Project, Request, Settings
 from clora_ext.errors import Cancelled
 from clora_ext.events import Event, TrainStep
 
-SETTINGS = Settings.of(steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2, targets="attention")
+SETTINGS = Settings.of(
+    steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2, targets="attention", sample_steps=2
+)
 
 
 def pictures(folder: Path, count: int = 3, seed: int = 0) -> Path:
@@ -26,7 +29,23 @@ def pictures(folder: Path, count: int = 3, seed: int = 0) -> Path:
 
 def another(request: Request, name: str, seed: int = 1) -> Request:
     """The same with other pictures, for the concept after."""
-    return replace(request, images=pictures(request.project.parent / name, seed=seed), base=None)
+    return replace(with_source(request, folder=pictures(request.project.parent / name, seed=seed)), base=None)
+
+
+def folder_of(request: Request) -> Path:
+    """Where the request's pictures lie."""
+    assert isinstance(request.source, Pictures)
+    return request.source.folder
+
+
+def with_source(request: Request, **changes: Any) -> Request:
+    """The same request, but for these fields of its source."""
+    return replace(request, source=replace(request.source, **changes))
+
+
+def with_settings(request: Request, **values: Any) -> Request:
+    """The same request, but for these knobs."""
+    return replace(request, settings=(request.settings or Settings()).with_values(**values))
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from clora_ext import strategies
-from clora_ext.errors import SettingsError, UsageError, did_you_mean
+from clora_ext.errors import UsageError, did_you_mean
 
 from .knob import Knob, check_knob, knob_fields
 
@@ -185,21 +184,13 @@ class Settings:
         changed = {group: replace(getattr(self, group), **given) for group, given in groups.items()}
         return replace(self, **top, **changed)
 
-    def check(self) -> None:
-        """Raise :class:`SettingsError` with every problem at once."""
+    def problems(self) -> list[str]:
+        """Everything that is wrong with the knobs, in words; whether the strategy exists is not asked."""
         values = self.as_dict()
-        problems = self._strategy_problems()
+        found: list[str] = []
         for name, knob in knob_fields(Settings).items():
-            problems += check_knob(knob, (values[knob.group] if knob.group else values)[name])
-        if problems:
-            raise SettingsError(problems)
-
-    def _strategy_problems(self) -> list[str]:
-        try:
-            strategies.check_name(self.strategy)
-        except UsageError as error:
-            return [f"{error.message}; {error.fix}"]
-        return []
+            found += check_knob(knob, (values[knob.group] if knob.group else values)[name])
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by group, for JSON."""

@@ -8,15 +8,15 @@ the strategy wants to see whole layers.
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from clora_ext.adapters.factors import Factors, tile_rows
+from clora_ext.adapters.delta import Delta
+from clora_ext.adapters.factors import tile_rows
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
@@ -25,52 +25,17 @@ from clora_ext.formats.header import layout
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.threads import workers
 from clora_ext.formats.writer import Part, Writer, combine, reserve
-from clora_ext.strategies.base import Strategy, is_rowwise
+from clora_ext.strategies.base import keeps_memory
 
 from .model import DIGESTS, RESIDUAL, STRATEGY_KEY, Evolving, memory_key, memory_part
+from .prompts import encode_prompts
 from .residual import HALVES, residual
+from .trained_concept import TrainedConcept, rows_of
 
-__all__ = ["TrainedConcept", "fold"]
+__all__ = ["fold"]
 
 _BLOCK = 1 << 17  # elements: some blocks of this size fit into a processor's cache
 _Shapes = dict[str, tuple[str, tuple[int, ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedConcept:
-    """A concept whose adapters are trained and not yet folded.
-
-    Attributes:
-        strategy: folds the adapters.
-        name: of the strategy.
-        targets: the layers, by name; those of one tensor do not overlap.
-        trained: the adapters, by layer; may read them from a file when they are asked for.
-        imported: whether they were trained without the strategy. Its memory is then not shown to it: the
-            adapters do not go on from what is kept there, so nothing of that may be taken back.
-    """
-
-    strategy: Strategy
-    name: str
-    targets: Mapping[str, Target]
-    trained: Mapping[str, Factors]
-    imported: bool = False
-
-    def by_tensor(self) -> dict[str, list[Target]]:
-        """The layers of every taught tensor, in the order of their rows.
-
-        Raises:
-            CheckpointError: two layers share a row.
-        """
-        found: dict[str, list[Target]] = {}
-        for name in self.trained:
-            found.setdefault(self.targets[name].tensor, []).append(self.targets[name])
-        for layers in found.values():
-            layers.sort(key=_rows)
-            for before, after in pairwise(layers):
-                if _rows(before)[1] > _rows(after)[0]:
-                    message = f"the layers {before.name!r} and {after.name!r} share rows"
-                    raise CheckpointError(message, fix="teach each weight once")
-        return found
 
 
 def fold(
@@ -107,7 +72,7 @@ def fold(
     kept = Writer(
         memory,
         layout(_memory_shapes(evolving, concept, by_tensor)),
-        {STRATEGY_KEY: concept.name},
+        {STRATEGY_KEY: concept.name, **encode_prompts(concept.strategy, concept.prompts)},
         hashed=False,
     )
     reserve([model, kept])
@@ -129,14 +94,10 @@ def fold(
     return combine(model.tensors, model.digests)
 
 
-def _rows(target: Target) -> tuple[int, int]:
-    return target.rows or (0, target.shape[0])
-
-
 def _check_place(target: Target, current: Checkpoint) -> None:
     """A layer must be rows of a tensor with as many columns."""
     shape = current.info(target.tensor).shape
-    start, stop = _rows(target)
+    start, stop = rows_of(target)
     if not shape or stop > shape[0] or (stop - start, prod(shape[1:])) != target.shape:
         message = f"{current.path}: the layer {target.name!r} of shape {list(target.shape)} does not lie in "
         message += f"its tensor of shape {list(shape)}"
@@ -153,10 +114,10 @@ def _memory_shapes(
         part = memory_part(info.dtype)
         if part is not None:
             shapes[memory_key(name, part)] = ("I16" if part == RESIDUAL else "F32", info.shape)
-    if is_rowwise(concept.strategy):  # it keeps no memory, and adapters need not be read just for that
+    if not keeps_memory(concept.strategy):  # changes need not be read just for that
         return shapes
-    for name, factors in concept.trained.items():
-        declared = concept.strategy.memory_shapes(concept.targets[name].shape, factors.rank)
+    for name, trained in concept.trained.items():
+        declared = concept.strategy.memory_shapes(concept.targets[name].shape, trained.rank)
         shapes.update({memory_key(name, part): ("F32", shape) for part, shape in declared.items()})
     return shapes
 
@@ -215,7 +176,7 @@ class _Folding:
             pair = _Pair(name, dtype_of(info.dtype) or torch.float32, place, beside)
             position = 0
             for target in layers:
-                start, position_after = _rows(target)
+                start, position_after = rows_of(target)
                 self._pass(name, position, start, files, pair)
                 self._fold(target, files, pair)
                 position = position_after
@@ -229,19 +190,31 @@ class _Folding:
             pair.put(stored, self._evolving.rows(name, first, last, files))
 
     def _fold(self, target: Target, files: Files, pair: "_Pair") -> None:
-        """The rows of one layer."""
-        strategy, factors = self._concept.strategy, self._concept.trained[target.name]
-        start, stop = _rows(target)
-        if is_rowwise(strategy):
-            for first, last in _blocks(start, stop, target.shape[1]):
-                layer = self._evolving.layer_rows(target, first, last, files, {})
-                pair.put_exact(strategy.fold(layer, factors.rows(first - start, last - start)).weight)
-            return
-        own = "" if self._concept.imported else self._concept.name
-        folded = strategy.fold(self._evolving.layer(target, own), factors)
-        for first, last in _blocks(0, stop - start, target.shape[1]):
+        """The rows of one layer: some at a time where the strategy allows it."""
+        concept = self._concept
+        trained = concept.trained[target.name]
+        if concept.strategy.rowwise and not keeps_memory(concept.strategy) and not concept.inputs:
+            self._fold_rows(target, trained, files, pair)
+        else:
+            self._fold_whole(target, trained, pair)
+
+    def _fold_rows(self, target: Target, trained: Delta, files: Files, pair: "_Pair") -> None:
+        """A few rows at a time."""
+        start, stop = rows_of(target)
+        for first, last in _blocks(start, stop, target.shape[1]):
+            layer = self._evolving.layer_rows(target, first, last, files, {})
+            pair.put_exact(
+                self._concept.strategy.fold(layer, trained.rows(first - start, last - start)).weight
+            )
+
+    def _fold_whole(self, target: Target, trained: Delta, pair: "_Pair") -> None:
+        """The whole layer at once, and what the strategy keeps of it."""
+        concept = self._concept
+        layer = self._evolving.layer(target, "" if concept.imported else concept.name)
+        folded = concept.strategy.fold(replace(layer, inputs=concept.inputs.get(target.name)), trained)
+        for first, last in _blocks(0, target.shape[0], target.shape[1]):
             pair.put_exact(folded.weight[first:last])
-        for part in strategy.memory_shapes(target.shape, factors.rank):
+        for part in concept.strategy.memory_shapes(target.shape, trained.rank):
             tensor = folded.memory[part].float().contiguous()
             check_finite(memory_key(target.name, part), tensor)
             with self._kept.part(memory_key(target.name, part)) as place:

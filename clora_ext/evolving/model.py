@@ -17,8 +17,9 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint, dtype_of
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.writer import combine
-from clora_ext.strategies.base import Layer
+from clora_ext.strategies.base import ConceptPrompts, Layer
 
+from .prompts import decode_prompts
 from .residual import HALVES, join
 
 __all__ = ["DIGESTS", "RESIDUAL", "STRATEGY_KEY", "WEIGHT", "Evolving", "memory_key", "memory_part"]
@@ -107,6 +108,16 @@ class Evolving:
         if table.dtype != torch.uint8 or tuple(table.shape) != (len(names), _SHA256):
             raise self._foreign()
         return {name: bytes(row.tolist()).hex() for name, row in zip(names, table, strict=True)}
+
+    def prompts(self, strategy: str) -> tuple[ConceptPrompts, ...]:
+        """What the named strategy has kept of past concepts in words; another's is not shown.
+
+        Raises:
+            CheckpointError: they are damaged.
+        """
+        if self.memory is None or self.memory.header.metadata.get(STRATEGY_KEY) != strategy:
+            return ()
+        return decode_prompts(self.memory.header)
 
     def check(self, content_hash: str) -> None:
         """Make sure that the memory belongs to the checkpoint of that content hash.

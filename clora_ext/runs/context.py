@@ -14,6 +14,7 @@ from clora_ext.project import Base, Project
 
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
+    from clora_ext.strategies.base import ConceptPrompts
 
 __all__ = ["ProjectContext", "open_evolving", "project_context", "suggested_settings"]
 
@@ -55,6 +56,19 @@ class ProjectContext:
     def suggested(self) -> Settings:
         """Settings that suit the model."""
         return Settings.of(**self.family.teaching(self.header))
+
+    @property
+    def size_multiple(self) -> int:
+        """Sides of pictures are multiples of this, pixels."""
+        return self.family.step(self.header)
+
+    def kept_prompts(self, strategy: str) -> "tuple[ConceptPrompts, ...]":
+        """What the named strategy has kept of past concepts in words.
+
+        Raises:
+            CheckpointError: the evolving model's files do not belong together.
+        """
+        return self.evolving().prompts(strategy)
 
     def evolving(self) -> "Evolving":
         """The model itself.

@@ -1,70 +1,53 @@
-"""From trained adapters to a new state of the project: fold, verify, sample, write the contact sheet."""
+"""From a trained concept to a new state of the project: fold, verify, sample, write the contact sheet."""
 
 import gc
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from clora_ext.data import Dataset
 from clora_ext.errors import CheckpointError, writing
 from clora_ext.events import Sampled, Sink, Stage
 from clora_ext.formats.history import HISTORY_KEY, encode_history
-from clora_ext.project import Project, State
-from clora_ext.runs.context import ProjectContext
+from clora_ext.project import ConceptRecord, Image, Project, State
 from clora_ext.sampling.samples import SamplePrompt
+from clora_ext.version import VERSION
+
+from .context import ProjectContext
+from .plan import LoraMaterial, Plan
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image as Picture
 
-    from clora_ext.evolving.fold import TrainedConcept
+    from clora_ext.evolving.trained_concept import TrainedConcept
 
-__all__ = ["fold_concept", "now", "sample_before", "verify", "write_contact_sheet"]
-
-
-def sample_before(context: ProjectContext, prompt: SamplePrompt, sink: Sink) -> "list[Image]":
-    """Samples of the concept's prompt by the model that has not learned it yet."""
-    from clora_ext.config.precision import pick_precision
-    from clora_ext.formats.composed import open_model
-
-    sink(Stage("sample", "before"))
-    try:
-        return prompt.sample(context.family.load(open_model(context.current_file), pick_precision()), sink)
-    finally:
-        _free_models()
+__all__ = ["fold_concept", "free_models", "loss_ends", "make_record", "verify", "write_contact_sheet"]
 
 
-def fold_concept(
-    context: ProjectContext, project: Project, concept: "TrainedConcept", trigger: tuple[str, str], sink: Sink
-) -> State:
-    """Write memory and checkpoint of the new state; nothing refers to them yet.
-
-    Args:
-        context: the state before.
-        project: open for writing.
-        concept: what was learned.
-        trigger: the new concept's token and class, for the checkpoint's history.
-        sink: told of every tensor.
-    """
+def fold_concept(plan: Plan, project: Project, concept: "TrainedConcept", sink: Sink) -> State:
+    """Write memory and checkpoint of the new state; nothing refers to them yet."""
     from clora_ext.evolving.fold import fold
 
     sink(Stage("fold", concept.name))
-    evolving = context.evolving()
+    evolving = plan.context.evolving()
     memory = project.memory_dir / "new.safetensors"
     checkpoint = project.checkpoints_dir / "new.safetensors"
     history = [
         *((one.token, one.class_name, one.strategy) for one in project.concepts),
-        (*trigger, concept.name),
+        (plan.concept.token, plan.concept.class_name, concept.name),
     ]
     entries = [dict(zip(("token", "class", "strategy"), words, strict=True)) for words in history]
     metadata = {**evolving.current.header.metadata, HISTORY_KEY: encode_history(entries, {})}
     digest = fold(evolving, concept, checkpoint, memory, metadata, sink)
-    return project.adopt(context.number, digest, checkpoint=checkpoint, memory=memory)
+    return project.adopt(plan.number, digest, checkpoint=checkpoint, memory=memory)
 
 
 def verify(
     context: ProjectContext, project: Project, state: State, prompt: SamplePrompt, sink: Sink
-) -> "list[Image]":
-    """Open the new checkpoint as any program would, compare its content and draw with it.
+) -> "list[Picture]":
+    """Open the new checkpoint as any program would, compare its content and sample with it.
 
     Raises:
         CheckpointError: it does not hold what was written.
@@ -78,11 +61,11 @@ def verify(
         message = f"{checkpoint.path} does not hold what was written"
         raise CheckpointError(message, fix="check the disk, then run the same command again")
     sink(Stage("sample", "after"))
-    _free_models()
+    free_models()
     return prompt.sample(context.family.load(checkpoint, pick_precision()), sink)
 
 
-def _free_models() -> None:
+def free_models() -> None:
     """Give back the memory of models that nothing refers to any more.
 
     They refer to themselves, so it would be given back some time later, beside the next one: two of SDXL in
@@ -93,13 +76,13 @@ def _free_models() -> None:
 
 def write_contact_sheet(
     prompt: str,
-    before: "Sequence[Image]",
-    after: "Sequence[Image]",
+    before: "Sequence[Picture]",
+    after: "Sequence[Picture]",
     losses: Sequence[float],
     target: Path,
     sink: Sink,
 ) -> None:
-    """The contact sheet: what was drawn before, what is drawn now.
+    """The contact sheet: samples from before and from after.
 
     The pictures that were taught are not on it: a project keeps none.
     """
@@ -107,10 +90,47 @@ def write_contact_sheet(
 
     rows = [Row(f"before: {prompt}", before), Row("after", after)]
     with writing(target):
-        write_sheet(rows, max(image.width for image in after), SheetMetadata(prompt, tuple(losses)), target)
+        size = max(image.width for image in after)
+        write_sheet(rows, size, SheetMetadata(prompt, tuple(losses)), target)
     sink(Sampled(target))
 
 
-def now() -> str:
-    """The time of a commit, ISO 8601 in UTC."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+def make_record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> ConceptRecord:
+    """The concept's entry in the manifest."""
+    material, settings = plan.material, plan.settings
+    is_lora = isinstance(material, LoraMaterial)
+    first, last = loss_ends(losses)
+    return ConceptRecord(
+        number=plan.number,
+        token=plan.concept.token,
+        class_name=plan.concept.class_name,
+        images=_images(material),
+        dataset_fingerprint=material.sha256 if isinstance(material, LoraMaterial) else material.fingerprint,
+        strategy=settings.strategy,
+        strategy_options=dict(settings.strategy_options),
+        state_level=plan.strategy.state_level,
+        settings=material.record if isinstance(material, LoraMaterial) else settings.as_dict(),
+        seed=0 if is_lora else settings.seed,
+        parent_hash=plan.context.parent_hash,
+        content_hash=state.content_hash,
+        first_loss=first,
+        last_loss=last,
+        sheet=sheet,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        clora_version=VERSION,
+    )
+
+
+def _images(material: Dataset | LoraMaterial) -> tuple[Image, ...]:
+    """The pictures in words; none of a LoRA."""
+    if isinstance(material, LoraMaterial):
+        return ()
+    return tuple(Image(p.path.name, p.sha256, p.caption) for p in material.pictures)
+
+
+def loss_ends(losses: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean of the first and of the last tenth; None where nothing was trained."""
+    if not losses:
+        return None, None
+    tenth = max(1, len(losses) // 10)
+    return fmean(losses[:tenth]), fmean(losses[-tenth:])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clora_ext import families
+from clora_ext.config.settings import SamplingSettings, Settings
 from clora_ext.errors import writing
 from clora_ext.events import Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
@@ -86,14 +87,24 @@ class _Sampler:
 
         return self._family.load(self._checkpoint, pick_precision())
 
-    def sample(self, prompt: str, resolution: int | None) -> "Image":
-        """A picture as it lies in a contact sheet; ``resolution``: at which the concept was taught."""
+    def sample(self, prompt: str, record: ConceptRecord) -> "Image":
+        """A picture as it lies in the concept's contact sheet: of that size, sampled in that way."""
         from .contact_sheet import fitted
 
         header = self._checkpoint.header
-        size = resolution or self._family.resolution(header)
+        size = record.setting("resolution") or self._family.resolution(header)
         size -= size % self._family.step(header)
-        return fitted(SamplePrompt(prompt, size).sample_one(self._model), size)
+        return fitted(SamplePrompt(prompt, size, _sampling(record)).sample_one(self._model), size)
+
+
+def _sampling(record: ConceptRecord) -> SamplingSettings:
+    """How the concept's contact sheet was sampled; what is not recorded, or not usable, as usual."""
+    usual, recorded = Settings(), record.settings.get("sampling")
+    if not isinstance(recorded, Mapping):
+        return usual.sampling
+    known = {name: value for name, value in recorded.items() if hasattr(usual.sampling, name)}
+    wished = usual.with_values(**known)
+    return usual.sampling if wished.problems() else wished.sampling
 
 
 def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink) -> ForgettingRow:
@@ -107,7 +118,7 @@ def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink)
     if project.number not in samples:
         sink(Stage("sample", f"concept {record.number}"))
         prompt = metadata.prompt if metadata else f"a photo of {trigger}"
-        sample = sampler.sample(prompt, record.setting("resolution"))
+        sample = sampler.sample(prompt, record)
         target = project.later_sample(record.number, project.concepts[-1].content_hash)
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)

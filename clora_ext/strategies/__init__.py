@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_name", "load", "names", "summary"]
 
-_NOT_A_STRATEGY = {"__init__", "base"}
+_NOT_A_STRATEGY = {"__init__", "base", "objective"}
 
 
 def names() -> tuple[str, ...]:

@@ -1,19 +1,34 @@
-"""The seam between the engine and a strategy: one layer in, one layer out.
+"""The seam between the engine and a strategy.
 
 A strategy decides two things about every layer that is taught: how the adapter starts (``begin``) and how
-the trained adapter becomes part of the evolving model (``fold``). Both are pure functions of one layer.
+the trained change becomes part of the evolving model (``fold``). Both are pure functions of one layer.
+Everything else that a strategy may decide or ask for is optional, with a default that does nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.sites import Target
 
-__all__ = ["Fold", "Layer", "Start", "StateLevel", "Strategy", "is_rowwise"]
+from .objective import Objective, TrainingAccess
+
+__all__ = [
+    "ConceptPrompts",
+    "Constraint",
+    "Fold",
+    "Layer",
+    "Needs",
+    "Start",
+    "StateLevel",
+    "Strategy",
+    "keeps_memory",
+]
 
 StateLevel = Literal["L0", "L1", "L2"]
 
@@ -28,12 +43,15 @@ class Layer:
         current: W(t-1), base plus everything learned so far, (out, in), float32.
         memory: what this strategy returned from its last fold of this layer; empty at the first concept
             and after a concept that was folded by another strategy.
+        inputs: E[x x^T] of the layer's inputs over the prompts that the strategy asked for (:class:`Needs`):
+            in ``begin`` before the training, in ``fold`` after it; (in, in), float32; None: not asked for.
     """
 
     name: str
     origin: Tensor
     current: Tensor
     memory: Mapping[str, Tensor] = field(default_factory=dict)
+    inputs: Tensor | None = None
 
     @property
     def earlier(self) -> Tensor:
@@ -47,6 +65,24 @@ class Layer:
         return out_features, in_features
 
 
+class Constraint(Protocol):
+    """What holds for a layer's adapter while it is trained. Subclasses override what they need."""
+
+    def to(self, device: torch.device) -> "Constraint":
+        """The same with its tensors on ``device``."""
+        del device
+        return self
+
+    def project(self, factors: Factors) -> Factors:
+        """The nearest factors that are allowed; applied after every optimiser step and to imported LoRAs."""
+        return factors
+
+    def penalty(self, factors: Factors) -> Tensor | None:
+        """What is added to the loss, a scalar that gradients flow through; None: nothing."""
+        del factors
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Where training of a layer starts.
@@ -54,13 +90,12 @@ class Start:
     Attributes:
         frozen: the weight that stays fixed, (out, in); frozen + factors.delta() is the layer's ``current``.
         factors: the adapter to train.
-        closed: orthonormal (in, k): directions that ``factors.down`` must stay orthogonal to; the trainer
-            projects them out after every optimiser step. None: nothing is closed.
+        constraint: what holds while it is trained; None: nothing.
     """
 
     frozen: Tensor
     factors: Factors
-    closed: Tensor | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +111,90 @@ class Fold:
     memory: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ConceptPrompts:
+    """A concept in words, as a strategy of level L1 may keep it.
+
+    Attributes:
+        token: its trigger.
+        class_name: what kind of thing it is.
+        prompts: that show it.
+    """
+
+    token: str
+    class_name: str
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a strategy asks of a run; everything is made by the evolving model itself, from prompts alone.
+
+    Attributes:
+        inputs_before: prompts over which the layers' inputs are measured before the training, for ``begin``.
+        inputs_after: the same after the training, for ``fold``.
+        replay: prompts whose sampling trajectories by the model before the training are recorded, for the
+            strategy's own objective.
+    """
+
+    inputs_before: tuple[str, ...] = ()
+    inputs_after: tuple[str, ...] = ()
+    replay: tuple[str, ...] = ()
+
+
 class Strategy(Protocol):
     """How new knowledge joins old.
 
-    A strategy is a frozen dataclass in a file of its own; the file's name is the strategy's name and its
-    module-level ``STRATEGY`` is the class. The fields are its options.
-
-    ``fold`` sees whole layers. One that needs no memory, and for which a row of the result depends on that
-    same row of the layer and the adapter alone, may say so by ``rowwise: ClassVar[bool] = True``: it is then
-    given a few rows at a time, and folding takes little memory however large the layers are.
+    A strategy is a frozen dataclass in a file of its own that subclasses this one; the file's name is the
+    strategy's name and its module-level ``STRATEGY`` is the class. The fields are its options.
     """
 
-    state_level: ClassVar[StateLevel]
+    state_level: ClassVar[StateLevel] = "L0"
     """What is kept of past concepts: L0 weights, L1 names and prompts too, L2 statistics too."""
 
-    def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
-        """Names and shapes of the memory that ``fold`` returns for a layer of ``shape`` (out, in)."""
-        ...
+    rowwise: ClassVar[bool] = False
+    """Whether a row of the result depends on that same row of the layer and the change alone. ``fold`` is
+    then given a few rows at a time, unless the strategy keeps memory or asks for the layers' inputs after
+    the training: folding takes little memory however large the layers are."""
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """The start of a new concept's training on this layer."""
         ...
 
-    def fold(self, layer: Layer, trained: Factors) -> Fold:
-        """The layer after the trained adapter has joined it."""
+    def fold(self, layer: Layer, trained: Delta) -> Fold:
+        """The layer after the trained change has joined it."""
         ...
 
+    def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
+        """Names and shapes of the memory that ``fold`` returns for a layer of ``shape`` (out, in).
 
-def is_rowwise(strategy: Strategy) -> bool:
-    """Whether ``fold`` may be given a part of a layer's rows; False unless the strategy says otherwise."""
-    return bool(getattr(strategy, "rowwise", False))
+        The names are the same for every layer.
+        """
+        del shape, rank
+        return {}
+
+    def choose_targets(self, targets: Sequence[Target]) -> Sequence[Target]:
+        """The layers to teach, of those that the settings choose."""
+        return targets
+
+    def needs(self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts]) -> Needs:
+        """What to prepare for teaching ``concept``; ``earlier``: what :meth:`keep_prompts` has kept."""
+        del concept, earlier
+        return Needs()
+
+    def objective(self, default: Objective, access: TrainingAccess) -> Objective:
+        """What training minimises."""
+        del access
+        return default
+
+    def keep_prompts(
+        self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts]
+    ) -> Sequence[ConceptPrompts]:
+        """What of the concepts' words is kept beside the tensors; not empty for L1 and L2 only."""
+        del concept, earlier
+        return ()
+
+
+def keeps_memory(strategy: Strategy) -> bool:
+    """Whether ``fold`` returns tensors that have to be kept."""
+    return bool(strategy.memory_shapes((1, 1), 1))

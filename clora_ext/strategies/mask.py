@@ -6,37 +6,31 @@ It is not MagMax (arXiv 2407.06322), which keeps cumulative task vectors of one 
 their selection by 0.5.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from clora_ext.adapters.factors import Factors, fresh
+from clora_ext.adapters.delta import Delta
+from clora_ext.adapters.factors import fresh
 from clora_ext.adapters.linalg import select
 
-from .base import Fold, Layer, Start, StateLevel
+from .base import Fold, Layer, Start, Strategy
 
 __all__ = ["STRATEGY", "Mask"]
 
 
 @dataclass(frozen=True, slots=True)
-class Mask:
+class Mask(Strategy):
     """W(t) = W0 + the larger of tau and D, element by element."""
 
-    state_level: ClassVar[StateLevel] = "L0"
     rowwise: ClassVar[bool] = True
-
-    def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
-        """Nothing but the weight is kept."""
-        del shape, rank
-        return {}
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight."""
         return Start(layer.current, fresh(layer.shape, rank, alpha, rng))
 
-    def fold(self, layer: Layer, trained: Factors) -> Fold:
+    def fold(self, layer: Layer, trained: Delta) -> Fold:
         """Replace an earlier change only where the new one is at least as large."""
         tau = trained.delta()
         # Where the earlier change stays, `current` itself is taken: origin + (current - origin) would

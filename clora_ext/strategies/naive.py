@@ -7,23 +7,22 @@ it is overwritten by every concept and never holds a past one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import Factors, fresh
+from clora_ext.errors import UsageError
 
-from .base import Fold, Layer, Start, StateLevel
+from .base import Fold, Layer, Start, Strategy
 
 __all__ = ["STRATEGY", "Naive"]
 
 
 @dataclass(frozen=True, slots=True)
-class Naive:
+class Naive(Strategy):
     """W(t) = W0 + the one adapter's delta."""
-
-    state_level: ClassVar[StateLevel] = "L0"
 
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
         """The one adapter."""
@@ -37,8 +36,15 @@ class Naive:
             return Start(layer.current, fresh(layer.shape, rank, alpha, rng))
         return Start(_without(layer, kept), kept.with_alpha(alpha))
 
-    def fold(self, layer: Layer, trained: Factors) -> Fold:
-        """Put the trained adapter in the place of the kept one."""
+    def fold(self, layer: Layer, trained: Delta) -> Fold:
+        """Put the trained adapter in the place of the kept one.
+
+        Raises:
+            UsageError: the change is no pair of factors, which alone can be trained further.
+        """
+        if not isinstance(trained, Factors):
+            message = f"naive cannot keep the change of {layer.name}: it is no pair of low-rank factors"
+            raise UsageError(message, fix="choose another strategy, such as merge")
         kept = _kept(layer.memory)
         frozen = layer.current if kept is None or kept.rank != trained.rank else _without(layer, kept)
         memory = {"down": trained.down, "up": trained.up, "alpha": torch.tensor(trained.alpha)}

@@ -10,19 +10,19 @@ published code reads the old column from the last adapter; no adapter is kept he
 right-singular vectors of D, weighted by their singular values, stand in for it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import Factors, fresh
 from clora_ext.adapters.linalg import complement, row_space
 
-from .base import Fold, Layer, Start, StateLevel
+from .base import Constraint, Fold, Layer, Start, Strategy
 
-__all__ = ["STRATEGY", "Orthogonal"]
+__all__ = ["STRATEGY", "AvoidDirections", "Orthogonal"]
 
 # Share of D's squared norm that is protected. D is known in float32, so the little that is left out is
 # far below what a picture shows.
@@ -32,7 +32,26 @@ _SPARE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Orthogonal:
+class AvoidDirections(Constraint):
+    """The rows of ``down`` stay orthogonal to what is protected.
+
+    Attributes:
+        protected_basis: orthonormal columns (in, k), float32.
+    """
+
+    protected_basis: Tensor
+
+    def to(self, device: torch.device) -> "AvoidDirections":
+        """The same on ``device``."""
+        return AvoidDirections(self.protected_basis.to(device))
+
+    def project(self, factors: Factors) -> Factors:
+        """Take the protected directions out of ``down``."""
+        return Factors(complement(factors.down, self.protected_basis), factors.up, factors.alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class Orthogonal(Strategy):
     """W(t) = W(t-1) + tau with tau @ D.T = 0.
 
     Attributes:
@@ -42,13 +61,7 @@ class Orthogonal:
 
     mode: Literal["row-space", "paper"] = "row-space"
 
-    state_level: ClassVar[StateLevel] = "L0"
     rowwise: ClassVar[bool] = True
-
-    def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
-        """Nothing but the weight is kept."""
-        del shape, rank
-        return {}
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """An adapter over the current weight that avoids what is used.
@@ -68,9 +81,9 @@ class Orthogonal:
         free = complement(plain.down, used)
         # Fewer directions must not mean a weaker start: keep the norm of the plain adapter.
         free = free * (plain.down.norm() / free.norm())
-        return Start(layer.current, Factors(free, plain.up, alpha), closed=used)
+        return Start(layer.current, Factors(free, plain.up, alpha), AvoidDirections(used))
 
-    def fold(self, layer: Layer, trained: Factors) -> Fold:
+    def fold(self, layer: Layer, trained: Delta) -> Fold:
         """Add the delta."""
         return Fold(layer.current + trained.delta())
 

@@ -2,52 +2,34 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from clora_ext.errors import TrainingError
-from clora_ext.families.base import Conditioning, Framing, Model
+from clora_ext.families.base import Conditioning, Model
+from clora_ext.strategies.objective import Example
 
-__all__ = ["Example", "check_finite", "loss_at"]
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A picture as the loop needs it.
-
-    Attributes:
-        mean: of its latents, (4, h, w), scaled, float32, on the processor.
-        deviation: standard deviation of its latents, same shape.
-        prompt: its caption.
-        framing: how it was cut.
-        condition: what the UNet is told of it, first dimension 1; None: the text encoder is trained, so it
-            is asked anew in every step.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-    prompt: str
-    framing: Framing
-    condition: Conditioning | None
+__all__ = ["DenoisingObjective", "check_finite"]
 
 
-def loss_at(model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device) -> Tensor:
-    """The mean squared error of the predicted noise (arXiv 2208.12242, equation 1), in float32.
+class DenoisingObjective:
+    """The mean squared error of the predicted noise (arXiv 2208.12242, equation 1), in float32."""
 
-    All randomness follows from (seed, step).
-    """
-    # Drawn on the processor: the same numbers on every device.
-    rng = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
-    mean = torch.stack([example.mean for example in batch])
-    deviation = torch.stack([example.deviation for example in batch])
-    latents = (mean + deviation * torch.randn(mean.shape, generator=rng)).to(device)
-    noise = torch.randn(mean.shape, generator=rng).to(device)
-    timesteps = torch.randint(model.timesteps, (len(batch),), generator=rng).to(device)
-    noisy = model.add_noise(latents, noise, timesteps)
-    predicted = model.predict(noisy, timesteps, _condition(model, batch, device))
-    return nn.functional.mse_loss(predicted.float(), model.target(latents, noise, timesteps).float())
+    def loss(
+        self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
+    ) -> Tensor:
+        """A scalar; all randomness follows from (seed, step)."""
+        # Drawn on the processor: the same numbers on every device.
+        rng = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+        mean = torch.stack([example.mean for example in batch])
+        deviation = torch.stack([example.deviation for example in batch])
+        latents = (mean + deviation * torch.randn(mean.shape, generator=rng)).to(device)
+        noise = torch.randn(mean.shape, generator=rng).to(device)
+        timesteps = torch.randint(model.timesteps, (len(batch),), generator=rng).to(device)
+        noisy = model.add_noise(latents, noise, timesteps)
+        predicted = model.predict(noisy, timesteps, _condition(model, batch, device))
+        return nn.functional.mse_loss(predicted.float(), model.target(latents, noise, timesteps).float())
 
 
 def _condition(model: Model, batch: Sequence[Example], device: torch.device) -> Conditioning:

@@ -153,7 +153,7 @@ def write_snapshot(model: Model, tokenizer: Path, folder: Path) -> None:
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     model.vae.save_pretrained(fresh / "vae")
-    model.unet.save_pretrained(fresh / "unet")
+    model.denoiser.save_pretrained(fresh / "unet")
     model.text_encoder.save_pretrained(fresh / "text_encoder")
     model.scheduler.save_pretrained(fresh / "scheduler")
     shutil.copytree(tokenizer, fresh / "tokenizer")

@@ -11,7 +11,7 @@ from server import TREE, Comfy, running
 from small_runs import pictures
 from taught import Taught
 
-from clora_ext import Request, Settings, add_concept, export_checkpoint, export_lora, export_to
+from clora_ext import Pictures, Request, Settings, add_concept, export_checkpoint, export_lora, export_to
 
 FAST = Settings.of(steps=3, rank=4, batch_size=1, resolution=64, text_encoder=True, targets="transformer")
 
@@ -30,9 +30,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
     folder = tmp_path_factory.mktemp("taught")
     base = write(folder / "base.safetensors", mini_sd1(), torch.float16)
     project, kept = folder / "model", folder / "kept.safetensors"
-    add_concept(Request(pictures(folder / "dog_images"), project, base=base, settings=FAST))
+    add_concept(Request(Pictures(pictures(folder / "dog_images")), project, base=base, settings=FAST))
     second = pictures(folder / "toy_images", seed=1)
-    add_concept(Request(second, project, settings=FAST, export_lora=kept))
+    add_concept(Request(Pictures(second, export_lora=kept), project, settings=FAST))
     checkpoint, extracted = folder / "taught.safetensors", folder / "extracted.safetensors"
     export_checkpoint(project, checkpoint)
     export_lora(project, extracted, rank=8)

@@ -15,7 +15,7 @@ from server import HERE, Comfy
 from small_runs import pictures
 from taught import Taught
 
-from clora_ext import Request, Settings, add_concept, export_to
+from clora_ext import Pictures, Request, Settings, add_concept, export_to
 
 pytestmark = pytest.mark.comfyui
 
@@ -41,7 +41,8 @@ def test_it_draws_something_else_than_its_base(comfy: Comfy) -> None:
 def test_a_model_of_full_size_draws_too(comfy: Comfy, tmp_path: Path) -> None:
     base = random_checkpoint(tmp_path / "base.safetensors", sd1_header())
     settings = Settings.of(steps=1, rank=4, batch_size=1, resolution=64)
-    add_concept(Request(pictures(tmp_path / "dog_images"), tmp_path / "model", base=base, settings=settings))
+    images = pictures(tmp_path / "dog_images")
+    add_concept(Request(Pictures(images), tmp_path / "model", base=base, settings=settings))
     export_to(tmp_path / "model", "comfyui", comfy.base, name="full")
     assert drawn(comfy, text_to_image("full.safetensors", "sks dog")).std() > 1
     assert comfy.trouble() == []

@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,10 @@ import pytest
 from fake_comfy import Comfy, install
 from tiny_model import write_tiny_model
 
+from clora_ext.sampling.samples import SamplePrompt
+
 ROOT = Path(__file__).parents[2]
+SAMPLE = SamplePrompt._sample
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +31,12 @@ def _quick_collections() -> None:
     gc.freeze()
 
 
+def quick_sample(self: SamplePrompt, model: Any, count: int, on_step: Any) -> Any:
+    """One real sample of one step, where four of thirty were asked for."""
+    quick = replace(self, settings=replace(self.settings, sample_steps=1))
+    return SAMPLE(quick, model, min(count, 1), on_step)
+
+
 @pytest.fixture
 def comfy(tmp_path: Path, tiny: Path) -> Iterator[Comfy]:
     """ComfyUI's folders with one checkpoint in them."""
@@ -36,8 +46,7 @@ def comfy(tmp_path: Path, tiny: Path) -> Iterator[Comfy]:
     with pytest.MonkeyPatch.context() as patch:
         found = Comfy(tmp_path / "comfy")
         install(patch, found)
-        patch.setattr("clora_ext.sampling.samples._STEPS", 1)
-        patch.setattr("clora_ext.sampling.samples._SEEDS", (11,))
+        patch.setattr(SamplePrompt, "_sample", quick_sample)
         yield found
 
 

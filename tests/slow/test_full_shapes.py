@@ -34,8 +34,7 @@ def pictures(folder: Path, seed: int) -> Path:
 def clora(*arguments: object) -> dict[str, Any]:
     """Run the command with sheets of two steps at 64 pixels; its result and the peak of its memory, bytes."""
     code = (
-        "import sys, resource, clora_ext.runs.finish as o\n"
-        "o._SHEET_STEPS = 2\n"
+        "import sys, resource\n"
         "from clora_ext.cli.app import main\n"
         "code = main()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
@@ -49,7 +48,7 @@ def clora(*arguments: object) -> dict[str, Any]:
 
 
 def teach_twice(base: Path, folder: Path) -> list[dict[str, Any]]:
-    fast = ("--steps", "2", "--batch-size", "1", "--resolution", "64")
+    fast = ("--steps", "2", "--batch-size", "1", "--resolution", "64", "--sample-steps", "2")
     names = ("dog_images", "toy_images")
     return [
         clora(
@@ -139,7 +138,7 @@ def close(mine: torch.Tensor, theirs: torch.Tensor) -> None:
 def test_sdxl_is_taught_in_less_than_16_gb(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     base = random_checkpoint(tmp_path / "base.safetensors", sdxl_header())
-    fast = ("--steps", "2", "--batch-size", "1", "--resolution", "64")
+    fast = ("--steps", "2", "--batch-size", "1", "--resolution", "64", "--sample-steps", "2")
     images = pictures(tmp_path / "dog_images", 0)
     result = clora("add-concept", "--project", tmp_path / "model", "--base", base, *fast, images)
     print(f"\nSDXL peak: {result['peak'] / 1e9:.2f} GB (children before: {before / 1e6:.2f} GB)")

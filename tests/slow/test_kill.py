@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from tiny_model import write_tiny_model
 
-from clora_ext import Project, Request, Settings, add_concept
+from clora_ext import Pictures, Project, Request, Settings, add_concept
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SETTINGS = Settings.of(steps=12, rank=4, batch_size=2, warmup_steps=2)
+SETTINGS = Settings.of(steps=12, rank=4, batch_size=2, warmup_steps=2, sample_steps=2)
 MOMENTS = int(os.environ.get("CLORA_KILLS", "200"))
 
 
@@ -40,13 +40,13 @@ def finished(child: int) -> int:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
     monkeypatch.setattr("clora_ext.training.loop._SAVE_SECONDS", 0.0)
     base = write_tiny_model(tmp_path / "tiny.safetensors")
     pristine, project = tmp_path / "pristine", tmp_path / "model"
-    first = Request(EXAMPLES / "dog_images", pristine, base=base, settings=SETTINGS)
+    first = Request(Pictures(EXAMPLES / "dog_images"), pristine, base=base, settings=SETTINGS)
     before = add_concept(first).content_hash
-    second = Request(EXAMPLES / "robot_toy", project, settings=SETTINGS.with_values(strategy="orthogonal"))
+    other = SETTINGS.with_values(strategy="orthogonal")
+    second = Request(Pictures(EXAMPLES / "robot_toy"), project, settings=other)
 
     shutil.copytree(pristine, project)
     began = time.monotonic()

@@ -5,6 +5,7 @@ import torch
 from clora_ext import strategies
 from clora_ext.adapters.factors import Factors
 from clora_ext.strategies.base import Layer
+from clora_ext.strategies.orthogonal import AvoidDirections
 
 ORIGIN = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [3.0, 0.0, 1.0]])
 EARLIER = torch.tensor([[0.5, 0.0, -2.0], [0.0, 0.0, 0.0], [1.0, -3.0, 0.0]])
@@ -64,5 +65,5 @@ def test_orthogonal_avoids_the_rows_that_are_used() -> None:
     plain = torch.randn(1, 3, generator=torch.Generator().manual_seed(0))
     assert abs(float(start.factors.down[0, 2])) < 1e-6
     torch.testing.assert_close(start.factors.down.norm(), plain.norm())
-    assert start.closed is not None
-    torch.testing.assert_close(start.closed.abs(), torch.tensor([[0.0], [0.0], [1.0]]))
+    assert isinstance(start.constraint, AvoidDirections)
+    torch.testing.assert_close(start.constraint.protected_basis.abs(), torch.tensor([[0.0], [0.0], [1.0]]))

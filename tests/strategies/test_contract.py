@@ -8,7 +8,7 @@ import torch
 
 from clora_ext import strategies
 from clora_ext.adapters.factors import Factors, tile_rows
-from clora_ext.strategies.base import Layer, Start, Strategy, is_rowwise
+from clora_ext.strategies.base import Layer, Start, Strategy, keeps_memory
 
 NAMES = strategies.names()
 OUT, IN, RANK, ALPHA = 24, 40, 4, 6.0
@@ -29,12 +29,11 @@ def first_layer() -> Layer:
 
 
 def trained(start: Start, seed: int) -> Factors:
-    """A stand-in for training: both factors move, `down` stays out of what is closed."""
+    """A stand-in for training: both factors move, as far as the constraint allows."""
     down = start.factors.down + 0.1 * torch.randn(start.factors.down.shape, generator=rng(seed))
     up = start.factors.up + 0.02 * torch.randn(start.factors.up.shape, generator=rng(seed + 1))
-    if start.closed is not None:
-        down = down - (down @ start.closed) @ start.closed.T
-    return Factors(down, up, start.factors.alpha)
+    moved = Factors(down, up, start.factors.alpha)
+    return moved if start.constraint is None else start.constraint.project(moved)
 
 
 def taught(layer: Layer, strategy: Strategy, seed: int) -> Layer:
@@ -154,12 +153,11 @@ def test_a_hundred_concepts_stay_finite(strategy: Strategy) -> None:
     assert math.isfinite(float(layer.current.norm()))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if is_rowwise(strategies.load(name))])
+@pytest.mark.parametrize("name", [name for name in NAMES if strategies.load(name).rowwise])
 @pytest.mark.parametrize(("out", "in_"), [(330, 40), (131, 777), (70, 4608)])
 def test_rows_are_folded_as_they_are_in_the_whole_layer(name: str, out: int, in_: int) -> None:
     """Bit for bit, of a strategy that says so; from the bounds of tiles on, as folding cuts layers."""
     strategy = strategies.load(name)
-    assert not strategy.memory_shapes((out, in_), RANK)
     origin = torch.randn(out, in_, generator=rng(1)) * 0.05
     layer = Layer("layer", origin, origin + torch.randn(out, in_, generator=rng(2)) * 0.01)
     factors = Factors(
@@ -173,10 +171,13 @@ def test_rows_are_folded_as_they_are_in_the_whole_layer(name: str, out: int, in_
             assert torch.equal(strategy.fold(rows, factors.rows(first, last)).weight, whole[first:last])
 
 
-def test_a_strategy_that_says_nothing_is_given_whole_layers() -> None:
-    class Plain:
+def test_a_strategy_that_says_nothing_is_given_whole_layers_and_keeps_nothing() -> None:
+    class Plain(Strategy):
         pass
 
-    assert not is_rowwise(Plain())  # type: ignore[arg-type]
-    assert is_rowwise(strategies.load("merge"))
-    assert not is_rowwise(strategies.load("naive"))
+    plain = Plain()
+    assert not plain.rowwise
+    assert not keeps_memory(plain)
+    assert plain.state_level == "L0"
+    assert strategies.load("merge").rowwise
+    assert keeps_memory(strategies.load("naive"))

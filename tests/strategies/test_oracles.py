@@ -11,6 +11,7 @@ from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.linalg import row_space
 from clora_ext.errors import UsageError
 from clora_ext.strategies.base import Layer
+from clora_ext.strategies.orthogonal import AvoidDirections
 
 OUT, IN, RANK, ALPHA = 20, 32, 4, 10.0
 
@@ -108,8 +109,8 @@ def test_a_full_layer_still_leaves_rank_directions() -> None:
     origin = torch.zeros(OUT, IN)
     layer = Layer("layer", origin, torch.randn(OUT, IN, generator=rng()))
     start = strategies.load("orthogonal").begin(layer, IN - 3, ALPHA, rng())
-    assert start.closed is not None
-    assert start.closed.shape[1] == 3
+    assert isinstance(start.constraint, AvoidDirections)
+    assert start.constraint.protected_basis.shape[1] == 3
     assert torch.isfinite(start.factors.down).all()
 
 

@@ -9,7 +9,7 @@ import pytest
 from small_runs import SETTINGS, another, memory_of, pictures, snapshot, stop_at
 from tiny_model import write_tiny_model
 
-from clora_ext import Project, Request, add_concept, make_plan
+from clora_ext import Pictures, Project, Request, add_concept, make_plan
 from clora_ext.errors import (
     Cancelled,
     StorageError,
@@ -19,12 +19,6 @@ from clora_ext.events import Event, Stage, TrainStep
 from clora_ext.formats import writer as writer_module
 
 
-@pytest.fixture(autouse=True)
-def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real pictures in two steps instead of thirty."""
-    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
@@ -32,7 +26,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def request_(tiny: Path, tmp_path: Path) -> Request:
-    return Request(pictures(tmp_path / "dog_images"), tmp_path / "model", base=tiny, settings=SETTINGS)
+    images = pictures(tmp_path / "dog_images")
+    return Request(Pictures(images), tmp_path / "model", base=tiny, settings=SETTINGS)
 
 
 def test_a_run_stopped_twice_gives_the_same_bits_as_one_that_was_not(request_: Request) -> None:

@@ -13,6 +13,7 @@ from tiny_model import RESOLUTION, write_tiny_model
 
 from clora_ext import (
     GenerateRequest,
+    Pictures,
     Project,
     Request,
     Settings,
@@ -38,10 +39,8 @@ def project(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "dog_images").mkdir()
     Image.new("RGB", (40, 40), "red").save(folder / "dog_images" / "a.png")
-    settings = Settings.of(steps=3, rank=2, batch_size=1, learning_rate=1e-2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clora_ext.sampling.samples._STEPS", 2)
-        add_concept(Request(folder / "dog_images", folder / "model", base=base, settings=settings))
+    settings = Settings.of(steps=3, rank=2, batch_size=1, learning_rate=1e-2, sample_steps=2)
+    add_concept(Request(Pictures(folder / "dog_images"), folder / "model", base=base, settings=settings))
     return folder / "model"
 
 

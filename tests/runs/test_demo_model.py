@@ -9,6 +9,7 @@ from PIL import Image
 
 from clora_ext import (
     GenerateRequest,
+    Pictures,
     Request,
     Settings,
     generate,
@@ -54,7 +55,7 @@ def test_it_draws_the_background_that_is_asked_for(
 
 
 def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
-    plan = make_plan(Request(EXAMPLES / "dog_images", tmp_path / "model", settings=Settings()))
+    plan = make_plan(Request(Pictures(EXAMPLES / "dog_images"), tmp_path / "model", settings=Settings()))
     assert (plan.context.base.kind, plan.context.base_file, plan.resolution) == ("demo", DEMO_MODEL, 64)
     assert len(plan.targets) == 84
     assert suggested_settings(tmp_path / "model") == Settings()
@@ -66,7 +67,7 @@ def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
     [("dog_images", "dog"), ("pastel_style", "pastel style"), ("robot_toy", "robot toy")],
 )
 def test_the_example_folders_can_be_taught(folder: str, trigger: str, tmp_path: Path) -> None:
-    plan = make_plan(Request(EXAMPLES / folder, tmp_path / "model"))
+    plan = make_plan(Request(Pictures(EXAMPLES / folder), tmp_path / "model"))
     assert plan.concept.class_name == trigger
     assert not plan.dataset.rejected
     assert not [picture for picture in plan.dataset.pictures if picture.caption_from == "default"]

@@ -12,10 +12,10 @@ import pytest
 import torch
 from exact_state import exact_project
 from PIL import Image
-from small_runs import SETTINGS, another, pictures
+from small_runs import SETTINGS, another, folder_of, pictures, with_settings, with_source
 from tiny_model import write_tiny_model
 
-from clora_ext import Project, Request, Result, add_concept, make_plan, strategies
+from clora_ext import Pictures, Project, Request, Result, add_concept, make_plan, strategies
 from clora_ext.config.precision import Precision
 from clora_ext.errors import (
     BaseChanged,
@@ -31,12 +31,6 @@ from clora_ext.events import Event, Note, Preview, Stage, TrainStep
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
 
-@pytest.fixture(autouse=True)
-def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real pictures in two steps instead of thirty."""
-    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
@@ -44,7 +38,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def request_(tiny: Path, tmp_path: Path) -> Request:
-    return Request(pictures(tmp_path / "dog_images"), tmp_path / "model", base=tiny, settings=SETTINGS)
+    images = pictures(tmp_path / "dog_images")
+    return Request(Pictures(images), tmp_path / "model", base=tiny, settings=SETTINGS)
 
 
 def test_a_concept_is_learned_and_everything_is_where_it_should_be(request_: Request) -> None:
@@ -126,8 +121,8 @@ def test_planning_writes_nothing(request_: Request) -> None:
 
 def test_a_plans_fingerprint_follows_what_shapes_the_result_and_nothing_else(request_: Request) -> None:
     print_ = make_plan(request_).fingerprint
-    moved = shutil.copytree(request_.images, request_.images.parent / "moved_dog")
-    assert make_plan(replace(request_, images=moved, class_name="dog")).fingerprint == print_
+    moved = shutil.copytree(folder_of(request_), folder_of(request_).parent / "moved_dog")
+    assert make_plan(replace(with_source(request_, folder=moved), class_name="dog")).fingerprint == print_
     assert make_plan(replace(request_, keep=3)).fingerprint == print_
     assert make_plan(replace(request_, token="qwk")).fingerprint != print_
     assert make_plan(replace(request_, settings=SETTINGS.with_values(rank=3))).fingerprint != print_
@@ -162,7 +157,7 @@ def test_a_changed_base_is_refused(request_: Request, tmp_path: Path) -> None:
     mine.unlink()
     with pytest.raises(ProjectError, match="gone"):
         make_plan(another(request_, "toy_images"))
-    moved = replace(request_, images=pictures(tmp_path / "owl_images", seed=2))
+    moved = with_source(request_, folder=pictures(tmp_path / "owl_images", seed=2))
     assert make_plan(moved).context.number == 2
     add_concept(moved)
     assert make_plan(another(request_, "bird_images")).context.base.path == str(request_.base)
@@ -189,8 +184,8 @@ BAD: dict[str, tuple[Callable[[Request], Request], type[CloraError], str]] = {
         CheckpointError,
         "does not exist",
     ),
-    "base folder": (lambda r: replace(r, base=r.images), CheckpointError, "is a folder"),
-    "no images": (lambda r: replace(r, images=r.project.parent), DatasetError, "image"),
+    "base folder": (lambda r: replace(r, base=folder_of(r)), CheckpointError, "is a folder"),
+    "no images": (lambda r: with_source(r, folder=r.project.parent), DatasetError, "image"),
     "keep": (lambda r: replace(r, keep=-1), UsageError, "keep"),
 }
 
@@ -220,7 +215,7 @@ def test_pictures_edited_between_plan_and_training_are_noticed(request_: Request
 
 
 def test_captions_are_not_shortened_in_silence(request_: Request) -> None:
-    (request_.images / "1.txt").write_text("a very long caption of sks dog " * 5, encoding="utf-8")
+    (folder_of(request_) / "1.txt").write_text("a very long caption of sks dog " * 5, encoding="utf-8")
     events: list[Event] = []
     add_concept(request_, events.append)
     notes = [event.text for event in events if isinstance(event, Note)]
@@ -258,7 +253,7 @@ def test_a_model_in_bfloat16_is_taught_too(
     from accelerate.state import AcceleratorState
 
     half = Precision(torch.device("cpu"), torch.bfloat16, "bf16", "a test")
-    monkeypatch.setattr("clora_ext.config.precision.choose", lambda: half)
+    monkeypatch.setattr("clora_ext.config.precision.pick_precision", lambda: half)
     AcceleratorState._reset_state(reset_partial_state=True)
     request = replace(request_, settings=SETTINGS.with_values(text_encoder=text_encoder))
     try:
@@ -274,12 +269,12 @@ def test_a_model_in_bfloat16_is_taught_too(
 def test_no_picture_that_was_taught_is_kept(request_: Request) -> None:
     """Neither its bytes nor its look: every picture is of one colour that no drawing has."""
     magenta = (255, 0, 255)
-    for file in request_.images.glob("*.png"):
+    for file in folder_of(request_).glob("*.png"):
         Image.new("RGB", (64, 64), magenta).save(file)
-    first = min(request_.images.glob("*.png"))
+    first = min(folder_of(request_).glob("*.png"))
     Image.new("RGB", (64, 48), magenta).save(first)
-    add_concept(replace(request_, preview_every=2, skip_bad=True))
-    taught = {file.read_bytes() for file in request_.images.glob("*.png")}
+    add_concept(with_source(with_settings(request_, preview_every=2), skip_bad=True))
+    taught = {file.read_bytes() for file in folder_of(request_).glob("*.png")}
     kept = [file for file in request_.project.rglob("*") if file.is_file()]
     assert any(file.suffix == ".png" for file in kept)
     for file in kept:
@@ -298,7 +293,9 @@ def test_previews_show_the_concept_grow_and_change_nothing(request_: Request) ->
         if isinstance(event, Preview):
             seen[event.step] = event.path.read_bytes()
 
-    other = replace(request_, project=request_.project.parent / "watched", preview_every=2)
+    other = replace(
+        with_settings(request_, preview_every=2), project=request_.project.parent / "watched"
+    )
     watched = add_concept(other, look)
     assert sorted(seen) == [2, 4, 6]
     assert len(set(seen.values())) == 3
@@ -307,5 +304,5 @@ def test_previews_show_the_concept_grow_and_change_nothing(request_: Request) ->
 
 
 def test_previews_cannot_come_backwards(request_: Request) -> None:
-    with pytest.raises(UsageError, match="previews"):
-        make_plan(replace(request_, preview_every=-1))
+    with pytest.raises(UsageError, match="preview-every"):
+        make_plan(with_settings(request_, preview_every=-1))

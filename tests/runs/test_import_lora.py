@@ -11,17 +11,18 @@ import torch
 from PIL import Image
 from real_shapes import tiny_sdxl, write
 from safetensors.torch import load_file
+from small_runs import with_source
 
 from clora_ext import (
-    LoraRequest,
+    Lora,
+    Pictures,
     Project,
     Request,
     Settings,
     add_concept,
-    add_lora,
     export_lora,
     inspect_file,
-    make_lora_plan,
+    make_plan,
 )  # fmt: skip
 from clora_ext.adapters.extract import extract
 from clora_ext.adapters.factors import Factors
@@ -36,15 +37,11 @@ from clora_ext.formats.lora.writer import write_lora
 from clora_ext.runs.context import open_evolving, project_context
 from clora_ext.runs.lora_files import read_layers
 
-SETTINGS = Settings.of(steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64)
+SETTINGS = Settings.of(
+    steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64, sample_steps=2, sample_count=1
+)
+QUICK = Settings.of(sample_steps=2, sample_count=1)
 EVERYTHING = SETTINGS.with_values(targets="transformer", text_encoder=True, alpha=2.0, strategy="merge")
-
-
-@pytest.fixture(autouse=True)
-def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real pictures in two steps instead of thirty, small ones."""
-    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
-    monkeypatch.setattr("clora_ext.families.latent.layout.OriginalLayout.resolution", lambda self, header: 64)
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +95,8 @@ def test_someones_lora_becomes_a_concept_at_exactly_its_strength(sdxl: Path, tmp
     everywhere = modules(sdxl)
     layers = adapters(everywhere, 4, 2.0, 0)
     file = write_file(tmp_path / "x.safetensors", layers)
-    request = LoraRequest(file, tmp_path / "model", base=sdxl, strategy="mask", weight=0.5)
-    result = add_lora(request)
+    request = Request(Lora(file, 0.5), tmp_path / "model", base=sdxl, settings=QUICK)
+    result = add_concept(request)
     project = Project.open(tmp_path / "model")
     assert project.concepts[0].token == "wtrclr"
     assert result.sheet.exists()
@@ -122,9 +119,10 @@ def test_a_lora_keeps_what_was_learned_before_whatever_the_strategy(sdxl: Path, 
     images = pictures(tmp_path / "dog_images")
     for strategy in ("naive", "merge", "orthogonal"):
         folder = tmp_path / strategy
-        add_concept(Request(images, folder, base=sdxl, settings=SETTINGS.with_values(strategy=strategy)))
+        own = SETTINGS.with_values(strategy=strategy)
+        add_concept(Request(Pictures(images), folder, base=sdxl, settings=own))
         before = {target: change(open_evolving(Project.open(folder)), target) for target in targets}
-        add_lora(LoraRequest(file, folder, strategy=strategy))
+        add_concept(Request(Lora(file), folder, settings=QUICK.with_values(strategy=strategy)))
         after = open_evolving(Project.open(folder))
         for target in targets[:8]:
             new = change(after, target) - before[target]
@@ -137,11 +135,10 @@ def test_a_lora_keeps_what_was_learned_before_whatever_the_strategy(sdxl: Path, 
 def test_text_encoders_and_every_transformer_layer_can_be_taught(sdxl: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept.safetensors"
     request = Request(
-        pictures(tmp_path / "dog_images"),
+        Pictures(pictures(tmp_path / "dog_images"), export_lora=kept),
         tmp_path / "model",
         base=sdxl,
         settings=EVERYTHING,
-        export_lora=kept,
     )
     add_concept(request)
     project = Project.open(request.project)
@@ -164,7 +161,8 @@ def test_text_encoders_and_every_transformer_layer_can_be_taught(sdxl: Path, tmp
 def test_what_was_learned_is_extracted_as_one_lora(sdxl: Path, tmp_path: Path) -> None:
     targets = choose_targets(modules(sdxl), "attention", text_encoders=False)
     layers = adapters(targets, 4, 4.0, 2)
-    add_lora(LoraRequest(write_file(tmp_path / "x.safetensors", layers), tmp_path / "model", base=sdxl))
+    file = write_file(tmp_path / "x.safetensors", layers)
+    add_concept(Request(Lora(file), tmp_path / "model", base=sdxl, settings=QUICK))
     exported = export_lora(tmp_path / "model", tmp_path / "out.safetensors", rank=8)
     assert exported.captured > 0.999
     assert exported.layers == len(targets)
@@ -183,7 +181,7 @@ def test_what_was_learned_is_extracted_as_one_lora(sdxl: Path, tmp_path: Path) -
 def test_a_small_rank_says_how_much_it_holds(sdxl: Path, tmp_path: Path) -> None:
     targets = choose_targets(modules(sdxl), "attention", text_encoders=False)
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 8, 8.0, 3))
-    add_lora(LoraRequest(file, tmp_path / "model", base=sdxl))
+    add_concept(Request(Lora(file), tmp_path / "model", base=sdxl, settings=QUICK))
     project = Project.open(tmp_path / "model")
     context, evolving = project_context(project, None), open_evolving(project)
     changeable = evolving.changeable(context.family.modules(context.header))
@@ -202,7 +200,8 @@ def test_what_a_float32_model_learned_is_extracted_too(tmp_path: Path) -> None:
     base = write(tmp_path / "base.safetensors", tiny_sdxl(), torch.float32)
     targets = choose_targets(modules(base), "attention", text_encoders=False)
     layers = adapters(targets, 2, 2.0, 4)
-    add_lora(LoraRequest(write_file(tmp_path / "x.safetensors", layers), tmp_path / "model", base=base))
+    file = write_file(tmp_path / "x.safetensors", layers)
+    add_concept(Request(Lora(file), tmp_path / "model", base=base, settings=QUICK))
     exported = export_lora(tmp_path / "model", tmp_path / "out.safetensors", rank=4)
     assert (exported.layers, exported.captured > 0.999) == (len(targets), True)
 
@@ -211,7 +210,7 @@ def test_a_run_killed_after_its_lora_was_kept_can_be_asked_for_again(sdxl: Path,
     """The file is the run's own then, and no reason to refuse; another run's is."""
     kept = tmp_path / "kept.safetensors"
     images = pictures(tmp_path / "dog_images")
-    request = Request(images, tmp_path / "model", base=sdxl, settings=SETTINGS, export_lora=kept)
+    request = Request(Pictures(images, export_lora=kept), tmp_path / "model", base=sdxl, settings=SETTINGS)
 
     def dies(event: Event) -> None:
         if isinstance(event, Stage) and event.name == "commit":
@@ -222,16 +221,16 @@ def test_a_run_killed_after_its_lora_was_kept_can_be_asked_for_again(sdxl: Path,
     assert kept.exists()
     assert add_concept(request).number == 1
     with pytest.raises(UsageError, match="exists"):
-        add_concept(replace(request, images=pictures(tmp_path / "cat_images", seed=1)))
+        add_concept(with_source(request, folder=pictures(tmp_path / "cat_images", seed=1)))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"weight": 0.0}, "weight"),
-        ({"weight": float("nan")}, "weight"),
+        ({"source": 0.0}, "weight"),
+        ({"source": float("nan")}, "weight"),
         ({"keep": -1}, "keep"),
-        ({"strategy": "msak"}, "mask"),
+        ({"settings": QUICK.with_values(strategy="msak")}, "mask"),
         ({"token": "two words"}, "several words"),
     ],
 )
@@ -240,8 +239,10 @@ def test_calls_that_mean_nothing_are_refused(
 ) -> None:
     targets = choose_targets(modules(sdxl), "attention", text_encoders=False)
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 1, 1.0, 0))
+    if "source" in changes:
+        changes = {"source": Lora(file, changes["source"])}
     with pytest.raises(UsageError) as caught:
-        make_lora_plan(replace(LoraRequest(file, tmp_path / "model", base=sdxl), **changes))
+        make_plan(replace(Request(Lora(file), tmp_path / "model", base=sdxl), **changes))
     assert words in str(caught.value)
     assert not (tmp_path / "model").exists()
 
@@ -249,17 +250,17 @@ def test_calls_that_mean_nothing_are_refused(
 def test_a_token_that_is_taken_and_a_lora_for_another_model_are_refused(sdxl: Path, tmp_path: Path) -> None:
     targets = choose_targets(modules(sdxl), "attention", text_encoders=False)
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 1, 1.0, 0))
-    request = LoraRequest(file, tmp_path / "model", base=sdxl)
-    add_lora(request)
+    request = Request(Lora(file), tmp_path / "model", base=sdxl, settings=QUICK)
+    add_concept(request)
     with pytest.raises(UsageError, match="belongs to an earlier concept"):
-        add_lora(replace(request, base=None, weight=0.5))
+        add_concept(replace(request, source=Lora(file, 0.5), base=None))
     with pytest.raises(CheckpointError, match="SDXL"):
-        make_lora_plan(LoraRequest(file, tmp_path / "other"))  # the demo model is an SD1
+        make_plan(Request(Lora(file), tmp_path / "other"))  # the demo model is an SD1
 
 
 def test_adapters_are_not_written_into_a_project_nor_over_a_file(sdxl: Path, tmp_path: Path) -> None:
     images = pictures(tmp_path / "dog_images")
-    request = Request(images, tmp_path / "model", base=sdxl, settings=SETTINGS)
+    request = Request(Pictures(images), tmp_path / "model", base=sdxl, settings=SETTINGS)
     (tmp_path / "there.safetensors").write_bytes(b"mine")
     for file, words in (
         (tmp_path / "model" / "x.safetensors", "project"),
@@ -267,7 +268,7 @@ def test_adapters_are_not_written_into_a_project_nor_over_a_file(sdxl: Path, tmp
         (tmp_path / "x.ckpt", "safetensors"),
     ):
         with pytest.raises(UsageError, match=words):
-            add_concept(replace(request, export_lora=file))
+            add_concept(with_source(request, export_lora=file))
     assert (tmp_path / "there.safetensors").read_bytes() == b"mine"
     with pytest.raises(ProjectError):
         export_lora(tmp_path / "model", tmp_path / "out.safetensors")

@@ -5,21 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import SETTINGS, another, pictures
+from small_runs import SETTINGS, another, folder_of, pictures, with_settings, with_source
 from tiny_model import write_tiny_model
 
-from clora_ext import LoraRequest, Project, Request, add_concept, add_lora
+from clora_ext import Lora, Pictures, Project, Request, Settings, add_concept
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Note, TrainStep
 from clora_ext.sampling.contact_sheet import read_sample, read_sheet_metadata
 from clora_ext.sampling.forgetting import forgetting_grid, forgetting_report
 
 SAME = 1e-4  # one picture is drawn now, four were then: sums round differently
-
-
-@pytest.fixture(autouse=True)
-def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +24,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def request_(tiny: Path, tmp_path: Path) -> Request:
-    return Request(pictures(tmp_path / "dog_images"), tmp_path / "model", base=tiny, settings=SETTINGS)
+    images = pictures(tmp_path / "dog_images")
+    return Request(Pictures(images), tmp_path / "model", base=tiny, settings=SETTINGS)
 
 
 def test_the_same_again_is_the_stored_result(request_: Request) -> None:
@@ -61,38 +57,39 @@ def test_the_same_pictures_taught_otherwise_are_refused(request_: Request) -> No
 
 def test_a_changed_caption_is_another_concept(request_: Request) -> None:
     add_concept(request_)
-    (request_.images / "0.txt").write_text("{token} {class} asleep")
+    (folder_of(request_) / "0.txt").write_text("{token} {class} asleep")
     assert add_concept(request_).number == 2
 
 
 def test_an_adapter_that_was_not_kept_cannot_be_had_again(request_: Request, tmp_path: Path) -> None:
     kept = tmp_path / "kept.safetensors"
-    add_concept(replace(request_, export_lora=kept))
+    add_concept(with_source(request_, export_lora=kept))
     before = kept.read_bytes()
-    assert add_concept(replace(request_, export_lora=kept)).number == 1
+    assert add_concept(with_source(request_, export_lora=kept)).number == 1
     assert kept.read_bytes() == before
     with pytest.raises(UsageError, match="was not kept"):
-        add_concept(replace(request_, export_lora=tmp_path / "other.safetensors"))
+        add_concept(with_source(request_, export_lora=tmp_path / "other.safetensors"))
 
 
 def test_a_lora_is_folded_in_once(request_: Request, tiny: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept.safetensors"
-    add_concept(replace(request_, export_lora=kept))
-    wish = LoraRequest(kept, tmp_path / "other", base=tiny, token="sks", strategy="merge", weight=0.5)
-    first = add_lora(wish)
-    again = add_lora(replace(wish, base=None))
+    add_concept(with_source(request_, export_lora=kept))
+    settings = Settings.of(strategy="merge", sample_steps=2)
+    wish = Request(Lora(kept, 0.5), tmp_path / "other", base=tiny, token="sks", settings=settings)
+    first = add_concept(wish)
+    again = add_concept(replace(wish, base=None))
     assert (again.number, again.content_hash) == (1, first.content_hash)
     with pytest.raises(UsageError, match="belongs to an earlier concept"):
-        add_lora(replace(wish, weight=0.6))
+        add_concept(with_source(wish, weight=0.6))
 
 
 def test_a_sheet_tells_its_prompt_and_losses(request_: Request) -> None:
-    result = add_concept(replace(request_, sample_prompt="sks dog at sea"))
-    story = read_sheet_metadata(result.sheet)
-    assert story is not None
-    assert story.prompt == "sks dog at sea"
-    assert len(story.losses) == SETTINGS.schedule.steps
-    assert story.losses[0] == pytest.approx(result.first_loss)
+    result = add_concept(with_settings(request_, sample_prompt="sks dog at sea"))
+    metadata = read_sheet_metadata(result.sheet)
+    assert metadata is not None
+    assert metadata.prompt == "sks dog at sea"
+    assert len(metadata.losses) == SETTINGS.schedule.steps
+    assert metadata.losses[0] == pytest.approx(result.first_loss)
 
 
 def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
@@ -100,10 +97,10 @@ def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
     then = read_sample(sheet)
     assert then is not None
     (one,) = forgetting_report(request_.project)
-    assert (one.number, one.trigger, list(one.seen), one.changes) == (1, "sks dog", [1], {})
+    assert (one.number, one.trigger, list(one.samples), one.changes) == (1, "sks dog", [1], {})
     sheet.unlink()
     (drawn,) = forgetting_report(request_.project)
-    difference = np.asarray(then, np.float32) - np.asarray(drawn.seen[1], np.float32)
+    difference = np.asarray(then, np.float32) - np.asarray(drawn.samples[1], np.float32)
     assert np.abs(difference).mean() / 255 == pytest.approx(0, abs=SAME)
 
 
@@ -115,7 +112,7 @@ def test_every_version_that_was_looked_at_is_remembered(
     forgetting_report(request_.project)
     add_concept(another(request_, "fox_images", seed=2))
     first, second, third = forgetting_report(request_.project)
-    assert [list(one.seen) for one in (first, second, third)] == [[1, 2, 3], [2, 3], [3]]
+    assert [list(one.samples) for one in (first, second, third)] == [[1, 2, 3], [2, 3], [3]]
     assert list(first.changes) == [2, 3]
     assert min(first.changes.values()) > SAME
     monkeypatch.setattr(
@@ -139,7 +136,7 @@ def test_what_was_seen_of_undone_versions_goes_with_them(request_: Request) -> N
     with Project.writing(request_.project) as project:
         project.undo()
     (one,) = forgetting_report(request_.project)
-    assert list(one.seen) == [1]
+    assert list(one.samples) == [1]
     with Project.writing(request_.project):
         pass
     assert not looks[0].exists()
@@ -148,7 +145,7 @@ def test_what_was_seen_of_undone_versions_goes_with_them(request_: Request) -> N
 def test_a_lost_sheet_is_no_reason_to_fail(request_: Request) -> None:
     add_concept(request_).sheet.unlink()
     (one,) = forgetting_report(request_.project)
-    assert (list(one.seen), one.changes) == ([1], {})
+    assert (list(one.samples), one.changes) == ([1], {})
 
 
 def test_a_damaged_look_is_drawn_again(request_: Request) -> None:

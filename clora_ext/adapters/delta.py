@@ -1,0 +1,53 @@
+"""A change of one layer's weight, seen row by row: what is folded, whatever it was trained as."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+__all__ = ["Delta", "DenseDelta"]
+
+
+class Delta(Protocol):
+    """A change of a weight of shape (out, in).
+
+    Low-rank factors (:class:`clora_ext.adapters.factors.Factors`) are one kind. Changes of norms and biases,
+    and of adapters that are no pair of factors (LoHa, LoKr, DoRA), are :class:`DenseDelta`.
+    """
+
+    @property
+    def rank(self) -> int:
+        """An upper bound of the change's rank."""
+        ...
+
+    def delta(self) -> Tensor:
+        """The change itself, (out, in), float32, memory of its own."""
+        ...
+
+    def rows(self, start: int, stop: int) -> "Delta":
+        """The change of the layer's rows ``start`` to ``stop``; from a tile's bound on, the very bits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DenseDelta:
+    """A change with a value of its own for every weight.
+
+    Attributes:
+        change: (out, in), float32; of a vector (a norm, a bias) (out, 1).
+    """
+
+    change: Tensor
+
+    @property
+    def rank(self) -> int:
+        """The smaller side."""
+        return min(self.change.shape)
+
+    def delta(self) -> Tensor:
+        """A copy of the change."""
+        return self.change.clone()
+
+    def rows(self, start: int, stop: int) -> "DenseDelta":
+        """These rows."""
+        return DenseDelta(self.change[start:stop])

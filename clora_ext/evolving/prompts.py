@@ -1,0 +1,55 @@
+"""Past concepts in words, as a strategy of level L1 or L2 keeps them: text in the memory file's header."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from clora_ext.errors import CheckpointError
+from clora_ext.formats.header import Header
+from clora_ext.strategies.base import ConceptPrompts, Strategy
+
+__all__ = ["PROMPTS_KEY", "decode_prompts", "encode_prompts"]
+
+PROMPTS_KEY = "clora.prompts"
+"""Metadata key of a memory: the prompts, JSON."""
+
+
+def encode_prompts(strategy: Strategy, prompts: Sequence[ConceptPrompts]) -> dict[str, str]:
+    """Metadata of a memory that holds ``prompts``; empty if there are none.
+
+    Raises:
+        CheckpointError: the strategy has declared that it keeps no words (level L0).
+    """
+    if not prompts:
+        return {}
+    if strategy.state_level == "L0":
+        message = f"the strategy {type(strategy).__name__} declares the state level L0 and keeps prompts"
+        raise CheckpointError(message, fix="declare L1 in the strategy, or keep nothing")
+    return {PROMPTS_KEY: json.dumps([asdict(one) for one in prompts], separators=(",", ":"))}
+
+
+def decode_prompts(header: Header) -> tuple[ConceptPrompts, ...]:
+    """The prompts in a memory's header.
+
+    Raises:
+        CheckpointError: they are not what :func:`encode_prompts` writes.
+    """
+    text = header.metadata.get(PROMPTS_KEY)
+    if text is None:
+        return ()
+    try:
+        return tuple(_read(entry) for entry in json.loads(text))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        message = f"the memory's prompts are damaged: {error!r:.200}"
+        raise CheckpointError(message, fix="restore the memory from a backup, or clora undo") from error
+
+
+def _read(entry: Mapping[str, object]) -> ConceptPrompts:
+    """One concept."""
+    prompts = entry["prompts"]
+    words = [entry["token"], entry["class_name"], *(prompts if isinstance(prompts, list) else [None])]
+    if not all(isinstance(word, str) for word in words):
+        message = "a word is no text"
+        raise TypeError(message)
+    token, class_name, *rest = map(str, words)
+    return ConceptPrompts(token, class_name, tuple(rest))

@@ -1,0 +1,96 @@
+"""Pictures as a model reads them: latents and conditioning of each, and which of them every step sees."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clora_ext.data import (
+    Batches,
+    Bucketed,
+    Picture,
+    batches,
+    bucket_sizes,
+    cover_corner,
+    load_pixels,
+    nearest,
+)
+from clora_ext.events import Note, Sink, Stage
+
+from .plan import Plan
+from .request import Pictures
+
+if TYPE_CHECKING:
+    from clora_ext.families.base import Framing, Model
+    from clora_ext.strategies.objective import Example
+
+__all__ = ["Encoded", "encode_pictures"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A plan's pictures, encoded.
+
+    Attributes:
+        examples: one for each picture, in the plan's order.
+        schedule: which of them every step sees.
+    """
+
+    examples: "list[Example]"
+    schedule: Batches
+
+
+def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
+    """Encode every picture at the size at which it is trained; notes captions that are too long."""
+    pictures = plan.dataset.pictures
+    sink(Stage("encode", f"{len(pictures)} pictures"))
+    _tell_what_is_cut(model, plan, sink)
+    sizes = _sizes(plan)
+    convert = isinstance(plan.request.source, Pictures) and plan.request.source.convert
+    bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, sizes, strict=True)]
+    return Encoded(
+        [
+            _example(model, plan, one, size, convert=convert)
+            for one, size in zip(pictures, sizes, strict=True)
+        ],
+        batches(bucketed, plan.settings.data.batch_size, plan.settings.seed),
+    )
+
+
+def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:
+    """Captions are never shortened in silence."""
+    for picture in plan.dataset.pictures:
+        cut = model.tokens_cut(picture.caption)
+        if cut:
+            sink(Note(f"the caption of {picture.path.name} is too long: its last {cut} tokens are not read"))
+
+
+def _sizes(plan: Plan) -> list[tuple[int, int]]:
+    """The size, (width, height) in pixels, at which each picture is trained."""
+    sizes = bucket_sizes(plan.resolution, plan.context.size_multiple)
+    return [nearest(picture.width, picture.height, sizes) for picture in plan.dataset.pictures]
+
+
+def _example(
+    model: "Model", plan: Plan, picture: Picture, size: tuple[int, int], *, convert: bool
+) -> "Example":
+    """Latents and conditioning of one picture, on the processor."""
+    import torch
+
+    from clora_ext.strategies.objective import Example
+
+    pixels = load_pixels(picture, *size, convert=convert)
+    mean, deviation = model.encode_images(pixels.unsqueeze(0))
+    framing = _framing(picture, size)
+    condition = None
+    if not plan.settings.adapter.text_encoder:
+        with torch.no_grad():
+            told = model.condition([picture.caption], [framing])
+        condition = {name: value.float().cpu() for name, value in told.items()}
+    return Example(mean[0].float().cpu(), deviation[0].float().cpu(), picture.caption, framing, condition)
+
+
+def _framing(picture: Picture, size: tuple[int, int]) -> "Framing":
+    """How :func:`load_pixels` cuts a picture to ``size``, (width, height) in pixels."""
+    from clora_ext.families.base import Framing
+
+    left, top = cover_corner(picture.width, picture.height, *size)
+    return Framing((picture.height, picture.width), (top, left), (size[1], size[0]))

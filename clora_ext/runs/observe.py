@@ -1,0 +1,56 @@
+"""What is taken from the model before it learns: samples, and whatever else the strategy asks for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clora_ext.events import Sink, Stage
+from clora_ext.sampling.samples import SamplePrompt
+
+from .finish import free_models
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from clora_ext.strategies.base import Needs
+    from clora_ext.strategies.objective import ReplayItem
+
+__all__ = ["Observed", "observe_before"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The model before it learns.
+
+    Attributes:
+        samples: of the concept's prompt.
+        inputs: E[x x^T] of the layers' inputs, by layer; empty: not asked for.
+        replay: steps of sampling trajectories; empty: not asked for.
+    """
+
+    samples: "Sequence[Image]"
+    inputs: "Mapping[str, Tensor]"
+    replay: "Sequence[ReplayItem]"
+
+
+def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink) -> Observed:
+    """Load the current model once, and take all that is wanted of it."""
+    from clora_ext.config.precision import pick_precision
+    from clora_ext.formats.composed import open_model
+    from clora_ext.training.replay import record_replay
+    from clora_ext.training.statistics import input_moments
+
+    sink(Stage("sample", "before"))
+    context = plan.context
+    model = context.family.load(open_model(context.current_file), pick_precision())
+    try:
+        return Observed(
+            samples=prompt.sample(model, sink),
+            inputs=input_moments(model, plan.targets, needs.inputs_before, prompt.sampler(model)),
+            replay=record_replay(model, needs.replay, prompt.size, prompt.sampler(model)),
+        )
+    finally:
+        del model
+        free_models()
