@@ -1,15 +1,15 @@
 """Open a file that somebody else put there: only a regular one, and without ever waiting for it."""
 
 import errno
-import hashlib
 import os
 import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from clora_ext.formats.digest import stream_sha256
+
 __all__ = ["Unusable", "open_regular", "sha256_of", "why"]
 
-CHUNK = 1 << 20
 REASONS = {
     errno.EACCES: ("may not be read (permission denied)", "give yourself read permission"),
     errno.EPERM: ("may not be read (permission denied)", "give yourself read permission"),
@@ -75,9 +75,7 @@ def refuse_irregular(mode: int) -> None:
 
 def sha256_of(file: BinaryIO) -> str:
     """The SHA-256 of the whole of ``file``, as 64 hex digits; ``file`` then stands at its start again."""
-    digest = hashlib.sha256()
     file.seek(0)
-    while block := file.read(CHUNK):
-        digest.update(block)
+    digest = stream_sha256(file)
     file.seek(0)
-    return digest.hexdigest()
+    return digest

@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
-from hashlib import sha256
 from math import inf, isfinite, prod
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
 from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
+from clora_ext.formats.digest import stream_sha256
 from clora_ext.formats.header import BITS, encode_header, layout, read_header
 
 from .dtypes import DTYPES, NAMES
@@ -27,7 +27,6 @@ _DEFAULT = "F16"
 _VAE = "first_stage_model."  # in Stable Diffusion 1 and XL alike
 _POSITIONS = "position_ids"  # whole numbers; rounded to half precision they name the wrong places
 _LIMITS = {"F16": torch.finfo(torch.float16).max, "BF16": torch.finfo(torch.bfloat16).max}
-_CHUNK = 1 << 22
 
 
 def model_sources(evolving: Evolving, dtype: str | None) -> dict[str, Source]:
@@ -136,9 +135,6 @@ def write_model(target: Path, sources: Mapping[str, Source], metadata: Mapping[s
 
 def _data_hash(path: Path, start: int) -> str:
     """sha256 of everything from ``start`` on."""
-    digest = sha256()
     with path.open("rb") as file:
         file.seek(start)
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return stream_sha256(file)

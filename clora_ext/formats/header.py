@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 
 from clora_ext.errors import CheckpointError
 
+from .strict_json import read_json
+
 __all__ = ["BITS", "Header", "TensorInfo", "encode_header", "layout", "read_header"]
 
 BITS: Mapping[str, int] = {
@@ -103,7 +105,7 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
         message = f"{path}: the header claims {length} bytes, the file has {size}"
         raise CheckpointError(message, fix=_DAMAGED)
     try:
-        content = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_unique)
+        content = read_json(file.read(length).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: the header is not valid JSON ({error})", fix=_DAMAGED) from error
     if not isinstance(content, dict):
@@ -123,15 +125,6 @@ def _refuse_pickle(path: Path, start: bytes) -> None:
             f"{path} is a pickle checkpoint; opening one can run any program hidden in it",
             fix="use the model's .safetensors version",
         )
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object with no key twice (two readers could then see different files)."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        message = "a key stands there twice"
-        raise ValueError(message)
-    return result
 
 
 def _metadata(path: Path, entry: object) -> dict[str, str]:

@@ -4,9 +4,9 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-from clora_ext.errors import CheckpointError
-
 from .diffusers_folder import files_of, folder_pieces
+from .digest import file_sha256
+from .hash_cache import cached_sha256
 from .header import Header, read_header
 from .pieces import Piece, Pieces
 from .spans import Span
@@ -17,7 +17,6 @@ __all__ = ["file_sha256", "model_header", "model_pieces", "model_sha256"]
 _FLAT_TEXT = re.compile(
     r"((?:cond_stage_model|conditioner\.embedders\.0)\.transformer\.)(embeddings|encoder|final_layer_norm)\."
 )
-_CHUNK = 1 << 22
 
 
 def model_header(path: Path) -> Header:
@@ -53,29 +52,14 @@ def model_pieces(path: Path) -> Pieces | None:
 def model_sha256(path: Path) -> str:
     """What identifies the model at ``path``: sha256 of the file; of a folder, of all files it is read from.
 
+    A file that has not changed since it was hashed last is not read again.
+
     Raises:
         CheckpointError: it cannot be read.
     """
     if not path.is_dir():
-        return file_sha256(path)
+        return cached_sha256(path)
     total = sha256()
     for file in files_of(path):
-        total.update(f"{file.relative_to(path).as_posix()}\0{file_sha256(file)}\n".encode())
+        total.update(f"{file.relative_to(path).as_posix()}\0{cached_sha256(file)}\n".encode())
     return total.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a whole file, in hex; reads it once, a few megabytes at a time.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    digest = sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror or error}"
-        raise CheckpointError(message, fix="check the path and its permissions") from error
-    return digest.hexdigest()
