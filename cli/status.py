@@ -42,6 +42,10 @@ def _base(base: "Base | None") -> dict[str, object]:
     return {"base": f"{where}, family {base.family}", "sha256": base.sha256}
 
 
+def _base_as_dict(base: "Base") -> dict[str, object]:
+    return {"kind": base.kind, "path": base.path, "sha256": base.sha256, "family": base.family}
+
+
 def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
     """Where the model is, what it is, and what all of it weighs."""
     parts = {
@@ -63,7 +67,7 @@ def _as_dict(project: "Project", usage: "DiskUsage") -> dict[str, object]:
     current = project.current
     return {
         "project": project.folder,
-        "base": project.base,
+        "base": None if project.base is None else _base_as_dict(project.base),
         "concepts": project.concepts,
         "content_hash": current.content_hash if current else None,
         "checkpoint": project.checkpoint_path,

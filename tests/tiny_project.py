@@ -36,7 +36,7 @@ def project_of(
     for name in ("checkpoints", "memory", "sheets"):
         (folder / name).mkdir(parents=True)
     digest = content_hash(Checkpoint(base))
-    origin = Base("file", str(base.resolve()), sha256(base.read_bytes()).hexdigest(), "sd1")
+    origin = Base.of_checkpoint("sd1", "file", str(base.resolve()), sha256(base.read_bytes()).hexdigest())
     records = []
     for number, (token, noun) in enumerate(concepts, start=1):
         sheet = sheet_name(number, token, noun) if sheets else None

@@ -1,14 +1,18 @@
 """The project folder: what has been learned, where its files lie, and how one state becomes the next."""
 
+from .base import Base, BasePart
 from .copying import copy_project
-from .folder import DiskUsage, Project
-from .manifest import FORMAT_VERSION, MANIFEST, Manifest
-from .records import Base, ConceptRecord, Image, State
+from .disk_usage import DiskUsage
+from .folder import Project
+from .manifest import MANIFEST, Manifest
+from .migrations import FORMAT_VERSION
+from .records import ConceptRecord, Image, State
 
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST",
     "Base",
+    "BasePart",
     "ConceptRecord",
     "DiskUsage",
     "Image",

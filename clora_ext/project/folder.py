@@ -3,41 +3,20 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from clora_ext.errors import CheckpointError, ProjectError, UsageError, writing
-from clora_ext.formats.header import read_header
+from clora_ext.errors import ProjectError, UsageError, writing
 
+from .base import Base
+from .disk_usage import DiskUsage, disk_usage
 from .litter import CHECKPOINTS, MEMORY, SHEETS, TRAINING, sweep, training_name
 from .manifest import MANIFEST, Manifest, read_manifest
-from .records import Base, ConceptRecord, State, later_sample_name, sheet_name
+from .records import ConceptRecord, State, later_sample_name, sheet_name
 from .session import session
-from .storage import replace_text, sync_file, sync_folder
+from .state_files import check_complete, force_to_disk, unused_name
+from .storage import replace_text, sync_folder
 
-__all__ = ["DiskUsage", "Project"]
-
-
-@dataclass(frozen=True, slots=True)
-class DiskUsage:
-    """Bytes on the disk.
-
-    Attributes:
-        checkpoints: evolving models, the current and the kept ones.
-        memory: what rounding took from the weights, and strategy memory.
-        sheets: contact sheets.
-        training: the state of an unfinished run.
-    """
-
-    checkpoints: int
-    memory: int
-    sheets: int
-    training: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.checkpoints + self.memory + self.sheets + self.training
+__all__ = ["Project"]
 
 
 class Project:
@@ -193,7 +172,7 @@ class Project:
         self._check_writable()
         if self.concepts:
             self.check_base(base.sha256)
-        now = self._manifest or Manifest(base)
+        now = self._manifest or Manifest(base, (), ())
         self._manifest = Manifest(base, now.concepts, now.states)
 
     def check_base(self, sha256: str) -> None:
@@ -219,11 +198,7 @@ class Project:
             StorageError: a file cannot be renamed.
         """
         self._check_writable()
-        states = self._manifest.states if self._manifest else ()
-        used = {name for state in states for name in (state.checkpoint, state.memory)}
-        stem = content_hash[:16]
-        names = (f"{stem}{f'-{again}' if again > 1 else ''}.safetensors" for again in range(1, 1000))
-        name = next(name for name in names if name not in used)
+        name = unused_name(content_hash, self._manifest.states if self._manifest else ())
         for file, folder in ((memory, self.memory_dir), (checkpoint, self.checkpoints_dir)):
             with writing(folder / name):
                 os.replace(file, folder / name)
@@ -279,12 +254,11 @@ class Project:
             ProjectError: names the file that is not.
         """
         if self.current is not None:
-            self._check_files(self.current)
+            check_complete(self._files(self.current))
 
     def disk_usage(self) -> DiskUsage:
         """Bytes by kind; links are not followed."""
-        sizes = (_size(self.folder / name) for name in (CHECKPOINTS, MEMORY, SHEETS, TRAINING))
-        return DiskUsage(*sizes)
+        return disk_usage(self.folder)
 
     def _check_writable(self) -> None:
         if not self._writable:
@@ -295,15 +269,6 @@ class Project:
         if self._manifest is None:
             raise ProjectError(f"{self.folder} has no base yet", fix="set one by Project.start")
         return self._manifest
-
-    def _check_files(self, state: State) -> None:
-        """Checkpoint and memory of ``state``, by their headers."""
-        for path in (self.checkpoints_dir / state.checkpoint, self.memory_dir / state.memory):
-            try:
-                read_header(path)
-            except CheckpointError as error:  # noqa: PERF203 - two files
-                message = f"the project's model is not complete: {error.message}"
-                raise ProjectError(message, fix="restore the file from a backup, or clora undo") from error
 
     def _replace(self, manifest: Manifest) -> None:
         """From one state to another: check, force to the disk, replace the manifest, and only then sweep."""
@@ -322,24 +287,13 @@ class Project:
         """Everything that the new current state refers to must be whole and on the disk."""
         if not manifest.states:
             return
-        state, sheet = manifest.states[-1], manifest.concepts[-1].sheet
-        self._check_files(state)
-        files = [self.checkpoints_dir / state.checkpoint, self.memory_dir / state.memory]
+        files = self._files(manifest.states[-1])
+        check_complete(files)
+        sheet = manifest.concepts[-1].sheet
         if sheet is not None and len(manifest.concepts) > self.number:
             files.append(self.sheets_dir / sheet)
-        for file in files:
-            if not file.is_file():
-                raise ProjectError(f"{file} is missing", fix="write it before the commit")
-            with writing(file):
-                sync_file(file)
-            sync_folder(file.parent)
+        force_to_disk(files)
 
-
-def _size(folder: Path) -> int:
-    """Bytes of all files below ``folder``."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += (Path(parent) / name).lstat().st_size
-    return total
+    def _files(self, state: State) -> list[Path]:
+        """Checkpoint and memory of ``state``."""
+        return [self.checkpoints_dir / state.checkpoint, self.memory_dir / state.memory]

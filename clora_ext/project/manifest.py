@@ -1,42 +1,48 @@
 """The manifest: the one file that says which state a project is in."""
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from clora_ext.errors import ProjectError
+from clora_ext.formats.strict_json import read_json
 
-from .fields import Fields, damaged
-from .records import Base, ConceptRecord, State
+from .base import Base
+from .migrations import FORMAT_VERSION, migrated
+from .reading import damaged, read_record, unknown_fields
+from .records import ConceptRecord, State
+from .values import NO_UNKNOWN_FIELDS, Whole
 
 __all__ = ["FORMAT_VERSION", "MANIFEST", "Manifest", "read_manifest"]
-
-FORMAT_VERSION = 2
-"""Of the manifests that this clora writes. 2: memories keep residuals, which a reader of 1 would not see."""
 
 MANIFEST = "manifest.json"
 """Its file name."""
 
-_LARGEST = 1 << 28
+_LARGEST = 1 << 28  # bytes
+_MOST_NAMED = 8
 _UNREADABLE = "restore manifest.json from a backup"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All that a project has recorded.
+    """All that a project has recorded; in the present format, whatever the format of the file was.
 
     Attributes:
         base: the model it started from.
         concepts: all of them, the first first.
         states: those whose files are kept, the current one last; none: the project stands at its base.
-        format_version: of the file.
+        format_version: of the file that is written from it.
     """
 
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
+
+    # Without defaults: a file that lacks its concepts is damaged, and its models are not to be swept.
     base: Base
-    concepts: tuple[ConceptRecord, ...] = ()
-    states: tuple[State, ...] = ()
-    format_version: int = FORMAT_VERSION
+    concepts: tuple[ConceptRecord, ...]
+    states: tuple[State, ...]
+    format_version: Whole = FORMAT_VERSION
 
     def encode(self) -> str:
         """As JSON; equal manifests give equal text.
@@ -53,24 +59,24 @@ class Manifest:
 
     @classmethod
     def decode(cls, text: str, where: str = MANIFEST) -> "Manifest":
-        """From JSON; ``where`` names the file in complaints.
+        """From JSON of this format or an older one; ``where`` names the file in complaints.
 
         Raises:
-            ProjectError: not a manifest, damaged, or written by a newer clora; names the field.
+            ProjectError: not a manifest, damaged, or written by a newer clora; names the fields.
         """
         try:
-            content = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+            content = read_json(text)
             _check_version(content, where)
-            table = Fields(content, where, ("format_version", "base", "concepts", "states"))
-            manifest = cls(
-                Base.read(table.value("base"), table.place("base")),
-                tuple(ConceptRecord.read(*item) for item in table.items("concepts")),
-                tuple(State.read(*item) for item in table.items("states")),
-            )
+            manifest = read_record(cls, migrated(content), where)
         except (ValueError, RecursionError) as error:
             raise ProjectError(f"{where} is not valid JSON: {error}", fix=_UNREADABLE) from error
-        _check_concepts(manifest, where)
-        _check_states(manifest, where)
+        problems = [
+            *(f".base{problem}" for problem in manifest.base.problems()),
+            *_concept_problems(manifest),
+            *_state_problems(manifest),
+        ]
+        if problems:
+            raise damaged([f"{where}{problem}" for problem in problems])
         return manifest
 
 
@@ -85,7 +91,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         with file.open("rb") as opened:
             content = opened.read(_LARGEST + 1)
         if len(content) > _LARGEST:
-            raise damaged(str(file), f"has more than {_LARGEST} bytes")
+            raise damaged([f"{file} has more than {_LARGEST} bytes"])
         return Manifest.decode(content.decode("utf-8"), str(file))
     except FileNotFoundError:
         return None
@@ -99,61 +105,53 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise ProjectError(message, fix="check the folder's permissions") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object with no key twice (of two readers each could see another value)."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        message = "a key stands there twice"
-        raise ValueError(message)
-    return result
-
-
-def _refuse(constant: str) -> None:
-    """JSON knows no NaN and no Infinity, though Python would read them."""
-    message = f"{constant} is no JSON"
-    raise ValueError(message)
-
-
 def _check_version(content: object, where: str) -> None:
     """Asked before anything else: a newer file may look different."""
     version = content.get("format_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise damaged(f"{where}.format_version", "is missing or no version: this is no clora manifest")
+        raise damaged([f"{where}.format_version is missing or no version: this is no clora manifest"])
     if version > FORMAT_VERSION:
         message = f"{where} was written by a newer clora (format {version}; this one reads {FORMAT_VERSION})"
+        unknown = unknown_fields(Manifest, content)
+        if unknown:
+            message += f", with fields that this one does not know: {', '.join(unknown[:_MOST_NAMED])}"
+            message += " and more" if len(unknown) > _MOST_NAMED else ""
         raise ProjectError(message, fix="upgrade clora: pip install --upgrade clora")
 
 
-def _check_concepts(manifest: Manifest, where: str) -> None:
-    """Numbered without gaps, no token twice, each standing on the one before."""
+def _concept_problems(manifest: Manifest) -> Iterator[str]:
+    """Numbered without gaps, no token or sheet twice, each standing on the one before."""
     tokens: set[str] = set()
+    parent = manifest.base.sha256
     for index, concept in enumerate(manifest.concepts):
-        place = f"{where}.concepts[{index}]"
+        place = f".concepts[{index}]"
         if concept.number != index + 1:
-            raise damaged(f"{place}.number", f"is {concept.number}, expected {index + 1}")
+            yield f"{place}.number is {concept.number}, expected {index + 1}"
         if concept.token.casefold() in tokens:
-            raise damaged(f"{place}.token", f"belongs to an earlier concept already: {concept.token!r}")
-        tokens.add(concept.token.casefold())
-        parent = manifest.concepts[index - 1].content_hash if index else manifest.base.sha256
+            yield f"{place}.token belongs to an earlier concept already: {concept.token!r:.80}"
         if concept.parent_hash != parent:
-            raise damaged(f"{place}.parent_hash", f"is {concept.parent_hash}, the state before is {parent}")
+            yield f"{place}.parent_hash is {concept.parent_hash}, the state before is {parent}"
+        if concept.sheet is not None and not concept.sheet.startswith(f"{concept.number:03d}-"):
+            yield f"{place}.sheet belongs to another concept: {concept.sheet!r}"
+        tokens.add(concept.token.casefold())
+        parent = concept.content_hash
 
 
-def _check_states(manifest: Manifest, where: str) -> None:
+def _state_problems(manifest: Manifest) -> Iterator[str]:
     """The kept states are the last ones, without gaps, and no two share a file."""
-    first = len(manifest.concepts) - len(manifest.states) + 1
-    if first < 1 or (manifest.concepts and not manifest.states):
-        counts = f"{len(manifest.states)} for {len(manifest.concepts)} concepts"
-        raise damaged(f"{where}.states", f"does not fit the concepts: {counts}")
-    checkpoints: set[str] = set()
-    memories: set[str] = set()
-    for index, state in enumerate(manifest.states):
-        place = f"{where}.states[{index}]"
-        if state.number != first + index:
-            raise damaged(f"{place}.number", f"is {state.number}, expected {first + index}")
-        if state.content_hash != manifest.concepts[state.number - 1].content_hash:
-            raise damaged(f"{place}.content_hash", f"is not that of concept {state.number}")
-        if state.checkpoint in checkpoints or state.memory in memories:
-            raise damaged(place, "shares a file with another state")
-        checkpoints.add(state.checkpoint)
-        memories.add(state.memory)
+    concepts, states = manifest.concepts, manifest.states
+    first = len(concepts) - len(states) + 1
+    if first < 1 or (concepts and not states):
+        yield f".states does not fit the concepts: {len(states)} for {len(concepts)} concepts"
+        return
+    files: set[tuple[str, str]] = set()
+    for index, state in enumerate(states):
+        place, number = f".states[{index}]", first + index
+        if state.number != number:
+            yield f"{place}.number is {state.number}, expected {number}"
+        if state.content_hash != concepts[number - 1].content_hash:
+            yield f"{place}.content_hash is not that of concept {number}"
+        own = {("checkpoint", state.checkpoint), ("memory", state.memory)}
+        if own & files:
+            yield f"{place} shares a file with another state"
+        files |= own

@@ -1,6 +1,6 @@
 """The state of a project that a run starts from: its base, its evolving model, its concepts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,10 +170,9 @@ def _base(recorded: Base | None, asked: Path | None) -> tuple[Base, Path]:
         file = found or DEMO_MODEL
         family = families.detect(model_header(file), file).name
         if found is None:
-            return Base(_DEMO, None, model_sha256(file), family), file
+            return Base.of_checkpoint(family, _DEMO, None, model_sha256(file)), file
         kind = "folder" if file.is_dir() else "file"
-        return Base(kind, str(file.resolve()), model_sha256(file), family), file
+        return Base.of_checkpoint(family, kind, str(file.resolve()), model_sha256(file)), file
     file = found or recorded.locate()
     recorded.check(file)
-    moved = recorded.kind != _DEMO and found is not None
-    return replace(recorded, path=str(file.resolve())) if moved else recorded, file
+    return recorded if found is None else recorded.moved_to(file.resolve()), file

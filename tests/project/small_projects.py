@@ -6,7 +6,7 @@ from pathlib import Path
 from clora_ext.formats.header import encode_header, layout
 from clora_ext.project import Base, ConceptRecord, Image, Project, State
 
-BASE = Base("demo", None, sha256(b"base").hexdigest(), "sd1")
+BASE = Base.of_checkpoint("sd1", "demo", None, sha256(b"base").hexdigest())
 
 
 def weights(text: str) -> bytes:

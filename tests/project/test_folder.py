@@ -125,7 +125,7 @@ def test_base_must_stay_the_same(tmp_path: Path) -> None:
         BASE.check(file)
     assert caught.value.fix
     with pytest.raises(BaseChanged, match=r"/models/a\.safetensors"):
-        Base("file", "/models/a.safetensors", "0" * 64, "sd1").check_hash("1" * 64)
+        Base.of_checkpoint("sd1", "file", "/models/a.safetensors", "0" * 64).check_hash("1" * 64)
     with pytest.raises(CheckpointError, match="cannot read"):
         BASE.check(tmp_path / "none")
 
@@ -134,8 +134,8 @@ def test_base_of_a_taught_project_may_move_but_not_change(tmp_path: Path) -> Non
     folder = taught(tmp_path / "model", 1)
     with Project.writing(folder) as project:
         with pytest.raises(BaseChanged):
-            project.start(Base("file", "/models/a.safetensors", "0" * 64, "sd1"))
-        moved = Base("file", "/models/b.safetensors", BASE.sha256, "sd1")
+            project.start(Base.of_checkpoint("sd1", "file", "/models/a.safetensors", "0" * 64))
+        moved = Base.of_checkpoint("sd1", "file", "/models/b.safetensors", BASE.sha256)
         project.start(moved)
         assert (project.base, project.number) == (moved, 1)
     assert Project.open(folder).base == BASE

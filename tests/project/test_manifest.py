@@ -1,6 +1,7 @@
 """The manifest: the same back, whatever it holds; only ProjectError, whatever was done to it."""
 
 import json
+import math
 import re
 from contextlib import suppress
 from dataclasses import replace
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_projects import BASE, learn, taught
+from small_projects import BASE, taught
 
 from clora_ext.data import Concept
 from clora_ext.errors import ProjectError
-from clora_ext.project import FORMAT_VERSION, Base, ConceptRecord, Image, Manifest, Project, State
-from clora_ext.project.fields import Fields
+from clora_ext.project import FORMAT_VERSION, Base, BasePart, ConceptRecord, Image, Manifest, Project, State
+from clora_ext.project.values import line
 
 HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
 LINES = st.text(min_size=1, max_size=8).filter(lambda text: text.isprintable() and text.strip())
@@ -32,12 +33,16 @@ IMAGES = st.builds(
     HASHES,
     TEXTS,
 )
+PARTS = st.builds(BasePart, st.just("file"), TEXTS.filter(bool), HASHES) | st.builds(
+    BasePart, st.just("demo"), st.none(), HASHES
+)
 LOSSES = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
-    base = Base("file", draw(TEXTS.filter(bool)), draw(HASHES), "sd1")
+    others = draw(st.dictionaries(st.sampled_from(["vae", "text_encoder"]), PARTS, max_size=2))
+    base = Base("sd1", {draw(st.sampled_from(["checkpoint", "transformer"])): draw(PARTS), **others})
     tokens = draw(st.lists(LINES, max_size=4, unique_by=str.casefold))
     concepts: list[ConceptRecord] = []
     for number, token in enumerate(tokens, start=1):
@@ -125,6 +130,9 @@ EXAMPLE = Manifest(
 )
 
 
+DEMO_PART = {"kind": "demo", "path": None, "sha256": "6" * 64}
+
+
 @pytest.mark.parametrize(
     ("way", "value", "named"),
     [
@@ -145,9 +153,23 @@ EXAMPLE = Manifest(
         (("concepts", 0, "created"), "yesterday", "concepts[0].created"),
         (("concepts", 0, "first_loss"), "low", "concepts[0].first_loss"),
         (("concepts", 0, "seed"), 1.5, "concepts[0].seed"),
-        (("base", "kind"), "web", "base.kind"),
-        (("base", "path"), "x", "base.path"),
+        (("concepts", 0, "first_loss"), True, "concepts[0].first_loss"),
+        (("concepts", 0, "first_loss"), 10**400, "concepts[0].first_loss"),
+        (("concepts", 0, "settings"), [], "concepts[0].settings"),
+        (("concepts", 0, "class_name"), "a\0b", "concepts[0].class_name"),
+        (("concepts", 0, "images"), {"0": {}}, "concepts[0].images"),
+        (("concepts", 0), None, "concepts[0]"),
+        (("concepts", 0, "\ud800"), 1, "concepts[0] has a field whose name is not Unicode: '\\ud800'"),
+        (("base",), [], "base"),
+        (("base", "family"), "../sd1", "base.family"),
         (("base", "extra"), 1, "base.'extra'"),
+        (("base", "parts"), {}, "base.parts has no part called checkpoint"),
+        (("base", "parts", "../vae"), DEMO_PART, "base.parts.'../vae'"),
+        (("base", "parts", "\ud800"), DEMO_PART, "is malformed: '\\ud800'"),
+        (("base", "parts", "vae"), {**DEMO_PART, "kind": "file"}, "base.parts.vae.path"),
+        (("base", "parts", "checkpoint", "kind"), "web", "base.parts.checkpoint.kind"),
+        (("base", "parts", "checkpoint", "path"), "x", "base.parts.checkpoint.path"),
+        (("base", "parts", "checkpoint", "extra"), 1, "base.parts.checkpoint.'extra'"),
         (("format_version",), 0, "format_version"),
     ],
 )
@@ -159,6 +181,73 @@ def test_complaint_names_the_field(way: tuple[Any, ...], value: object, named: s
     inner[way[-1]] = value
     with pytest.raises(ProjectError, match=re.escape(named)):
         Manifest.decode(json.dumps(content))
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    content = json.loads(EXAMPLE.encode())
+    del content["states"][0]["memory"]
+    content["base"]["parts"]["checkpoint"]["sha256"] = "short"
+    content["concepts"][0] |= {"seed": True, "token": "", "rating": 5, "settings": {"a": [{"b": math.inf}]}}
+    text = json.dumps(content).replace("Infinity", "1e999")
+    with pytest.raises(ProjectError) as caught:
+        Manifest.decode(text, "my/manifest.json")
+    assert sorted(caught.value.message.splitlines()) == [
+        "my/manifest.json.base.parts.checkpoint.sha256 is malformed: 'short'",
+        "my/manifest.json.concepts[0].'rating' is not a field that clora knows",
+        "my/manifest.json.concepts[0].seed is not a whole number that can stand there: True",
+        "my/manifest.json.concepts[0].settings holds a number that is not finite, at 'a'[0].'b'",
+        "my/manifest.json.concepts[0].token is empty or not printable: ''",
+        "my/manifest.json.states[0].memory is missing",
+    ]
+    assert "backup" in caught.value.fix
+
+
+def test_everything_that_does_not_fit_is_told_at_once() -> None:
+    content = json.loads(EXAMPLE.encode())
+    content["concepts"][0] |= {"number": 2, "parent_hash": "5" * 64}
+    content["states"][0]["content_hash"] = "4" * 64
+    with pytest.raises(ProjectError) as caught:
+        Manifest.decode(json.dumps(content))
+    places = [line.split(" ")[0] for line in caught.value.message.splitlines()]
+    assert places == [
+        "manifest.json.concepts[0].number",
+        "manifest.json.concepts[0].parent_hash",
+        "manifest.json.concepts[0].sheet",
+        "manifest.json.states[0].content_hash",
+    ]
+
+
+def test_a_long_list_of_problems_is_cut() -> None:
+    content = json.loads(EXAMPLE.encode()) | {f"extra{number}": 1 for number in range(1000)}
+    with pytest.raises(ProjectError, match="and 980 more problems") as caught:
+        Manifest.decode(json.dumps(content))
+    assert len(caught.value.message.splitlines()) == 21
+
+
+@pytest.mark.parametrize("name", ["base", "concepts", "states"])
+def test_nothing_may_be_missing(name: str) -> None:
+    content = json.loads(EXAMPLE.encode())
+    del content[name]
+    with pytest.raises(ProjectError, match=f"{name} is missing"):
+        Manifest.decode(json.dumps(content))
+
+
+def test_the_hash_of_a_base_in_parts_is_that_of_all_parts() -> None:
+    parts = {
+        name: BasePart("file", f"/{name}", digit * 64) for name, digit in (("transformer", "1"), ("vae", "2"))
+    }
+    base = Base("sd1", parts)
+    assert base == Base("sd1", dict(reversed(parts.items())))
+    assert base.sha256 == Base("sd1", dict(reversed(parts.items()))).sha256
+    assert base.main == parts["transformer"]
+    changed = replace(base, parts={**parts, "vae": replace(parts["vae"], sha256="3" * 64)})
+    assert len({base.sha256, changed.sha256, "1" * 64, "2" * 64}) == 4
+    assert base.moved_to(Path("/new")).sha256 == base.sha256
+    assert base.moved_to(Path("/new")).parts == {
+        **parts,
+        "transformer": replace(base.main, path=str(Path("/new"))),
+    }
+    assert Base("sd1", {"transformer": parts["transformer"]}).sha256 == "1" * 64
 
 
 @pytest.mark.parametrize(
@@ -190,7 +279,20 @@ def test_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
         with pytest.raises(ProjectError, match="newer clora") as caught:
             opening(folder)
         assert "upgrade" in caught.value.fix
+        assert "does not know: 'anything'" in caught.value.message
     assert len(list((folder / "checkpoints").iterdir())) == 1  # nothing was swept
+
+
+def test_fields_of_a_newer_format_are_named_once() -> None:
+    content = json.loads(EXAMPLE.encode()) | {"format_version": FORMAT_VERSION + 1}
+    content["base"]["parts"]["checkpoint"]["revision"] = "main"
+    content["concepts"] = [{**content["concepts"][0], "rating": 5}] * 3
+    with pytest.raises(ProjectError) as caught:
+        Manifest.decode(json.dumps(content))
+    assert caught.value.message.endswith("does not know: base.parts.checkpoint.'revision', concepts.'rating'")
+    content = json.loads(EXAMPLE.encode()) | {"format_version": FORMAT_VERSION + 1}
+    with pytest.raises(ProjectError, match=r"this one reads \d+\)\n"):
+        Manifest.decode(json.dumps(content))
 
 
 def test_manifest_that_is_no_text_is_a_project_error(tmp_path: Path) -> None:
@@ -204,21 +306,9 @@ def test_manifest_is_the_same_bytes_every_time(tmp_path: Path) -> None:
     assert (first / "manifest.json").read_bytes() == (second / "manifest.json").read_bytes()
 
 
-def test_projects_of_the_first_format_are_still_read_and_are_written_anew(tmp_path: Path) -> None:
-    taught(tmp_path / "p", 1)
-    file = tmp_path / "p" / "manifest.json"
-    content = json.loads(file.read_text(encoding="utf-8"))
-    assert content["format_version"] == FORMAT_VERSION == 2
-    content["format_version"] = 1
-    file.write_text(json.dumps(content), encoding="utf-8")
-    assert Project.open(tmp_path / "p").number == 1
-    learn(tmp_path / "p", "one more")
-    assert json.loads(file.read_text(encoding="utf-8"))["format_version"] == FORMAT_VERSION
-
-
 def test_what_a_concept_may_be_called_the_manifest_can_keep() -> None:
     """A composed emoji holds a joiner, which does not print; refused at the commit, a training is lost."""
     token = Concept("\U0001f469\u200d\U0001f3a8", "dog").token
-    assert Fields({"token": token}, "manifest", ["token"]).line("token") == token
-    with pytest.raises(ProjectError, match="not printable"):
-        Fields({"token": "a\u202e"}, "manifest", ["token"]).line("token")
+    assert line(token) == token
+    with pytest.raises(ValueError, match="not printable"):
+        line("a\u202e")

@@ -1,0 +1,160 @@
+"""The model that a project started from: where its parts lay, and how they are known again."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from clora_ext.errors import BaseChanged, ProjectError
+from clora_ext.families.hub import DEMO_MODEL
+from clora_ext.formats.models import model_sha256
+
+from .values import NO_UNKNOWN_FIELDS, Checked, Sha256, matching, one_of, optional, text
+
+__all__ = ["CHECKPOINT", "Base", "BasePart"]
+
+CHECKPOINT = "checkpoint"
+"""The part that is a whole model: one file, or one folder of diffusers."""
+
+_MAIN = (CHECKPOINT, "transformer")  # one of them is in every base: it holds the weights that are taught
+_DEMO = "demo"
+_FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_PART = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+@dataclass(frozen=True, slots=True)
+class BasePart:
+    """One file, or one folder, of the base.
+
+    Attributes:
+        kind: ``demo`` (ships with clora), ``file``, or ``folder`` (of diffusers).
+        path: where it lay when the project began; None for the demo model.
+        sha256: of the whole file, or of all files that the folder is read from, in hex.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
+
+    kind: Annotated[str, Checked(one_of(_DEMO, "file", "folder"))]
+    path: Annotated[str | None, Checked(optional(text))]
+    sha256: Sha256
+
+    def locate(self) -> Path:
+        """Where it was recorded to lie.
+
+        Raises:
+            ProjectError: nothing is there any more.
+        """
+        file = DEMO_MODEL if self.kind == _DEMO else Path(self.path or "")
+        if not file.exists():
+            raise ProjectError(f"the project's base {file} is gone", fix="name its new place with --base")
+        return file
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The public model that a project started from; never written.
+
+    Attributes:
+        family: name of the model's family, such as ``sd1``.
+        parts: the files that it consists of, by what they hold. One of them is the main part, whose weights
+            are taught: ``checkpoint``, a whole model, or ``transformer``, beside text encoders and VAE in
+            files of their own.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
+
+    family: Annotated[str, Checked(matching(_FAMILY))]
+    parts: Mapping[Annotated[str, Checked(matching(_PART))], BasePart]
+
+    @classmethod
+    def of_checkpoint(cls, family: str, kind: str, path: str | None, sha256: str) -> "Base":
+        """A base that lies in one file or folder; see :class:`BasePart`."""
+        return cls(family, {CHECKPOINT: BasePart(kind, path, sha256)})
+
+    @property
+    def main_name(self) -> str:
+        """Name of the part whose weights are taught."""
+        return next(name for name in _MAIN if name in self.parts)
+
+    @property
+    def main(self) -> BasePart:
+        """The part whose weights are taught."""
+        return self.parts[self.main_name]
+
+    @property
+    def kind(self) -> str:
+        """Of the main part."""
+        return self.main.kind
+
+    @property
+    def path(self) -> str | None:
+        """Of the main part."""
+        return self.main.path
+
+    @property
+    def sha256(self) -> str:
+        """What identifies the base: the sha256 of its one part; of several, that of their names and hashes.
+
+        >>> Base.of_checkpoint("sd1", "demo", None, 64 * "a").sha256 == 64 * "a"
+        True
+        """
+        if len(self.parts) == 1:
+            return next(iter(self.parts.values())).sha256
+        lines = (f"{name}\0{part.sha256}\n" for name, part in sorted(self.parts.items()))
+        return sha256("".join(lines).encode()).hexdigest()
+
+    def problems(self) -> list[str]:
+        """What no single field shows to be wrong; each reads on from the base's place in its file."""
+        found = [] if set(_MAIN) & set(self.parts) else [f".parts has no part called {' or '.join(_MAIN)}"]
+        return found + [
+            f".parts.{name}.path does not fit a base of the kind {part.kind!r}"
+            for name, part in self.parts.items()
+            if (part.kind != _DEMO) != bool(part.path)
+        ]
+
+    def locate(self) -> Path:
+        """Where the main part was recorded to lie.
+
+        Raises:
+            ProjectError: nothing is there any more.
+        """
+        return self.main.locate()
+
+    def moved_to(self, path: Path) -> "Base":
+        """The same base, whose main part lies at ``path`` now; the demo model never moves."""
+        if self.main.kind == _DEMO:
+            return self
+        return replace(self, parts={**self.parts, self.main_name: replace(self.main, path=str(path))})
+
+    def check(self, file: Path) -> None:
+        """Make sure that ``file`` (or folder) is this base's main part; reads all of it, if it is new.
+
+        Raises:
+            BaseChanged: its content is another.
+            CheckpointError: it cannot be read.
+        """
+        found = model_sha256(file)
+        if found != self.main.sha256:
+            raise self._changed(str(file), found, self.main.sha256)
+
+    def check_hash(self, sha256: str) -> None:
+        """Make sure that a base with this :attr:`sha256` is this one.
+
+        Raises:
+            BaseChanged: it is another.
+        """
+        if sha256 != self.sha256:
+            raise self._changed(self.path or "the demo model", sha256, self.sha256)
+
+    def _changed(self, name: str, found: str, recorded: str) -> BaseChanged:
+        if self.kind == _DEMO:
+            fix = "install the version of clora that the project was started with, or start a new project"
+        else:
+            fix = f"put the original file back (it was {self.path}), name it with --base, or start anew"
+        message = (
+            f"{name} is not the base that the project started from: its sha256 is {found}, "
+            f"recorded is {recorded}"
+        )
+        return BaseChanged(message, fix=fix)
