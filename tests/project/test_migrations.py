@@ -1,0 +1,231 @@
+"""Projects of older formats go on: a project that clora 0.1.0 wrote, and manifests as they were then."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_projects import files
+from small_runs import SETTINGS, snapshot
+
+from clora_ext import Project, Request, add_concept, export_checkpoint, export_lora, make_plan
+from clora_ext.config.recorded import settings_that_differ
+from clora_ext.errors import BaseChanged, ProjectError
+from clora_ext.events import Event, TrainStep
+from clora_ext.project import Base, Manifest
+from clora_ext.project.migrations import FORMAT_VERSION, migrated
+
+STORED = Path(__file__).parent / "format_2"
+FIRST = "9552a638cfe5df24550726466752ee2bfc6a10308f3cbae5601d2f1160928f70"
+SECOND = "dd137e929749197ea3b646c14ca776ccc1d3a89fdb41b95630305c4b022c6365"
+BASE = "f15c90308c53e0bfbb018bac25b6ffcb48fc0b55d5f93a8002f575ab907eddfb"
+NESTED = {
+    "strategy": "merge",
+    "strategy_options": {},
+    "seed": 3,
+    "adapter": {"rank": 4, "alpha": None, "targets": "attention", "text_encoder": False},
+    "optimizer": {"learning_rate": 0.002, "weight_decay": 0.0001, "max_grad_norm": 1.0},
+    "schedule": {"steps": 6, "warmup_steps": 2},
+    "data": {"batch_size": 2, "resolution": None},
+    "compute": {"gradient_checkpointing": False},
+}
+THIRD = SETTINGS.with_values(strategy="orthogonal", strategy_options={"mode": "paper"}, sample_steps=2)
+
+
+@pytest.fixture(autouse=True)
+def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2, raising=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the stored project; its base is not where its manifest says."""
+    return shutil.copytree(STORED / "project", tmp_path / "project")
+
+
+@pytest.fixture
+def at_home(project: Path) -> Path:
+    """The same, with its base where its manifest says."""
+    file = project / "manifest.json"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('"/models/base.safetensors"', json.dumps(str(STORED / "base.safetensors"))))
+    return project
+
+
+def request(project: Path, images: str, **others: Any) -> Request:
+    return Request(STORED / images, project, **others)
+
+
+def third(project: Path) -> Request:
+    """What the stopped run of the stored project was asked for, and where its base lies now."""
+    words = {"token": "sbu", "class_name": "cat"}
+    return request(project, "cat", base=STORED / "base.safetensors", settings=THIRD, keep=2, **words)
+
+
+def flat(**changes: Any) -> dict[str, Any]:
+    """Settings of a record of format 2."""
+    groups = (
+        value.items() if isinstance(value, dict) and value else [(n, value)] for n, value in NESTED.items()
+    )
+    return {**{name: value for group in groups for name, value in group}, **changes}
+
+
+def old_manifest(version: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored manifest's first concept, in an older format and with other settings."""
+    content: dict[str, Any] = json.loads((STORED / "project" / "manifest.json").read_text(encoding="utf-8"))
+    concept = content["concepts"][0] | {"settings": dict(settings)}
+    return content | {"format_version": version, "concepts": [concept], "states": content["states"][:1]}
+
+
+def test_a_project_of_format_2_opens_and_stays_as_it_is(project: Path) -> None:
+    before = files(project)
+    opened = Project.open(project)
+    opened.verify()
+    assert opened.tokens == ("sks", "zwz")
+    assert (opened.number, opened.undoable) == (2, 2)
+    assert opened.base == Base.of_checkpoint("sd1", "file", "/models/base.safetensors", BASE)
+    first, second = opened.concepts
+    assert first.settings == NESTED
+    text_encoder = {**NESTED["adapter"], "text_encoder": True}  # type: ignore[dict-item]  # it is a table
+    assert second.settings == NESTED | {"strategy": "naive", "adapter": text_encoder}
+    with pytest.raises(ProjectError, match=r"/models/base\.safetensors is gone"):
+        opened.base_file()
+    with Project.writing(project):
+        pass
+    assert files(project) == before
+
+
+def test_status_of_a_project_of_format_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (clora,) = entry_points(group="console_scripts", name="clora")
+    assert clora.load()(["status", "--project", str(project), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)["result"]
+    path = "/models/base.safetensors"
+    assert status["base"] == {"kind": "file", "path": path, "sha256": BASE, "family": "sd1"}
+    assert status["content_hash"] == SECOND
+    assert [concept["settings"]["schedule"]["steps"] for concept in status["concepts"]] == [6, 6]
+
+
+def test_what_was_learned_in_format_2_counts_as_learned(project: Path) -> None:
+    first, second = Project.open(project).concepts
+    merge = SETTINGS.with_values(strategy="merge")
+    naive = SETTINGS.with_values(strategy="naive", text_encoder=True)
+    assert settings_that_differ(first.settings, merge) == []
+    assert settings_that_differ(first.settings, merge.with_values(sample_steps=2)) == []
+    assert settings_that_differ(second.settings, naive) == []
+    assert settings_that_differ(second.settings, merge) == ["strategy", "text_encoder"]
+
+
+def test_an_old_training_state_is_not_resumed_and_goes_with_the_commit(project: Path) -> None:
+    assert (project / "training" / "003" / "state.safetensors").is_file()
+    asked = third(project)
+    assert make_plan(asked).resume_step == 0
+    steps: list[int] = []
+
+    def sink(event: Event) -> None:
+        if isinstance(event, TrainStep):
+            steps.append(event.step)
+
+    add_concept(asked, sink)
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert list((project / "training").iterdir()) == []
+
+
+def test_a_project_of_format_2_learns_and_goes_back(project: Path) -> None:
+    add_concept(third(project))
+    file = project / "manifest.json"
+    text = file.read_text(encoding="utf-8")
+    content = json.loads(text)
+    assert content["format_version"] == FORMAT_VERSION == 3
+    (part,) = content["base"]["parts"].values()
+    assert part == {"kind": "file", "path": str(STORED / "base.safetensors"), "sha256": BASE}
+    assert Manifest.decode(text).encode() == text
+    assert [c["parent_hash"] for c in content["concepts"]] == [BASE, FIRST, SECOND]
+    for content_hash in (SECOND, FIRST):
+        with Project.writing(project) as opened:
+            opened.undo()
+        current = Project.open(project).current
+        assert current is not None
+        assert current.content_hash == content_hash
+    Project.open(project).verify()
+
+
+def test_undoing_in_format_2_leaves_the_state_before(project: Path) -> None:
+    stored = snapshot(project)
+    with Project.writing(project) as opened:
+        assert opened.undo().token == "zwz"
+    left = snapshot(project)
+    first = f"{FIRST[:16]}.safetensors"
+    for name in (f"checkpoints/{first}", f"memory/{first}", "sheets/001-sks-dog.png"):
+        assert left[name] == stored[name]
+    assert len(left) == 4
+    assert json.loads(left["manifest.json"])["format_version"] == FORMAT_VERSION
+
+
+def test_a_project_of_format_2_is_exported_as_it_was(at_home: Path, tmp_path: Path) -> None:
+    before = files(at_home)
+    exported = export_checkpoint(at_home, tmp_path / "model.safetensors")
+    assert exported.content_hash == SECOND
+    export_lora(at_home, tmp_path / "lora.safetensors", rank=2)
+    assert files(at_home) == before
+
+
+def test_another_base_is_refused(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "base.safetensors"
+    content = bytearray((STORED / "base.safetensors").read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
+    before = snapshot(project)
+    with pytest.raises(BaseChanged, match=BASE):
+        add_concept(replace(third(project), base=other))
+    assert snapshot(project) == before
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_format_1_did_not_have_gets_what_was_done_then(version: int) -> None:
+    settings = flat()
+    for name in ("targets", "text_encoder", "gradient_checkpointing"):
+        del settings[name]
+    manifest = Manifest.decode(json.dumps(old_manifest(version, settings)))
+    assert manifest.concepts[0].settings == NESTED
+    assert manifest.format_version == FORMAT_VERSION
+
+
+def test_a_folded_lora_keeps_its_record() -> None:
+    settings = {"lora": "mine.safetensors", "weight": 0.5, "dialect": "kohya"}
+    manifest = Manifest.decode(json.dumps(old_manifest(2, settings)))
+    assert manifest.concepts[0].settings == settings
+
+
+def test_a_setting_that_no_version_had_is_not_lost() -> None:
+    manifest = Manifest.decode(json.dumps(old_manifest(2, flat(momentum=0.9))))
+    assert manifest.concepts[0].settings == NESTED | {"momentum": 0.9}
+
+
+def test_migrating_changes_nothing_that_it_was_given() -> None:
+    content = old_manifest(1, flat())
+    text = json.dumps(content)
+    migrated(content)
+    assert json.dumps(content) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"base": None}, r"\.base is not a table"),
+        ({"base": {}}, r"\.base\.parts\.checkpoint\.sha256 is missing"),
+        ({"base": {"kind": "web"}}, r"\.base\.parts\.checkpoint\.kind is 'web'"),
+        ({"base": {"extra": 1}}, r"\.base\.'extra' is not a field"),
+        ({"concepts": {}}, r"\.concepts is not a list"),
+        ({"concepts": [5, None]}, r"\.concepts\[1\] is not a table"),
+        ({"concepts": [{"settings": 5}]}, r"\.concepts\[0\]\.settings is not a table"),
+        ({"extra": 1}, r"\.'extra' is not a field"),
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_damage_in_an_old_manifest_is_told(version: int, change: dict[str, Any], named: str) -> None:
+    with pytest.raises(ProjectError, match=named):
+        Manifest.decode(json.dumps(old_manifest(version, flat()) | change))
