@@ -1,9 +1,9 @@
 """Whether a project has learned just this before: the same pictures or LoRA, taught in the same way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from clora_ext.config.recorded import settings_that_differ
 from clora_ext.config.settings import Settings
 from clora_ext.data import Concept, Dataset
 from clora_ext.data.recaption import captions_as
@@ -32,11 +32,10 @@ def find_learned_pictures(
         UsageError: the pictures are a concept already and were taught otherwise, or the request wants to
             keep an adapter that was not kept.
     """
-    asked = settings.shaping()
     for record in reversed(concepts):
         if not _is_named(request, record) or not _same_pictures(dataset, record):
             continue
-        different = _differences(asked, record.settings)
+        different = settings_that_differ(record.settings, settings)
         if not different:
             _check_kept(export_lora, record)
             return record
@@ -70,19 +69,6 @@ def _same_pictures(dataset: Dataset, record: ConceptRecord) -> bool:
     return sorted((p.sha256, p.caption) for p in captioned.pictures) == sorted(
         (i.sha256, i.caption) for i in record.images
     )
-
-
-def _differences(asked: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
-    """Names of settings with another value; what a record does not have, it was taught with the default."""
-    defaults = Settings().shaping()
-    names: list[str] = []
-    for name, value in asked.items():
-        if isinstance(value, Mapping) and isinstance(defaults[name], Mapping) and defaults[name]:
-            group = {**defaults[name], **recorded.get(name, {})}
-            names += [inner for inner, setting in value.items() if group.get(inner) != setting]
-        elif recorded.get(name, defaults[name]) != value:
-            names.append(name)
-    return names
 
 
 def _taught_otherwise(record: ConceptRecord, different: Sequence[str]) -> UsageError:

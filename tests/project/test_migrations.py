@@ -14,8 +14,8 @@ from small_runs import SETTINGS, snapshot
 
 from clora_ext import Project, Request, add_concept, export_checkpoint, export_lora, make_plan
 from clora_ext.config.recorded import settings_that_differ
-from clora_ext.errors import BaseChanged, ProjectError
-from clora_ext.events import Event, TrainStep
+from clora_ext.errors import BaseChanged, ProjectError, UsageError
+from clora_ext.events import Event, Note, TrainStep
 from clora_ext.project import Base, Manifest
 from clora_ext.project.migrations import FORMAT_VERSION, migrated
 
@@ -117,6 +117,19 @@ def test_what_was_learned_in_format_2_counts_as_learned(project: Path) -> None:
     assert settings_that_differ(first.settings, merge.with_values(sample_steps=2)) == []
     assert settings_that_differ(second.settings, naive) == []
     assert settings_that_differ(second.settings, merge) == ["strategy", "text_encoder"]
+
+
+def test_the_same_pictures_are_not_taught_again(project: Path) -> None:
+    before = snapshot(project)
+    events: list[Event] = []
+    again = add_concept(
+        request(project, "dog", settings=SETTINGS.with_values(strategy="merge")), events.append
+    )
+    assert (again.number, again.content_hash) == (1, SECOND)
+    assert any(isinstance(event, Note) and "taught already" in event.text for event in events)
+    with pytest.raises(UsageError, match=r"concept 2 already \(zwz toy\), taught with another text_encoder"):
+        add_concept(request(project, "toy", settings=SETTINGS.with_values(strategy="naive")))
+    assert snapshot(project) == before
 
 
 def test_an_old_training_state_is_not_resumed_and_goes_with_the_commit(project: Path) -> None:

@@ -50,7 +50,7 @@ def test_it_is_found_behind_later_concepts(request_: Request) -> None:
 def test_the_same_pictures_taught_otherwise_are_refused(request_: Request) -> None:
     add_concept(request_)
     changed = replace(request_, settings=SETTINGS.with_values(steps=7, seed=9))
-    with pytest.raises(UsageError, match=r"concept 1 already \(sks dog\), taught with another steps, seed"):
+    with pytest.raises(UsageError, match=r"concept 1 already \(sks dog\), taught with another seed, steps"):
         add_concept(changed)
     assert add_concept(replace(changed, token="zwz")).number == 2
 
