@@ -197,6 +197,35 @@ def test_another_base_is_refused(project: Path, tmp_path: Path) -> None:
     assert snapshot(project) == before
 
 
+def test_a_manifest_of_format_1_is_read() -> None:
+    """The file was written by the code of format 1."""
+    text = (STORED.parent / "format_1.json").read_text(encoding="utf-8")
+    manifest = Manifest.decode(text)
+    assert manifest.base.main.path == "/models/base.safetensors"
+    assert [concept.settings for concept in manifest.concepts] == [
+        {
+            "strategy": strategy,
+            "strategy_options": options,
+            "seed": seed,
+            "adapter": {"rank": 8, "alpha": None, "targets": "attention", "text_encoder": False},
+            "optimizer": {"learning_rate": 0.001, "weight_decay": 0.0001, "max_grad_norm": 1.0},
+            "schedule": {"steps": steps, "warmup_steps": 10},
+            "data": {"batch_size": 8, "resolution": resolution},
+            "compute": {"gradient_checkpointing": False},
+        }
+        for strategy, options, seed, steps, resolution in (
+            ("mask", {}, 0, 200, None),
+            ("orthogonal", {"mode": "paper"}, 3, 50, 64),
+        )
+    ]
+    before, after = json.loads(text), json.loads(manifest.encode())
+    for concept in (*before["concepts"], *after["concepts"]):
+        del concept["settings"]
+    assert after["concepts"] == before["concepts"]
+    assert after["states"] == before["states"]
+    assert after["base"]["parts"]["checkpoint"] | {"family": after["base"]["family"]} == before["base"]
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_what_format_1_did_not_have_gets_what_was_done_then(version: int) -> None:
     settings = flat()
