@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from small_projects import BASE, files, learn, stage, taught, weights
 
-from clora_ext.errors import BaseChanged, CheckpointError, ProjectError, StorageError, UsageError
-from clora_ext.formats.models import file_sha256
-from clora_ext.project import Base, Project
+from clora_ext.errors import ProjectError, StorageError, UsageError
+from clora_ext.project import Project
 
 
 def test_a_project_opens_as_it_was_committed(tmp_path: Path) -> None:
@@ -112,33 +111,6 @@ def test_incomplete_files_are_not_committed(tmp_path: Path) -> None:
         assert project.number == 1
     (folder / "training" / "002" / "state.safetensors").unlink()
     assert files(folder) == before
-
-
-def test_base_must_stay_the_same(tmp_path: Path) -> None:
-    file = tmp_path / "base.safetensors"
-    file.write_bytes(b"base")
-    project = Project.open(taught(tmp_path / "model", 1))
-    project.check_base(BASE.sha256)
-    BASE.check(file)
-    file.write_bytes(b"other")
-    with pytest.raises(BaseChanged, match=f"{file_sha256(file)}.*{BASE.sha256}") as caught:
-        BASE.check(file)
-    assert caught.value.fix
-    with pytest.raises(BaseChanged, match=r"/models/a\.safetensors"):
-        Base.of_checkpoint("sd1", "file", "/models/a.safetensors", "0" * 64).check_hash("1" * 64)
-    with pytest.raises(CheckpointError, match="cannot read"):
-        BASE.check(tmp_path / "none")
-
-
-def test_base_of_a_taught_project_may_move_but_not_change(tmp_path: Path) -> None:
-    folder = taught(tmp_path / "model", 1)
-    with Project.writing(folder) as project:
-        with pytest.raises(BaseChanged):
-            project.start(Base.of_checkpoint("sd1", "file", "/models/a.safetensors", "0" * 64))
-        moved = Base.of_checkpoint("sd1", "file", "/models/b.safetensors", BASE.sha256)
-        project.start(moved)
-        assert (project.base, project.number) == (moved, 1)
-    assert Project.open(folder).base == BASE
 
 
 def test_reading_changes_nothing_and_writing_needs_the_lock(tmp_path: Path) -> None:

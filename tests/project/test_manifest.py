@@ -232,24 +232,6 @@ def test_nothing_may_be_missing(name: str) -> None:
         Manifest.decode(json.dumps(content))
 
 
-def test_the_hash_of_a_base_in_parts_is_that_of_all_parts() -> None:
-    parts = {
-        name: BasePart("file", f"/{name}", digit * 64) for name, digit in (("transformer", "1"), ("vae", "2"))
-    }
-    base = Base("sd1", parts)
-    assert base == Base("sd1", dict(reversed(parts.items())))
-    assert base.sha256 == Base("sd1", dict(reversed(parts.items()))).sha256
-    assert base.main == parts["transformer"]
-    changed = replace(base, parts={**parts, "vae": replace(parts["vae"], sha256="3" * 64)})
-    assert len({base.sha256, changed.sha256, "1" * 64, "2" * 64}) == 4
-    assert base.moved_to(Path("/new")).sha256 == base.sha256
-    assert base.moved_to(Path("/new")).parts == {
-        **parts,
-        "transformer": replace(base.main, path=str(Path("/new"))),
-    }
-    assert Base("sd1", {"transformer": parts["transformer"]}).sha256 == "1" * 64
-
-
 @pytest.mark.parametrize(
     "text",
     ["", "null", "[]", "{", '{"format_version": NaN}', "[" * 200_000, '{"a": ' * 100_000, "9" * 5000,
