@@ -293,9 +293,7 @@ def test_previews_show_the_concept_grow_and_change_nothing(request_: Request) ->
         if isinstance(event, Preview):
             seen[event.step] = event.path.read_bytes()
 
-    other = replace(
-        with_settings(request_, preview_every=2), project=request_.project.parent / "watched"
-    )
+    other = replace(with_settings(request_, preview_every=2), project=request_.project.parent / "watched")
     watched = add_concept(other, look)
     assert sorted(seen) == [2, 4, 6]
     assert len(set(seen.values())) == 3
