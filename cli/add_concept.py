@@ -2,22 +2,23 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clora_ext.config.settings import Settings
 
+from .knobs import given_values, with_knobs
 from .options import (
+    DEFAULT_KEEP,
     DEFAULT_PROJECT,
-    DEFAULTS,
+    DEFAULT_STRATEGY,
     BaseOption,
     JsonOption,
     KeepOption,
-    OrthogonalModeOption,
     ProjectOption,
     StrategyOption,
-    strategy_options,
+    StrategyOptions,
 )
 from .output import Output
 from .runs import show_context, show_dry_run, teach
@@ -31,12 +32,11 @@ __all__ = ["EPILOG", "add_concept"]
 EPILOG = (
     "Example: clora add-concept ./dog_images\n\nThen: clora add-concept --class-name toy --steps 300 ./my_toy"
 )
-_DEFAULTS = Settings()
 _TRAINING = "Training"
-_SUITABLE = "as suits the model"
 _RUN = "This run"
 
 
+@with_knobs(Settings, after="preset")
 def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
     images: Annotated[
         Path,
@@ -61,8 +61,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         str | None,
         typer.Option(help="What kind of thing it is: dog, toy, ...", show_default="from the folder's name"),
     ] = None,
-    strategy: StrategyOption = _DEFAULTS.strategy,
-    orthogonal_mode: OrthogonalModeOption = None,
+    strategy: StrategyOption = DEFAULT_STRATEGY,
+    strategy_option: StrategyOptions = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -70,51 +70,6 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
             rich_help_panel=_TRAINING,
         ),
     ] = "balanced",
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            help="Training steps, exactly.", rich_help_panel=_TRAINING, show_default="by the preset"
-        ),
-    ] = None,
-    rank: Annotated[
-        int | None, typer.Option(help="Rank of the LoRA.", rich_help_panel=_TRAINING, show_default=_SUITABLE)
-    ] = None,
-    alpha: Annotated[
-        float | None,
-        typer.Option(
-            help="Strength of the LoRA: alpha / rank.", rich_help_panel=_TRAINING, show_default="the rank"
-        ),
-    ] = _DEFAULTS.adapter.alpha,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Of AdamW.", rich_help_panel=_TRAINING, show_default=_SUITABLE)
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Pictures in one step.", rich_help_panel=_TRAINING, show_default=_SUITABLE),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="The same seed gives the same model.", rich_help_panel=_TRAINING)
-    ] = _DEFAULTS.seed,
-    resolution: Annotated[
-        int | None,
-        typer.Option(help="Pixels a side.", rich_help_panel=_TRAINING, show_default="the model's own"),
-    ] = _DEFAULTS.data.resolution,
-    targets: Annotated[
-        str | None,
-        typer.Option(
-            help="Layers of the UNet to teach: attention (as the paper does) or transformer (all layers of "
-            "its transformer blocks, as sd-scripts does).",
-            rich_help_panel=_TRAINING,
-            show_default=_SUITABLE,
-        ),
-    ] = None,
-    text_encoder: Annotated[
-        bool, typer.Option("--text-encoder", help="Teach the text encoders too.", rich_help_panel=_TRAINING)
-    ] = _DEFAULTS.adapter.text_encoder,
-    gradient_checkpointing: Annotated[
-        bool,
-        typer.Option("--gradient-checkpointing", help="Slower, with less memory.", rich_help_panel=_TRAINING),
-    ] = _DEFAULTS.compute.gradient_checkpointing,
     export_lora: Annotated[
         Path | None,
         typer.Option(
@@ -124,23 +79,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
             show_default=False,
         ),
     ] = None,
-    sample_prompt: Annotated[
-        str | None,
-        typer.Option(
-            help="What previews and the contact sheet draw.",
-            rich_help_panel=_RUN,
-            show_default="the first picture's caption",
-        ),
-    ] = None,
-    preview_every: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Draw a preview every so many steps, into the project's training folder; 0: never.",
-            rich_help_panel=_RUN,
-        ),
-    ] = _DEFAULTS.sampling.preview_every,
-    keep: KeepOption = DEFAULTS.keep,
+    keep: KeepOption = DEFAULT_KEEP,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
     ] = False,
@@ -154,11 +93,13 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         bool, typer.Option("--dry-run", help="Show what would happen and stop.", rich_help_panel=_RUN)
     ] = False,
     as_json: JsonOption = False,
+    **knobs: object,
 ) -> None:
     """Teach the model one more concept.
 
     Trains a LoRA on the pictures and folds it into the model. Ctrl-C saves; the same command goes on.
     """
+    from clora_ext import strategies
     from clora_ext.config.presets import at_preset
     from clora_ext.runs.add_concept import add_concept as add_concept_run
     from clora_ext.runs.context import suggested_settings
@@ -166,25 +107,16 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     from clora_ext.runs.request import Pictures, Request
 
     output = Output(as_json=as_json)
-    wishes: dict[str, Any] = {
-        "steps": steps,
-        "rank": rank,
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-    }
-    wishes |= {"targets": targets}
-    given: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish is not None}
-    given |= {"strategy": strategy, "strategy_options": strategy_options(strategy, orthogonal_mode)}
-    given |= {"alpha": alpha, "seed": seed, "resolution": resolution}
-    given |= {"sample_prompt": sample_prompt, "preview_every": preview_every}
-    given |= {"text_encoder": text_encoder, "gradient_checkpointing": gradient_checkpointing}
+    options = strategies.read_pairs(strategy_option or ())
+    given = {"strategy": strategy, "strategy_options": options, **given_values(knobs)}
+    settings = at_preset(suggested_settings(project, base), preset).with_values(**given)
     request = Request(
         source=Pictures(images, skip_bad=skip_bad, convert=convert, export_lora=export_lora),
         project=project,
         base=base,
         token=token,
         class_name=class_name,
-        settings=at_preset(suggested_settings(project, base), preset).with_values(**given),
+        settings=settings,
         keep=keep,
     )
     if dry_run:

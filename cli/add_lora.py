@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import (
+    DEFAULT_KEEP,
     DEFAULT_PROJECT,
     DEFAULT_STRATEGY,
-    DEFAULTS,
     BaseOption,
     JsonOption,
     KeepOption,
-    OrthogonalModeOption,
     ProjectOption,
     StrategyOption,
-    strategy_options,
+    StrategyOptions,
 )
 from .output import Output
 from .runs import show_context, show_dry_run, teach
@@ -51,7 +50,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         str | None, typer.Option(help="What kind of thing it is.", show_default="LoRA")
     ] = None,
     strategy: StrategyOption = DEFAULT_STRATEGY,
-    orthogonal_mode: OrthogonalModeOption = None,
+    strategy_option: StrategyOptions = None,
     weight: Annotated[float, typer.Option(help="Its strength, as in <lora:name:0.8>.")] = 1.0,
     prompt: Annotated[
         str | None,
@@ -62,7 +61,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
             show_default="the trigger that the file names",
         ),
     ] = None,
-    keep: KeepOption = DEFAULTS.keep,
+    keep: KeepOption = DEFAULT_KEEP,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would happen and stop.", rich_help_panel="This run")
     ] = False,
@@ -72,13 +71,14 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
 
     The file is only read; nothing of it is kept but what the model has become.
     """
+    from clora_ext import strategies
     from clora_ext.config.settings import Settings
     from clora_ext.runs.add_concept import add_concept
     from clora_ext.runs.make_plan import make_plan
     from clora_ext.runs.request import Lora, Request
 
     output = Output(as_json=as_json)
-    options = strategy_options(strategy, orthogonal_mode)
+    options = strategies.read_pairs(strategy_option or ())
     settings = Settings.of(strategy=strategy, strategy_options=options, sample_prompt=prompt)
     request = Request(Lora(file, weight), project, base, token, class_name, settings, keep)
     if dry_run:

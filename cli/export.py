@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clora_ext.errors import UsageError
-from clora_ext.export import DTYPES, export_checkpoint, export_lora, export_to
+from clora_ext.export import DTYPES
 from clora_ext.export.destinations import names
 
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
@@ -78,6 +78,8 @@ def export(  # noqa: PLR0913 - an argument for every option: Typer reads the com
         return
     if rank is not None:
         raise UsageError("--rank goes with --lora", fix="add --lora, or leave it out")
+    from clora_ext.export import export_checkpoint, export_to
+
     # The engine refuses any other word itself, and names the nearest.
     with watching(output) as (sink, _):
         if to is None:
@@ -92,6 +94,8 @@ def _export_lora(
     output: Output, project: Path, target: Path, rank: int, *, others: tuple[str | None, ...], overwrite: bool
 ) -> None:
     """What was learned, as one LoRA."""
+    from clora_ext.export import export_lora
+
     if any(other is not None for other in others):
         message = "--lora does not go with --to, --name or --dtype"
         raise UsageError(message, fix="write the LoRA to a file, in fp16")

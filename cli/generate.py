@@ -5,9 +5,6 @@ from typing import Annotated
 
 import typer
 
-from clora_ext.sampling.generate import GenerateRequest
-from clora_ext.sampling.generate import generate as draw
-
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
 from .output import Output
 from .watching import watching
@@ -16,26 +13,22 @@ from .wording import counted
 __all__ = ["EPILOG", "generate"]
 
 EPILOG = 'Example: clora generate -p "a photo of sks dog on the beach" -n 4'
-_DEFAULTS = GenerateRequest("")
 
 
+# The defaults are those of GenerateRequest, which a test compares: its module takes long to import.
 def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
     *,
     prompt: Annotated[
         str, typer.Option("--prompt", "-p", help="What the pictures show.", show_default=False)
     ],
-    count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.")] = _DEFAULTS.count,
-    seed: Annotated[int, typer.Option(help="Of the first picture; the others count up.")] = _DEFAULTS.seed,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = _DEFAULTS.steps,
+    count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.")] = 4,
+    seed: Annotated[int, typer.Option(help="Of the first picture; the others count up.")] = 0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 30,
     guidance: Annotated[
         float, typer.Option(help="How closely to follow the prompt; 1 switches it off.")
-    ] = _DEFAULTS.guidance,
-    negative: Annotated[
-        str, typer.Option(help="What to steer away from.", show_default=False)
-    ] = _DEFAULTS.negative,
-    size: Annotated[
-        int | None, typer.Option(help="Pixels a side.", show_default="the model's own")
-    ] = _DEFAULTS.size,
+    ] = 4.0,
+    negative: Annotated[str, typer.Option(help="What to steer away from.", show_default=False)] = "",
+    size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="the model's own")] = None,
     target: Annotated[
         Path | None,
         typer.Option(
@@ -50,6 +43,9 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     as_json: JsonOption = False,
 ) -> None:
     """Draw pictures with the project's model."""
+    from clora_ext.sampling.generate import GenerateRequest
+    from clora_ext.sampling.generate import generate as draw
+
     output = Output(as_json=as_json)
     drawing = GenerateRequest(prompt, negative, count, seed, steps, guidance, size)
     with watching(output) as (sink, _):

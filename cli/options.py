@@ -7,25 +7,22 @@ import typer
 
 from clora_ext import strategies
 from clora_ext.config.settings import Settings
-from clora_ext.errors import UsageError
-from clora_ext.runs.request import Pictures, Request
 
 __all__ = [
-    "DEFAULTS",
+    "DEFAULT_KEEP",
     "DEFAULT_PROJECT",
     "DEFAULT_STRATEGY",
     "BaseOption",
     "JsonOption",
     "KeepOption",
-    "OrthogonalModeOption",
     "ProjectOption",
     "StrategyOption",
-    "strategy_options",
+    "StrategyOptions",
 ]
 
-DEFAULTS = Request(Pictures(Path()))
-"""What the engine takes where the user says nothing."""
-DEFAULT_PROJECT = DEFAULTS.project
+# The engine's own defaults, which a test compares: to ask it for them takes a second of imports.
+DEFAULT_PROJECT = Path("clora-model")
+DEFAULT_KEEP = 1
 DEFAULT_STRATEGY = Settings().strategy
 
 ProjectOption = Annotated[
@@ -53,27 +50,17 @@ def _strategies() -> str:
     )
 
 
+def _strategy_options() -> str:
+    """The help of ``--strategy-option``: every strategy's options in its own words."""
+    return "An option of the strategy; may be given several times." + "".join(
+        f"\n\n{strategy}: {option}. {help_}"
+        for strategy in strategies.names()
+        for option, help_ in strategies.describe_options(strategy).items()
+    )
+
+
 StrategyOption = Annotated[str, typer.Option(metavar="NAME", help=_strategies())]
-OrthogonalModeOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODE",
-        help="With --strategy orthogonal: row-space keeps new learning apart all through the training, "
-        "paper only begins so, as the published code does.",
-        show_default="row-space",
-    ),
+StrategyOptions = Annotated[
+    list[str] | None,
+    typer.Option("--strategy-option", metavar="NAME=VALUE", help=_strategy_options(), show_default=False),
 ]
-
-
-def strategy_options(strategy: str, orthogonal_mode: str | None) -> dict[str, str]:
-    """The strategy's own options.
-
-    Raises:
-        UsageError: an option of another strategy.
-    """
-    if orthogonal_mode is None:
-        return {}
-    if strategy != "orthogonal":
-        message = f"--orthogonal-mode says nothing about the strategy {strategy!r}"
-        raise UsageError(message, fix="leave it out, or add --strategy orthogonal")
-    return {"mode": orthogonal_mode}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clora_ext import Project, export_checkpoint, export_to
+from clora_ext import ExportedLora, Project, export_checkpoint, export_lora, export_to
 from clora_ext.errors import ProjectError, writing
 from clora_ext.export.names import check_name
 
@@ -10,7 +10,7 @@ from . import host
 from .pictures import given_folder
 from .state import Evolving
 
-__all__ = ["check_taught", "free_lora", "save"]
+__all__ = ["check_taught", "save", "save_lora"]
 
 
 def check_taught(evolving: Evolving) -> Path:
@@ -42,18 +42,22 @@ def save(evolving: Evolving, program: str, name: str, dtype: str | None, webui_f
         return export_to(project, program, folder, dtype, name=stem, overwrite=True, sink=sink).path
 
 
+def save_lora(evolving: Evolving, name: str, rank: int) -> ExportedLora:
+    """Everything learned since the base as a LoRA of that name, where ComfyUI lists it at once.
+
+    Raises:
+        CloraError: of the kind and with the remedy that fits what is wrong.
+        InterruptProcessingException: the user has cancelled; no file is written.
+    """
+    project = check_taught(evolving)
+    target = made_folder("loras") / f"{check_name(name)}.safetensors"
+    with host.watching() as sink:
+        return export_lora(project, target, rank, overwrite=True, sink=sink)
+
+
 def made_folder(name: str) -> Path:
     """A folder in the output folder."""
     folder = host.output_folder(name)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def free_lora(name: str) -> Path:
-    """The file of a LoRA of that name, where ComfyUI lists it at once.
-
-    Raises:
-        UsageError: it can be no file name.
-    """
-    return made_folder("loras") / f"{check_name(name)}.safetensors"

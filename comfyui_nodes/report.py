@@ -73,7 +73,7 @@ def compared(evolving: Evolving) -> tuple[Image.Image, str]:
 def _told(one: ForgettingRow) -> str:
     changes = [f"{100 * change:.1f} % after {version}" for version, change in one.changes.items()]
     if not changes:
-        new = one.number == max(one.seen)
+        new = one.number == max(one.samples)
         return f"{one.number}. {one.trigger}: {'just learned' if new else 'its first drawing is gone'}"
     return f"{one.number}. {one.trigger}: changed since it was learned by {', '.join(changes)}"
 

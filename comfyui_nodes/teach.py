@@ -1,7 +1,6 @@
 """Teach a project, or a copy of it, while ComfyUI watches."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,38 +26,13 @@ from clora_ext.sampling.contact_sheet import read_sheet_metadata
 from . import host
 from .state import Dataset, Evolving, Report, current, project_folder
 
-__all__ = ["Wishes", "teach", "teach_lora"]
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the node asks for; a number of 0: as suits the model."""
-
-    strategy: str
-    preset: str
-    steps: int
-    rank: int
-    learning_rate: float
-    seed: int
-    resolution: int
-    text_encoder: bool
-    sample_prompt: str
-    preview_every: int
-
-    def settings(self, project: Path, base: Path | None) -> Settings:
-        """For a model: what suits it, and what was wished."""
-        numbers = {"steps": self.steps, "rank": self.rank, "learning_rate": self.learning_rate}
-        given: dict[str, Any] = {name: number for name, number in numbers.items() if number}
-        given |= {"resolution": self.resolution or None}
-        given |= {"sample_prompt": self.sample_prompt.strip() or None, "preview_every": self.preview_every}
-        given |= {"strategy": self.strategy, "seed": self.seed, "text_encoder": self.text_encoder}
-        return at_preset(suggested_settings(project, base), self.preset).with_values(**given)
+__all__ = ["teach", "teach_lora"]
 
 
 def teach(
-    evolving: Evolving, dataset: Dataset, wishes: Wishes, copy_to: str
+    evolving: Evolving, dataset: Dataset, preset: str, requested: Mapping[str, Any], copy_to: str
 ) -> tuple[Evolving, Report, Image.Image]:
-    """One more concept from pictures.
+    """One more concept from pictures; ``requested``: settings by their names, where the user wants others.
 
     Raises:
         CloraError: of the kind and with the remedy that fits what is wrong.
@@ -66,13 +40,14 @@ def teach(
     """
     evolving = current(evolving)
     target = _target(evolving, copy_to)
+    suggested = at_preset(suggested_settings(target, evolving.base), preset)
     request = Request(
         source=Pictures(dataset.folder),
         project=target,
         base=evolving.base,
         token=dataset.token,
         class_name=dataset.class_name,
-        settings=wishes.settings(target, evolving.base),
+        settings=suggested.with_values(**requested),
     )
     if Project.exists(target):
         _check_copy(evolving, Project.open(target), request)
@@ -82,12 +57,14 @@ def teach(
 def teach_lora(
     evolving: Evolving,
     file: Path,
-    strategy: str,
+    joined: tuple[str, Mapping[str, Any]],
     weight: float,
     named: tuple[str | None, str | None],
     copy_to: str,
 ) -> tuple[Evolving, Report, Image.Image]:
-    """One more concept from a finished LoRA; ``named``: its token and class.
+    """One more concept from a finished LoRA; ``joined``: by which strategy with which options.
+
+    ``named``: its token and class.
 
     Raises:
         CloraError: of the kind and with the remedy that fits what is wrong.
@@ -95,7 +72,8 @@ def teach_lora(
     evolving = current(evolving)
     target = _target(evolving, copy_to)
     token, class_name = named
-    settings = Settings.of(strategy=strategy)
+    strategy, options = joined
+    settings = Settings.of(strategy=strategy, strategy_options=options)
     request = Request(Lora(file, weight), target, evolving.base, token, class_name, settings)
     return _taught(evolving, target, lambda sink: add_concept(request, sink))
 
@@ -138,8 +116,8 @@ def _taught(
                 losses.append(event.loss)
 
         result = run(sink)
-    story = read_sheet_metadata(result.sheet)
+    metadata = read_sheet_metadata(result.sheet)
     with Image.open(result.sheet) as sheet:
         picture = sheet.convert("RGB")
     after = evolving.taught(target, result.checkpoint)
-    return after, Report(result, story.losses if story else tuple(losses)), picture
+    return after, Report(result, metadata.losses if metadata else tuple(losses)), picture

@@ -94,7 +94,11 @@ def test_every_folder_with_code_is_a_package() -> None:
 
 
 def test_every_imported_distribution_is_declared() -> None:
-    named_otherwise = {"PIL": "pillow", "huggingface_hub": "huggingface-hub"}
+    named_otherwise = {
+        "PIL": "pillow",
+        "annotated_types": "annotated-types",
+        "huggingface_hub": "huggingface-hub",
+    }
     by_comfyui = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
     given = {*sys.stdlib_module_names, "clora_ext", *by_comfyui}
     imported = set[str]()

@@ -11,7 +11,9 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from clora_ext.errors import UsageError, did_you_mean
 
-from .knob import Knob, check_knob, knob_fields
+from .knob import Knob
+from .knob_fields import knob_fields
+from .knob_values import check_knob
 
 __all__ = [
     "AdapterSettings",
@@ -81,7 +83,13 @@ class DataSettings:
 
     batch_size: Annotated[int, Ge(1), Knob("Pictures in one step.", suits_model=True)] = 8
     resolution: Annotated[
-        int | None, Ge(1), Knob("Side of a square picture, pixels.", default_text="the model's own", step=8)
+        int | None,
+        Ge(1),
+        Knob(
+            "Side of a square picture, pixels. Smaller takes less memory.",
+            default_text="the model's own",
+            step=8,
+        ),
     ] = None
 
 
@@ -130,7 +138,7 @@ class Settings:
 
     Attributes:
         strategy: how new knowledge joins old, one of :func:`clora_ext.strategies.names`.
-        strategy_options: the strategy's own options by name.
+        strategy_options: the strategy's own options by name, as values or as text; see :meth:`checked`.
         seed: decides the adapter's start, the order of pictures and every noise.
         adapter: the LoRA.
         optimizer: learning rate and its like.

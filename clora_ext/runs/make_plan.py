@@ -11,13 +11,14 @@ from clora_ext import strategies
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import Settings
 from clora_ext.data import Concept, Dataset, name_concept, scan
-from clora_ext.errors import CheckpointError, SettingsError, UsageError
+from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.targets import choose_targets
 from clora_ext.formats.models import file_sha256
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.training.state import resume_step
 
 from .already_learned import find_learned_lora, find_learned_pictures
+from .checked_settings import checked_settings
 from .context import ProjectContext, project_context
 from .lora_files import check_new_file, read_layers
 from .plan import LoraMaterial, Plan
@@ -45,17 +46,17 @@ def make_plan(request: Request) -> Plan:
 
 def plan_within(project: Project | None, request: Request) -> Plan:
     """The plan for a project that is open (None: one that does not exist yet)."""
-    _check(request)
+    asked = checked_settings(request.settings or Settings(), _problems(request))
     context = project_context(project, request.base)
-    settings = request.settings or context.suggested
+    settings = context.suggested if request.settings is None else asked
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     if isinstance(request.source, Lora):
         return _plan_lora(project, request, request.source, context, settings, strategy)
     return _plan_pictures(project, request, request.source, context, settings, strategy)
 
 
-def _check(request: Request) -> None:
-    """What can be wrong about the call itself, all at once."""
+def _problems(request: Request) -> list[str]:
+    """What is wrong about the call itself."""
     problems = []
     if request.keep < 0:
         problems.append(f"keep must not be negative, it is {request.keep}: 0 keeps no earlier model")
@@ -64,14 +65,7 @@ def _check(request: Request) -> None:
             f"a weight of {request.source.weight:g} changes nothing that could be meant; "
             "choose a number such as 0.8"
         )
-    if request.settings is not None:
-        problems += request.settings.problems()
-        try:
-            strategies.check_name(request.settings.strategy)
-        except UsageError as error:
-            problems.insert(0, f"{error.message}; {error.fix}")
-    if problems:
-        raise SettingsError(problems)
+    return problems
 
 
 def _plan_pictures(
@@ -209,7 +203,7 @@ def _plan_lora(
         concept=concept,
         material=material,
         targets=tuple(material.layers),
-        resolution=context.family.resolution(context.header),
+        resolution=settings.data.resolution or context.family.resolution(context.header),
         sample_prompt=settings.sampling.sample_prompt or trigger,
         learned=learned,
         resume_step=0,

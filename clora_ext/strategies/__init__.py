@@ -1,19 +1,30 @@
-"""Strategies by name: one file each. Looking up names imports no torch."""
+"""Strategies by name: one file each. Looking up names and what the files say imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
+from clora_ext.config.knob_fields import KnobField, all_fields
 from clora_ext.errors import UsageError, did_you_mean
+
+from .options import described_options, plain_values, read_pairs, typed_values
 
 if TYPE_CHECKING:
     from .base import Strategy
 
-__all__ = ["check_name", "load", "names", "summary"]
+__all__ = [
+    "check_name",
+    "describe_options",
+    "load",
+    "names",
+    "option_fields",
+    "read_pairs",
+    "summary",
+    "typed_options",
+]
 
-_NOT_A_STRATEGY = {"__init__", "base", "objective"}
+_NOT_A_STRATEGY = {"__init__", "base", "objective", "options"}
 
 
 def names() -> tuple[str, ...]:
@@ -35,28 +46,52 @@ def check_name(name: str) -> None:
 
 def summary(name: str) -> str:
     """The first line of the strategy's file, without importing it."""
-    check_name(name)
-    source = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
-    return source.split('"""', 2)[1].strip().splitlines()[0]
+    return _source(name).split('"""', 2)[1].strip().splitlines()[0]
 
 
-def load(name: str, options: Mapping[str, str] | None = None) -> "Strategy":
-    """The strategy ``name`` with its ``options`` set.
+def describe_options(name: str) -> dict[str, str]:
+    """What the strategy's file says of each of its options, by their names, without importing it."""
+    return described_options(_source(name))
+
+
+def option_fields(name: str) -> Mapping[str, KnobField]:
+    """The strategy's options by their names: type, bounds, default, help. Imports the strategy, and torch."""
+    return all_fields(_class(name))
+
+
+def typed_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The given options of a strategy, each in the type of its field, as JSON's own kinds.
+
+    Args:
+        name: of the strategy.
+        options: by their names, values or text: "0.5" is 0.5 where the field is a float.
 
     Raises:
-        UsageError: unknown name, unknown option, or a value that the option does not take.
+        UsageError: there is no such strategy.
+        SettingsError: unknown options and values that do not fit, all of them at once.
     """
-    check_name(name)
-    kind = import_module(f"{__name__}.{name}").STRATEGY
-    options = dict(options or {})
-    known = {field.name for field in fields(kind)}
-    for option, value in options.items():
-        if option not in known:
-            message = f"strategy {name!r} has no option {option!r}"
-            raise UsageError(message, fix=did_you_mean(option, sorted(known)) if known else "leave it out")
-        choices = get_args(get_type_hints(kind)[option])
-        if choices and value not in choices:
-            message = f"{name}: {option} cannot be {value!r}"
-            raise UsageError(message, fix=did_you_mean(value, choices))
-    strategy: Strategy = kind(**options)
+    kind = _class(name)
+    return plain_values(kind, typed_values(name, kind, options))
+
+
+def load(name: str, options: Mapping[str, Any] | None = None) -> "Strategy":
+    """The strategy ``name`` with its ``options`` set, which may be text; see :func:`typed_options`.
+
+    Raises:
+        UsageError: there is no such strategy.
+        SettingsError: unknown options and values that do not fit, all of them at once.
+    """
+    kind = _class(name)
+    strategy: Strategy = kind(**typed_values(name, kind, options or {}))
     return strategy
+
+
+def _source(name: str) -> str:
+    check_name(name)
+    return (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+
+
+def _class(name: str) -> type:
+    check_name(name)
+    kind: type = import_module(f"{__name__}.{name}").STRATEGY
+    return kind

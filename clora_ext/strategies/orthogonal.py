@@ -11,7 +11,7 @@ right-singular vectors of D, weighted by their singular values, stand in for it.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import Factors, fresh
 from clora_ext.adapters.linalg import complement, row_space
+from clora_ext.config.knob import Knob
 
 from .base import Constraint, Fold, Layer, Start, Strategy
 
@@ -52,14 +53,15 @@ class AvoidDirections(Constraint):
 
 @dataclass(frozen=True, slots=True)
 class Orthogonal(Strategy):
-    """W(t) = W(t-1) + tau with tau @ D.T = 0.
+    """W(t) = W(t-1) + tau with tau @ D.T = 0; ``mode`` says whether that is held during training."""
 
-    Attributes:
-        mode: ``row-space`` (real orthogonality, held during training) or ``paper`` (the published code's
-            initialisation, not held).
-    """
-
-    mode: Literal["row-space", "paper"] = "row-space"
+    mode: Annotated[
+        Literal["row-space", "paper"],
+        Knob(
+            "row-space keeps new learning apart all through the training; paper only begins so, as the "
+            "published code does."
+        ),
+    ] = "row-space"
 
     rowwise: ClassVar[bool] = True
 

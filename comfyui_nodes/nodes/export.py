@@ -1,8 +1,6 @@
 """The model and what it has learned, as files."""
 
-from clora_ext import export_lora
-
-from ..files import check_taught, free_lora, save
+from ..files import save, save_lora
 from ..host import io
 from ..state import Evolving
 from .types import CATEGORY, EVOLVING
@@ -85,6 +83,6 @@ class ExportLora(io.ComfyNode):
     @classmethod
     def execute(cls, project: Evolving, name: str, rank: int) -> io.NodeOutput:
         """Extract."""
-        written = export_lora(check_taught(project), free_lora(name), rank, overwrite=True)
+        written = save_lora(project, name, rank)
         told = f"{written.path}\n{100 * written.captured:.1f} % of what was learned"
         return io.NodeOutput(str(written.path), ui={"text": (told,)})

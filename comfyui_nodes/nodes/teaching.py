@@ -5,17 +5,23 @@ from clora_ext.config.presets import PRESETS
 from clora_ext.config.settings import Settings
 
 from ..host import io, lora_names, lora_path, to_image, ui
+from ..knobs import knob_input, requested_values
 from ..state import Dataset, Evolving
-from ..teach import Wishes, teach, teach_lora
+from ..teach import teach, teach_lora
 from .types import CATEGORY, DATASET, EVOLVING, REPORT, evolving_outputs
 
 __all__ = ["AddConcept", "AddLora"]
 
-_DEFAULTS = Settings()
+_KNOBS = (
+    "steps", "rank", "learning_rate", "seed", "resolution", "text_encoder", "sample_prompt", "preview_every",
+)  # fmt: skip
+"""What Add Concept shows of the settings; the order is that of stored workflows."""
+_OWN_DEFAULTS = {"preview_every": 50}  # here a preview is seen at once
+
 _STRATEGY = io.Combo.Input(
     "strategy",
     options=list(strategies.names()),
-    default=_DEFAULTS.strategy,
+    default=Settings().strategy,
     tooltip="How the new joins the old. mask: each weight keeps the largest change that any concept asked of "
     "it. merge: changes add up. orthogonal: learns where nothing was learned. naive: the control.",
 )
@@ -24,6 +30,14 @@ _COPY = io.String.Input(
     optional=True,
     default="",
     tooltip="Teach a copy of the project by this name instead, to compare. Empty: teach the project itself.",
+)
+_STRATEGY_OPTIONS = io.String.Input(
+    "strategy_options",
+    optional=True,
+    multiline=True,
+    default="",
+    tooltip="The strategy's own options, NAME=VALUE, one a line; docs/settings.md lists them. Empty: its "
+    "defaults.",
 )
 _RESULTS = [
     io.Image.Output("SHEET", display_name="sheet", tooltip="What was drawn before, and what is drawn now."),
@@ -56,61 +70,22 @@ class AddConcept(io.ComfyNode):
                     default="balanced",
                     tooltip="fast: half of the steps that suit the model; thorough: twice as many.",
                 ),
-                io.Int.Input(
-                    "steps", default=0, min=0, max=100_000, tooltip="Exactly so many. 0: by the preset."
-                ),
-                io.Int.Input(
-                    "rank", default=0, min=0, max=1024, tooltip="Of the LoRA. 0: as suits the model."
-                ),
-                io.Float.Input(
-                    "learning_rate",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.00001,
-                    round=0.0000001,
-                    tooltip="0: as suits the model.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=_DEFAULTS.seed,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=False,
-                    tooltip="Decides all that is left to chance. The same seed gives the same model.",
-                ),
-                io.Int.Input(
-                    "resolution",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    step=8,
-                    tooltip="Pixels a side of the pictures. 0: the model's own. Smaller takes less memory.",
-                ),
-                io.Boolean.Input("text_encoder", default=False, tooltip="Teach the text encoders too."),
-                io.String.Input(
-                    "sample_prompt",
-                    default="",
-                    tooltip="What previews and the sheet show. Empty: the first picture's caption.",
-                ),
-                io.Int.Input(
-                    "preview_every",
-                    default=50,
-                    min=0,
-                    max=100_000,
-                    tooltip="Steps from one preview to the next, shown on this node. 0: none.",
-                ),
+                *(knob_input(name, _OWN_DEFAULTS.get(name)) for name in _KNOBS),
                 _COPY,
+                _STRATEGY_OPTIONS,
             ],
             outputs=[*evolving_outputs(), *_RESULTS],
         )
 
     @classmethod
     def execute(
-        cls, project: Evolving, dataset: Dataset, copy_to: str = "", **wishes: object
-    ) -> io.NodeOutput:
+        cls, project: Evolving, dataset: Dataset, copy_to: str = "", strategy_options: str = "", *,
+        strategy: str, preset: str, **knobs: object,
+    ) -> io.NodeOutput:  # fmt: skip
         """Teach."""
-        evolving, report, sheet = teach(project, dataset, Wishes(**wishes), copy_to)
+        options = strategies.read_pairs(strategy_options.splitlines())
+        requested = {"strategy": strategy, "strategy_options": options, **requested_values(knobs)}
+        evolving, report, sheet = teach(project, dataset, preset, requested, copy_to)
         image = to_image([sheet])
         outputs = (*evolving.outputs, evolving, evolving.triggers, image, report)
         return io.NodeOutput(*outputs, ui=ui.PreviewImage(image, cls=cls))
@@ -144,6 +119,7 @@ class AddLora(io.ComfyNode):
                 ),
                 io.String.Input("class_name", default="", tooltip="What kind of thing it is. Empty: LoRA."),
                 _COPY,
+                _STRATEGY_OPTIONS,
             ],
             outputs=[*evolving_outputs(), *_RESULTS],
         )
@@ -151,11 +127,13 @@ class AddLora(io.ComfyNode):
     @classmethod
     def execute(
         cls, project: Evolving, lora: str, strategy: str, weight: float, token: str, class_name: str,
-        copy_to: str = "",
+        copy_to: str = "", strategy_options: str = "",
     ) -> io.NodeOutput:  # fmt: skip
         """Fold."""
         named = (token.strip() or None, class_name.strip() or None)
-        evolving, report, sheet = teach_lora(project, lora_path(lora), strategy, weight, named, copy_to)
+        options = strategies.read_pairs(strategy_options.splitlines())
+        joined = (strategy, strategies.typed_options(strategy, options))
+        evolving, report, sheet = teach_lora(project, lora_path(lora), joined, weight, named, copy_to)
         image = to_image([sheet])
         outputs = (*evolving.outputs, evolving, evolving.triggers, image, report)
         return io.NodeOutput(*outputs, ui=ui.PreviewImage(image, cls=cls))

@@ -8,7 +8,7 @@ import pytest
 from clora_ext.cli.output import Output, jsonable
 from clora_ext.cli.wording import command, counted, duration, printable, short_hash, size
 
-from clora_ext.events import Event, FoldStep, Note, Sampled, SampleStep, Stage, TrainStep
+from clora_ext.events import FoldStep, Note, Sampled, SampleStep, Stage, TrainStep
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,14 @@ EVENTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("event", "told"), EVENTS.items(), ids=[type(event).__name__ for event in EVENTS])
-def test_event_is_one_line(
-    event: Event,
-    told: dict[str, object],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    Output(as_json=True).event(event)
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.isascii()
-    assert json.loads(line) == told
+def test_event_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong: list[str] = []
+    for event, told in EVENTS.items():
+        Output(as_json=True).event(event)
+        (line,) = capsys.readouterr().out.splitlines()
+        if not line.isascii() or json.loads(line) != told:
+            wrong.append(line)
+    assert wrong == []
 
 
 def test_text_for_people_goes_where_programs_do_not_read(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,17 +84,11 @@ def test_emoji_and_other_scripts_stay_readable() -> None:
     assert printable("हिन्दी 👩‍🚀 כלב 犬") == "हिन्दी 👩‍🚀 כלב 犬"
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["generate", "-p", "a photo"], 'clora generate -p "a photo"'),
-        (["--project", Path("x/y")], f"clora --project {Path('x/y')}"),
-        ([""], 'clora ""'),
-        (['$HOME "x"'], "clora '$HOME \"x\"'"),
-    ],
-)
-def test_command_can_be_pasted(words: list[str | Path], line: str) -> None:
-    assert command("clora", *words) == line
+def test_command_can_be_pasted() -> None:
+    assert command("clora", "generate", "-p", "a photo") == 'clora generate -p "a photo"'
+    assert command("clora", "--project", Path("x/y")) == f"clora --project {Path('x/y')}"
+    assert command("clora", "") == 'clora ""'
+    assert command("clora", '$HOME "x"') == "clora '$HOME \"x\"'"
 
 
 def test_values_read_well() -> None:

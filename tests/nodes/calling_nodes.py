@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-WISHES: dict[str, Any] = {
+INPUTS: dict[str, Any] = {
     "strategy": "mask", "preset": "balanced", "steps": 4, "rank": 4, "learning_rate": 0.001, "seed": 1,
     "resolution": 0, "text_encoder": False, "sample_prompt": "", "preview_every": 0,
 }  # fmt: skip
@@ -26,10 +26,10 @@ def dataset(pack: Any, seed: int = 0, **words: str) -> Any:
     return pack.DatasetFromImages.execute(batch(seed=seed), **given).args[0]
 
 
-def taught(pack: Any, project: Any = None, seed: int = 0, **wishes: Any) -> Any:
-    copy_to = wishes.pop("copy_to", "")
+def taught(pack: Any, project: Any = None, seed: int = 0, **inputs: Any) -> Any:
+    copy_to = inputs.pop("copy_to", "")
     return pack.AddConcept.execute(
-        project or start(pack), dataset(pack, seed), copy_to, **{**WISHES, **wishes}
+        project or start(pack), dataset(pack, seed), copy_to, **{**INPUTS, **inputs}
     ).args
 
 

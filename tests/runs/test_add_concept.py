@@ -172,7 +172,7 @@ BAD: dict[str, tuple[Callable[[Request], Request], type[CloraError], str]] = {
     "numbers": (
         lambda r: replace(r, settings=SETTINGS.with_values(steps=0, learning_rate=-1, strategy="msak")),
         SettingsError,
-        r"(?s)mask.*steps.*learning-rate",
+        r"(?s)mask.*learning-rate.*steps",
     ),
     "option": (
         lambda r: replace(r, settings=SETTINGS.with_values(strategy_options={"mode": "x"})),

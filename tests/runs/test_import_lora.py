@@ -40,7 +40,7 @@ from clora_ext.runs.lora_files import read_layers
 SETTINGS = Settings.of(
     steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64, sample_steps=2, sample_count=1
 )
-QUICK = Settings.of(sample_steps=2, sample_count=1)
+QUICK = Settings.of(sample_steps=2, sample_count=1, resolution=64)
 EVERYTHING = SETTINGS.with_values(targets="transformer", text_encoder=True, alpha=2.0, strategy="merge")
 
 
