@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -15,20 +15,10 @@ from .wording import command, duration
 
 if TYPE_CHECKING:
     from clora_ext.runs.context import ProjectContext
+    from clora_ext.runs.plan import Plan
     from clora_ext.runs.result import Result
 
 __all__ = ["show_context", "show_dry_run", "teach"]
-
-
-class _Plan(Protocol):
-    """What every plan can tell."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        ...
-
-
-_SomePlan = TypeVar("_SomePlan", bound=_Plan)
 
 
 def show_context(context: "ProjectContext", project: Path, base: Path | None, output: Output) -> None:
@@ -38,23 +28,25 @@ def show_context(context: "ProjectContext", project: Path, base: Path | None, ou
         output.show(f"no project in {project} yet: starting one on {on}")
 
 
-def show_dry_run(plan: _SomePlan, show_plan: Callable[[_SomePlan, Output], None], output: Output) -> None:
+def show_dry_run(plan: "Plan", show_plan: "Callable[[Plan, Output], None]", output: Output) -> None:
     """The plan alone."""
     show_plan(plan, output)
+    if plan.learned is not None:
+        output.show(plan.learned_note)
     output.show("a dry run: nothing was changed")
     output.result({"dry_run": True, "plan": plan.as_dict()})
 
 
 def teach(
-    run: "Callable[[Sink, Callable[[_SomePlan], None]], Result]",
-    show_plan: Callable[[_SomePlan, Output], None],
+    run: "Callable[[Sink, Callable[[Plan], None]], Result]",
+    show_plan: "Callable[[Plan, Output], None]",
     output: Output,
     done: str,
 ) -> None:
     """The run itself, with everything that is seen of it; ``done`` says what has become of the concept."""
     with watching(output) as (sink, stop):
 
-        def on_plan(plan: _SomePlan) -> None:
+        def on_plan(plan: "Plan") -> None:
             stop.check()
             show_plan(plan, output)
             if output.as_json:

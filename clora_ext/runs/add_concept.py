@@ -43,7 +43,7 @@ def add_concept(
     with Project.writing(request.project) as project:
         plan = plan_within(project, request)
         if plan.learned is not None:
-            sink(Note(_already(plan, plan.learned)))
+            sink(Note(plan.learned_note))
             return _stored(project, plan.learned)
         on_plan(plan)
         prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling)
@@ -83,13 +83,6 @@ def _words(plan: Plan) -> "ConceptPrompts":
     else:
         prompts = tuple(dict.fromkeys(picture.caption for picture in plan.material.pictures))
     return ConceptPrompts(plan.concept.token, plan.concept.class_name, prompts)
-
-
-def _already(plan: Plan, record: ConceptRecord) -> str:
-    """What is said of a request that asks for nothing new."""
-    if isinstance(plan.material, LoraMaterial):
-        return f"this LoRA has been folded in already, as concept {record.number}, in the same way"
-    return f"these pictures have been taught already, as concept {record.number}, in the same way"
 
 
 def _stored(project: Project, record: ConceptRecord) -> Result:

@@ -89,6 +89,15 @@ class Plan:
         return self.context.number if self.learned is None else self.learned.number
 
     @property
+    def learned_note(self) -> str:
+        """What is said of a request that asks for nothing new; empty: there is something to learn."""
+        if self.learned is None:
+            return ""
+        how = "taught" if isinstance(self.material, Dataset) else "folded in"
+        what = "these pictures have" if isinstance(self.material, Dataset) else "this LoRA has"
+        return f"{what} been {how} already, as concept {self.learned.number}, in the same way"
+
+    @property
     def dataset(self) -> Dataset:
         """The pictures.
 

@@ -104,7 +104,7 @@ def test_given_token_is_said_to_be_given(project: Path, tmp_path: Path) -> None:
 
 
 def test_dry_run_is_json_for_programs(project: Path, tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "cat_images")
+    folder = pictures(tmp_path / "cat_images", seed=3)
     (line,) = call("add-concept", "--project", project, "--dry-run", "--json", *FAST, folder).json
     assert line["result"]["dry_run"] is True
     assert line["result"]["plan"]["concept"] == {"number": 2, "token": "zwz", "class": "cat"}
@@ -311,3 +311,9 @@ def test_what_was_learned_goes_out_as_a_lora_and_comes_in_as_a_concept(
         refused = call("export", "--project", project, *wrong, tmp_path / "x.safetensors")
         assert refused.code != 0
         assert "--lora" in refused.err
+
+
+def test_dry_run_says_what_has_been_taught_already(project: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "dog_images")
+    told = call("add-concept", "--project", project, "--dry-run", *FAST, folder)
+    assert "taught already, as concept 1" in told.out

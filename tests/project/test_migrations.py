@@ -12,7 +12,7 @@ import pytest
 from small_projects import files
 from small_runs import SETTINGS, snapshot
 
-from clora_ext import Project, Request, add_concept, export_checkpoint, export_lora, make_plan
+from clora_ext import Pictures, Project, Request, add_concept, export_checkpoint, export_lora, make_plan
 from clora_ext.config.recorded import settings_that_differ
 from clora_ext.errors import BaseChanged, ProjectError, UsageError
 from clora_ext.events import Event, Note, TrainStep
@@ -36,11 +36,6 @@ NESTED = {
 THIRD = SETTINGS.with_values(strategy="orthogonal", strategy_options={"mode": "paper"}, sample_steps=2)
 
 
-@pytest.fixture(autouse=True)
-def quick_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clora_ext.sampling.samples._STEPS", 2, raising=False)
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the stored project; its base is not where its manifest says."""
@@ -57,7 +52,7 @@ def at_home(project: Path) -> Path:
 
 
 def request(project: Path, images: str, **others: Any) -> Request:
-    return Request(STORED / images, project, **others)
+    return Request(Pictures(STORED / images), project, **others)
 
 
 def third(project: Path) -> Request:
