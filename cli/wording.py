@@ -1,4 +1,4 @@
-"""How values read: text that strangers wrote made harmless, sizes, durations, commands to copy."""
+"""How values read: text that strangers wrote, sizes, durations, commands to copy."""
 
 import os
 import shlex
@@ -6,27 +6,13 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
+from clora_ext.formats.text import escaped_lines as printable
+
 __all__ = ["command", "counted", "duration", "printable", "short_hash", "size"]
 
 _SHORT = 12
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
-# Joiners steer no terminal, and emoji and several scripts are not readable without them.
-_JOINERS = "\u200c\u200d"
-
-
-def printable(text: object) -> str:
-    r"""Everything that could steer a terminal, written as an escape; line ends stay.
-
-    >>> printable("sks\x1b[2J dog\u202e.png")
-    'sks\\x1b[2J dog\\u202e.png'
-    """
-    return "".join(
-        character
-        if character.isprintable() or character == "\n" or character in _JOINERS
-        else character.encode("unicode_escape").decode("ascii")
-        for character in str(text)
-    )
 
 
 def size(count: int) -> str:

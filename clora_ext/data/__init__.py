@@ -1,8 +1,8 @@
-"""A folder of images becomes a checked, captioned, bucketed dataset; nothing here imports torch."""
+"""From a folder of images to a checked, captioned and bucketed dataset; importing it imports no torch."""
 
 from clora_ext.data.batches import Batches, Bucketed, batches
 from clora_ext.data.buckets import bucket_sizes, nearest
-from clora_ext.data.check import check
+from clora_ext.data.check import check_image
 from clora_ext.data.colour import as_rgb
 from clora_ext.data.concept import RARE_TOKENS, Concept, name_concept
 from clora_ext.data.picture import Picture, Rejected
@@ -20,7 +20,7 @@ __all__ = [
     "as_rgb",
     "batches",
     "bucket_sizes",
-    "check",
+    "check_image",
     "cover_corner",
     "load_pixels",
     "name_concept",

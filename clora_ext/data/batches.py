@@ -1,4 +1,4 @@
-"""Which pictures each training step sees: a schedule that needs no memory of the steps before."""
+"""Which pictures each training step sees: a schedule that does not depend on earlier steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["Batches", "Bucketed", "batches"]
 
 @dataclass(frozen=True, slots=True)
 class Bucketed:
-    """What the schedule needs to know of one picture.
+    """What the schedule needs to know about one picture.
 
     Attributes:
         width: of its bucket, pixels.
@@ -27,17 +27,17 @@ class Bucketed:
 
 
 class Batches:
-    """An endless series of full batches, each of pictures of one size.
+    """An endless series of full batches; the pictures of a batch have one size.
 
-    Time runs in rounds. In one round every picture is shown ``batch_size`` times its repeats (the
-    repeats first divided by what they have in common), so each bucket fills its batches exactly: no
-    batch is short, and no picture is favoured for being alone in its bucket.
+    It runs in rounds. In each round every picture is shown ``batch_size`` times its repeats (the
+    repeats first divided by their greatest common divisor), so each bucket fills its batches exactly: no
+    batch is short, and no picture is shown more often for being alone in its bucket.
 
     Attributes:
         batch_size: pictures in every batch.
         seed: of the order.
-        steps_per_epoch: steps in which as many pictures are shown as the repeats add up to.
-        steps_per_round: steps after which every picture had exactly its share.
+        steps_per_epoch: steps it takes to show as many pictures as the repeats add up to.
+        steps_per_round: steps after which every picture was shown exactly in proportion to its repeats.
     """
 
     def __init__(self, pictures: Sequence[Bucketed], batch_size: int, seed: int) -> None:
@@ -62,8 +62,8 @@ class Batches:
     def batch_at(self, step: int) -> tuple[int, ...]:
         """Indices of the pictures that step ``step`` (0, 1, ...) sees, all of one bucket.
 
-        The answer depends on nothing but the arguments of the schedule and ``step``: a run that is
-        resumed there goes on as if it had never stopped.
+        They depend on nothing but the schedule's arguments and ``step``, so a run that is resumed there
+        continues as if it had never stopped.
 
         Raises:
             IndexError: ``step`` is negative.
@@ -77,7 +77,7 @@ class Batches:
         return self._order[place]
 
     def _shuffled(self, number: int) -> list[tuple[int, ...]]:
-        """All batches of round ``number`` in their order."""
+        """All batches of round ``number``, in the order of their steps."""
         random = Random(f"{self.seed}/{number}")  # noqa: S311  # an order, no secret
         order: list[tuple[int, ...]] = []
         for size in sorted(self._passes):
@@ -98,8 +98,8 @@ def batches(pictures: Sequence[Bucketed], batch_size: int, seed: int) -> Batches
     """The schedule for ``pictures``.
 
     Args:
-        pictures: each one's bucket and repeats; their places in this sequence are their indices.
-        batch_size: pictures per step; may exceed their number, they then recur within a batch.
+        pictures: bucket and repeats of each; its position in this sequence is its index.
+        batch_size: pictures per step; if it exceeds their number, pictures recur within a batch.
         seed: of the order.
 
     Raises:

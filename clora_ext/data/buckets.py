@@ -1,4 +1,4 @@
-"""Sizes to train at: which there are, and which fits a picture best."""
+"""The sizes to train at, and the one that fits a picture best."""
 
 from collections.abc import Sequence
 from math import log, sqrt
@@ -11,14 +11,14 @@ WIDEST = 2
 
 
 def bucket_sizes(resolution: int, step: int) -> tuple[tuple[int, int], ...]:
-    """All (width, height) in pixels, sorted, of about ``resolution`` squared pixels and never more.
+    """All (width, height) in pixels, sorted, with about ``resolution`` squared pixels and never more.
 
     Sides are multiples of ``step``, and no side is longer than twice the other. The square is always
     among them.
 
     Args:
         resolution: side of the square bucket, pixels.
-        step: what the model needs sides to be a multiple of, pixels.
+        step: sides have to be multiples of it, pixels; the model's requirement.
 
     Raises:
         UsageError: ``step`` is not positive or larger than ``resolution``.
@@ -40,7 +40,7 @@ def bucket_sizes(resolution: int, step: int) -> tuple[tuple[int, int], ...]:
 
 
 def nearest(width: int, height: int, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The size whose proportions are nearest to width : height; of equally near ones the largest.
+    """The size whose proportions are nearest to width : height; of several equally near ones the largest.
 
     >>> nearest(4000, 3000, [(48, 80), (64, 64), (80, 48)])
     (80, 48)

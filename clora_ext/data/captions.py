@@ -1,4 +1,4 @@
-"""Find and read the words that belong to a picture."""
+"""Find and read the caption of a picture."""
 
 import codecs
 import re
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clora_ext.data.concept import Concept
-from clora_ext.data.regular import Unusable, open_regular, why
-from clora_ext.data.wording import control_character, shown
+from clora_ext.data.regular import Unusable, open_regular, unreadable
+from clora_ext.formats.text import control_character, escaped
 
 __all__ = ["BadCaption", "Caption", "find_caption"]
 
@@ -19,12 +19,12 @@ PLACEHOLDER = re.compile(r"\{(token|class)\}")
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A picture's words.
+    """What a picture shows, in words.
 
     Attributes:
         text: one line, never empty.
         source: the file's name, ``folder name`` or ``default``.
-        notes: what a person may want to know.
+        notes: what the user should know about it.
     """
 
     text: str
@@ -36,7 +36,7 @@ class BadCaption(Unusable):
     """A caption file cannot be used.
 
     Attributes:
-        path: which one.
+        path: of the file.
     """
 
     def __init__(self, path: Path, reason: str, fix: str) -> None:
@@ -48,14 +48,14 @@ def find_caption(files: Sequence[Path], words: str | None, concept: Concept) -> 
     """The caption of one picture.
 
     Args:
-        files: the caption files beside it; several are accepted only if they say the same.
-        words: the words of its kohya folder's name, if it lies in one; they serve as a caption if
-            they hold the token.
-        concept: what is learned; fills ``{token}`` and ``{class}`` in a caption.
+        files: the caption files beside it; several are accepted only if they agree.
+        words: the words in the name of its kohya folder, if it lies in one; they serve as a caption if
+            they contain the token.
+        concept: what is to be learned; fills ``{token}`` and ``{class}`` in a caption.
 
     Raises:
-        BadCaption: a file is unreadable, not UTF-8, empty, holds control characters, or contradicts
-            another.
+        BadCaption: a file is unreadable, is not UTF-8, is empty, contains control characters, or
+            contradicts another.
     """
     if not files:
         text = f"a photo of {fill(words, concept)}" if words else ""
@@ -64,13 +64,13 @@ def find_caption(files: Sequence[Path], words: str | None, concept: Concept) -> 
         return Caption(fill(DEFAULT, concept), "default")
     read = [read_caption(file) for file in files]
     if any(line != read[0][0] for line, _ in read):
-        names = " and ".join(shown(file.name) for file in files)
+        names = " and ".join(escaped(file.name) for file in files)
         raise BadCaption(files[0], f"is one of several captions that differ: {names}", "keep one of them")
     line, notes = read[0]
     text = fill(line, concept)
     if not mentions(text, concept.token):
         notes += (f"caption lacks the token {concept.token!r}",)
-    return Caption(text, shown(files[0].name), notes)
+    return Caption(text, escaped(files[0].name), notes)
 
 
 def fill(text: str, concept: Concept) -> str:
@@ -84,12 +84,12 @@ def fill(text: str, concept: Concept) -> str:
 
 
 def mentions(text: str, token: str) -> bool:
-    """Whether ``token`` stands in ``text`` as a word of its own, in any case of letters."""
+    """Whether ``token`` stands in ``text`` as a word of its own, in upper or lower case."""
     return re.search(rf"(?<!\w){re.escape(token)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def read_caption(path: Path) -> tuple[str, tuple[str, ...]]:
-    """The first line of a caption file, as kohya reads it, with notes on what is left out."""
+    """The first line of a caption file, all that kohya's scripts read, and notes on what is left out."""
     first, *more = re.split(r"\r\n|\r|\n", decode_text(path))
     first = first.replace("\t", " ").strip()
     if not first:
@@ -105,10 +105,10 @@ def read_caption(path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def decode_text(path: Path) -> str:
-    """A caption file as text; a byte order mark is dropped.
+    """The text of a caption file, without a byte order mark.
 
     Raises:
-        BadCaption: not readable, too long, or not UTF-8; then with the first wrong byte.
+        BadCaption: it cannot be read, is too long, or is not UTF-8; then with the first wrong byte.
     """
     try:
         with open_regular(path) as file:
@@ -116,7 +116,7 @@ def decode_text(path: Path) -> str:
     except Unusable as error:
         raise BadCaption(path, error.reason, error.fix) from error
     except OSError as error:
-        raise BadCaption(path, why(error).reason, why(error).fix) from error
+        raise BadCaption(path, unreadable(error).reason, unreadable(error).fix) from error
     if len(data) > LONGEST_BYTES:
         raise BadCaption(path, f"is no caption: longer than {LONGEST_BYTES:,} bytes", "shorten or remove it")
     start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0

@@ -1,24 +1,24 @@
-"""Judge one image file: read it completely, or say why it cannot be used."""
+"""Check one image file: read it completely, or say why it cannot be used."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from clora_ext.data.decode import decode
-from clora_ext.data.regular import open_regular, sha256_of, why
+from clora_ext.data.regular import open_regular, sha256_of, unreadable
 
-__all__ = ["Checked", "check"]
+__all__ = ["Checked", "check_image"]
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a complete reading of one image file found.
+    """What was found when one image file was read completely.
 
     Attributes:
         width: pixels, after the camera's rotation.
         height: pixels, likewise.
         bytes: size of the file.
         sha256: of the file's content.
-        mode: the file's own colour mode, in Pillow's words.
+        mode: the file's own colour mode, by Pillow's name.
         notes: what was done to make it RGB and upright.
     """
 
@@ -30,12 +30,12 @@ class Checked:
     notes: tuple[str, ...]
 
 
-def check(path: Path, *, convert: bool) -> Checked:
+def check_image(path: Path, *, convert: bool) -> Checked:
     """Read the image file at ``path`` completely.
 
     Args:
         path: the file.
-        convert: accept pictures that look different once they are 8-bit RGB.
+        convert: accept pictures that will look different once they are 8-bit RGB.
 
     Raises:
         Unusable: with the reason and the remedy.
@@ -45,6 +45,6 @@ def check(path: Path, *, convert: bool) -> Checked:
         try:
             length, sha256 = file.seek(0, 2), sha256_of(file)
         except OSError as error:
-            raise why(error) from error
+            raise unreadable(error) from error
     width, height = decoded.image.size
     return Checked(width, height, length, sha256, decoded.mode, decoded.notes)

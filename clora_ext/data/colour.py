@@ -1,4 +1,4 @@
-"""Turn any colour mode into 8-bit RGB, and say what that changes."""
+"""Convert any colour mode to 8-bit RGB, and say what that changes."""
 
 import io
 
@@ -21,7 +21,7 @@ LOSSLESS = {
 
 
 def refused(what: str, how: str) -> Unusable:
-    """The verdict on a picture that looks different once converted, when nobody asked for that."""
+    """The refusal of a picture that would look different once converted, when nobody asked for that."""
     return Unusable(f"is {what}", f"pass --convert to {how}, or save it as an 8-bit RGB picture")
 
 
@@ -58,13 +58,13 @@ def as_rgb(image: Image.Image, *, convert: bool) -> tuple[Image.Image, tuple[str
 
 
 def on_white(layered: Image.Image) -> Image.Image:
-    """An RGBA picture as RGB, lying on white paper."""
-    paper = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-    return Image.alpha_composite(paper, layered).convert("RGB")
+    """An RGBA picture as RGB, on a white background."""
+    white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, layered).convert("RGB")
 
 
 def from_16_bit(image: Image.Image, *, convert: bool) -> tuple[Image.Image, tuple[str, ...]]:
-    """A gray picture of 16 bits as RGB: 0 .. 65535 scaled to 0 .. 255 (Pillow's own conversion clips)."""
+    """A 16-bit gray picture as RGB: 0 .. 65535 scaled to 0 .. 255 (Pillow's own conversion clips)."""
     if not convert:
         raise refused("of 16 bits a channel", "scale it to 8 bits")
     deep = np.asarray(image).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The one thing to learn: its trigger token and its class noun, given or read from a folder's name."""
+"""What is to be learned: a trigger token and a class noun, given or read from a folder's name."""
 
 import re
 from collections.abc import Collection
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clora_ext.data.layout import find_layout, folder_name
-from clora_ext.data.wording import control_character, shown
 from clora_ext.errors import UsageError
+from clora_ext.formats.text import escaped, is_line, quoted
 
 __all__ = ["RARE_TOKENS", "Concept", "name_concept"]
 
@@ -26,14 +26,14 @@ NOT_THE_SUBJECT |= {"image", "picture", "photo", "pic", "img", "data", "train"}
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """What is learned, in words.
+    """What is to be learned, in words.
 
     Attributes:
-        token: one rare word that will name it.
-        class_name: the noun for its kind, one or more words.
+        token: one rare word, its name in prompts.
+        class_name: a noun for what kind of thing it is, one or more words.
 
     Raises:
-        UsageError: one of them is empty, too long, or holds characters that captions cannot hold.
+        UsageError: one of them is empty, too long, or contains what captions cannot contain.
 
     >>> Concept("sks", "dog").trigger
     'sks dog'
@@ -55,7 +55,7 @@ class Concept:
 
 
 def refuse_text(text: str, what: str, example: str) -> None:
-    """Raise :class:`UsageError` unless ``text`` can stand in a caption."""
+    """Raise :class:`UsageError` unless ``text`` can be part of a caption."""
     problem = ""
     if not text.strip():
         problem = "is empty"
@@ -63,13 +63,13 @@ def refuse_text(text: str, what: str, example: str) -> None:
         problem = "begins or ends with a space"
     elif len(text) > LONGEST:
         problem = f"has {len(text)} characters; {LONGEST} are the most"
-    elif control_character(text) is not None:
-        problem = "holds control characters"
+    elif not is_line(text):
+        problem = "holds control characters or special spaces"
     elif set(text) & set("{}"):
         problem = "holds a brace"
     if problem:
-        begin = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-        raise UsageError(f"the {what} '{shown(begin)}' {problem}", fix=f"give another, for example {example}")
+        message = f"the {what} {quoted(text, LONGEST)} {problem}"
+        raise UsageError(message, fix=f"give another, for example {example}")
 
 
 def name_concept(
@@ -77,17 +77,17 @@ def name_concept(
 ) -> Concept:
     """The concept in ``folder``: what is not given is read from the folder's name.
 
-    ``dog_images`` shows a dog; ``10_sks dog`` shows a dog that is to be called sks; a parent of kohya
-    folders is named by them. Without a token, it is the first of :data:`RARE_TOKENS` not yet taken.
+    ``dog_images`` shows a dog, ``10_sks dog`` a dog that is to be called sks; for a parent of kohya
+    folders, their names count. The default token is the first of :data:`RARE_TOKENS` that is not taken.
 
     Args:
         folder: the folder of images, or a parent of kohya folders.
-        token: the trigger word, if the user chose one.
-        class_name: the class noun, if the user chose one.
-        taken: tokens of the project's concepts so far.
+        token: the trigger word, if the user gave one.
+        class_name: the class noun, if the user gave one.
+        taken: tokens of the concepts that the project has learned.
 
     Raises:
-        UsageError: the token is taken, nothing can be read from the name, or a part is malformed.
+        UsageError: the token is taken, the name says nothing, or one of the two is malformed.
         DatasetError: the folder cannot be used; see :func:`clora_ext.data.layout.find_layout`.
     """
     if token is None or class_name is None:
@@ -97,7 +97,7 @@ def name_concept(
     token = token if token is not None else read_token
     class_name = class_name if class_name is not None else read_class
     if not class_name:
-        name = shown(folder_name(folder))
+        name = escaped(folder_name(folder))
         raise UsageError(
             f"the folder's name '{name}' does not say what the pictures show",
             fix="say it, for example --class-name dog",
@@ -114,7 +114,7 @@ def name_concept(
 
 
 def next_token(taken: Collection[str]) -> str:
-    """The first rare token that no concept has yet, whatever its case."""
+    """The first rare token that no concept has, in upper or lower case."""
     known = {token.casefold() for token in taken}
     for token in RARE_TOKENS:
         if token not in known:
@@ -123,7 +123,7 @@ def next_token(taken: Collection[str]) -> str:
 
 
 def read_name(folder: Path, token: str | None, class_name: str | None) -> tuple[str | None, str]:
-    """Token and class noun by the name of ``folder``, or by the kohya folders in it."""
+    """Token and class noun from the name of ``folder``, or from those of the kohya folders in it."""
     layout = find_layout(folder)
     if layout.groups[0].words is None:
         return split_name(folder_name(folder), kohya=False)
@@ -131,10 +131,10 @@ def read_name(folder: Path, token: str | None, class_name: str | None) -> tuple[
     tokens = list(dict.fromkeys(one for one, _ in found))
     classes = list(dict.fromkeys(noun for _, noun in found))
     if (token is None and len(tokens) > 1) or (class_name is None and not common_start(classes)):
-        names = ", ".join(shown(group.folder.name) for group in layout.groups)
+        names = ", ".join(escaped(group.folder.name) for group in layout.groups)
         if len(layout.groups) > 1:
             raise UsageError(
-                f"{shown(folder)} holds several concepts: {names}",
+                f"{escaped(folder)} holds several concepts: {names}",
                 fix="add one folder at a time, or say what they share: --token sks --class-name dog",
             )
     return tokens[0], common_start(classes)

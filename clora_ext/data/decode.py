@@ -1,4 +1,4 @@
-"""Decode one image file completely, distrusting every byte: the one way from a file to RGB pixels."""
+"""Decode one image file completely and distrust every byte: the only way from a file to RGB pixels."""
 
 import struct
 import warnings
@@ -11,7 +11,7 @@ from typing import BinaryIO
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from clora_ext.data.colour import as_rgb, refused
-from clora_ext.data.regular import Unusable, why
+from clora_ext.data.regular import Unusable, unreadable
 
 __all__ = ["LARGEST_BYTES", "LARGEST_PIXELS", "LARGEST_SIDE", "SMALLEST_SIDE", "Decoded", "decode"]
 
@@ -53,8 +53,8 @@ class Decoded:
 
     Attributes:
         image: mode RGB.
-        mode: the file's own mode, in Pillow's words.
-        notes: what was done on the way.
+        mode: the file's own colour mode, by Pillow's name.
+        notes: what was done to make it RGB and upright.
     """
 
     image: Image.Image
@@ -66,12 +66,12 @@ def decode(file: BinaryIO, *, convert: bool) -> Decoded:
     """All pixels of ``file``, upright and in RGB.
 
     Args:
-        file: the image, opened in binary; read from its start, whatever it is called.
-        convert: also make conversions that can be seen; see :func:`clora_ext.data.colour.as_rgb`.
+        file: the image, opened in binary; its content counts, not its name.
+        convert: also make conversions that change what is seen; see :func:`clora_ext.data.colour.as_rgb`.
 
     Raises:
-        Unusable: it is no picture, is damaged, cut short, too small or too large, or needs a
-            conversion that was not asked for.
+        Unusable: it is no picture, is damaged, cut short, too small or too large, or needs a conversion
+            that was not asked for.
     """
     head = start_of(file)
     opener = opener_of(head)
@@ -93,7 +93,7 @@ def decode(file: BinaryIO, *, convert: bool) -> Decoded:
 
 
 def start_of(file: BinaryIO) -> bytes:
-    """The first bytes of a file of acceptable length; ``file`` then stands at its start."""
+    """The first bytes of a file of acceptable length; leaves ``file`` at its start."""
     length = file.seek(0, 2)
     if length == 0:
         raise Unusable("is empty (0 bytes)", "copy it anew from where it came from")
@@ -106,10 +106,10 @@ def start_of(file: BinaryIO) -> bytes:
 
 
 def opener_of(head: bytes) -> Opener:
-    """Pillow's class for what the first bytes say, which need not be what the file's name says.
+    """Pillow's class for the format that the first bytes show, whatever the file's name says.
 
-    The classes are called directly: ``Image.open`` would try every other format too, and holds
-    pictures against a process-wide limit that is not ours to move.
+    The classes are called directly: ``Image.open`` would try every other format too, and enforces a
+    process-wide limit that is not ours to change.
     """
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return PngImagePlugin.PngImageFile
@@ -124,14 +124,14 @@ def opener_of(head: bytes) -> Opener:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Pillow's warnings about odd files from the terminal; what matters becomes a note or a verdict."""
+    """Keep Pillow's warnings about odd files off the terminal; what matters becomes a note or an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 @contextmanager
-def damage(verdict: str) -> Iterator[None]:
+def damage(problem: str) -> Iterator[None]:
     """Turn whatever a decoder raises over bad bytes into :class:`Unusable`."""
     try:
         yield
@@ -139,14 +139,14 @@ def damage(verdict: str) -> Iterator[None]:
         raise Unusable("needs more memory than there is", "scale it down, or close other programs") from error
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno:
-            raise why(error) from error
+            raise unreadable(error) from error
         cut = "trunc" in str(error).lower() or isinstance(error, EOFError)
-        verdict = "is cut short: its end is missing" if cut else f"{verdict} and cannot be decoded"
-        raise Unusable(verdict, "copy it anew from where it came from, or remove it") from error
+        reason = "is cut short: its end is missing" if cut else f"{problem} and cannot be decoded"
+        raise Unusable(reason, "copy it anew from where it came from, or remove it") from error
 
 
 def webp_size(head: bytes) -> tuple[int, int]:
-    """Width and height that a WebP file's first 32 bytes state, by the three kinds of the format."""
+    """Width and height according to a WebP file's first 32 bytes, for each of the format's three kinds."""
     kind = head[12:16]
     if kind == b"VP8X":
         return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
@@ -158,7 +158,7 @@ def webp_size(head: bytes) -> tuple[int, int]:
 
 
 def refuse_size(width: int, height: int) -> None:
-    """Raise :class:`Unusable` for a picture that is too small to show anything or too large to decode."""
+    """Raise :class:`Unusable` for a picture that is too small to be of use or too large to decode."""
     if min(width, height) < SMALLEST_SIDE:
         raise Unusable(
             f"is too small ({width} x {height} px)", f"use pictures of at least {SMALLEST_SIDE} px a side"
@@ -181,9 +181,9 @@ def refuse_frames(image: ImageFile.ImageFile, *, convert: bool) -> tuple[str, ..
 
 
 def refuse_depth(head: bytes, image: ImageFile.ImageFile, *, convert: bool) -> tuple[str, ...]:
-    """Raise :class:`Unusable` for 16 bits a channel in colour, of which Pillow keeps the upper 8 unasked.
+    """Raise :class:`Unusable` for 16 bits a channel in colour: Pillow would silently keep the upper 8.
 
-    Gray of 16 bits has a mode of its own and is left to :func:`clora_ext.data.colour.as_rgb`.
+    16-bit gray has a mode of its own and is left to :func:`clora_ext.data.colour.as_rgb`.
     """
     sixteen = 16
     if image.format != "PNG" or head[24] != sixteen or image.mode.startswith("I"):
@@ -194,7 +194,7 @@ def refuse_depth(head: bytes, image: ImageFile.ImageFile, *, convert: bool) -> t
 
 
 def upright(image: Image.Image, rgb: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """``rgb`` turned as the camera's EXIF data in ``image`` asks, with a note if there was a need."""
+    """``rgb`` turned as the camera's EXIF data in ``image`` says, with a note if that changed anything."""
     try:
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     except DAMAGE:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from clora_ext.data.regular import Unusable, why
-from clora_ext.data.wording import shown
+from clora_ext.data.regular import Unusable, dataset_error, unreadable
 from clora_ext.errors import DatasetError
+from clora_ext.formats.text import escaped
 
 __all__ = ["IMAGE_SUFFIXES", "Group", "Layout", "find_layout", "folder_name"]
 
@@ -70,11 +70,11 @@ def find_layout(root: Path) -> Layout:
         if KOHYA.fullmatch(folder.name):
             kohya.append(read_group(folder))
         elif count := count_images(folder):
-            plain.append(f"{shown(folder.name)} ({count} image{'s' if count > 1 else ''})")
+            plain.append(f"{escaped(folder.name)} ({count} image{'s' if count > 1 else ''})")
     full = [group for group in kohya if group.images]
     if here.images and full:
         raise DatasetError(
-            f"{shown(root)} holds both pictures and kohya folders ({listed([g.folder for g in full])})",
+            f"{escaped(root)} holds both pictures and kohya folders ({listed([g.folder for g in full])})",
             fix="move the pictures into a folder of their own, or name one of the folders",
         )
     if here.images:
@@ -83,7 +83,7 @@ def find_layout(root: Path) -> Layout:
     if not full:
         raise no_images(here, plain)
     notes += [f"not read, since its name has no repeats (as in 10_sks dog): {name}" for name in plain]
-    notes += [f"no images in {shown(group.folder.name)}" for group in kohya if not group.images]
+    notes += [f"no images in {escaped(group.folder.name)}" for group in kohya if not group.images]
     return Layout(root, tuple(full), tuple(notes))
 
 
@@ -94,17 +94,17 @@ def refuse_no_folder(root: Path) -> None:
             return
         exists = root.exists()
     except (OSError, ValueError) as error:
-        told = why(error) if isinstance(error, OSError) else Unusable("is no possible path", "check the path")
-        raise DatasetError(f"{shown(root)} {told.reason}", fix=told.fix) from error
+        impossible = Unusable("is no possible path", "check the path")
+        raise dataset_error(root, unreadable(error) if isinstance(error, OSError) else impossible) from error
     if exists:
-        fix = f"name the folder that holds it: {shown(root.parent)}"
-        raise DatasetError(f"{shown(root)} is a file, not a folder of images", fix=fix)
+        fix = f"name the folder that holds it: {escaped(root.parent)}"
+        raise DatasetError(f"{escaped(root)} is a file, not a folder of images", fix=fix)
     try:
         near = get_close_matches(root.name, sorted(entry.name for entry in root.parent.iterdir()), n=1)
     except OSError:
         near = []
-    hint = f"did you mean {shown(root.parent / near[0])}?" if near else "check the path"
-    raise DatasetError(f"there is no folder {shown(root)}", fix=hint)
+    hint = f"did you mean {escaped(root.parent / near[0])}?" if near else "check the path"
+    raise DatasetError(f"there is no folder {escaped(root)}", fix=hint)
 
 
 def entries(folder: Path) -> list[Path]:
@@ -112,7 +112,7 @@ def entries(folder: Path) -> list[Path]:
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
-        raise DatasetError(f"{shown(folder)} {why(error).reason}", fix=why(error).fix) from error
+        raise dataset_error(folder, unreadable(error)) from error
 
 
 def read_group(folder: Path) -> Group:
@@ -138,21 +138,21 @@ def folder_name(folder: Path) -> str:
 
 
 def repeats_of(folder: Path) -> tuple[int, str | None]:
-    """Repeats and words of a kohya folder's name; 1 and None for any other name."""
+    """Repeats and words in the name of a kohya folder; 1 and None for any other name."""
     match = KOHYA.fullmatch(folder_name(folder))
     if not match:
         return 1, None
     repeats = int(match[1])
     if not 1 <= repeats <= MOST_REPEATS:
         raise DatasetError(
-            f"{shown(folder)} asks for {repeats} repeats",
+            f"{escaped(folder)} asks for {repeats} repeats",
             fix=f"rename the folder: the number before the underscore is 1 .. {MOST_REPEATS}",
         )
     return repeats, " ".join(match[2].replace("_", " ").split())
 
 
 def is_folder(path: Path) -> bool:
-    """Whether ``path`` is a folder that can be looked at."""
+    """Whether ``path`` is a folder, and one that may be accessed."""
     try:
         return path.is_dir()
     except OSError:
@@ -174,7 +174,7 @@ def count_images(folder: Path) -> int:
 
 def listed(paths: list[Path]) -> str:
     """The last parts of ``paths``, the first ten of them."""
-    names = ", ".join(shown(path.name) for path in paths[:MOST_NAMED])
+    names = ", ".join(escaped(path.name) for path in paths[:MOST_NAMED])
     return names if len(paths) <= MOST_NAMED else f"{names} and {len(paths) - MOST_NAMED} more"
 
 
@@ -183,12 +183,12 @@ def no_images(here: Group, plain: list[str]) -> DatasetError:
     if plain:
         more = "" if len(plain) <= MOST_NAMED else f" and {len(plain) - MOST_NAMED} more"
         return DatasetError(
-            f"{shown(here.folder)} holds no images itself, but folders with images: "
+            f"{escaped(here.folder)} holds no images itself, but folders with images: "
             f"{', '.join(plain[:MOST_NAMED])}{more}",
             fix="name one of them, or rename them as kohya does (10_sks dog) to use them together",
         )
     found = f"other files: {listed(list(here.others))}" if here.others else "nothing usable"
     return DatasetError(
-        f"{shown(here.folder)} holds no images, but {found}",
+        f"{escaped(here.folder)} holds no images, but {found}",
         fix=f"images end in {', '.join(IMAGE_SUFFIXES)}; convert others first",
     )

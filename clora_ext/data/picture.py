@@ -1,4 +1,4 @@
-"""What is known of one image file: a picture to learn from, or a rejected one."""
+"""One image file after it was checked: a picture to train on, or a rejected one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ __all__ = ["Picture", "Rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture that was read in full and can be trained on.
+    """A picture that was read completely and can be trained on.
 
     Attributes:
         path: the image file.
@@ -17,10 +17,10 @@ class Picture:
         bytes: size of the file.
         sha256: of the file's content, 64 hex digits.
         mode: Pillow's name of the file's own colour mode, such as ``RGB``, ``P`` or ``CMYK``.
-        caption: the words to learn it by.
-        caption_from: where they come from: a file's name, ``folder name`` or ``default``.
+        caption: what it shows, in words; one line.
+        caption_from: its source: a file's name, ``folder name`` or ``default``.
         repeats: how often it is shown, relative to the other pictures.
-        notes: what a person may want to know, such as ``rotated by EXIF``.
+        notes: what the user should know about it, such as ``rotated by EXIF``.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Rejected:
 
     Attributes:
         path: the image, or its caption.
-        reason: what is wrong; reads on from the file's name.
+        reason: what is wrong; continues a sentence that begins with the file's name.
         fix: what to do about it.
     """
 

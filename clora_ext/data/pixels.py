@@ -1,4 +1,4 @@
-"""A picture's pixels as the model wants them."""
+"""A picture's pixels, in the size and the range that the model takes."""
 
 from typing import TYPE_CHECKING
 
@@ -7,9 +7,9 @@ from PIL import Image
 
 from clora_ext.data.decode import decode
 from clora_ext.data.picture import Picture
-from clora_ext.data.regular import Unusable, open_regular, sha256_of, why
-from clora_ext.data.wording import shown
+from clora_ext.data.regular import Unusable, dataset_error, open_regular, sha256_of, unreadable
 from clora_ext.errors import DatasetError
+from clora_ext.formats.text import escaped
 
 if TYPE_CHECKING:  # a dataset is scanned without torch
     import torch
@@ -40,7 +40,7 @@ def load_pixels(picture: Picture, width: int, height: int, *, convert: bool) -> 
 
 
 def _decode_unchanged(picture: Picture, *, convert: bool) -> Image.Image:
-    """The whole picture, upright and in RGB, if its file is still the one that was checked.
+    """The whole picture, upright and in RGB, provided that its file is still the one that was checked.
 
     Args:
         picture: as :func:`clora_ext.data.scan.scan` found it.
@@ -54,10 +54,10 @@ def _decode_unchanged(picture: Picture, *, convert: bool) -> Image.Image:
             if sha256_of(file) == picture.sha256:
                 return decode(file, convert=convert).image
     except Unusable as error:
-        raise DatasetError(f"{shown(picture.path)} {error.reason}", fix=error.fix) from error
+        raise dataset_error(picture.path, error) from error
     except OSError as error:
-        raise DatasetError(f"{shown(picture.path)} {why(error).reason}", fix=why(error).fix) from error
-    changed = f"{shown(picture.path)} has changed since it was checked"
+        raise dataset_error(picture.path, unreadable(error)) from error
+    changed = f"{escaped(picture.path)} has changed since it was checked"
     raise DatasetError(changed, fix="run the command again")
 
 

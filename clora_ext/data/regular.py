@@ -1,4 +1,4 @@
-"""Open a file that somebody else put there: only a regular one, and without ever waiting for it."""
+"""Open a file that somebody else put there: only a regular one, and never waiting for it."""
 
 import errno
 import os
@@ -6,9 +6,11 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from clora_ext.errors import DatasetError
 from clora_ext.formats.digest import stream_sha256
+from clora_ext.formats.text import escaped
 
-__all__ = ["Unusable", "open_regular", "sha256_of", "why"]
+__all__ = ["Unusable", "dataset_error", "open_regular", "sha256_of", "unreadable"]
 
 REASONS = {
     errno.EACCES: ("may not be read (permission denied)", "give yourself read permission"),
@@ -18,11 +20,11 @@ REASONS = {
 }
 
 
-class Unusable(Exception):  # a verdict that the scan collects, not an error that users meet
+class Unusable(Exception):  # the scan collects these; users meet a DatasetError
     """One file cannot be used.
 
     Attributes:
-        reason: what is wrong; reads on from the file's name.
+        reason: what is wrong; continues a sentence that begins with the file's name.
         fix: what to do about it.
     """
 
@@ -32,8 +34,13 @@ class Unusable(Exception):  # a verdict that the scan collects, not an error tha
         self.fix = fix
 
 
-def why(error: OSError) -> Unusable:
-    """The operating system's refusal in words that read on from a file's name."""
+def dataset_error(path: Path, problem: Unusable) -> DatasetError:
+    """``problem`` as the error that names the file or folder and ends the run."""
+    return DatasetError(f"{escaped(path)} {problem.reason}", fix=problem.fix)
+
+
+def unreadable(error: OSError) -> Unusable:
+    """The operating system's refusal, in words that continue a sentence begun with the file's name."""
     known = REASONS.get(error.errno or 0)
     if known:
         return Unusable(*known)
@@ -43,8 +50,8 @@ def why(error: OSError) -> Unusable:
 def open_regular(path: Path) -> BinaryIO:
     """``path`` opened for reading, in binary.
 
-    Its kind is asked before it is opened, since opening a device can act on it, and again afterwards,
-    since it may have been exchanged in between. Opening does not wait for a pipe's other end.
+    Its kind is checked before it is opened, since opening a device can act on it, and again afterwards,
+    since the file may have been replaced in between. Opening never waits for a pipe's other end.
 
     Raises:
         Unusable: a folder, a pipe, a device, a broken or circular link, or no permission.
@@ -54,7 +61,7 @@ def open_regular(path: Path) -> BinaryIO:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         file = os.fdopen(os.open(path, flags), "rb")
     except OSError as error:
-        raise why(error) from error
+        raise unreadable(error) from error
     except ValueError as error:
         raise Unusable("has a name that no file can have", "rename the file") from error
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from clora_ext.formats.header import Header
+from clora_ext.formats.text import one_line
 from clora_ext.project import Base, ConceptRecord
 
 __all__ = ["SMALL", "Card", "architecture", "make_card", "prediction"]
@@ -75,7 +76,9 @@ def make_card(
         resolution: side of a square picture, pixels.
         name: what the user calls it; None: it is called by what it has learned.
     """
-    triggers = tuple(f"{_short(one.token)} {_short(one.class_name)}" for one in concepts)
+    triggers = tuple(
+        f"{one_line(one.token, _LONGEST_NAME)} {one_line(one.class_name, _LONGEST_NAME)}" for one in concepts
+    )
     merged_from = _base_name(base)
     kind, _, _ = _KINDS.get(base.family, (base.family, "", 0))
     if architecture(header, base.family) == SMALL:
@@ -86,12 +89,14 @@ def make_card(
         resolution=resolution,
         prediction=prediction(header),
         triggers=triggers,
-        tags=tuple(dict.fromkeys(_short(one.class_name).replace(",", " ") for one in concepts)),
+        tags=tuple(
+            dict.fromkeys(one_line(one.class_name, _LONGEST_NAME).replace(",", " ") for one in concepts)
+        ),
         description=_description(kind, merged_from, triggers),
         notes="\n".join(_note(one, trigger) for one, trigger in zip(concepts, triggers, strict=True)),
         merged_from=merged_from,
         created=concepts[-1].created if concepts else None,
-        licence=_short(header.metadata.get("modelspec.license", ""), _LONGEST_LICENCE) or None,
+        licence=one_line(header.metadata.get("modelspec.license", ""), _LONGEST_LICENCE) or None,
     )
 
 
@@ -144,14 +149,8 @@ def _is_number(value: object) -> bool:
 
 def _base_name(base: Base) -> str:
     """The base without the folder it lies in: where it lies is nobody else's business."""
-    name = _DEMO if base.path is None else _short(PurePath(base.path).name)
+    name = _DEMO if base.path is None else one_line(PurePath(base.path).name, _LONGEST_NAME)
     return f"{name.replace(',', ' ')} (sha256 {base.sha256[:12]})"
-
-
-def _short(text: str, most: int = _LONGEST_NAME) -> str:
-    """One short line without anything that steers a terminal or a page."""
-    line = "".join(character if character.isprintable() else " " for character in text)
-    return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
 def _listed(parts: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 import re
 
 from clora_ext.errors import UsageError
+from clora_ext.formats.text import quoted
 
 __all__ = ["check_name", "safe_name"]
 
@@ -12,6 +13,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 _JOINER = "\u200d"  # holds composed emoji together
 # 255 is the limit of most file systems; the rest is for endings, also those of files that are being written.
 _MOST_BYTES = 200
+_MOST_SHOWN = 80
 _ENDING = ".safetensors"
 _FALLBACK = "clora-model"
 
@@ -28,7 +30,7 @@ def check_name(name: str) -> str:
     stem = name[: -len(_ENDING)] if name.lower().endswith(_ENDING) else name
     safe = safe_name(stem)
     if stem != safe:
-        message = f"{_shown(name)} cannot name a file in every program: {_problem(stem)}"
+        message = f"{quoted(name, _MOST_SHOWN)} cannot name a file in every program: {_problem(stem)}"
         raise UsageError(message, fix=f"try --name '{safe}'")
     return stem
 
@@ -60,13 +62,7 @@ def _cut(name: str) -> str:
 def _problem(name: str) -> str:
     bad = sorted({character for character in name if _is_bad(character)})
     if bad:
-        return f"it holds {' '.join(map(_shown, bad))}"
+        return f"it holds {' '.join(map(quoted, bad))}"
     if len(name.encode("utf-8")) > _MOST_BYTES:
         return f"it is longer than {_MOST_BYTES} bytes"
     return "it is empty, reserved, or begins or ends with a dot or space"
-
-
-def _shown(text: str) -> str:
-    """What can be printed, short."""
-    plain = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-    return f"'{plain}'" if len(plain) <= 80 else f"'{plain[:80]}...'"  # noqa: PLR2004 - one line

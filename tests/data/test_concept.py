@@ -93,6 +93,7 @@ def test_name_that_says_nothing_asks_for_the_class(tmp_path: Path, name: str) ->
         ("{class}", "brace"),
         ("d" * 76, "76 characters"),
         ("\udcff", "control characters"),
+        ("d\u00a0og", "special spaces"),
     ],
 )
 def test_words_that_captions_cannot_hold_are_refused(bad: str, why: str) -> None:

@@ -1,10 +1,12 @@
-"""What LoRA files say about themselves in their header: read as hostile text, written as kohya's tools do."""
+"""What LoRA files say about themselves in their header: read with distrust, written as kohya's tools do."""
 
 import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+
+from clora_ext.formats.text import one_line
 
 from .kinds import LoraKind
 
@@ -88,7 +90,7 @@ def model_metadata(details: Details, kind: LoraKind) -> dict[str, str]:
 
 def name_of(metadata: Mapping[str, str]) -> str:
     """The LoRA's name by its own account, safe to show; empty if it has none."""
-    names = (_clean(metadata.get(key, "")) for key in ("ss_output_name", "modelspec.title"))
+    names = (one_line(metadata.get(key, ""), _LONGEST) for key in ("ss_output_name", "modelspec.title"))
     return next((name for name in names if name), "")
 
 
@@ -97,7 +99,7 @@ def triggers_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
 
     The trigger phrase if there is one, else the most frequent tags of its training captions.
     """
-    phrase = _clean(metadata.get("modelspec.trigger_phrase", ""))
+    phrase = one_line(metadata.get("modelspec.trigger_phrase", ""), _LONGEST)
     if phrase:
         return (phrase,)
     counts = _tag_counts(metadata.get("ss_tag_frequency", ""))
@@ -113,16 +115,6 @@ def _tag_counts(text: str) -> Counter[str]:
         return counts
     for tags in folders.values() if isinstance(folders, dict) else ():
         for tag, count in tags.items() if isinstance(tags, dict) else ():
-            if isinstance(count, int) and count > 0 and (cleaned := _clean(tag)):
+            if isinstance(count, int) and count > 0 and (cleaned := one_line(tag, _LONGEST)):
                 counts[cleaned] += count
     return counts
-
-
-def _clean(text: str) -> str:
-    """One line without control characters, terminal escapes or changes of writing direction, not endless.
-
-    >>> _clean("sks" + chr(27) + "[31m  dog")
-    'sks [31m dog'
-    """
-    printable = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * _LONGEST])
-    return " ".join(printable.split())[:_LONGEST]

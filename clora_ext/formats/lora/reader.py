@@ -14,10 +14,11 @@ from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint
+from clora_ext.formats.text import quoted
 
 from .metadata import name_of, triggers_of
 from .names import Dialect, Key, NameTable, Role, parse_key
-from .refusal import listed, quoted, recognise_file, recognise_sites, refuse_other_kinds
+from .refusal import listed, recognise_file, recognise_sites, refuse_other_kinds
 from .strength import Configs, checked_alpha, read_configs
 
 __all__ = ["LoraFile", "read_lora"]

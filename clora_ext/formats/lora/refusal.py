@@ -7,12 +7,13 @@ from pathlib import Path
 from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import TensorInfo
+from clora_ext.formats.text import quoted
 
 from .names import join, parse_key
 
-__all__ = ["listed", "quoted", "recognise_file", "recognise_sites", "refuse_other_kinds"]
+__all__ = ["listed", "recognise_file", "recognise_sites", "refuse_other_kinds"]
 
-_SHOWN, _LONGEST = 4, 120
+_SHOWN = 4
 
 # What marks an adapter that is more than pairs of factors, its name, and why it cannot be read as pairs.
 _OTHER_KINDS: Sequence[tuple[re.Pattern[str], str, str]] = tuple(
@@ -104,11 +105,6 @@ def _recognise(stems: Sequence[str], widths: Iterable[int]) -> str | None:
         return known.pop()
     marked = (model for model, mark in _MODELS if any(mark.search(stem) for stem in stems))
     return next(marked, None)
-
-
-def quoted(name: str) -> str:
-    """A name from a file, safe to show: no control characters, not endless."""
-    return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}...")
 
 
 def listed(names: Sequence[str]) -> str:

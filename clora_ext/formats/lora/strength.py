@@ -8,9 +8,9 @@ from pathlib import Path
 
 from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
+from clora_ext.formats.text import quoted
 
 from .names import Key
-from .refusal import quoted
 
 __all__ = ["Configs", "checked_alpha", "read_configs"]
 

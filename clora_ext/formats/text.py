@@ -1,0 +1,80 @@
+"""Text that strangers wrote (names of files or tensors, captions, metadata), judged and made safe to show."""
+
+import unicodedata
+
+__all__ = ["control_character", "escaped", "escaped_lines", "is_line", "one_line", "quoted"]
+
+# Composed emoji and several scripts cannot be read without them, and they steer no terminal.
+_JOINERS = "\u200c\u200d"
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_CONTROL_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def escaped(text: object) -> str:
+    r"""``text`` on one line, with an escape for everything that does not print; for messages.
+
+    >>> escaped("a\nb\u202e.png")
+    'a\\nb\\u202e.png'
+    """
+    return "".join(
+        character if _prints(character) else character.encode("unicode_escape").decode("ascii")
+        for character in str(text)
+    )
+
+
+def escaped_lines(text: object) -> str:
+    r"""The same, but line ends stay; for a terminal.
+
+    >>> escaped_lines("sks\x1b[2J dog\nb\u202e.png")
+    'sks\\x1b[2J dog\nb\\u202e.png'
+    """
+    return "\n".join(map(escaped, str(text).split("\n")))
+
+
+def quoted(text: str, most: int = 120) -> str:
+    r"""The first ``most`` characters of ``text``, escaped and in quotation marks; for names in messages.
+
+    >>> quoted("sks\tdog"), quoted("model.diffusion_model", 5)
+    ("'sks\\tdog'", "'model...'")
+    """
+    return f"'{escaped(text)}'" if len(text) <= most else f"'{escaped(text[:most])}...'"
+
+
+def one_line(text: str, most: int) -> str:
+    r"""``text`` on one line of at most ``most`` characters, with blanks for what does not print; for labels.
+
+    >>> one_line("sks\x1b[31m\n  dog", 80), one_line("a very long title", 9)
+    ('sks [31m dog', 'a very...')
+    """
+    # What a header can hold is megabytes; what is left after blanks are folded comes from its beginning.
+    start = text[: 4 * most]
+    line = " ".join("".join(character if _prints(character) else " " for character in start).split())
+    return line if len(line) <= most else f"{line[: most - 3].rstrip()}..."
+
+
+def is_line(text: str) -> bool:
+    r"""Whether ``text`` is one line that prints as it is, and more than blanks.
+
+    >>> is_line("sks dog"), is_line(" "), is_line("sks\ndog")
+    (True, False, False)
+    """
+    return bool(text.strip()) and all(map(_prints, text))
+
+
+def control_character(text: str) -> int | None:
+    r"""Where the first character stands that could steer a terminal or a parser; None if there is none.
+
+    Control characters, line separators, halves of surrogate pairs and overrides of the writing direction
+    count. Joiners and the blanks of other scripts, which captions may well hold, do not.
+
+    >>> control_character("sks\x1b[2J dog"), control_character("ein Hund")
+    (3, None)
+    """
+    for position, character in enumerate(text):
+        if character in _BIDIRECTIONAL or unicodedata.category(character) in _CONTROL_CATEGORIES:
+            return position
+    return None
+
+
+def _prints(character: str) -> bool:
+    return character.isprintable() or character in _JOINERS
