@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ __all__ = [
 
 _ANY_FOLDER = "CLORA_ANY_FOLDER"
 _PREVIEW_SIDE = 1024
+_SET = "set"  # the patch that replaces a weight
 
 
 def checkpoint_names() -> list[str]:
@@ -80,10 +81,16 @@ def temporary_folder(*names: str) -> Path:
 
 
 def input_folders() -> list[str]:
-    """Folders inside ComfyUI's input folder, at any depth."""
+    """Folders inside ComfyUI's input folder, at any depth; links are not followed.
+
+    ComfyUI asks whenever a page is opened, and the folder may hold thousands of files: none is touched.
+    """
     root = Path(folder_paths.get_input_directory())
-    found = (path for path in sorted(root.rglob("*")) if path.is_dir() and not path.is_symlink())
-    return [str(path.relative_to(root)) for path in found]
+    found: list[Path] = []
+    for folder, below, _ in os.walk(root):
+        below[:] = [name for name in below if not Path(folder, name).is_symlink()]
+        found += [Path(folder, name).relative_to(root) for name in below]
+    return [str(folder) for folder in sorted(found)]
 
 
 def input_folder(name: str) -> Path:
@@ -204,12 +211,30 @@ def patched(model: Any, weights: dict[str, torch.Tensor]) -> Any:
         RuntimeError: ComfyUI's model has no such weight.
     """
     copy = model.clone()
-    patches = {name.removeprefix("model."): ("set", (weight,)) for name, weight in weights.items()}
+    patches = {name.removeprefix("model."): (_SET, (weight,)) for name, weight in weights.items()}
+    _drop_set_values(copy, patches)
     missing = set(patches) - set(copy.add_patches(patches, strength_patch=1.0))
     if missing:
         message = f"ComfyUI's model has no weight {min(missing)}"
         raise RuntimeError(message)
     return copy
+
+
+def _drop_set_values(copy: Any, names: Iterable[str]) -> None:
+    """Forget what these weights of a copy were set to before.
+
+    A copy takes over the patches of its original and adds its own behind them. The last value that is set
+    wins, but without this a chain of concepts would keep every concept's weights in memory.
+    """
+    for name in names:
+        if name in copy.patches:
+            copy.patches[name] = [patch for patch in copy.patches[name] if not _sets_whole_weight(patch)]
+
+
+def _sets_whole_weight(patch: Sequence[Any]) -> bool:
+    """Whether a patch (strength, what, the model's strength, part of the weight, function) is like ours."""
+    _, what, _, part, _ = patch
+    return isinstance(what, tuple) and what[0] == _SET and part is None
 
 
 def to_image(pictures: Sequence[Image.Image]) -> torch.Tensor:

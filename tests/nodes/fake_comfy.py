@@ -4,10 +4,12 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 UNET = "model.diffusion_model."
@@ -17,28 +19,42 @@ class InterruptProcessingException(Exception):
     """The user has pressed cancel."""
 
 
+# Strength, what it is, the model's strength, the part of the weight that it is for, a function of the change.
+Patch = tuple[float, tuple[Any, ...], float, tuple[int, int, int] | None, Callable[[Any], Any] | None]
+
+
 @dataclass
 class Patcher:
-    """A MODEL: weights, and the patches on them."""
+    """A MODEL: weights, and lists of patches on them, which are applied one after the other."""
 
     weights: dict[str, Any]
-    patches: dict[str, Any] = field(default_factory=dict)
+    patches: dict[str, list[Patch]] = field(default_factory=dict)
 
     def clone(self) -> "Patcher":
-        return Patcher(self.weights, dict(self.patches))
+        return Patcher(self.weights, {name: list(patches) for name, patches in self.patches.items()})
 
     def add_patches(
         self, patches: Mapping[str, Any], strength_patch: float = 1.0, strength_model: float = 1.0
     ) -> list[str]:
-        known = {name: patch for name, patch in patches.items() if name in self.weights}
-        self.patches.update(known)
+        known = {name: what for name, what in patches.items() if name in self.weights}
+        for name, what in known.items():
+            patch = (strength_patch, what, strength_model, None, None)
+            self.patches.setdefault(name, []).append(patch)
         return list(known)
 
     def effective(self) -> dict[str, Any]:
         """The weights as they would be used."""
-        return {
-            name: self.patches[name][1][0] if name in self.patches else w for name, w in self.weights.items()
-        }
+        return {name: self._patched(name, weight) for name, weight in self.weights.items()}
+
+    def _patched(self, name: str, weight: Any) -> Any:
+        for strength, what, strength_model, _, _ in self.patches.get(name, []):
+            # A change alone, or a kind and its values; of the kinds, ours is the only one that is known here.
+            if len(what) == 1:
+                weight = weight * strength_model + strength * what[0]
+            else:
+                assert what[0] == "set"
+                weight = what[1][0]
+        return weight
 
 
 @dataclass
@@ -113,7 +129,23 @@ class Schema:
 
 
 class ComfyNode:
-    """Base of all nodes."""
+    """Base of all nodes.
+
+    ComfyUI executes nodes in inference mode, in which nothing can be trained; so does every call here.
+    """
+
+    def __init_subclass__(cls) -> None:
+        if "execute" in vars(cls):
+            cls.execute = classmethod(_in_inference_mode(cls.execute.__func__))
+
+
+def _in_inference_mode(execute: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(execute)
+    def executed(*args: Any, **inputs: Any) -> Any:
+        with torch.inference_mode():
+            return execute(*args, **inputs)
+
+    return executed
 
 
 class NodeOutput:
