@@ -52,9 +52,10 @@ check: $(INSTALLED) ## format, lint, types, layers, spelling
 	"$(BIN)/lint-imports"
 	"$(BIN)/codespell"
 
+# Each worker imports torch and diffusers for itself: many of them take longer than a few.
 .PHONY: test
 test: check ## what CI runs: check, then the tests with a coverage report
-	"$(BIN)/python" -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term
+	"$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
 
 .PHONY: test-slow
 test-slow: $(INSTALLED) ## the tests that take minutes each
