@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import check_each
 from PIL import Image, ImageCms
 
 from clora_ext.data import Concept, load_pixels, scan
@@ -71,17 +72,21 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("data", "reason"), BROKEN.values(), ids=BROKEN)
-def test_unusable_file_is_named_with_reason_and_remedy(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_unusable_file_is_named_with_reason_and_remedy(tmp_path: Path) -> None:
     photo().save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_bytes(data)
-    message = refusal(tmp_path)
-    assert message.startswith(f"1 of 2 pictures in {tmp_path} cannot be used:\n  bad.png ")
-    assert reason in message
-    assert "--skip-bad" in message
-    left = scan(tmp_path, concept=DOG, resolution=32, skip_bad=True)
-    assert [picture.path.name for picture in left.pictures] == ["good.png"]
-    assert [bad.path.name for bad in left.rejected] == ["bad.png"]
+
+    def check(case: str) -> None:
+        data, reason = BROKEN[case]
+        (tmp_path / "bad.png").write_bytes(data)
+        message = refusal(tmp_path)
+        assert message.startswith(f"1 of 2 pictures in {tmp_path} cannot be used:\n  bad.png ")
+        assert reason in message
+        assert "--skip-bad" in message
+        left = scan(tmp_path, concept=DOG, resolution=32, skip_bad=True)
+        assert [picture.path.name for picture in left.pictures] == ["good.png"]
+        assert [bad.path.name for bad in left.rejected] == ["bad.png"]
+
+    check_each(BROKEN, check)
 
 
 def test_wrong_checksum_in_a_png_that_decodes_is_found(tmp_path: Path) -> None:
@@ -124,18 +129,19 @@ CHANGES_WHAT_IS_SEEN = {
 }
 
 
-@pytest.mark.parametrize(("data", "what", "first"), CHANGES_WHAT_IS_SEEN.values(), ids=CHANGES_WHAT_IS_SEEN)
-def test_visible_conversion_is_made_only_when_asked_for(
-    tmp_path: Path, data: bytes, what: str, first: tuple[int, int, int]
-) -> None:
-    (tmp_path / "a.png").write_bytes(data)
-    message = refusal(tmp_path)
-    assert what in message
-    assert "--convert" in message
-    picture = scan(tmp_path, concept=DOG, resolution=16, convert=True).pictures[0]
-    assert picture.notes
-    pixels = load_pixels(picture, picture.width, picture.height, convert=True)
-    assert ((pixels[:, 0, 0] + 1) * 127.5).round().int().tolist() == list(first)
+def test_visible_conversion_is_made_only_when_asked_for(tmp_path: Path) -> None:
+    def check(case: str) -> None:
+        data, what, first = CHANGES_WHAT_IS_SEEN[case]
+        (tmp_path / "a.png").write_bytes(data)
+        message = refusal(tmp_path)
+        assert what in message
+        assert "--convert" in message
+        picture = scan(tmp_path, concept=DOG, resolution=16, convert=True).pictures[0]
+        assert picture.notes
+        pixels = load_pixels(picture, picture.width, picture.height, convert=True)
+        assert ((pixels[:, 0, 0] + 1) * 127.5).round().int().tolist() == list(first)
+
+    check_each(CHANGES_WHAT_IS_SEEN, check)
 
 
 def test_gray_of_16_bits_is_scaled_and_not_clipped(tmp_path: Path) -> None:
@@ -175,11 +181,13 @@ INVISIBLE = {
 }
 
 
-@pytest.mark.parametrize("mode", INVISIBLE)
-def test_invisible_conversion_is_made_and_noted(tmp_path: Path, mode: str) -> None:
-    photo().convert(mode).save(tmp_path / "a.png")
-    picture = scan(tmp_path, concept=DOG, resolution=32).pictures[0]
-    assert (picture.mode, picture.notes) == (mode, (INVISIBLE[mode],))
+def test_invisible_conversion_is_made_and_noted(tmp_path: Path) -> None:
+    def check(mode: str) -> None:
+        photo().convert(mode).save(tmp_path / "a.png")
+        picture = scan(tmp_path, concept=DOG, resolution=32).pictures[0]
+        assert (picture.mode, picture.notes) == (mode, (INVISIBLE[mode],))
+
+    check_each(INVISIBLE, check)
 
 
 def test_photo_with_a_preview_behind_it_is_no_animation() -> None:
@@ -273,21 +281,23 @@ def test_many_bad_files_are_counted(tmp_path: Path) -> None:
     assert "and 5 more" in message
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
-def test_flipped_bytes_give_a_picture_or_a_verdict(kind: str) -> None:
-    source = photo(32, 32)
-    source.getexif()[0x0112] = 6
-    good = encoded(source, kind, **({} if kind == "BMP" else {"exif": source.getexif()}))
-    chance = random.Random(0)
-    for _ in range(150):
-        data = bytearray(good)
-        for _ in range(chance.randint(1, 4)):
-            place = chance.choice([chance.randrange(len(data)), chance.randrange(120)])
-            data[place] = chance.randrange(256)
-        try:
-            decoded = decode(
-                io.BytesIO(data[: chance.choice([len(data), chance.randrange(len(data))])]), convert=True
-            )
-        except Unusable:
-            continue
-        assert decoded.image.mode == "RGB"
+def test_flipped_bytes_give_a_picture_or_a_refusal() -> None:
+    def check(kind: str) -> None:
+        source = photo(32, 32)
+        source.getexif()[0x0112] = 6
+        good = encoded(source, kind, **({} if kind == "BMP" else {"exif": source.getexif()}))
+        chance = random.Random(0)
+        for _ in range(150):
+            data = bytearray(good)
+            for _ in range(chance.randint(1, 4)):
+                place = chance.choice([chance.randrange(len(data)), chance.randrange(120)])
+                data[place] = chance.randrange(256)
+            try:
+                decoded = decode(
+                    io.BytesIO(data[: chance.choice([len(data), chance.randrange(len(data))])]), convert=True
+                )
+            except Unusable:
+                continue
+            assert decoded.image.mode == "RGB"
+
+    check_each(["PNG", "JPEG", "WEBP", "BMP"], check)

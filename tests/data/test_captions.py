@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cases import check_each, empty_folder
 from PIL import Image
 
 from clora_ext.data import Concept, Picture, scan
@@ -17,18 +18,16 @@ def captioned(folder: Path, data: bytes, name: str = "a.txt") -> Picture:
     return scan(folder, concept=DOG, resolution=32).pictures[0]
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.caption", "a.TXT"])
-def test_file_beside_the_picture_is_its_caption(tmp_path: Path, name: str) -> None:
-    picture = captioned(tmp_path, b"sks dog in the snow\n", name)
-    assert (picture.caption, picture.caption_from, picture.notes) == ("sks dog in the snow", name, ())
+def test_file_beside_the_picture_is_its_caption(tmp_path: Path) -> None:
+    for name in ("a.txt", "a.caption", "a.TXT"):
+        picture = captioned(empty_folder(tmp_path), b"sks dog in the snow\n", name)
+        assert (picture.caption, picture.caption_from, picture.notes) == ("sks dog in the snow", name, ())
 
 
-@pytest.mark.parametrize(
-    "data", [b"\xef\xbb\xbfsks dog\r\n", b"  sks dog  ", b"sks dog\r", b"sks\tdog\n\n \n"]
-)
-def test_byte_order_mark_and_line_ends_are_dropped(tmp_path: Path, data: bytes) -> None:
-    picture = captioned(tmp_path, data)
-    assert (picture.caption, picture.notes) == ("sks dog", ())
+def test_byte_order_mark_and_line_ends_are_dropped(tmp_path: Path) -> None:
+    for data in (b"\xef\xbb\xbfsks dog\r\n", b"  sks dog  ", b"sks dog\r", b"sks\tdog\n\n \n"):
+        picture = captioned(tmp_path, data)
+        assert (data, picture.caption, picture.notes) == (data, "sks dog", ())
 
 
 def test_only_the_first_line_counts_and_that_is_said(tmp_path: Path) -> None:
@@ -41,33 +40,37 @@ def test_placeholders_are_filled_and_other_braces_stay(tmp_path: Path) -> None:
     assert picture.caption == "sks dog, {a|b} {__class__} {sks}"
 
 
-@pytest.mark.parametrize(("text", "lacks"), [("a dog", True), ("asks dog", True), ("SKS, dog", False)])
-def test_caption_without_the_token_is_noted(tmp_path: Path, text: str, *, lacks: bool) -> None:
-    assert captioned(tmp_path, text.encode()).notes == (("caption lacks the token 'sks'",) if lacks else ())
+def test_caption_without_the_token_is_noted(tmp_path: Path) -> None:
+    lacks = ("caption lacks the token 'sks'",)
+    for text, notes in (("a dog", lacks), ("asks dog", lacks), ("SKS, dog", ())):
+        assert captioned(tmp_path, text.encode()).notes == notes, text
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"", "a.txt is empty"),
-        (b" \n\t\n", "a.txt is empty"),
-        (b"\nsks dog", "a.txt has an empty first line"),
-        (
-            b"sks dog caf\xe9",
-            "a.txt is not UTF-8: byte 11 is 0xe9: save it in your editor with the encoding UTF-8",
-        ),
-        (b"\xef\xbb\xbfsks \xff", "a.txt is not UTF-8: byte 7 is 0xff"),
-        ("sks dog".encode("utf-16"), "a.txt is not UTF-8, but looks like UTF-16: byte 0 is 0xff"),
-        (b"sks\0dog", "holds a control character (U+0000, character 4)"),
-        (b"sks \x1b[31mdog", "holds a control character (U+001B, character 5)"),
-        ("sks \u202edog".encode(), "holds a control character (U+202E"),
-        (b"sks " * 20_000, "is no caption: longer than 65,536 bytes"),
-    ],
-)
-def test_unusable_caption_is_named_with_reason(tmp_path: Path, data: bytes, reason: str) -> None:
-    with pytest.raises(DatasetError) as caught:
-        captioned(tmp_path, data)
-    assert reason in str(caught.value)
+UNUSABLE = [
+    (b"", "a.txt is empty"),
+    (b" \n\t\n", "a.txt is empty"),
+    (b"\nsks dog", "a.txt has an empty first line"),
+    (
+        b"sks dog caf\xe9",
+        "a.txt is not UTF-8: byte 11 is 0xe9: save it in your editor with the encoding UTF-8",
+    ),
+    (b"\xef\xbb\xbfsks \xff", "a.txt is not UTF-8: byte 7 is 0xff"),
+    ("sks dog".encode("utf-16"), "a.txt is not UTF-8, but looks like UTF-16: byte 0 is 0xff"),
+    (b"sks\0dog", "holds a control character (U+0000, character 4)"),
+    (b"sks \x1b[31mdog", "holds a control character (U+001B, character 5)"),
+    ("sks \u202edog".encode(), "holds a control character (U+202E"),
+    (b"sks " * 20_000, "is no caption: longer than 65,536 bytes"),
+]
+
+
+def test_unusable_caption_is_named_with_reason(tmp_path: Path) -> None:
+    def check(case: tuple[bytes, str]) -> None:
+        data, reason = case
+        with pytest.raises(DatasetError) as caught:
+            captioned(tmp_path, data)
+        assert reason in str(caught.value)
+
+    check_each(UNUSABLE, check)
 
 
 def test_joined_emoji_are_no_control_characters(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Token and class noun: given, or read from a folder's name."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
+from cases import check_each
 from PIL import Image
 
 from clora_ext.data import RARE_TOKENS, Concept, name_concept
@@ -15,27 +17,29 @@ def folder_of(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("name", "token", "class_name"),
-    [
-        ("dog_images", "sks", "dog"),
-        ("my-teddy-bear photos", "sks", "my teddy bear"),
-        ("Dog.Training_Pictures", "sks", "Dog"),
-        ("photos of cats", "sks", "photos of cats"),
-        ("zwz cat", "zwz", "cat"),
-        ("big dog", "sks", "big dog"),
-        ("10_zwz dog", "zwz", "dog"),
-        ("10_ohwx dog photos", "ohwx", "dog"),
-        ("10_dog", "sks", "dog"),
-        ("10_golden retriever", "sks", "golden retriever"),
-        ("1_zwz_red_dog", "zwz", "red dog"),
-    ],
-)
-def test_folder_name_gives_token_and_class(tmp_path: Path, name: str, token: str, class_name: str) -> None:
-    folder = folder_of(tmp_path / name)
-    concept = name_concept(folder, token=None, class_name=None, taken=())
-    assert concept == Concept(token, class_name)
-    assert concept.trigger == f"{token} {class_name}"
+NAMES = [
+    ("dog_images", "sks", "dog"),
+    ("my-teddy-bear photos", "sks", "my teddy bear"),
+    ("Dog.Training_Pictures", "sks", "Dog"),
+    ("photos of cats", "sks", "photos of cats"),
+    ("zwz cat", "zwz", "cat"),
+    ("big dog", "sks", "big dog"),
+    ("10_zwz dog", "zwz", "dog"),
+    ("10_ohwx dog photos", "ohwx", "dog"),
+    ("10_dog", "sks", "dog"),
+    ("10_golden retriever", "sks", "golden retriever"),
+    ("1_zwz_red_dog", "zwz", "red dog"),
+]
+
+
+def test_folder_name_gives_token_and_class(tmp_path: Path) -> None:
+    def check(case: tuple[str, str, str]) -> None:
+        name, token, class_name = case
+        concept = name_concept(folder_of(tmp_path / name), token=None, class_name=None, taken=())
+        assert concept == Concept(token, class_name)
+        assert concept.trigger == f"{token} {class_name}"
+
+    check_each(NAMES, check)
 
 
 def test_relative_path_is_named_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,41 +70,49 @@ def test_next_unused_rare_token_is_taken(tmp_path: Path) -> None:
         name_concept(folder, token=None, class_name=None, taken=RARE_TOKENS)
 
 
-@pytest.mark.parametrize("taken", ["sks", "SKS"])
-@pytest.mark.parametrize("given", ["sks", "SKS", None])
-def test_two_concepts_with_one_token_are_refused(tmp_path: Path, given: str | None, taken: str) -> None:
+def test_two_concepts_with_one_token_are_refused(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "10_sks dog")
-    with pytest.raises(UsageError, match=r"(?i)token 'sks' already belongs(.|\n)*--token zwz"):
-        name_concept(folder, token=given, class_name=None, taken={taken})
+
+    def check(case: tuple[str | None, str]) -> None:
+        given, taken = case
+        with pytest.raises(UsageError, match=r"(?i)token 'sks' already belongs(.|\n)*--token zwz"):
+            name_concept(folder, token=given, class_name=None, taken={taken})
+
+    check_each(product(["sks", "SKS", None], ["sks", "SKS"]), check)
 
 
-@pytest.mark.parametrize("name", ["images", "10_", "___"])
-def test_name_that_says_nothing_asks_for_the_class(tmp_path: Path, name: str) -> None:
-    folder = folder_of(tmp_path / name)
-    with pytest.raises(UsageError, match="--class-name dog"):
-        name_concept(folder, token=None, class_name=None, taken=())
-    assert name_concept(folder, token=None, class_name="dog", taken=()) == Concept("sks", "dog")
+def test_name_that_says_nothing_asks_for_the_class(tmp_path: Path) -> None:
+    def check(name: str) -> None:
+        folder = folder_of(tmp_path / name)
+        with pytest.raises(UsageError, match="--class-name dog"):
+            name_concept(folder, token=None, class_name=None, taken=())
+        assert name_concept(folder, token=None, class_name="dog", taken=()) == Concept("sks", "dog")
+
+    check_each(["images", "10_", "___"], check)
 
 
-@pytest.mark.parametrize(
-    ("bad", "why"),
-    [
-        ("", "is empty"),
-        ("  ", "is empty"),
-        (" dog", "begins or ends with a space"),
-        ("d\x1bog", "control characters"),
-        ("do\ng", "control characters"),
-        ("{class}", "brace"),
-        ("d" * 76, "76 characters"),
-        ("\udcff", "control characters"),
-        ("d\u00a0og", "special spaces"),
-    ],
-)
-def test_words_that_captions_cannot_hold_are_refused(bad: str, why: str) -> None:
-    for token, class_name in ((bad, "dog"), ("sks", bad)):
-        with pytest.raises(UsageError, match=why) as caught:
-            Concept(token, class_name)
-        assert all(line.isprintable() for line in str(caught.value).split("\n"))
+BAD_WORDS = [
+    ("", "is empty"),
+    ("  ", "is empty"),
+    (" dog", "begins or ends with a space"),
+    ("d\x1bog", "control characters"),
+    ("do\ng", "control characters"),
+    ("{class}", "brace"),
+    ("d" * 76, "76 characters"),
+    ("\udcff", "control characters"),
+    ("d\u00a0og", "special spaces"),
+]
+
+
+def test_words_that_captions_cannot_hold_are_refused() -> None:
+    def check(case: tuple[str, str]) -> None:
+        bad, reason = case
+        for token, class_name in ((bad, "dog"), ("sks", bad)):
+            with pytest.raises(UsageError, match=reason) as caught:
+                Concept(token, class_name)
+            assert all(line.isprintable() for line in str(caught.value).split("\n"))
+
+    check_each(BAD_WORDS, check)
     Concept("s" * 75, "d" * 75)
 
 

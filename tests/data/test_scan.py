@@ -4,10 +4,12 @@ import hashlib
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import check_each, empty_folder
 from PIL import Image, ImageOps
 
 from clora_ext.data import Concept, load_pixels, scan
@@ -92,10 +94,11 @@ def test_pictures_in_folders_below_are_not_left_out_silently(tmp_path: Path) -> 
     assert notes == ("not read, since folders are not searched: more (1 image)",)
 
 
-@pytest.mark.parametrize("name", ["0_sks dog", "99999_sks dog"])
-def test_impossible_repeats_are_refused(tmp_path: Path, name: str) -> None:
-    paint(tmp_path / name / "a.png")
-    assert "repeats\nrename the folder" in refusal(tmp_path)
+def test_impossible_repeats_are_refused(tmp_path: Path) -> None:
+    for name in ("0_sks dog", "99999_sks dog"):
+        folder = empty_folder(tmp_path)
+        paint(folder / name / "a.png")
+        assert "repeats\nrename the folder" in refusal(folder), name
 
 
 def test_folder_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -129,22 +132,26 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert message.count("is empty") == 4
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
-def test_camera_rotation_is_applied_to_size_and_pixels(tmp_path: Path, orientation: int, suffix: str) -> None:
+def test_camera_rotation_is_applied_to_size_and_pixels(tmp_path: Path) -> None:
     corners = np.zeros((32, 48, 3), np.uint8)
     corners[:16, :24], corners[:16, 24:], corners[16:, :24] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    image = Image.fromarray(corners)
-    exif = image.getexif()
-    exif[0x0112] = orientation
-    image.save(tmp_path / f"a.{suffix}", exif=exif, **({"lossless": True} if suffix == "webp" else {}))
-    picture = scan(tmp_path, concept=DOG, resolution=16).pictures[0]
-    assert picture.notes == (("rotated by EXIF",) if orientation > 1 else ())
-    with Image.open(picture.path) as stored:
-        expected = ImageOps.exif_transpose(stored).convert("RGB")
-    assert (picture.width, picture.height) == expected.size
-    pixels = load_pixels(picture, picture.width, picture.height, convert=False)
-    assert np.array_equal(((pixels.permute(1, 2, 0) + 1) * 127.5).round().numpy(), np.asarray(expected))
+
+    def check(case: tuple[str, int]) -> None:
+        suffix, orientation = case
+        folder = empty_folder(tmp_path)
+        image = Image.fromarray(corners)
+        exif = image.getexif()
+        exif[0x0112] = orientation
+        image.save(folder / f"a.{suffix}", exif=exif, **({"lossless": True} if suffix == "webp" else {}))
+        picture = scan(folder, concept=DOG, resolution=16).pictures[0]
+        assert picture.notes == (("rotated by EXIF",) if orientation > 1 else ())
+        with Image.open(picture.path) as stored:
+            expected = ImageOps.exif_transpose(stored).convert("RGB")
+        assert (picture.width, picture.height) == expected.size
+        pixels = load_pixels(picture, picture.width, picture.height, convert=False)
+        assert np.array_equal(((pixels.permute(1, 2, 0) + 1) * 127.5).round().numpy(), np.asarray(expected))
+
+    check_each(product(["jpg", "png", "webp"], range(1, 9)), check)
 
 
 def test_known_rotation_turns_the_sky_up(tmp_path: Path) -> None:
@@ -197,17 +204,19 @@ def test_fingerprint_knows_content_and_not_names(tmp_path: Path) -> None:
     assert len({before, repeated, captioned}) == 3
 
 
-@pytest.mark.parametrize("change", ["edit", "remove", "pipe"])
-def test_picture_changed_during_the_run_is_refused(tmp_path: Path, change: str) -> None:
-    path = paint(tmp_path / "a.png")
-    picture = scan(tmp_path, concept=DOG, resolution=32).pictures[0]
-    path.unlink()
-    if change == "edit":
-        paint(path, 1)
-    elif change == "pipe":
-        os.mkfifo(path)
-    with pytest.raises(DatasetError, match=r"a\.png (has changed|does not exist|is a pipe)"):
-        load_pixels(picture, 32, 32, convert=False)
+def test_picture_changed_during_the_run_is_refused(tmp_path: Path) -> None:
+    def check(change: str) -> None:
+        path = paint(empty_folder(tmp_path) / "a.png")
+        picture = scan(path.parent, concept=DOG, resolution=32).pictures[0]
+        path.unlink()
+        if change == "edit":
+            paint(path, 1)
+        elif change == "pipe":
+            os.mkfifo(path)
+        with pytest.raises(DatasetError, match=r"a\.png (has changed|does not exist|is a pipe)"):
+            load_pixels(picture, 32, 32, convert=False)
+
+    check_each(["edit", "remove", "pipe"], check)
 
 
 def test_pixels_cover_the_bucket_and_are_cropped_about_the_centre(tmp_path: Path) -> None:

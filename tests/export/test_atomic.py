@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cases import check_each, empty_folder
 from program_folders import A1111, COMFYUI, FORGE, LAYOUTS, PLACES, content, make, new_files
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -36,20 +37,21 @@ SIDECARS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("program", "ending"), [(program, ending) for program, endings in SIDECARS.items() for ending in endings]
-)
-def test_nothing_is_overwritten_unasked(project: Path, tmp_path: Path, program: str, ending: str) -> None:
-    mine = f"{PLACES[program]}/my model.{ending}"
-    root = make(tmp_path / "root", *LAYOUTS[program], mine)
-    before = content(root)
-    with pytest.raises(UsageError, match=f"my model.{ending} exists"):
-        export_to(project, program, root)
-    assert content(root) == before
-    export_to(project, program, root, overwrite=True)
-    after = content(root)
-    assert after[mine] != b"theirs"
-    assert set(after) == set(before) | {f"{PLACES[program]}/my model.{one}" for one in SIDECARS[program]}
+def test_nothing_is_overwritten_unasked(project: Path, tmp_path: Path) -> None:
+    def check(case: tuple[str, str]) -> None:
+        program, ending = case
+        mine = f"{PLACES[program]}/my model.{ending}"
+        root = make(empty_folder(tmp_path), *LAYOUTS[program], mine)
+        before = content(root)
+        with pytest.raises(UsageError, match=f"my model.{ending} exists"):
+            export_to(project, program, root)
+        assert content(root) == before
+        export_to(project, program, root, overwrite=True)
+        after = content(root)
+        assert after[mine] != b"theirs"
+        assert set(after) == set(before) | {f"{PLACES[program]}/my model.{one}" for one in SIDECARS[program]}
+
+    check_each([(program, ending) for program, endings in SIDECARS.items() for ending in endings], check)
 
 
 def test_files_that_would_belong_to_the_new_model_do_not_stay(project: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cases import check_each, empty_folder
 from PIL import Image
 from program_folders import A1111, COMFYUI, FORGE, LAYOUTS, content, make, new_files
 from safetensors import safe_open
@@ -66,22 +67,25 @@ def test_comfyui_gets_checkpoint_and_preview(project: Path, tmp_path: Path) -> N
     assert len(load_file(exported.path)) == 352
 
 
-@pytest.mark.parametrize("program", ["a1111", "forge"])
-def test_web_interfaces_get_a_card(project: Path, tmp_path: Path, program: str) -> None:
-    root = make(tmp_path / "webui", *LAYOUTS[program])
-    exported = export_to(project, program, root, name="Pets")
-    place = root / "models" / "Stable-diffusion"
-    assert new_files(root, *LAYOUTS[program]) == {
-        f"models/Stable-diffusion/Pets.{ending}" for ending in ("safetensors", "preview.png", "json", "txt")
-    }
-    card = json.loads((place / "Pets.json").read_text(encoding="utf-8"))
-    assert "sks dog, zwz robot" in card["description"]
-    assert card["notes"].splitlines()[1].startswith("zwz robot: mask, steps 200, rank 4")
-    assert card.get("sd_version_str") == (None if program == "a1111" else "SdVersion.Unknown")
-    assert (place / "Pets.txt").read_text(encoding="utf-8") == card["description"]
-    Image.open(place / "Pets.preview.png").verify()
-    with safe_open(exported.path, "pt") as opened:
-        assert opened.metadata()["modelspec.title"] == "Pets"
+def test_web_interfaces_get_a_card(project: Path, tmp_path: Path) -> None:
+    def check(program: str) -> None:
+        root = make(empty_folder(tmp_path), *LAYOUTS[program])
+        exported = export_to(project, program, root, name="Pets")
+        place = root / "models" / "Stable-diffusion"
+        assert new_files(root, *LAYOUTS[program]) == {
+            f"models/Stable-diffusion/Pets.{ending}"
+            for ending in ("safetensors", "preview.png", "json", "txt")
+        }
+        card = json.loads((place / "Pets.json").read_text(encoding="utf-8"))
+        assert "sks dog, zwz robot" in card["description"]
+        assert card["notes"].splitlines()[1].startswith("zwz robot: mask, steps 200, rank 4")
+        assert card.get("sd_version_str") == (None if program == "a1111" else "SdVersion.Unknown")
+        assert (place / "Pets.txt").read_text(encoding="utf-8") == card["description"]
+        Image.open(place / "Pets.preview.png").verify()
+        with safe_open(exported.path, "pt") as opened:
+            assert opened.metadata()["modelspec.title"] == "Pets"
+
+    check_each(["a1111", "forge"], check)
 
 
 def test_the_demo_models_sizes_are_remarked(project: Path, tmp_path: Path) -> None:
@@ -118,39 +122,41 @@ def test_automatic1111s_configuration_for_v_builds_stable_diffusion_1() -> None:
     assert params["first_stage_config"]["params"]["ddconfig"]["ch_mult"] == [1, 2, 4, 4]
 
 
-@pytest.mark.parametrize(
-    ("program", "layout", "looked_for", "fix"),
-    [
-        ("comfyui", (), "main.py with comfy/", "started in"),
-        ("comfyui", ("main.py",), "main.py with comfy/", "started in"),
-        ("comfyui", A1111, "main.py with comfy/", "started in"),
-        ("comfyui", tuple(f"ComfyUI/{path}" for path in COMFYUI), "main.py with comfy/", "ComfyUI"),
-        ("a1111", (), "webui.py and models/Stable-diffusion/", "webui.py"),
-        ("a1111", ("models/Stable-diffusion/",), "webui.py and models/Stable-diffusion/", "webui.py"),
-        ("a1111", COMFYUI, "webui.py and models/Stable-diffusion/", "webui.py"),
-        ("a1111", FORGE, "no modules_forge/", "--to forge"),
-        ("forge", A1111, "modules_forge/", "--to a1111"),
-        ("forge", COMFYUI, "modules_forge/", "webui.py"),
-    ],
-)
-def test_another_folder_is_refused(
-    project: Path, tmp_path: Path, program: str, layout: tuple[str, ...], looked_for: str, fix: str
-) -> None:
-    root = make(tmp_path / "folder", *layout)
-    root.mkdir(exist_ok=True)
-    before = content(root)
-    with pytest.raises(UsageError, match="is no folder of") as caught:
-        export_to(project, program, root)
-    assert looked_for in caught.value.message
-    assert fix in caught.value.fix
-    assert content(root) == before
+REFUSED_FOLDERS = [
+    ("comfyui", (), "main.py with comfy/", "started in"),
+    ("comfyui", ("main.py",), "main.py with comfy/", "started in"),
+    ("comfyui", A1111, "main.py with comfy/", "started in"),
+    ("comfyui", tuple(f"ComfyUI/{path}" for path in COMFYUI), "main.py with comfy/", "ComfyUI"),
+    ("a1111", (), "webui.py and models/Stable-diffusion/", "webui.py"),
+    ("a1111", ("models/Stable-diffusion/",), "webui.py and models/Stable-diffusion/", "webui.py"),
+    ("a1111", COMFYUI, "webui.py and models/Stable-diffusion/", "webui.py"),
+    ("a1111", FORGE, "no modules_forge/", "--to forge"),
+    ("forge", A1111, "modules_forge/", "--to a1111"),
+    ("forge", COMFYUI, "modules_forge/", "webui.py"),
+]
 
 
-@pytest.mark.parametrize("program", LAYOUTS)
-def test_a_folder_that_does_not_exist_is_refused(project: Path, tmp_path: Path, program: str) -> None:
-    with pytest.raises(UsageError, match="does not exist; looked for"):
-        export_to(project, program, tmp_path / "nowhere")
-    assert not (tmp_path / "nowhere").exists()
+def test_another_folder_is_refused(project: Path, tmp_path: Path) -> None:
+    def check(case: tuple[str, tuple[str, ...], str, str]) -> None:
+        program, paths, looked_for, fix = case
+        root = make(empty_folder(tmp_path), *paths)
+        before = content(root)
+        with pytest.raises(UsageError, match="is no folder of") as caught:
+            export_to(project, program, root)
+        assert looked_for in caught.value.message
+        assert fix in caught.value.fix
+        assert content(root) == before
+
+    check_each(REFUSED_FOLDERS, check)
+
+
+def test_a_folder_that_does_not_exist_is_refused(project: Path, tmp_path: Path) -> None:
+    def check(program: str) -> None:
+        with pytest.raises(UsageError, match="does not exist; looked for"):
+            export_to(project, program, tmp_path / "nowhere")
+        assert not (tmp_path / "nowhere").exists()
+
+    check_each(LAYOUTS, check)
 
 
 def test_comfyuis_base_directory_is_recognised(project: Path, tmp_path: Path) -> None:
@@ -164,13 +170,15 @@ def test_a_fresh_comfyui_gets_the_folder_that_it_misses(project: Path, tmp_path:
     assert (root / "models" / "checkpoints" / "my model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("name", ["a[b]", "../up", "a,b", "x" * 300, "a\nb"])
-def test_a_name_that_is_no_file_name_everywhere_is_refused(project: Path, tmp_path: Path, name: str) -> None:
-    root = make(tmp_path / "ComfyUI", *COMFYUI)
-    before = content(tmp_path)
-    with pytest.raises(UsageError, match="cannot name a file"):
-        export_to(project, "comfyui", root, name=name)
-    assert content(tmp_path) == before
+def test_a_name_that_is_no_file_name_everywhere_is_refused(project: Path, tmp_path: Path) -> None:
+    def check(name: str) -> None:
+        root = make(tmp_path / "ComfyUI", *COMFYUI)
+        before = content(tmp_path)
+        with pytest.raises(UsageError, match="cannot name a file"):
+            export_to(project, "comfyui", root, name=name)
+        assert content(tmp_path) == before
+
+    check_each(["a[b]", "../up", "a,b", "x" * 300, "a\nb"], check)
 
 
 def test_the_longest_name_is_written(project: Path, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """The exported checkpoint: what is rounded, what is copied, what is refused, which bytes come out."""
 
 import json
+import math
 import os
 import stat
 import subprocess
 import sys
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+from cases import check_each, empty_folder
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_model import write_tiny_model
@@ -68,50 +71,59 @@ def test_a_float32_base_becomes_half_precision_except_for_its_vae(full: Path, tm
     assert exported.content_hash != ""
 
 
-@pytest.mark.parametrize("dtype", ["fp16", "bf16", "fp32"])
-@pytest.mark.parametrize("base", ["half", "full"])
-def test_the_vae_is_copied_byte_for_byte(
-    base: str, dtype: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    file: Path = request.getfixturevalue(base)
-    exported = export_checkpoint(project_of(tmp_path / "p", file, DOGS), tmp_path / "x.safetensors", dtype)
-    before, after = load_file(file), load_file(exported.path)
-    names = [name for name in before if name.startswith(VAE)]
-    assert len(names) > 50
-    assert all(after[name].dtype == before[name].dtype for name in names)
-    assert all(after[name].numpy().tobytes() == before[name].numpy().tobytes() for name in names)
+def test_the_vae_is_copied_byte_for_byte(half: Path, full: Path, tmp_path: Path) -> None:
+    projects = {file: project_of(tmp_path / file.stem, file, DOGS) for file in (half, full)}
+
+    def check(case: tuple[Path, str]) -> None:
+        file, dtype = case
+        exported = export_checkpoint(projects[file], tmp_path / "x.safetensors", dtype, overwrite=True)
+        before, after = load_file(file), load_file(exported.path)
+        names = [name for name in before if name.startswith(VAE)]
+        assert len(names) > 50
+        assert all(after[name].dtype == before[name].dtype for name in names)
+        assert all(after[name].numpy().tobytes() == before[name].numpy().tobytes() for name in names)
+
+    check_each(product(projects, ["fp16", "bf16", "fp32"]), check)
 
 
-@pytest.mark.parametrize("dtype", [None, "fp16", "bf16", "fp32"])
-def test_positions_of_words_stay_whole_numbers(half: Path, tmp_path: Path, dtype: str | None) -> None:
+def test_positions_of_words_stay_whole_numbers(half: Path, tmp_path: Path) -> None:
     base = changed(half, tmp_path / "b.safetensors", **{POSITIONS: torch.arange(20)[None]})
-    exported = export_checkpoint(project_of(tmp_path / "p", base, DOGS), tmp_path / "x.safetensors", dtype)
-    positions = load_file(exported.path)[POSITIONS]
-    assert positions.dtype == torch.int64
-    assert torch.equal(positions, torch.arange(20)[None])
-
-
-@pytest.mark.parametrize("name", [LAYER, VAE_LAYER])
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_value_that_is_not_finite_is_named(half: Path, tmp_path: Path, name: str, value: float) -> None:
-    base = spoiled(half, tmp_path / "b.safetensors", name, value)
     project = project_of(tmp_path / "p", base, DOGS)
-    for dtype in (None, "fp32"):
-        with pytest.raises(CheckpointError, match=f"{name}' holds values that are NaN or infinite"):
-            export_checkpoint(project, tmp_path / "out" / "x.safetensors", dtype)
-    assert not (tmp_path / "out").exists()
+
+    def check(dtype: str | None) -> None:
+        exported = export_checkpoint(project, tmp_path / "x.safetensors", dtype, overwrite=True)
+        positions = load_file(exported.path)[POSITIONS]
+        assert positions.dtype == torch.int64
+        assert torch.equal(positions, torch.arange(20)[None])
+
+    check_each([None, "fp16", "bf16", "fp32"], check)
 
 
-@pytest.mark.parametrize("value", [65504.0, -65520.0, 70000.0, -3e38])
-def test_a_value_beyond_half_precision_is_named(full: Path, tmp_path: Path, value: float) -> None:
-    base = spoiled(full, tmp_path / "b.safetensors", LAYER, value)
-    project = project_of(tmp_path / "p", base, DOGS)
-    with pytest.raises(CheckpointError, match=LAYER) as caught:
-        export_checkpoint(project, tmp_path / "x.safetensors")
-    assert "--dtype fp32" in caught.value.fix
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.safetensors", "p"]
-    exported = export_checkpoint(project, tmp_path / "x.safetensors", "fp32")
-    assert load_file(exported.path)[LAYER].view(-1)[3] == torch.tensor(value)
+def test_a_value_that_is_not_finite_is_named(half: Path, tmp_path: Path) -> None:
+    def check(case: tuple[str, float]) -> None:
+        name, value = case
+        folder = empty_folder(tmp_path)
+        project = project_of(folder / "p", spoiled(half, folder / "b.safetensors", name, value), DOGS)
+        for dtype in (None, "fp32"):
+            with pytest.raises(CheckpointError, match=f"{name}' holds values that are NaN or infinite"):
+                export_checkpoint(project, folder / "out" / "x.safetensors", dtype)
+        assert not (folder / "out").exists()
+
+    check_each(product([LAYER, VAE_LAYER], [math.nan, math.inf, -math.inf]), check)
+
+
+def test_a_value_beyond_half_precision_is_named(full: Path, tmp_path: Path) -> None:
+    def check(value: float) -> None:
+        folder = empty_folder(tmp_path)
+        project = project_of(folder / "p", spoiled(full, folder / "b.safetensors", LAYER, value), DOGS)
+        with pytest.raises(CheckpointError, match=LAYER) as caught:
+            export_checkpoint(project, folder / "x.safetensors")
+        assert "--dtype fp32" in caught.value.fix
+        assert sorted(path.name for path in folder.iterdir()) == ["b.safetensors", "p"]
+        exported = export_checkpoint(project, folder / "x.safetensors", "fp32")
+        assert load_file(exported.path)[LAYER].view(-1)[3] == torch.tensor(value)
+
+    check_each([65504.0, -65520.0, 70000.0, -3e38], check)
 
 
 def test_a_value_at_the_edge_of_half_precision_is_written(full: Path, tmp_path: Path) -> None:
@@ -135,17 +147,15 @@ def test_the_header_names_the_hash_of_the_bytes(half: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_others_may_read_the_file_as_the_umask_says(
-    half: Path, tmp_path: Path, umask: int, mode: int
-) -> None:
+def test_others_may_read_the_file_as_the_umask_says(half: Path, tmp_path: Path) -> None:
     project = project_of(tmp_path / "p", half, DOGS)
-    before = os.umask(umask)
-    try:
-        exported = export_checkpoint(project, tmp_path / "x.safetensors")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(exported.path.stat().st_mode) == mode
+    for umask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
+        before = os.umask(umask)
+        try:
+            exported = export_checkpoint(project, tmp_path / f"{mode}.safetensors")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(exported.path.stat().st_mode) == mode
 
 
 def test_equal_projects_give_equal_bytes_in_any_process(half: Path, tmp_path: Path) -> None:

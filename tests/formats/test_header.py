@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import check_each
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
@@ -78,42 +79,52 @@ HOSTILE: dict[str, tuple[Any, bytes]] = {
 }
 
 
-@pytest.mark.parametrize("told", HOSTILE)
-def test_hostile_headers_are_refused(tmp_path: Path, told: str) -> None:
-    header, data = HOSTILE[told]
-    with pytest.raises(CheckpointError, match=r"x\.safetensors") as caught:
-        read_header(write(tmp_path / "x.safetensors", header, data))
-    assert " ".join(told.split()[:4]).split(" [")[0] in caught.value.message
-    assert caught.value.fix
+def test_hostile_headers_are_refused(tmp_path: Path) -> None:
+    def check(reason: str) -> None:
+        header, data = HOSTILE[reason]
+        with pytest.raises(CheckpointError, match=r"x\.safetensors") as caught:
+            read_header(write(tmp_path / "x.safetensors", header, data))
+        assert " ".join(reason.split()[:4]).split(" [")[0] in caught.value.message
+        assert caught.value.fix
+
+    check_each(HOSTILE, check)
 
 
-@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 100_000_001, 50])
-def test_a_huge_length_allocates_nothing(tmp_path: Path, length: int) -> None:
-    with pytest.raises(CheckpointError, match="claims"):
-        read_header(write(tmp_path / "x.safetensors", b"{}", length=length))
+def test_a_huge_length_allocates_nothing(tmp_path: Path) -> None:
+    def check(length: int) -> None:
+        with pytest.raises(CheckpointError, match="claims"):
+            read_header(write(tmp_path / "x.safetensors", b"{}", length=length))
+
+    check_each([2**63, 2**64 - 1, 100_000_001, 50], check)
 
 
-@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02}", b"\x80\x04\x95"])
-def test_pickles_are_refused_with_the_reason(tmp_path: Path, start: bytes) -> None:
-    (tmp_path / "model.ckpt").write_bytes(start + b"\0" * 100)
-    with pytest.raises(CheckpointError, match="pickle") as caught:
-        read_header(tmp_path / "model.ckpt")
-    assert "safetensors" in caught.value.fix
+def test_pickles_are_refused_with_the_reason(tmp_path: Path) -> None:
+    def check(start: bytes) -> None:
+        (tmp_path / "model.ckpt").write_bytes(start + b"\0" * 100)
+        with pytest.raises(CheckpointError, match="pickle") as caught:
+            read_header(tmp_path / "model.ckpt")
+        assert "safetensors" in caught.value.fix
+
+    check_each([b"PK\x03\x04", b"\x80\x02}", b"\x80\x04\x95"], check)
 
 
-@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580, 0x10280])
-def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path: Path, length: int) -> None:
-    empty = json.dumps({"__metadata__": {"k": ""}})
-    header = {"__metadata__": {"k": "x" * (length - len(empty))}}
-    assert len(json.dumps(header)) == length
-    assert read_header(write(tmp_path / "x.safetensors", header)).metadata == header["__metadata__"]
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path: Path) -> None:
+    def check(length: int) -> None:
+        empty = json.dumps({"__metadata__": {"k": ""}})
+        header = {"__metadata__": {"k": "x" * (length - len(empty))}}
+        assert len(json.dumps(header)) == length
+        assert read_header(write(tmp_path / "x.safetensors", header)).metadata == header["__metadata__"]
+
+    check_each([0x280, 0x380, 0x480, 0x580, 0x10280], check)
 
 
-@pytest.mark.parametrize("content", [b"", b"1234", b"\0" * 8])
-def test_short_files(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "x.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError):
-        read_header(tmp_path / "x.safetensors")
+def test_files_too_short_for_a_header_are_refused(tmp_path: Path) -> None:
+    def check(content: bytes) -> None:
+        (tmp_path / "x.safetensors").write_bytes(content)
+        with pytest.raises(CheckpointError):
+            read_header(tmp_path / "x.safetensors")
+
+    check_each([b"", b"1234", b"\0" * 8], check)
 
 
 def test_folder_and_missing_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from functools import cache
 
 import pytest
+from cases import check_each
 from hypothesis import given
 from hypothesis import strategies as st
 from lora_sites import golden_names, published, sites_of
@@ -22,43 +23,52 @@ def sites(family: str) -> list[Site]:
     return sites_of(published(family))
 
 
-@pytest.mark.parametrize(("family", "count"), [("sd1", 264), ("sdxl", 986)])
-def test_our_names_are_sd_scripts_names(family: str, count: int) -> None:
-    names = [kohya_name(site, KINDS[family]) for site in sites(family)]
-    assert len(set(names)) == len(names) == count
-    assert sorted(names) == sorted(golden_names(family))
+def test_our_names_are_sd_scripts_names() -> None:
+    def check(case: tuple[str, int]) -> None:
+        family, count = case
+        names = [kohya_name(site, KINDS[family]) for site in sites(family)]
+        assert len(set(names)) == len(names) == count
+        assert sorted(names) == sorted(golden_names(family))
+
+    check_each([("sd1", 264), ("sdxl", 986)], check)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_golden_name_finds_its_site_back(family: str) -> None:
-    table = NameTable(sites(family))
-    found = {name: table.find(name) for name in golden_names(family)}
-    assert all(place is not None and place[0] == "kohya" for place in found.values())
-    by_site = {place[1]: name for name, place in found.items() if place}
-    assert by_site == {site: kohya_name(site, KINDS[family]) for site in sites(family)}
+def test_every_golden_name_finds_its_site_back() -> None:
+    def check(family: str) -> None:
+        table = NameTable(sites(family))
+        found = {name: table.find(name) for name in golden_names(family)}
+        assert all(place is not None and place[0] == "kohya" for place in found.values())
+        by_site = {place[1]: name for name, place in found.items() if place}
+        assert by_site == {site: kohya_name(site, KINDS[family]) for site in sites(family)}
+
+    check_each(FAMILIES, check)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_name_stands_for_two_sites_or_two_dialects(family: str) -> None:
-    places = defaultdict(set)
-    for site in sites_of(published(family), everywhere=True):
-        for dialect, stem in stems(site):
-            places[stem].add((dialect, site))
-    clashes = {stem for stem, found in places.items() if len(found) > 1}
-    # Only PEFT's own files, which do not say which of two text encoders they are of.
-    encoders = {site.component for site in sites(family)} - {"unet"}
-    assert (clashes == set()) == (len(encoders) == 1)
-    assert all(stem.startswith("base_model.model.") for stem in clashes)
-    table = NameTable(sites(family))
-    assert all(table.find(stem) is None for stem in clashes)
+def test_no_name_stands_for_two_sites_or_two_dialects() -> None:
+    def check(family: str) -> None:
+        places = defaultdict(set)
+        for site in sites_of(published(family), everywhere=True):
+            for dialect, stem in stems(site):
+                places[stem].add((dialect, site))
+        clashes = {stem for stem, found in places.items() if len(found) > 1}
+        # Only PEFT's own files, which do not say which of two text encoders they are of.
+        encoders = {site.component for site in sites(family)} - {"unet"}
+        assert (clashes == set()) == (len(encoders) == 1)
+        assert all(stem.startswith("base_model.model.") for stem in clashes)
+        table = NameTable(sites(family))
+        assert all(table.find(stem) is None for stem in clashes)
+
+    check_each(FAMILIES, check)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_both_block_namings_are_read_for_both_families(family: str) -> None:
-    table = NameTable(sites(family))
-    for site in sites(family):
-        for path in (site.module, site.original) if site.component == "unet" else ():
-            assert table.find(join("lora_unet_", path)) == ("kohya", site)
+def test_both_block_namings_are_read_for_both_families() -> None:
+    def check(family: str) -> None:
+        table = NameTable(sites(family))
+        for site in sites(family):
+            for path in (site.module, site.original) if site.component == "unet" else ():
+                assert table.find(join("lora_unet_", path)) == ("kohya", site)
+
+    check_each(FAMILIES, check)
 
 
 def test_text_encoders_are_found_without_their_prefix() -> None:
@@ -93,19 +103,10 @@ def test_names_are_taken_apart_again(stem: str, ending: str) -> None:
     assert (key.stem, key.role) == (stem, ENDINGS[ending])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "model.diffusion_model.out.2.weight",
-        "x.lora_mid.weight",
-        "x.hada_w1_a",
-        "alpha",
-        ".alpha",
-        "lora_up.weight",
-    ],
-)
-def test_other_names_are_no_keys(name: str) -> None:
-    assert parse_key(name) is None
+def test_other_names_are_no_keys() -> None:
+    others = {"model.diffusion_model.out.2.weight", "x.lora_mid.weight", "x.hada_w1_a"}
+    others |= {"alpha", ".alpha", "lora_up.weight"}
+    assert {name: parse_key(name) for name in others} == dict.fromkeys(others)
 
 
 def test_processors_are_left_out() -> None:

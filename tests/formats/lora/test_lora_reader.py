@@ -3,11 +3,13 @@
 import json
 import math
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from cases import check_each
 from hypothesis import given
 from hypothesis import strategies as st
 from lora_dialects import DOTTED, save, tensors_of, under
@@ -27,26 +29,37 @@ def sites(family: str) -> list[Site]:
     return sites_of(tiny(family), everywhere=True)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("dialect", DOTTED)
-def test_every_dialect_is_read_at_exactly_its_strength(tmp_path: Path, dialect: str, family: str) -> None:
-    factors = random_factors(sites(family), RANK, ALPHA)
-    read = read_lora(save(tmp_path / "x.safetensors", tensors_of(dialect, factors)), sites(family))
-    assert read.dialect == DOTTED[dialect][0]
-    assert list(read.factors) == sites(family)
-    assert read.notes == ()
-    for site, adapter in factors.items():
-        assert read.factors[site].alpha == ALPHA
-        assert torch.equal(read.factors[site].delta(), adapter.delta())
+def test_every_dialect_is_read_at_exactly_its_strength(tmp_path: Path) -> None:
+    factors = {family: random_factors(sites(family), RANK, ALPHA) for family in FAMILIES}
+
+    def check(case: tuple[str, str]) -> None:
+        dialect, family = case
+        file = save(tmp_path / "x.safetensors", tensors_of(dialect, factors[family]))
+        read = read_lora(file, sites(family))
+        assert read.dialect == DOTTED[dialect][0]
+        assert list(read.factors) == sites(family)
+        assert read.notes == ()
+        assert {adapter.alpha for adapter in read.factors.values()} == {ALPHA}
+        wrong = [
+            site.module
+            for site, adapter in factors[family].items()
+            if not torch.equal(read.factors[site].delta(), adapter.delta())
+        ]
+        assert not wrong
+
+    check_each(product(DOTTED, FAMILIES), check)
 
 
-@pytest.mark.parametrize("dialect", DOTTED)
-def test_without_alpha_the_rank_stands_for_it(tmp_path: Path, dialect: str) -> None:
+def test_without_alpha_the_rank_stands_for_it(tmp_path: Path) -> None:
     factors = random_factors(sites("sd1")[:9], RANK, ALPHA)
-    file = save(tmp_path / "x.safetensors", tensors_of(dialect, factors, alpha=False))
-    read = read_lora(file, sites("sd1"))
-    assert {adapter.alpha for adapter in read.factors.values()} == {float(RANK)}
-    assert read.notes == ("9 of 9 layers say no alpha: read as alpha = rank",)
+
+    def check(dialect: str) -> None:
+        file = save(tmp_path / "x.safetensors", tensors_of(dialect, factors, alpha=False))
+        read = read_lora(file, sites("sd1"))
+        assert {adapter.alpha for adapter in read.factors.values()} == {float(RANK)}
+        assert read.notes == ("9 of 9 layers say no alpha: read as alpha = rank",)
+
+    check_each(DOTTED, check)
 
 
 def test_the_matrix_of_a_convolution_is_its_convolution(tmp_path: Path) -> None:
@@ -61,19 +74,21 @@ def test_the_matrix_of_a_convolution_is_its_convolution(tmp_path: Path) -> None:
     torch.testing.assert_close(actual, expected * (alpha.item() / RANK))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_kernel_of_one_by_one_may_be_written_or_left_out(tmp_path: Path, family: str) -> None:
-    site = next(site for site in sites(family) if site.module.endswith("proj_in"))
-    adapter = random_factors([site], RANK, ALPHA)[site]
-    stem = "lora_unet_" + under(site.original)
-    for number, kernel in enumerate([(), (1, 1)]):
+def test_a_kernel_of_one_by_one_may_be_written_or_left_out(tmp_path: Path) -> None:
+    def check(case: tuple[str, tuple[int, ...]]) -> None:
+        family, kernel = case
+        site = next(site for site in sites(family) if site.module.endswith("proj_in"))
+        adapter = random_factors([site], RANK, ALPHA)[site]
+        stem = "lora_unet_" + under(site.original)
         tensors = {
             f"{stem}.lora_down.weight": adapter.down.reshape(*adapter.down.shape, *kernel),
             f"{stem}.lora_up.weight": adapter.up.reshape(*adapter.up.shape, *kernel),
             f"{stem}.alpha": torch.tensor([ALPHA]),
         }
-        read = read_lora(save(tmp_path / f"{number}.safetensors", tensors), sites(family))
+        read = read_lora(save(tmp_path / "x.safetensors", tensors), sites(family))
         assert torch.equal(read.factors[site].delta(), adapter.delta())
+
+    check_each(product(FAMILIES, [(), (1, 1)]), check)
 
 
 def test_dtypes_are_widened_and_ranks_may_differ(tmp_path: Path) -> None:
@@ -125,16 +140,19 @@ CONFIGS: dict[str, tuple[dict[str, Any], list[float]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CONFIGS)
-def test_alpha_in_diffusers_metadata_counts(tmp_path: Path, case: str) -> None:
-    settings, alphas = CONFIGS[case]
+def test_alpha_in_diffusers_metadata_counts(tmp_path: Path) -> None:
     queries, keys = (
         next(site for site in sites("sd1") if site.module.endswith(f"attn1.{leaf}"))
         for leaf in ("to_q", "to_k")
     )
     tensors = tensors_of("peft in diffusers", random_factors([queries, keys], RANK), alpha=False)
-    read = read_lora(save(tmp_path / "x.safetensors", tensors, config(**settings)), sites("sd1"))
-    assert [read.factors[site].alpha for site in (queries, keys)] == pytest.approx(alphas)
+
+    def check(case: str) -> None:
+        settings, alphas = CONFIGS[case]
+        read = read_lora(save(tmp_path / "x.safetensors", tensors, config(**settings)), sites("sd1"))
+        assert [read.factors[site].alpha for site in (queries, keys)] == pytest.approx(alphas)
+
+    check_each(CONFIGS, check)
 
 
 def test_one_components_configuration_is_not_anothers(tmp_path: Path) -> None:
@@ -179,13 +197,17 @@ HOSTILE_TAGS = [
 ]
 
 
-@pytest.mark.parametrize("tags", HOSTILE_TAGS, ids=range(len(HOSTILE_TAGS)))
-def test_hostile_metadata_is_only_text(tmp_path: Path, tags: str) -> None:
+def test_hostile_metadata_is_only_text(tmp_path: Path) -> None:
     tensors = tensors_of("comfyui", random_factors(sites("sd1")[:1]))
-    metadata = {"ss_tag_frequency": tags, "ss_output_name": "\x1b]0;owned\x07\u202egpj.exe\n" + "x" * 9999}
-    read = read_lora(save(tmp_path / "x.safetensors", tensors, metadata), sites("sd1"))
-    assert all(text.isprintable() and len(text) <= 200 for text in (read.name, *read.triggers))
-    assert read.name.startswith("]0;owned gpj.exe x")
+    hostile = "\x1b]0;owned\x07\u202egpj.exe\n" + "x" * 9999
+
+    def check(tags: str) -> None:
+        metadata = {"ss_tag_frequency": tags, "ss_output_name": hostile}
+        read = read_lora(save(tmp_path / "x.safetensors", tensors, metadata), sites("sd1"))
+        assert all(text.isprintable() and len(text) <= 200 for text in (read.name, *read.triggers))
+        assert read.name.startswith("]0;owned gpj.exe x")
+
+    check_each(HOSTILE_TAGS, check)
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

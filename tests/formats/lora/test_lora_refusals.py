@@ -1,13 +1,16 @@
 """What cannot be read exactly is refused, by name and with the reason."""
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from cases import check_each
 from hypothesis import given
 from hypothesis import strategies as st
 from lora_sites import golden_names, published, sites_of, tiny
@@ -66,11 +69,13 @@ OTHER_KINDS = {
 }
 
 
-@pytest.mark.parametrize("told", OTHER_KINDS)
-def test_other_kinds_are_refused_by_name(tmp_path: Path, told: str) -> None:
-    error = refusal(tmp_path, pair() | {OTHER_KINDS[told]: torch.ones(1)})
-    assert told in error.message
-    assert OTHER_KINDS[told] in error.message
+def test_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
+    def check(kind: str) -> None:
+        error = refusal(tmp_path, pair() | {OTHER_KINDS[kind]: torch.ones(1)})
+        assert kind in error.message
+        assert OTHER_KINDS[kind] in error.message
+
+    check_each(OTHER_KINDS, check)
 
 
 def test_a_checkpoint_is_no_lora(tmp_path: Path) -> None:
@@ -94,50 +99,47 @@ def test_hostile_names_are_shown_harmlessly(tmp_path: Path) -> None:
     assert len(message) < 400
 
 
-@pytest.mark.parametrize(("file", "model"), [("sdxl", "sd1"), ("sd1", "sdxl")])
-def test_a_lora_for_another_model_is_told(tmp_path: Path, file: str, model: str) -> None:
-    tensors: dict[str, Tensor] = {}
-    for name in golden_names(file):
-        tensors |= pair(name)
-    message = refusal(tmp_path, tensors, sites(model)).message
-    names = {"sd1": "SD1", "sdxl": "SDXL"}
-    assert f"is a LoRA for {names[file]}, the model is {names[model]}" in message
+def test_a_lora_for_another_model_is_told(tmp_path: Path) -> None:
+    for file, model in (("sdxl", "sd1"), ("sd1", "sdxl")):
+        tensors: dict[str, Tensor] = {}
+        for name in golden_names(file):
+            tensors |= pair(name)
+        message = refusal(tmp_path, tensors, sites(model)).message
+        assert f"is a LoRA for {file.upper()}, the model is {model.upper()}" in message
 
 
-@pytest.mark.parametrize(
-    ("stem", "told"),
-    [
-        ("lora_unet_double_blocks_0_img_attn_proj", "Flux"),
-        ("transformer.single_transformer_blocks.0.attn.to_q", "Flux"),
-        ("transformer.transformer_blocks.1.attn.to_q", "a diffusion transformer"),
-        ("lora_unet_joint_blocks_0_x_block_attn_proj", "a diffusion transformer"),
-        ("unet.down_blocks.2.attentions.0.transformer_blocks.9.attn1.to_q", "SDXL"),
-        ("lora_te2_text_model_encoder_layers_0_mlp_fc1", "SDXL"),
-        ("text_encoders.clip_g.transformer.text_model.encoder.layers.0.mlp.fc1", "SDXL"),
-    ],
-)
-def test_other_models_are_recognised(tmp_path: Path, stem: str, told: str) -> None:
-    assert f"is a LoRA for {told}, the model is SD1" in refusal(tmp_path, pair(stem)).message
+MODELS = {
+    "lora_unet_double_blocks_0_img_attn_proj": "Flux",
+    "transformer.single_transformer_blocks.0.attn.to_q": "Flux",
+    "transformer.transformer_blocks.1.attn.to_q": "a diffusion transformer",
+    "lora_unet_joint_blocks_0_x_block_attn_proj": "a diffusion transformer",
+    "unet.down_blocks.2.attentions.0.transformer_blocks.9.attn1.to_q": "SDXL",
+    "lora_te2_text_model_encoder_layers_0_mlp_fc1": "SDXL",
+    "text_encoders.clip_g.transformer.text_model.encoder.layers.0.mlp.fc1": "SDXL",
+}
 
 
-@pytest.mark.parametrize(("width", "told"), [(1024, "SD2"), (2048, "SDXL")])
-def test_models_that_share_names_are_told_apart_by_the_width_of_the_text(
-    tmp_path: Path, width: int, told: str
-) -> None:
-    wide = pair(STEM.replace("attn1_to_q", "attn2_to_k"), width)
-    message = refusal(tmp_path, wide, sites_of(published("sd1"))).message
-    assert f"is a LoRA for {told}, the model is SD1" in message
+def test_other_models_are_recognised(tmp_path: Path) -> None:
+    def check(stem: str) -> None:
+        message = refusal(tmp_path, pair(stem)).message
+        assert f"is a LoRA for {MODELS[stem]}, the model is SD1" in message
+
+    check_each(MODELS, check)
 
 
-@pytest.mark.parametrize("missing", ["down", "up"])
-def test_half_a_pair_is_refused(tmp_path: Path, missing: str) -> None:
-    tensors = pair(alpha=torch.tensor(1.0))
-    del tensors[f"{STEM}.lora_{missing}.weight"]
-    message = refusal(tmp_path, tensors).message
-    assert (
-        f"the {missing} factor of mid_block.attentions.0.transformer_blocks.0.attn1.to_q is missing"
-        in message
-    )
+def test_models_that_share_names_are_told_apart_by_the_width_of_the_text(tmp_path: Path) -> None:
+    narrow = sites_of(published("sd1"))
+    for width, model in ((1024, "SD2"), (2048, "SDXL")):
+        wide = pair(STEM.replace("attn1_to_q", "attn2_to_k"), width)
+        assert f"is a LoRA for {model}, the model is SD1" in refusal(tmp_path, wide, narrow).message
+
+
+def test_half_a_pair_is_refused(tmp_path: Path) -> None:
+    layer = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    for missing in ("down", "up"):
+        tensors = pair(alpha=torch.tensor(1.0))
+        del tensors[f"{STEM}.lora_{missing}.weight"]
+        assert f"the {missing} factor of {layer} is missing" in refusal(tmp_path, tensors).message
 
 
 def test_an_alpha_without_factors_is_refused(tmp_path: Path) -> None:
@@ -158,10 +160,12 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("case", SHAPES)
-def test_shapes_that_do_not_fit_are_refused(tmp_path: Path, case: str) -> None:
-    error = refusal(tmp_path, pair(**SHAPES[case]))
-    assert "do not fit the layer's weight [8, 8]" in error.message
+def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    def check(case: str) -> None:
+        error = refusal(tmp_path, pair(**SHAPES[case]))
+        assert "do not fit the layer's weight [8, 8]" in error.message
+
+    check_each(SHAPES, check)
 
 
 def test_mixed_dialects_are_refused(tmp_path: Path) -> None:
@@ -169,9 +173,9 @@ def test_mixed_dialects_are_refused(tmp_path: Path) -> None:
     assert "mixes the names of kohya and diffusers" in refusal(tmp_path, mixed).message
 
 
-@pytest.mark.parametrize("stem", ["lora_unet_middle_block_1_transformer_blocks_0_attn1_to_q", DOTTED])
-def test_two_adapters_for_one_layer_are_refused(tmp_path: Path, stem: str) -> None:
-    assert "are the same part of the same layer" in refusal(tmp_path, pair() | pair(stem)).message
+def test_two_adapters_for_one_layer_are_refused(tmp_path: Path) -> None:
+    for stem in ("lora_unet_middle_block_1_transformer_blocks_0_attn1_to_q", DOTTED):
+        assert "are the same part of the same layer" in refusal(tmp_path, pair() | pair(stem)).message
 
 
 def test_two_adapters_of_peft_are_refused(tmp_path: Path) -> None:
@@ -186,32 +190,37 @@ def test_a_name_that_could_be_of_either_text_encoder_is_refused(tmp_path: Path) 
     assert len(read_lora(tmp_path / "x.safetensors", sites("sd1")).factors) == 1
 
 
-@pytest.mark.parametrize(
-    "alpha",
-    [
-        torch.tensor(-1.0), torch.tensor(float("nan")), torch.tensor(float("inf")), torch.ones(2),
-        torch.ones(1, 1), torch.tensor(True), torch.ones(0), torch.tensor(-3),
-    ],
-    ids=str,
+ALPHAS = (
+    torch.tensor(-1.0), torch.tensor(float("nan")), torch.tensor(float("inf")), torch.ones(2),
+    torch.ones(1, 1), torch.tensor(True), torch.ones(0), torch.tensor(-3),
 )  # fmt: skip
-def test_an_unusable_alpha_is_refused(tmp_path: Path, alpha: Tensor) -> None:
-    assert f"{STEM}.alpha" in refusal(tmp_path, pair(alpha=alpha)).message
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("part", ["down", "up"])
-def test_values_that_are_not_finite_are_refused(tmp_path: Path, part: str, value: float) -> None:
-    tensors = pair()
-    tensors[f"{STEM}.lora_{part}.weight"][1, 1] = value
-    message = refusal(tmp_path, tensors).message
-    assert "not finite" in message
-    assert f"lora_{part}" in message
+def test_an_unusable_alpha_is_refused(tmp_path: Path) -> None:
+    def check(alpha: Tensor) -> None:
+        assert f"{STEM}.alpha" in refusal(tmp_path, pair(alpha=alpha)).message
+
+    check_each(ALPHAS, check)
 
 
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8])
-def test_coarse_dtypes_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
-    tensors = {name: tensor.to(dtype) for name, tensor in pair().items()}
-    assert "too coarse" in refusal(tmp_path, tensors).message
+def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    def check(case: tuple[str, float]) -> None:
+        part, value = case
+        tensors = pair()
+        tensors[f"{STEM}.lora_{part}.weight"][1, 1] = value
+        message = refusal(tmp_path, tensors).message
+        assert "not finite" in message
+        assert f"lora_{part}" in message
+
+    check_each(product(("down", "up"), (math.nan, math.inf, -math.inf)), check)
+
+
+def test_coarse_dtypes_are_refused(tmp_path: Path) -> None:
+    def check(dtype: torch.dtype) -> None:
+        tensors = {name: tensor.to(dtype) for name, tensor in pair().items()}
+        assert "too coarse" in refusal(tmp_path, tensors).message
+
+    check_each((torch.float8_e4m3fn, torch.float8_e5m2, torch.int8), check)
 
 
 BAD_CONFIGS: dict[str, Any] = {
@@ -227,22 +236,29 @@ BAD_CONFIGS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("told", BAD_CONFIGS)
-def test_configurations_that_cannot_be_followed_are_refused(tmp_path: Path, told: str) -> None:
-    settings = BAD_CONFIGS[told]
-    written = settings if isinstance(settings, str) else json.dumps(settings)
-    tensors = {f"{DOTTED}.lora_A.weight": torch.ones(RANK, 8), f"{DOTTED}.lora_B.weight": torch.ones(8, RANK)}
-    assert told in refusal(tmp_path, tensors, metadata={"lora_adapter_metadata": written}).message
+def lettered(stem: str) -> dict[str, Tensor]:
+    return {f"{stem}.lora_A.weight": torch.ones(RANK, 8), f"{stem}.lora_B.weight": torch.ones(8, RANK)}
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b" " * (2 << 20)])
-def test_a_hostile_configuration_beside_the_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    stem = DOTTED.replace("unet.", "base_model.model.")
-    tensors = {f"{stem}.lora_A.weight": torch.ones(RANK, 8), f"{stem}.lora_B.weight": torch.ones(8, RANK)}
-    save_file(tensors, tmp_path / "x.safetensors")
-    (tmp_path / "adapter_config.json").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"adapter_config\.json"):
-        read_lora(tmp_path / "x.safetensors", sites())
+def test_configurations_that_cannot_be_followed_are_refused(tmp_path: Path) -> None:
+    def check(reason: str) -> None:
+        settings = BAD_CONFIGS[reason]
+        written = settings if isinstance(settings, str) else json.dumps(settings)
+        error = refusal(tmp_path, lettered(DOTTED), metadata={"lora_adapter_metadata": written})
+        assert reason in error.message
+
+    check_each(BAD_CONFIGS, check)
+
+
+def test_a_hostile_configuration_beside_the_file_is_refused(tmp_path: Path) -> None:
+    save_file(lettered(DOTTED.replace("unet.", "base_model.model.")), tmp_path / "x.safetensors")
+
+    def check(content: bytes) -> None:
+        (tmp_path / "adapter_config.json").write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"adapter_config\.json"):
+            read_lora(tmp_path / "x.safetensors", sites())
+
+    check_each((b"{", b"\xff\xfe", b" " * (2 << 20)), check)
 
 
 @given(

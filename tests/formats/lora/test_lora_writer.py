@@ -6,11 +6,13 @@ import math
 import os
 from datetime import datetime, timezone
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from cases import check_each
 from hypothesis import given
 from hypothesis import strategies as st
 from lora_sites import golden_names, published, random_factors, sites_of, tiny
@@ -40,39 +42,45 @@ def metadata_of(file: Path) -> dict[str, str]:
         return found
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
-def test_what_is_written_is_read_again(tmp_path: Path, family: str, dtype: str) -> None:
-    factors = random_factors(sites(family), rank=4, alpha=3.0)
-    written = write_lora(tmp_path / "x.safetensors", factors, family, DETAILS, dtype=dtype)
-    read = read_lora(written.path, sites(family))
-    assert (read.dialect, read.name, read.triggers, read.notes) == ("kohya", "rex", ("sks dog",), ())
-    assert list(read.factors) == sites(family)
-    assert written.modules == len(factors)
-    for site, adapter in factors.items():
-        error = (read.factors[site].delta() - adapter.delta()).norm()
-        assert float(error) <= DTYPES[dtype][1] * float(adapter.delta().norm())
-        assert read.factors[site].alpha == 3.0
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    def check(case: tuple[str, str]) -> None:
+        family, dtype = case
+        factors = random_factors(sites(family), rank=4, alpha=3.0)
+        written = write_lora(tmp_path / "x.safetensors", factors, family, DETAILS, dtype=dtype)
+        read = read_lora(written.path, sites(family))
+        assert (read.dialect, read.name, read.triggers, read.notes) == ("kohya", "rex", ("sks dog",), ())
+        assert list(read.factors) == sites(family)
+        assert written.modules == len(factors)
+        for site, adapter in factors.items():
+            error = (read.factors[site].delta() - adapter.delta()).norm()
+            assert float(error) <= DTYPES[dtype][1] * float(adapter.delta().norm())
+            assert read.factors[site].alpha == 3.0
+
+    check_each(product(("sd1", "sdxl"), DTYPES), check)
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
-def test_names_and_shapes_are_sd_scripts_own(tmp_path: Path, family: str) -> None:
+def test_names_and_shapes_are_sd_scripts_own(tmp_path: Path) -> None:
     """On published shapes, with the narrowest adapter."""
-    factors = {
-        site: Factors(torch.zeros(1, site.matrix[1]), torch.zeros(site.matrix[0], 1), 1.0)
-        for site in sites_of(published(family))
-    }
-    written = write_lora(tmp_path / "x.safetensors", factors, family, DETAILS)
-    endings = ("lora_down.weight", "lora_up.weight", "alpha")
-    file = Checkpoint(written.path)
-    assert sorted(file.names) == sorted(f"{name}.{end}" for name in golden_names(family) for end in endings)
-    entry = {"sd1": "down_blocks_0_attentions_0", "sdxl": "input_blocks_4_1"}[family]
-    kernel = {"sd1": (1, 1), "sdxl": ()}[family]
-    width = {"sd1": 320, "sdxl": 640}[family]
-    assert file.info(f"lora_unet_{entry}_proj_in.lora_down.weight").shape == (1, width, *kernel)
-    assert file.info(f"lora_unet_{entry}_proj_in.lora_up.weight").shape == (width, 1, *kernel)
-    assert file.info(f"lora_unet_{entry}_proj_in.alpha").shape == ()
-    assert {info.dtype for info in file.header.tensors.values()} == {"F16"}
+
+    def check(family: str) -> None:
+        factors = {
+            site: Factors(torch.zeros(1, site.matrix[1]), torch.zeros(site.matrix[0], 1), 1.0)
+            for site in sites_of(published(family))
+        }
+        written = write_lora(tmp_path / "x.safetensors", factors, family, DETAILS)
+        endings = ("lora_down.weight", "lora_up.weight", "alpha")
+        file = Checkpoint(written.path)
+        expected = [f"{name}.{end}" for name in golden_names(family) for end in endings]
+        assert sorted(file.names) == sorted(expected)
+        entry = {"sd1": "down_blocks_0_attentions_0", "sdxl": "input_blocks_4_1"}[family]
+        kernel = {"sd1": (1, 1), "sdxl": ()}[family]
+        width = {"sd1": 320, "sdxl": 640}[family]
+        assert file.info(f"lora_unet_{entry}_proj_in.lora_down.weight").shape == (1, width, *kernel)
+        assert file.info(f"lora_unet_{entry}_proj_in.lora_up.weight").shape == (width, 1, *kernel)
+        assert file.info(f"lora_unet_{entry}_proj_in.alpha").shape == ()
+        assert {info.dtype for info in file.header.tensors.values()} == {"F16"}
+
+    check_each(["sd1", "sdxl"], check)
 
 
 def test_a_convolution_keeps_its_kernel(tmp_path: Path) -> None:
@@ -111,26 +119,29 @@ def test_any_alpha_is_applied_at_its_strength(
     assert error <= DTYPES[dtype][1] * float(expected.norm()) + 1e-6
 
 
-@pytest.mark.parametrize(("dtype", "off"), [("F16", 2e-5), ("BF16", 2e-4), ("F32", 1e-6)])
-@pytest.mark.parametrize("alpha", [0.1, 3.3, 2049.0])
-def test_rounding_alpha_does_not_change_the_strength(
-    tmp_path: Path, alpha: float, dtype: str, off: float
-) -> None:
+def test_rounding_alpha_does_not_change_the_strength(tmp_path: Path) -> None:
     """Rounding the factors scatters; rounding alpha would shift everything by up to 2e-4 or 2e-3."""
     site = Site("unet", "conv_in", "input_blocks.0.0", (512, 512))
-    factors = random_factors([site], 8, alpha)
-    write_lora(tmp_path / "x.safetensors", factors, "sd1", DETAILS, dtype=dtype)
-    read = read_lora(tmp_path / "x.safetensors", [site]).factors[site].delta().double()
-    expected = factors[site].delta().double()
-    assert abs(float((read * expected).sum() / expected.square().sum()) - 1) < off
+
+    def check(case: tuple[float, tuple[str, float]]) -> None:
+        alpha, (dtype, off) = case
+        factors = random_factors([site], 8, alpha)
+        write_lora(tmp_path / "x.safetensors", factors, "sd1", DETAILS, dtype=dtype)
+        read = read_lora(tmp_path / "x.safetensors", [site]).factors[site].delta().double()
+        expected = factors[site].delta().double()
+        assert abs(float((read * expected).sum() / expected.square().sum()) - 1) < off
+
+    check_each(product([0.1, 3.3, 2049.0], [("F16", 2e-5), ("BF16", 2e-4), ("F32", 1e-6)]), check)
 
 
-@pytest.mark.parametrize("alpha", [1.0, 8.0, 0.5, 2048.0])
-def test_an_alpha_that_the_dtype_holds_is_kept(tmp_path: Path, alpha: float) -> None:
-    write_lora(tmp_path / "x.safetensors", one(alpha), "sd1", DETAILS)
-    assert metadata_of(tmp_path / "x.safetensors")["ss_network_alpha"] == str(alpha)
-    (read,) = read_lora(tmp_path / "x.safetensors", sites()).factors.values()
-    assert read.alpha == alpha
+def test_an_alpha_that_the_dtype_holds_is_kept(tmp_path: Path) -> None:
+    def check(alpha: float) -> None:
+        write_lora(tmp_path / "x.safetensors", one(alpha), "sd1", DETAILS)
+        assert metadata_of(tmp_path / "x.safetensors")["ss_network_alpha"] == str(alpha)
+        (read,) = read_lora(tmp_path / "x.safetensors", sites()).factors.values()
+        assert read.alpha == alpha
+
+    check_each([1.0, 8.0, 0.5, 2048.0], check)
 
 
 def test_small_factors_lose_no_more_than_large_ones(tmp_path: Path) -> None:
@@ -233,13 +244,13 @@ def test_mode_follows_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_values_that_are_not_finite_are_never_written(tmp_path: Path, value: float) -> None:
-    ((site, adapter),) = one(1.0).items()
-    adapter.up[0, 0] = value
-    with pytest.raises(CheckpointError, match="not finite"):
-        write_lora(tmp_path / "x.safetensors", {site: adapter}, "sd1", DETAILS)
-    assert not list(tmp_path.iterdir())
+def test_values_that_are_not_finite_are_never_written(tmp_path: Path) -> None:
+    for value in (math.nan, math.inf):
+        ((site, adapter),) = one(1.0).items()
+        adapter.up[0, 0] = value
+        with pytest.raises(CheckpointError, match="not finite"):
+            write_lora(tmp_path / "x.safetensors", {site: adapter}, "sd1", DETAILS)
+        assert not list(tmp_path.iterdir())
 
 
 def test_calls_that_give_no_file_are_refused(tmp_path: Path) -> None:
