@@ -149,7 +149,8 @@ def test_a_header_as_long_as_that_of_stable_diffusion_xl_keeps_its_thumbnail(
         for i in range(2513)
     ]
     tensors = layout(dict.fromkeys(names, ("F16", (1280, 1280))))
-    project = Project.open(project_of(tmp_path / "p", base, [(f"t{i}", "dog") for i in range(200)]))
+    concepts = [(f"t{i}", "dog") for i in range(200)]
+    project = Project.open(project_of(tmp_path / "p", base, concepts, sheets=False))
     assert project.base is not None
     noise = [Image.effect_noise((512, 512), 90.0).convert("RGB") for _ in range(16)]
     card = make_card(project.base, project.concepts, Header(tensors), 1024, None)
