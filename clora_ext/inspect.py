@@ -10,10 +10,9 @@ from clora_ext import families
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header, read_header
 from clora_ext.formats.history import HISTORY_KEY, decode_history
+from clora_ext.formats.lora.names import is_lora_name
 
 __all__ = ["FileReport", "inspect_file"]
-
-_LORA_ENDINGS = (".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def inspect_file(path: Path) -> FileReport:
         family=family,
         bytes=path.stat().st_size,
         tensors=len(header.tensors),
-        parameters=sum(_numbers(info.shape) for info in header.tensors.values()),
+        parameters=sum(info.elements for info in header.tensors.values()),
         dtypes=dict(sorted(Counter(info.dtype for info in header.tensors.values()).items())),
         title=header.metadata.get("modelspec.title"),
         architecture=header.metadata.get("modelspec.architecture"),
@@ -80,19 +79,12 @@ def inspect_file(path: Path) -> FileReport:
     )
 
 
-def _numbers(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count
-
-
 def _kind(header: Header) -> str:
     """What a file that is no whole model is."""
     if "clora.strategy" in header.metadata:
         return "clora memory"
     if "clora.plan" in header.metadata:
         return "clora training state"
-    if any(name.endswith(_LORA_ENDINGS) for name in header.tensors):
+    if any(map(is_lora_name, header.tensors)):
         return "LoRA"
     return "unknown"

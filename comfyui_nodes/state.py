@@ -7,6 +7,7 @@ from typing import Any
 from clora_ext import Project, Result, families
 from clora_ext.errors import UsageError
 from clora_ext.export.names import check_name
+from clora_ext.families.components import denoiser_of
 from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.changes import changes
 from clora_ext.formats.composed import open_model
@@ -30,7 +31,6 @@ DEMO = "clora's built-in demo model"
 """What the list of checkpoints calls it."""
 
 _PROJECTS = "clora"
-_UNET = "model.diffusion_model."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,12 @@ class Evolving:
         state = replace(self, folder=folder, checkpoint=checkpoint)
         if host.is_blocked(self.model):
             return state
-        new = dict(changes(open_model(self.checkpoint), open_model(checkpoint)))
-        unet = {name: weight for name, weight in new.items() if name.startswith(_UNET)}
-        clip = self.clip if len(unet) == len(new) else host.load_clip(checkpoint)
-        return replace(state, model=host.patched(self.model, unet), clip=clip)
+        before = open_model(self.checkpoint)
+        new = dict(changes(before, open_model(checkpoint)))
+        denoiser = denoiser_of(families.detect(before.header, self.checkpoint).components)
+        patches = {name: weight for name, weight in new.items() if name.startswith(denoiser.prefix)}
+        clip = self.clip if len(patches) == len(new) else host.load_clip(checkpoint)
+        return replace(state, model=host.patched(self.model, patches), clip=clip)
 
 
 def project_names() -> list[str]:

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from clora_ext.adapters.factors import Factors
-from clora_ext.adapters.sites import Component, Site
+from clora_ext.adapters.sites import Site
 from clora_ext.formats.keys import unet_table
 
 GOLDEN = Path(__file__).parent / "formats" / "lora"
@@ -50,7 +50,7 @@ _TINY_CLIP = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2
 _VOCABULARY = {"vocab_size": 64, "bos_token_id": 62, "eos_token_id": 63, "pad_token_id": 63}
 
 
-def published(family: str) -> dict[Component, nn.Module]:
+def published(family: str) -> dict[str, nn.Module]:
     """The networks of a family in their published shapes, without weights."""
     with torch.device("meta"):
         if family == "sd1":
@@ -65,7 +65,7 @@ def published(family: str) -> dict[Component, nn.Module]:
         }
 
 
-def tiny(family: str, seed: int = 0) -> dict[Component, nn.Module]:
+def tiny(family: str, seed: int = 0) -> dict[str, nn.Module]:
     """The same blocks and depths, but narrow; random weights."""
     torch.manual_seed(seed)
     config = CLIPTextConfig(**_TINY_CLIP, **_VOCABULARY)
@@ -88,7 +88,7 @@ def tiny(family: str, seed: int = 0) -> dict[Component, nn.Module]:
     }
 
 
-def sites_of(networks: dict[Component, nn.Module], *, everywhere: bool = False) -> list[Site]:
+def sites_of(networks: dict[str, nn.Module], *, everywhere: bool = False) -> list[Site]:
     """The sites that sd-scripts trains: attention blocks; ``everywhere``: the UNet's convolutions too."""
     sites = []
     for component, network in networks.items():
@@ -109,7 +109,7 @@ def sites_of(networks: dict[Component, nn.Module], *, everywhere: bool = False) 
     return sites
 
 
-def module_at(networks: dict[Component, nn.Module], site: Site) -> nn.Module:
+def module_at(networks: dict[str, nn.Module], site: Site) -> nn.Module:
     """The module of a site, whatever the installed transformers calls it."""
     network = networks[site.component]
     try:

@@ -1,6 +1,7 @@
 """Models in Stable Diffusion's own layouts: published configurations, and small ones with random weights."""
 
 from collections.abc import Mapping
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from clora_ext.formats.checkpoint import Source, write_checkpoint
 from clora_ext.formats.header import Header
-from clora_ext.formats.keys import KeyTable, clip_table, open_clip_table, unet_table, vae_table
+from clora_ext.formats.keys import (
+    SD1_TEXT_PREFIX,
+    SDXL_TEXT_2_PREFIX,
+    SDXL_TEXT_PREFIX,
+    KeyTable,
+    clip_table,
+    open_clip_table,
+    unet_table,
+    vae_table,
+)
 
 CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
 
@@ -144,12 +154,13 @@ def tables(modules: Mapping[str, Any]) -> dict[str, KeyTable]:
     found = {"unet": unet_table(modules["unet"].config), "vae": vae_table(modules["vae"].config)}
     if "text_encoder_2" in modules:
         layers = modules["text_encoder_2"].config.num_hidden_layers
-        one = clip_table("text_encoder", "conditioner.embedders.0.transformer.")
-        two = open_clip_table("text_encoder_2", "conditioner.embedders.1.model.", layers)
+        one = clip_table("text_encoder", SDXL_TEXT_PREFIX)
+        two = open_clip_table("text_encoder_2", SDXL_TEXT_2_PREFIX, layers)
         return {**found, "text_encoder": one, "text_encoder_2": two}
-    return {**found, "text_encoder": clip_table("text_encoder", "cond_stage_model.transformer.")}
+    return {**found, "text_encoder": clip_table("text_encoder", SD1_TEXT_PREFIX)}
 
 
+@cache
 def sd1_header() -> Header:
     """Of Stable Diffusion 1.5 itself."""
     with torch.device("meta"):
@@ -157,6 +168,7 @@ def sd1_header() -> Header:
     return header_of(modules, tables(modules))
 
 
+@cache
 def sdxl_header() -> Header:
     """Of SDXL 1.0 itself."""
     with torch.device("meta"):

@@ -10,7 +10,7 @@ from layouts import write_modules
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from clora_ext.families.sd1 import CONFIG_KEY
-from clora_ext.formats.keys import clip_table, unet_table, vae_table
+from clora_ext.formats.keys import SD1_TEXT_PREFIX, clip_table, unet_table, vae_table
 
 RESOLUTION = 32
 _VOCABULARY = Path(__file__).parents[1] / "clora_ext" / "assets" / "demo_tokenizer" / "vocab.json"
@@ -70,7 +70,7 @@ def write_tiny_model(file: Path, *, seed: int = 0, dtype: torch.dtype = torch.fl
     tables = {
         "unet": unet_table(modules["unet"].config),
         "vae": vae_table(modules["vae"].config),
-        "text_encoder": clip_table("text_encoder", "cond_stage_model.transformer."),
+        "text_encoder": clip_table("text_encoder", SD1_TEXT_PREFIX),
     }
     wanted = (
         "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads "

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, cast
 
-__all__ = ["Component", "Site", "Target"]
-
-Component = Literal["unet", "text_encoder", "text_encoder_2"]
+__all__ = ["Site", "Target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +11,15 @@ class Site:
     """One weight of the model that an adapter may change.
 
     Attributes:
-        component: the network that it belongs to.
-        module: dotted path of the module, as diffusers (UNet) and transformers (text encoders) name it; text
-            encoders always with ``text_model.``, whatever the installed transformers calls it.
-        original: dotted path of the module inside the UNet of the original single-file layout, such as
+        component: name of the network that it belongs to, as its family calls it.
+        module: dotted path of the module, as diffusers and transformers name it; CLIP text encoders always
+            with ``text_model.``, whatever the installed transformers calls it.
+        original: dotted path of the module inside the denoiser of the original single-file layout, such as
             ``input_blocks.4.1.proj_in``; for text encoders the same as ``module``.
         shape: of the weight: (out, in), or (out, in, kernel height, kernel width) of a convolution.
     """
 
-    component: Component
+    component: str
     module: str
     original: str
     shape: tuple[int, ...]
@@ -42,9 +39,9 @@ class Target:
     """A weight that adapters may be trained on, seen as a matrix.
 
     Attributes:
-        component: ``unet``, ``text_encoder`` or ``text_encoder_2``.
-        module: dotted path of the module in its component, as diffusers and transformers name it; in text
-            encoders it always begins with ``text_model.``.
+        component: name of the network that it belongs to, as its family calls it.
+        module: dotted path of the module in its component, as diffusers and transformers name it; in CLIP
+            text encoders it always begins with ``text_model.``.
         tensor: the checkpoint's tensor that holds it.
         shape: (out, in); of a convolution (out, in * height * width).
         kernel: (height, width) of a convolution; None: a plain matrix.
@@ -74,4 +71,4 @@ class Target:
         if self.kernel is not None:
             height, width = self.kernel
             shape = (out_features, in_features // (height * width), height, width)
-        return Site(cast("Component", self.component), self.module, self.original or self.module, shape)
+        return Site(self.component, self.module, self.original or self.module, shape)

@@ -185,7 +185,7 @@ class _Folding:
     def _pass(self, name: str, start: int, stop: int, files: Files, pair: "_Pair") -> None:
         """Rows between the layers: the bytes they have."""
         info = self._evolving.current.info(name)
-        for first, last in _blocks(start, stop, info.numbers // max(1, info.shape[0])):
+        for first, last in _blocks(start, stop, info.elements // max(1, info.shape[0])):
             stored = self._evolving.current.read_rows(name, first, last, files)
             pair.put(stored, self._evolving.rows(name, first, last, files))
 

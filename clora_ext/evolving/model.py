@@ -153,7 +153,7 @@ class Evolving:
             raise self._foreign()
         kept, info = self.memory.info(memory_key(name, part)), self.current.info(name)
         dtype = "I16" if part == RESIDUAL else "F32"
-        if kept.dtype != dtype or kept.numbers != info.numbers or kept.shape[0] != info.shape[0]:
+        if kept.dtype != dtype or kept.elements != info.elements or kept.shape[0] != info.shape[0]:
             raise self._foreign()
         return self.memory.read_rows(memory_key(name, part), start, stop, files)
 

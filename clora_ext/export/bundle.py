@@ -96,9 +96,9 @@ def make_bundle(project: Path, dtype: str | None, name: str | None, sink: Sink) 
         raise ProjectError(f"{project} holds no model yet", fix="teach a first concept")
     header = evolving.current.header
     family = families.detect(header, evolving.current.path)
-    card = make_card(base, opened.concepts, header, family.resolution(header), title)
+    card = make_card(base, opened.concepts, family, header, title)
     pictures = drawings([opened.sheets_dir / one.sheet for one in opened.concepts if one.sheet])
-    sources = model_sources(evolving, dtype)
+    sources = model_sources(evolving, family.components, dtype)
     tensors = layout({key: (source.dtype, source.shape) for key, source in sources.items()})
     return ExportBundle(
         name=title or safe_name(project.resolve().name),

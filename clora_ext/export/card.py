@@ -1,27 +1,19 @@
 """What an exported model says of itself, in words: for the header, for sidecar files, for people."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from clora_ext.families.base import Family
 from clora_ext.formats.header import Header
 from clora_ext.formats.text import one_line
 from clora_ext.project import Base, ConceptRecord
 
-__all__ = ["SMALL", "Card", "architecture", "make_card", "prediction"]
+__all__ = ["SMALL", "Card", "make_card"]
 
 SMALL = "clora-small-diffusion-v1"
 """Architecture of the demo model and its like: Stable Diffusion 1's plan in sizes that nobody else knows."""
 
-# Family: name for people, modelspec's architecture, width of the text states.
-_KINDS = {
-    "sd1": ("Stable Diffusion 1", "stable-diffusion-v1", 768),
-    "sdxl": ("Stable Diffusion XL", "stable-diffusion-xl-v1-base", 2048),
-}
-_FIRST = "model.diffusion_model.input_blocks.0.0.weight"
-_FIRST_CHANNELS = 320
-_TEXT = ".attn2.to_k.weight"
 _LONGEST_NAME = 80
 _LONGEST_LICENCE = 500
 _LONGEST_LIST = 1000
@@ -36,7 +28,7 @@ class Card:
         title: its name for people.
         architecture: as modelspec names it, or :data:`SMALL`.
         resolution: side of a square picture, pixels.
-        prediction: ``epsilon`` or ``v``: what the network predicts.
+        prediction: what the network predicts, as modelspec spells it: ``epsilon`` or ``v``.
         triggers: the words that call up each concept, oldest first.
         tags: kinds of things it has learned, without repeats.
         description: one paragraph.
@@ -65,29 +57,28 @@ class Card:
 
 
 def make_card(
-    base: Base, concepts: Sequence[ConceptRecord], header: Header, resolution: int, name: str | None
+    base: Base, concepts: Sequence[ConceptRecord], family: Family, header: Header, name: str | None
 ) -> Card:
     """The card of a project's model.
 
     Args:
         base: what it was made from.
         concepts: what it has learned, oldest first.
+        family: the kind of model.
         header: of its checkpoint.
-        resolution: side of a square picture, pixels.
         name: what the user calls it; None: it is called by what it has learned.
     """
     triggers = tuple(
         f"{one_line(one.token, _LONGEST_NAME)} {one_line(one.class_name, _LONGEST_NAME)}" for one in concepts
     )
     merged_from = _base_name(base)
-    kind, _, _ = _KINDS.get(base.family, (base.family, "", 0))
-    if architecture(header, base.family) == SMALL:
-        kind = f"small {kind}-like"
+    architecture = family.architecture(header)
+    kind = f"small {family.title}-like" if architecture is None else family.title
     return Card(
         title=name or _title(triggers, merged_from),
-        architecture=architecture(header, base.family),
-        resolution=resolution,
-        prediction=prediction(header),
+        architecture=architecture or SMALL,
+        resolution=family.resolution(header),
+        prediction=family.prediction(header),
         triggers=triggers,
         tags=tuple(
             dict.fromkeys(one_line(one.class_name, _LONGEST_NAME).replace(",", " ") for one in concepts)
@@ -98,28 +89,6 @@ def make_card(
         created=concepts[-1].created if concepts else None,
         licence=one_line(header.metadata.get("modelspec.license", ""), _LONGEST_LICENCE) or None,
     )
-
-
-def architecture(header: Header, family: str) -> str:
-    """Modelspec's name of the architecture, if the header has the sizes that the name stands for."""
-    _, name, width = _KINDS.get(family, ("", SMALL, 0))
-    first = header.tensors.get(_FIRST)
-    widths = {info.shape[1] for key, info in header.tensors.items() if key.endswith(_TEXT)}
-    known = first is not None and first.shape[0] == _FIRST_CHANNELS and widths == {width}
-    return name if known else SMALL
-
-
-def prediction(header: Header) -> str:
-    """``v`` if the checkpoint says so in one of the ways that are in use, else ``epsilon``."""
-    said = {header.metadata.get(f"modelspec.{key}") for key in ("prediction_type", "predict_key")}
-    if "v_pred" in header.tensors or said & {"v", "v_prediction"}:
-        return "v"
-    try:
-        config = json.loads(header.metadata.get("clora.config", "{}"))
-        scheduler = config.get("scheduler", {})
-        return "v" if scheduler.get("prediction_type") == "v_prediction" else "epsilon"
-    except (ValueError, AttributeError, RecursionError):
-        return "epsilon"
 
 
 def _title(triggers: Sequence[str], base: str) -> str:

@@ -1,4 +1,7 @@
-"""Kinds of models: found from a checkpoint's header alone. Looking one up imports no torch."""
+"""Kinds of models: found from a checkpoint's header alone. Looking one up imports no torch.
+
+A family is a module with ``FAMILY`` and, beside it, a JSON file of the same name: what shapes cannot tell.
+"""
 
 from importlib import import_module
 from pathlib import Path
@@ -14,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["detect", "load", "names"]
 
-_NOT_A_FAMILY = {"__init__", "base", "hub", "refused", "targets"}
-
 
 def names() -> tuple[str, ...]:
     """Every family's name, sorted.
@@ -23,8 +24,7 @@ def names() -> tuple[str, ...]:
     >>> names()
     ('sd1', 'sdxl')
     """
-    here = Path(__file__).parent
-    return tuple(sorted(path.stem for path in here.glob("*.py") if path.stem not in _NOT_A_FAMILY))
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.json")))
 
 
 def load(name: str) -> "Family":

@@ -1,30 +1,33 @@
 """What the engine needs to know about a kind of model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clora_ext.adapters.sites import Target
+from clora_ext.config.settings import TargetSet
 from clora_ext.formats.header import Header
+
+from .components import Component, Role
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor, dtype, nn
+    from torch import Generator, Tensor, dtype, nn
 
     from clora_ext.config.precision import Precision
     from clora_ext.formats.checkpoint import Checkpoint
 
-__all__ = ["Conditioning", "Family", "Framing", "Model"]
+__all__ = ["Conditioning", "Family", "Model", "Process", "SizeConditioning"]
 
 Conditioning = Mapping[str, "Tensor"]
-"""What the UNet is told beside latents and time, by name; the first dimension counts pictures:
-``states`` (n, tokens, width); with two text encoders also ``pooled`` (n, width) and ``time_ids`` (n, 6)."""
+"""What the denoiser is given beside latents and times, by names that only its family knows. The first
+dimension of every tensor counts pictures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Framing:
-    """How a picture was cut out of its file; SDXL is told (arXiv 2307.01952, section 2.2).
+class SizeConditioning:
+    """How a picture was cut out of its file; SDXL is conditioned on it (arXiv 2307.01952, section 2.2).
 
     Attributes:
         original: (height, width) of the file, pixels.
@@ -37,12 +40,46 @@ class Framing:
     size: tuple[int, int]
 
 
+class Process(Protocol):
+    """How a model was trained: from which times it sees noised latents, and what it has to predict.
+
+    Latents and noise are (n, channels, h, w); times are (n,), whole or real numbers as :meth:`Model.predict`
+    takes them.
+    """
+
+    def sample_times(self, shape: Sequence[int], rng: "Generator") -> "Tensor":
+        """Random times for a training step, on the processor.
+
+        Args:
+            shape: of the latents, (n, channels, h, w): large pictures may need more noise.
+            rng: the only source of randomness.
+        """
+        ...
+
+    def noised(self, latents: "Tensor", noise: "Tensor", times: "Tensor") -> "Tensor":
+        """Latents with as much noise as belongs to ``times``."""
+        ...
+
+    def target(self, latents: "Tensor", noise: "Tensor", times: "Tensor") -> "Tensor":
+        """What :meth:`Model.predict` should give for the noised latents, of their shape."""
+        ...
+
+    def weight(self, times: "Tensor") -> "Tensor | None":
+        """How much each picture's error counts, (n,); None: all alike, the plain mean."""
+        ...
+
+
 class Model(Protocol):
-    """A loaded model, ready to be taught and to draw."""
+    """A loaded model, ready to be taught and to sample."""
 
     @property
-    def unet(self) -> "nn.Module":
-        """The network that predicts the noise."""
+    def denoiser(self) -> "nn.Module":
+        """The network that concepts are taught to."""
+        ...
+
+    @property
+    def process(self) -> Process:
+        """How the denoiser was trained."""
         ...
 
     def locate(self, target: Target) -> "tuple[nn.Module, str]":
@@ -50,40 +87,36 @@ class Model(Protocol):
         ...
 
     def recompute_activations(self) -> None:
-        """From now on, compute the UNet's activations again for the gradient instead of keeping them."""
+        """From now on, compute the denoiser's activations again for the gradient instead of keeping them."""
         ...
 
     def drop_encoders(self) -> None:
-        """Free the memory of everything but the UNet, which alone can be used from now on."""
+        """Free the memory of everything but the denoiser, which alone can be used from now on."""
         ...
 
     def encode_images(self, pixels: "Tensor") -> "tuple[Tensor, Tensor]":
         """Mean and standard deviation of the scaled latents of pixels (n, 3, height, width) in [-1, 1]."""
         ...
 
-    def condition(self, prompts: Sequence[str], framings: Sequence[Framing]) -> Conditioning:
-        """What the UNet is told about pictures with these prompts, cut like this; keeps gradients."""
+    def condition(
+        self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
+    ) -> Conditioning:
+        """What the denoiser is given for pictures with these prompts, cut like this; keeps gradients."""
+        ...
+
+    def collate(self, conditions: Sequence[Conditioning]) -> Conditioning:
+        """Conditions of several pictures as one, in their order, on the device that they lie on.
+
+        Where texts differ in length, the family pads them and adds a mask that :meth:`predict` reads.
+        """
         ...
 
     def tokens_cut(self, prompt: str) -> int:
         """How many tokens of the prompt the text encoder cannot read; 0: it reads all."""
         ...
 
-    def predict(self, latents: "Tensor", timesteps: "Tensor", condition: Conditioning) -> "Tensor":
-        """The network's output for noised latents (n, 4, h, w) at timesteps (n,)."""
-        ...
-
-    def add_noise(self, latents: "Tensor", noise: "Tensor", timesteps: "Tensor") -> "Tensor":
-        """Latents noised to ``timesteps`` (n,)."""
-        ...
-
-    def target(self, latents: "Tensor", noise: "Tensor", timesteps: "Tensor") -> "Tensor":
-        """What :meth:`predict` should give: the noise, or v (arXiv 2202.00512)."""
-        ...
-
-    @property
-    def timesteps(self) -> int:
-        """Length of the noise schedule the model was trained with."""
+    def predict(self, latents: "Tensor", times: "Tensor", condition: Conditioning) -> "Tensor":
+        """The denoiser's output for noised latents (n, channels, h, w) at times (n,): of the same shape."""
         ...
 
     def sample(
@@ -100,12 +133,15 @@ class Model(Protocol):
         """One picture (size x size pixels) for every seed; ``on_step`` is told (done, total) steps."""
         ...
 
-    def save(self, folder: Path, dtypes: "Mapping[str, dtype]") -> None:
+    def save(self, folder: Path, dtypes: "Mapping[Role, dtype]") -> None:
         """Write a new folder that diffusers' ``from_pretrained`` reads.
 
         Args:
             folder: that does not exist yet.
-            dtypes: of ``unet``, ``vae`` and ``text_encoder`` (which stands for all text encoders).
+            dtypes: of the components of each role.
+
+        Raises:
+            CheckpointError: a value does not fit its dtype.
         """
         ...
 
@@ -113,34 +149,78 @@ class Model(Protocol):
 class Family(Protocol):
     """A kind of model: names and shapes from the header, a loaded :class:`Model` on demand."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of the module that defines it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def components(self) -> Mapping[str, Component]:
+        """The networks of a model by name: exactly one denoiser."""
+        ...
+
+    @property
+    def required(self) -> Collection[str]:
+        """Names of the components without which a checkpoint cannot be taught."""
+        ...
 
     def matches(self, header: Header) -> bool:
         """Whether the header is of this family."""
         ...
 
     def check(self, header: Header, where: Path) -> None:
-        """Raise CheckpointError if a part is missing that teaching needs."""
+        """Make sure that the checkpoint can be taught.
+
+        Raises:
+            CheckpointError: a required component is missing, or the tensors are not those of such a model.
+        """
+        ...
+
+    def architecture(self, header: Header) -> str | None:
+        """Modelspec's name of the architecture; None: not the sizes that the name stands for."""
+        ...
+
+    def prediction(self, header: Header) -> str:
+        """What the denoiser predicts, as modelspec spells it, such as ``epsilon`` or ``v``."""
         ...
 
     def resolution(self, header: Header) -> int:
         """Side of a square picture, pixels, that the model was made for."""
         ...
 
-    def teaching(self, header: Header) -> "Mapping[str, Any]":
-        """Settings, by name, that a user who says nothing is best served with."""
-        ...
-
-    def step(self, header: Header) -> int:
+    def size_multiple(self, header: Header) -> int:
         """Sides of pictures must be multiples of this many pixels."""
         ...
 
+    def suggested_settings(self, header: Header) -> "Mapping[str, Any]":
+        """Settings, by name, that a user who says nothing is best served with."""
+        ...
+
     def modules(self, header: Header) -> tuple[Target, ...]:
-        """Every linear layer and convolution of the UNet and the text encoders, in order of names."""
+        """Every linear layer and convolution of the denoiser and the text encoders, in order of names."""
+        ...
+
+    def targets(self, header: Header, chosen: TargetSet, *, text_encoders: bool) -> tuple[Target, ...]:
+        """Those of :meth:`modules` that a concept is taught to.
+
+        Args:
+            header: of the model.
+            chosen: which of the denoiser's.
+            text_encoders: whether attention and MLP of the text encoders are taught too.
+        """
         ...
 
     def load(
         self, checkpoint: "Checkpoint", precision: "Precision", weights: "Mapping[str, Tensor] | None" = None
     ) -> Model:
-        """The model in memory; ``weights`` (by :attr:`Target.name`) stand in for the file's own."""
+        """The model in memory; ``weights`` (by :attr:`Target.name`) stand in for the file's own.
+
+        Raises:
+            CheckpointError: tensors are missing, too many, of another shape, or not finite.
+        """
         ...

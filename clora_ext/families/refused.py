@@ -6,14 +6,11 @@ from pathlib import Path
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
+from clora_ext.formats.keys import SDXL_TEXT_2_PREFIX, SDXL_TEXT_PREFIX, UNET_PREFIX
+from clora_ext.formats.lora.names import is_lora_name
 
 __all__ = ["refuse_known"]
 
-_UNET = "model.diffusion_model."
-_LORA_ENDINGS = (
-    ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight",
-    ".lora.down.weight", ".lora.up.weight", "_lora.down.weight", "_lora.up.weight",
-)  # fmt: skip
 _BASE = "use the base model it was made from"
 
 
@@ -35,14 +32,14 @@ def _input_channels(count: int) -> Callable[[Header], bool]:
     """Whether the UNet reads so many channels."""
 
     def recognised(header: Header) -> bool:
-        first = header.tensors.get(f"{_UNET}input_blocks.0.0.weight")
+        first = header.tensors.get(f"{UNET_PREFIX}input_blocks.0.0.weight")
         return first is not None and len(first.shape) == 4 and first.shape[1] == count  # noqa: PLR2004
 
     return recognised
 
 
 def _lora(header: Header) -> bool:
-    return any(name.endswith(_LORA_ENDINGS) for name in header.tensors)
+    return any(map(is_lora_name, header.tensors))
 
 
 def _eight_bits(header: Header) -> bool:
@@ -55,12 +52,11 @@ def _refiner(header: Header) -> bool:
 
 def _without_text(header: Header) -> bool:
     texts = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
-    return _begins(_UNET)(header) and not _begins(*texts)(header)
+    return _begins(UNET_PREFIX)(header) and not _begins(*texts)(header)
 
 
 def _half_text(header: Header) -> bool:
-    one, two = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
-    return _begins(one)(header) != _begins(two)(header)
+    return _begins(SDXL_TEXT_PREFIX)(header) != _begins(SDXL_TEXT_2_PREFIX)(header)
 
 
 _KNOWN = (
@@ -75,10 +71,12 @@ _KNOWN = (
     _Refused("Stable Diffusion 2", _begins("cond_stage_model.model."), "use Stable Diffusion 1 or SDXL"),
     _Refused(
         "Stable Diffusion 3",
-        _begins(f"{_UNET}joint_blocks.", "joint_blocks."),
+        _begins(f"{UNET_PREFIX}joint_blocks.", "joint_blocks."),
         "use Stable Diffusion 1 or SDXL",
     ),
-    _Refused("Flux", _begins(f"{_UNET}double_blocks.", "double_blocks."), "use Stable Diffusion 1 or SDXL"),
+    _Refused(
+        "Flux", _begins(f"{UNET_PREFIX}double_blocks.", "double_blocks."), "use Stable Diffusion 1 or SDXL"
+    ),
     _Refused(
         "one component of a diffusers folder",
         _begins("down_blocks.", "encoder.down_blocks.", "text_model."),

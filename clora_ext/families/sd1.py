@@ -6,15 +6,23 @@ its own (``clora.config``, JSON), as the built-in demo model does, is taken at i
 
 import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
-from clora_ext.formats.keys import KeyTable, clip_table, unet_table, vae_table
+from clora_ext.formats.keys import (
+    SD1_TEXT_PREFIX,
+    UNET_PREFIX,
+    VAE_PREFIX,
+    KeyTable,
+    clip_table,
+    unet_table,
+    vae_table,
+)
+from clora_ext.formats.prediction import DIFFUSERS_NAMES, header_prediction
 
-from .latent.layout import Config, OriginalLayout
+from .components import Component, components_by_name
+from .latent.layout import Config, OriginalLayout, family_data
 from .latent.shapes import clip_config, unet_config, vae_config
 
 __all__ = ["CONFIG_KEY", "FAMILY"]
@@ -22,20 +30,18 @@ __all__ = ["CONFIG_KEY", "FAMILY"]
 CONFIG_KEY = "clora.config"
 """Metadata key of the configuration of a model that is not Stable Diffusion's own size."""
 
-_UNET = "model.diffusion_model."
-_VAE = "first_stage_model."
-_TEXT = "cond_stage_model.transformer."
-_CONTEXT = 768  # width of CLIP-L, which every Stable Diffusion 1 reads
-_COMPONENTS = ("unet", "vae", "text_encoder", "scheduler")
+_NAME = "sd1"
+_COMPONENTS = components_by_name(
+    (
+        Component("unet", UNET_PREFIX, "denoiser"),
+        Component("vae", VAE_PREFIX, "vae"),
+        Component("text_encoder", SD1_TEXT_PREFIX, "text_encoder"),
+    )
+)
 _DAMAGED = "export the file again; it is damaged or was made to do harm"
 _REPEATS = ("layers_per_block", "num_hidden_layers", "transformer_layers_per_block")
 _MOST_REPEATS = 64
 _MOST = 1 << 20  # no width, count or vocabulary of such a model comes near
-
-
-def _matches(header: Header) -> bool:
-    """UNet and one CLIP text encoder under Stable Diffusion 1's prefixes."""
-    return all(any(name.startswith(prefix) for name in header.tensors) for prefix in (_UNET, _TEXT))
 
 
 def _tables(config: Config) -> Mapping[str, KeyTable]:
@@ -43,7 +49,7 @@ def _tables(config: Config) -> Mapping[str, KeyTable]:
     return {
         "unet": unet_table(config["unet"]),
         "vae": vae_table(config["vae"]),
-        "text_encoder": clip_table("text_encoder", _TEXT),
+        "text_encoder": clip_table("text_encoder", SD1_TEXT_PREFIX),
     }
 
 
@@ -63,33 +69,19 @@ def _config(header: Header, where: Path) -> Config:
 
 def _from_shapes(header: Header) -> Config:
     """What the tensors' shapes and Stable Diffusion 1's own data say."""
-    known = _known()
-    unet = unet_config(header, _UNET, known["heads"])
-    width = unet["cross_attention_dim"]
-    if width != _CONTEXT:
-        message = f"its UNet reads text of width {width}; Stable Diffusion 1's reads {_CONTEXT}"
+    data = family_data(_NAME)
+    unet = unet_config(header, UNET_PREFIX, data["heads"])
+    width, published = unet["cross_attention_dim"], data["text_width"]
+    if width != published:
+        message = f"its UNet reads text of width {width}; Stable Diffusion 1's reads {published}"
         raise CheckpointError(message, fix="use a Stable Diffusion 1 checkpoint")
     return {
-        **known,
-        "scheduler": {**known["scheduler"], "prediction_type": _prediction(header)},
-        "unet": {**unet, "sample_size": known["resolution"] // 8},
-        "vae": vae_config(header, _VAE, known["scaling_factor"]),
-        "text_encoder": clip_config(header, _TEXT, known["text_encoder"]),
+        **data,
+        "scheduler": {**data["scheduler"], "prediction_type": DIFFUSERS_NAMES[header_prediction(header)]},
+        "unet": {**unet, "sample_size": data["resolution"] // 8},
+        "vae": vae_config(header, VAE_PREFIX, data["scaling_factor"]),
+        "text_encoder": clip_config(header, SD1_TEXT_PREFIX, data["text_encoder"]),
     }
-
-
-@cache
-def _known() -> dict[str, Any]:
-    """What shapes do not tell."""
-    file = Path(__file__).with_name("sd1.json")
-    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return known
-
-
-def _prediction(header: Header) -> str:
-    """Nothing in the tensors tells v-prediction from noise prediction; the header's modelspec may."""
-    words = (header.metadata.get(f"modelspec.{key}") for key in ("prediction_type", "predict_key"))
-    return "v_prediction" if any(word in {"v", "v_prediction"} for word in words) else "epsilon"
 
 
 def _own(text: str) -> Config:
@@ -98,7 +90,9 @@ def _own(text: str) -> Config:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{CONFIG_KEY} is not JSON ({error})", fix=_DAMAGED) from error
-    if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in _COMPONENTS):
+    if not isinstance(config, dict) or not all(
+        isinstance(config.get(part), dict) for part in (*_COMPONENTS, "scheduler")
+    ):
         raise CheckpointError(f"{CONFIG_KEY} misses a component", fix=_DAMAGED)
     try:
         _check_size(config)
@@ -108,7 +102,7 @@ def _own(text: str) -> Config:
         raise CheckpointError(f"{CONFIG_KEY} is unusable ({error})", fix=_DAMAGED) from error
     if not sane:
         raise CheckpointError(f"{CONFIG_KEY} describes no such model", fix=_DAMAGED)
-    return {**config, "teaching": {}}  # the defaults of Settings are the demo model's
+    return {**config, "suggested_settings": {}}  # the defaults of Settings are the demo model's
 
 
 def _check_size(value: object, key: str = "") -> None:
@@ -124,4 +118,4 @@ def _check_size(value: object, key: str = "") -> None:
         raise ValueError(message)
 
 
-FAMILY = OriginalLayout("sd1", _matches, _config, _tables)
+FAMILY = OriginalLayout(_NAME, _COMPONENTS, _config, _tables)

@@ -4,30 +4,40 @@ The configuration is read from the shapes in the header and from ``sdxl.json``. 
 ``v_pred`` says that the UNet predicts v, one named ``ztsnr`` that its noise schedule ends in pure noise.
 """
 
-import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
-from clora_ext.formats.keys import KeyTable, clip_table, open_clip_table, unet_table, vae_table
+from clora_ext.formats.keys import (
+    SDXL_TEXT_2_PREFIX,
+    SDXL_TEXT_PREFIX,
+    UNET_PREFIX,
+    VAE_PREFIX,
+    KeyTable,
+    clip_table,
+    open_clip_table,
+    unet_table,
+    vae_table,
+)
+from clora_ext.formats.prediction import DIFFUSERS_NAMES, ZERO_SNR_MARKER, header_prediction
 
-from .latent.layout import Config, OriginalLayout
+from .components import Component, components_by_name
+from .latent.layout import Config, OriginalLayout, family_data
 from .latent.shapes import clip_config, open_clip_config, unet_config, vae_config
 
 __all__ = ["FAMILY"]
 
-_UNET = "model.diffusion_model."
-_VAE = "first_stage_model."
-_TEXT = "conditioner.embedders.0.transformer."
-_TEXT_2 = "conditioner.embedders.1.model."
-
-
-def _matches(header: Header) -> bool:
-    """UNet and two text encoders under SDXL's prefixes."""
-    return all(any(name.startswith(prefix) for name in header.tensors) for prefix in (_UNET, _TEXT, _TEXT_2))
+_NAME = "sdxl"
+_COMPONENTS = components_by_name(
+    (
+        Component("unet", UNET_PREFIX, "denoiser"),
+        Component("vae", VAE_PREFIX, "vae"),
+        Component("text_encoder", SDXL_TEXT_PREFIX, "text_encoder"),
+        Component("text_encoder_2", SDXL_TEXT_2_PREFIX, "text_encoder"),
+    )
+)
 
 
 def _tables(config: Config) -> Mapping[str, KeyTable]:
@@ -35,9 +45,9 @@ def _tables(config: Config) -> Mapping[str, KeyTable]:
     return {
         "unet": unet_table(config["unet"]),
         "vae": vae_table(config["vae"]),
-        "text_encoder": clip_table("text_encoder", _TEXT),
+        "text_encoder": clip_table("text_encoder", SDXL_TEXT_PREFIX),
         "text_encoder_2": open_clip_table(
-            "text_encoder_2", _TEXT_2, config["text_encoder_2"]["num_hidden_layers"]
+            "text_encoder_2", SDXL_TEXT_2_PREFIX, config["text_encoder_2"]["num_hidden_layers"]
         ),
     }
 
@@ -48,15 +58,15 @@ def _config(header: Header, where: Path) -> Config:
     Raises:
         CheckpointError: the tensors are not those of such a model.
     """
-    known = _known()
+    data = family_data(_NAME)
     try:
         config = {
-            **known,
-            "scheduler": {**known["scheduler"], **_prediction(header)},
-            "unet": {**unet_config(header, _UNET, None), "sample_size": known["resolution"] // 8},
-            "vae": vae_config(header, _VAE, known["scaling_factor"]),
-            "text_encoder": clip_config(header, _TEXT, known["text_encoder"]),
-            "text_encoder_2": open_clip_config(header, _TEXT_2, known["text_encoder_2"]),
+            **data,
+            "scheduler": {**data["scheduler"], **_prediction(header)},
+            "unet": {**unet_config(header, UNET_PREFIX, None), "sample_size": data["resolution"] // 8},
+            "vae": vae_config(header, VAE_PREFIX, data["scaling_factor"]),
+            "text_encoder": clip_config(header, SDXL_TEXT_PREFIX, data["text_encoder"]),
+            "text_encoder_2": open_clip_config(header, SDXL_TEXT_2_PREFIX, data["text_encoder_2"]),
         }
         _check_widths(config)
     except CheckpointError as error:
@@ -64,18 +74,12 @@ def _config(header: Header, where: Path) -> Config:
     return config
 
 
-@cache
-def _known() -> dict[str, Any]:
-    """What shapes do not tell."""
-    file = Path(__file__).with_name("sdxl.json")
-    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return known
-
-
 def _prediction(header: Header) -> dict[str, Any]:
-    """What the marker tensors say of the noise schedule."""
-    kind = "v_prediction" if "v_pred" in header.tensors else "epsilon"
-    return {"prediction_type": kind, "rescale_betas_zero_snr": "ztsnr" in header.tensors}
+    """What the scheduler has to be told of the noise schedule."""
+    return {
+        "prediction_type": DIFFUSERS_NAMES[header_prediction(header)],
+        "rescale_betas_zero_snr": ZERO_SNR_MARKER in header.tensors,
+    }
 
 
 def _check_widths(config: Config) -> None:
@@ -94,4 +98,4 @@ def _check_widths(config: Config) -> None:
         raise CheckpointError(message, fix="use an SDXL base checkpoint")
 
 
-FAMILY = OriginalLayout("sdxl", _matches, _config, _tables)
+FAMILY = OriginalLayout(_NAME, _COMPONENTS, _config, _tables)

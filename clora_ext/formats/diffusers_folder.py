@@ -11,8 +11,19 @@ from typing import Any
 from clora_ext.errors import CheckpointError
 
 from .header import Header, read_header
-from .keys import KeyTable, Place, clip_table, open_clip_table, unet_table, vae_table
+from .keys import (
+    SD1_TEXT_PREFIX,
+    SDXL_TEXT_2_PREFIX,
+    SDXL_TEXT_PREFIX,
+    KeyTable,
+    Place,
+    clip_table,
+    open_clip_table,
+    unet_table,
+    vae_table,
+)
 from .pieces import Piece, Pieces
+from .prediction import PREDICTION_KEY, V_MARKER, ZERO_SNR_MARKER, scheduler_prediction
 from .spans import Span
 
 __all__ = ["INDEX", "files_of", "folder_pieces"]
@@ -38,12 +49,12 @@ def folder_pieces(folder: Path) -> Pieces:
     for component, table in _tables(folder).items():
         pieces |= dict(_pieces(_weights(folder, component), table))
     scheduler = _json(folder / "scheduler" / "scheduler_config.json")
-    velocity = scheduler.get("prediction_type") == "v_prediction"
-    if velocity and (folder / "text_encoder_2").is_dir():
-        pieces["v_pred"] = _MARKER
+    prediction = scheduler_prediction(scheduler)
+    if prediction == "v" and (folder / "text_encoder_2").is_dir():
+        pieces[V_MARKER] = _MARKER
         if scheduler.get("rescale_betas_zero_snr"):
-            pieces["ztsnr"] = _MARKER
-    return Pieces(pieces, {"modelspec.prediction_type": "v" if velocity else "epsilon"})
+            pieces[ZERO_SNR_MARKER] = _MARKER
+    return Pieces(pieces, {PREDICTION_KEY: prediction})
 
 
 def files_of(folder: Path) -> tuple[Path, ...]:
@@ -76,12 +87,12 @@ def _tables(folder: Path) -> dict[str, KeyTable]:
         "vae": vae_table(_configuration(folder, "vae")),
     }
     if not (folder / "text_encoder_2").is_dir():
-        return {**found, "text_encoder": clip_table("text_encoder", "cond_stage_model.transformer.")}
+        return {**found, "text_encoder": clip_table("text_encoder", SD1_TEXT_PREFIX)}
     layers = _configuration(folder, "text_encoder_2").get("num_hidden_layers")
     if not isinstance(layers, int) or not 0 < layers <= 1000:  # noqa: PLR2004 - far beyond any
         raise CheckpointError(f"{folder}: text_encoder_2 has {layers!r} layers", fix=_FIX)
-    one = clip_table("text_encoder", "conditioner.embedders.0.transformer.")
-    two = open_clip_table("text_encoder_2", "conditioner.embedders.1.model.", layers)
+    one = clip_table("text_encoder", SDXL_TEXT_PREFIX)
+    two = open_clip_table("text_encoder_2", SDXL_TEXT_2_PREFIX, layers)
     return {**found, "text_encoder": one, "text_encoder_2": two}
 
 

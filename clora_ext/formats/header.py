@@ -54,8 +54,8 @@ class TensorInfo:
         return self.end - self.start
 
     @property
-    def numbers(self) -> int:
-        """How many elements."""
+    def elements(self) -> int:
+        """How many numbers the tensor holds."""
         return prod(self.shape)
 
 

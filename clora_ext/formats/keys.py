@@ -11,10 +11,34 @@ from typing import Any
 
 from clora_ext.errors import CheckpointError
 
-__all__ = ["KeyTable", "Place", "clip_table", "open_clip_table", "unet_table", "vae_table"]
+__all__ = [
+    "SD1_TEXT_PREFIX",
+    "SDXL_TEXT_2_PREFIX",
+    "SDXL_TEXT_PREFIX",
+    "UNET_PREFIX",
+    "VAE_PREFIX",
+    "KeyTable",
+    "Place",
+    "clip_table",
+    "open_clip_table",
+    "unet_table",
+    "vae_table",
+]
 
-_UNET = "model.diffusion_model."
-_VAE = "first_stage_model."
+UNET_PREFIX = "model.diffusion_model."
+"""Where the UNet's tensors stand in a checkpoint of Stable Diffusion 1 or XL."""
+
+VAE_PREFIX = "first_stage_model."
+"""Where the VAE's tensors stand in either."""
+
+SD1_TEXT_PREFIX = "cond_stage_model.transformer."
+"""Where Stable Diffusion 1's text encoder stands."""
+
+SDXL_TEXT_PREFIX = "conditioner.embedders.0.transformer."
+"""Where SDXL's first text encoder, CLIP-L, stands."""
+
+SDXL_TEXT_2_PREFIX = "conditioner.embedders.1.model."
+"""Where SDXL's second text encoder, open_clip's bigG, stands."""
 
 _UNET_RESNET = {
     "norm1": "in_layers.0",
@@ -161,7 +185,7 @@ def unet_table(config: Mapping[str, Any]) -> KeyTable:
             place += 1
     if config.get("addition_embed_type") == "text_time":
         pairs += [("add_embedding.linear_1", "label_emb.0.0"), ("add_embedding.linear_2", "label_emb.0.2")]
-    return KeyTable("unet", _UNET, tuple(pairs))
+    return KeyTable("unet", UNET_PREFIX, tuple(pairs))
 
 
 def vae_table(config: Mapping[str, Any]) -> KeyTable:
@@ -197,7 +221,7 @@ def vae_table(config: Mapping[str, Any]) -> KeyTable:
             pairs.append((down, f"encoder.down.{block}.downsample.conv"))
             up = f"decoder.up_blocks.{block}.upsamplers.0.conv"
             pairs.append((up, f"decoder.up.{mirrored}.upsample.conv"))
-    return KeyTable("vae", _VAE, tuple(pairs))
+    return KeyTable("vae", VAE_PREFIX, tuple(pairs))
 
 
 def clip_table(component: str, prefix: str) -> KeyTable:

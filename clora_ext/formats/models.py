@@ -8,15 +8,15 @@ from .diffusers_folder import files_of, folder_pieces
 from .digest import file_sha256
 from .hash_cache import cached_sha256
 from .header import Header, read_header
+from .keys import SD1_TEXT_PREFIX, SDXL_TEXT_PREFIX
 from .pieces import Piece, Pieces
 from .spans import Span
 
 __all__ = ["file_sha256", "model_header", "model_pieces", "model_sha256"]
 
 # Some programs write CLIP-L without `text_model.`; others then lose it in silence.
-_FLAT_TEXT = re.compile(
-    r"((?:cond_stage_model|conditioner\.embedders\.0)\.transformer\.)(embeddings|encoder|final_layer_norm)\."
-)
+_CLIP_L = "|".join(map(re.escape, (SD1_TEXT_PREFIX, SDXL_TEXT_PREFIX)))
+_FLAT_TEXT = re.compile(rf"({_CLIP_L})(embeddings|encoder|final_layer_norm)\.")
 
 
 def model_header(path: Path) -> Header:

@@ -55,12 +55,12 @@ class ProjectContext:
     @property
     def suggested(self) -> Settings:
         """Settings that suit the model."""
-        return Settings.of(**self.family.teaching(self.header))
+        return Settings.of(**self.family.suggested_settings(self.header))
 
     @property
     def size_multiple(self) -> int:
         """Sides of pictures are multiples of this, pixels."""
-        return self.family.step(self.header)
+        return self.family.size_multiple(self.header)
 
     def kept_prompts(self, strategy: str) -> "tuple[ConceptPrompts, ...]":
         """What the named strategy has kept of past concepts in words.
@@ -141,7 +141,7 @@ def suggested_settings(project: Path, base: Path | None = None) -> Settings:
     if base is not None:
         file = find_base(base)
     header = model_header(file)
-    return Settings.of(**families.detect(header, file).teaching(header))
+    return Settings.of(**families.detect(header, file).suggested_settings(header))
 
 
 def open_evolving(project: Project) -> "Evolving":

@@ -19,7 +19,7 @@ from .plan import Plan
 from .request import Pictures
 
 if TYPE_CHECKING:
-    from clora_ext.families.base import Framing, Model
+    from clora_ext.families.base import Model, SizeConditioning
     from clora_ext.strategies.objective import Example
 
 __all__ = ["Encoded", "encode_pictures"]
@@ -79,18 +79,18 @@ def _example(
 
     pixels = load_pixels(picture, *size, convert=convert)
     mean, deviation = model.encode_images(pixels.unsqueeze(0))
-    framing = _framing(picture, size)
+    cut = _size_conditioning(picture, size)
     condition = None
     if not plan.settings.adapter.text_encoder:
         with torch.no_grad():
-            told = model.condition([picture.caption], [framing])
+            told = model.condition([picture.caption], [cut])
         condition = {name: value.float().cpu() for name, value in told.items()}
-    return Example(mean[0].float().cpu(), deviation[0].float().cpu(), picture.caption, framing, condition)
+    return Example(mean[0].float().cpu(), deviation[0].float().cpu(), picture.caption, cut, condition)
 
 
-def _framing(picture: Picture, size: tuple[int, int]) -> "Framing":
+def _size_conditioning(picture: Picture, size: tuple[int, int]) -> "SizeConditioning":
     """How :func:`load_pixels` cuts a picture to ``size``, (width, height) in pixels."""
-    from clora_ext.families.base import Framing
+    from clora_ext.families.base import SizeConditioning
 
     left, top = cover_corner(picture.width, picture.height, *size)
-    return Framing((picture.height, picture.width), (top, left), (size[1], size[0]))
+    return SizeConditioning((picture.height, picture.width), (top, left), (size[1], size[0]))

@@ -12,7 +12,6 @@ from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import Settings
 from clora_ext.data import Concept, Dataset, name_concept, scan
 from clora_ext.errors import CheckpointError, UsageError
-from clora_ext.families.targets import choose_targets
 from clora_ext.formats.models import file_sha256
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.training.state import resume_step
@@ -146,9 +145,8 @@ def _targets(context: ProjectContext, settings: Settings, strategy: "Strategy") 
         CheckpointError: there are none.
         UsageError: the rank is above a layer's smaller side, which is no low rank.
     """
-    modules = context.family.modules(context.header)
     adapter = settings.adapter
-    chosen = choose_targets(modules, adapter.targets, text_encoders=adapter.text_encoder)
+    chosen = context.family.targets(context.header, adapter.targets, text_encoders=adapter.text_encoder)
     targets = tuple(strategy.choose_targets(chosen))
     if not targets:
         raise CheckpointError(f"{context.base_file} has no layer to teach", fix="use another checkpoint")

@@ -93,7 +93,7 @@ class _Sampler:
 
         header = self._checkpoint.header
         size = record.setting("resolution") or self._family.resolution(header)
-        size -= size % self._family.step(header)
+        size -= size % self._family.size_multiple(header)
         return fitted(SamplePrompt(prompt, size, _sampling(record)).sample_one(self._model), size)
 
 

@@ -68,10 +68,11 @@ def generate(
     request.check()
     checkpoint = open_model(_checkpoint(source))
     family = families.detect(checkpoint.header, checkpoint.path)
-    step = family.step(checkpoint.header)
+    multiple = family.size_multiple(checkpoint.header)
     size = request.size or family.resolution(checkpoint.header)
-    if size % step:
-        raise UsageError(f"size {size} is no multiple of {step}", fix=f"use {max(step, size - size % step)}")
+    if size % multiple:
+        nearest = max(multiple, size - size % multiple)
+        raise UsageError(f"size {size} is no multiple of {multiple}", fix=f"use {nearest}")
     sink(Stage("sample", request.prompt))
     model = family.load(checkpoint, pick_precision())
     for prompt in (request.prompt, request.negative):

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from clora_ext.families.base import Conditioning, Framing, Model
+from clora_ext.families.base import Conditioning, Model, SizeConditioning
 
 __all__ = ["Example", "Objective", "ReplayItem", "TrainingAccess"]
 
@@ -21,15 +21,15 @@ class Example:
         mean: of its latents, (4, h, w), scaled, float32, on the processor.
         deviation: standard deviation of its latents, same shape.
         prompt: its caption.
-        framing: how it was cut.
-        condition: what the UNet is told of it, first dimension 1; None: the text encoder is trained, so it
-            is asked anew in every step.
+        size_conditioning: how it was cut.
+        condition: what the denoiser is given for it, first dimension 1; None: the text encoder is trained,
+            so it is asked anew in every step.
     """
 
     mean: Tensor
     deviation: Tensor
     prompt: str
-    framing: Framing
+    size_conditioning: SizeConditioning
     condition: Conditioning | None
 
 

@@ -1,7 +1,8 @@
-"""What a step minimises: the DreamBooth objective on cached latents."""
+"""The usual objective: the error of the denoiser's predictions on cached latents."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,34 +11,80 @@ from clora_ext.errors import TrainingError
 from clora_ext.families.base import Conditioning, Model
 from clora_ext.strategies.objective import Example
 
-__all__ = ["DenoisingObjective", "check_finite"]
+__all__ = ["DenoisingObjective", "NoisedBatch", "check_finite", "noised_batch", "step_rng"]
+
+
+@dataclass(frozen=True, slots=True)
+class NoisedBatch:
+    """Pictures as the denoiser is shown them in one step, where the model lies.
+
+    Attributes:
+        latents: drawn from the pictures' distributions, (n, channels, h, w), float32.
+        noise: of the same shape.
+        times: (n,), from the model's process.
+        noised: latents and noise in the proportion that belongs to the times.
+        condition: what else the denoiser is given; has gradients where a text encoder is trained.
+    """
+
+    latents: Tensor
+    noise: Tensor
+    times: Tensor
+    noised: Tensor
+    condition: Conditioning
 
 
 class DenoisingObjective:
-    """The mean squared error of the predicted noise (arXiv 2208.12242, equation 1), in float32."""
+    """The mean squared error of the denoiser's prediction (arXiv 2208.12242, equation 1), in float32.
+
+    Pictures count alike, or as the model's process weighs their times.
+    """
 
     def loss(
         self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
     ) -> Tensor:
-        """A scalar; all randomness follows from (seed, step)."""
-        # Drawn on the processor: the same numbers on every device.
-        rng = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
-        mean = torch.stack([example.mean for example in batch])
-        deviation = torch.stack([example.deviation for example in batch])
-        latents = (mean + deviation * torch.randn(mean.shape, generator=rng)).to(device)
-        noise = torch.randn(mean.shape, generator=rng).to(device)
-        timesteps = torch.randint(model.timesteps, (len(batch),), generator=rng).to(device)
-        noisy = model.add_noise(latents, noise, timesteps)
-        predicted = model.predict(noisy, timesteps, _condition(model, batch, device))
-        return nn.functional.mse_loss(predicted.float(), model.target(latents, noise, timesteps).float())
+        """See :meth:`clora_ext.strategies.objective.Objective.loss`."""
+        shown = noised_batch(model, batch, step_rng(seed, step), device)
+        predicted = model.predict(shown.noised, shown.times, shown.condition).float()
+        target = model.process.target(shown.latents, shown.noise, shown.times).float()
+        weight = model.process.weight(shown.times)
+        if weight is None:
+            return nn.functional.mse_loss(predicted, target)
+        errors = nn.functional.mse_loss(predicted, target, reduction="none").flatten(1).mean(dim=1)
+        return (errors * weight).mean()
+
+
+def noised_batch(
+    model: Model, batch: Sequence[Example], rng: torch.Generator, device: torch.device
+) -> NoisedBatch:
+    """Draw latents, noise and times, in this order.
+
+    Args:
+        model: with the adapters in its modules.
+        batch: pictures of one size.
+        rng: of this step, see :func:`step_rng`: the only source of randomness.
+        device: where the model lies.
+    """
+    mean = torch.stack([example.mean for example in batch])
+    deviation = torch.stack([example.deviation for example in batch])
+    latents = (mean + deviation * torch.randn(mean.shape, generator=rng)).to(device)
+    noise = torch.randn(mean.shape, generator=rng).to(device)
+    times = model.process.sample_times(mean.shape, rng).to(device)
+    noised = model.process.noised(latents, noise, times)
+    return NoisedBatch(latents, noise, times, noised, _condition(model, batch, device))
+
+
+def step_rng(seed: int, step: int) -> torch.Generator:
+    """The source of all randomness of a step (from 0): on the processor, the same on every device."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
 def _condition(model: Model, batch: Sequence[Example], device: torch.device) -> Conditioning:
-    """What the UNet is told of the batch."""
-    known = [example.condition for example in batch if example.condition is not None]
-    if len(known) < len(batch):
-        return model.condition([example.prompt for example in batch], [example.framing for example in batch])
-    return {name: torch.cat([condition[name] for condition in known]).to(device) for name in known[0]}
+    """What the denoiser is given for the batch."""
+    encoded = [example.condition for example in batch if example.condition is not None]
+    if len(encoded) < len(batch):
+        prompts = [example.prompt for example in batch]
+        return model.condition(prompts, [example.size_conditioning for example in batch])
+    return {name: value.to(device) for name, value in model.collate(encoded).items()}
 
 
 def check_finite(loss: float, batch: Sequence[Example], step: int, rate: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clora_ext.families.base import Framing, Model
+from clora_ext.families.base import Model, SizeConditioning
 from clora_ext.strategies.objective import ReplayItem
 
 __all__ = ["record_replay"]
@@ -27,9 +27,9 @@ def record_replay(
     """
     items: list[ReplayItem] = []
     for prompt in prompts:
-        told = model.condition([prompt], [Framing((size, size), (0, 0), (size, size))])
+        told = model.condition([prompt], [SizeConditioning((size, size), (0, 0), (size, size))])
         condition = {name: value.float().cpu() for name, value in told.items()}
-        with _listening(model.unet) as calls:
+        with _listening(model.denoiser) as calls:
             sample(prompt)
         items += [ReplayItem(prompt, *call, condition) for call in calls]
     return items

@@ -16,7 +16,7 @@ from scorer import CONFIG_KEY as SCORER_KEY
 from trainer import say
 
 from clora_ext.formats.checkpoint import Checkpoint, Source, content_hash, write_checkpoint
-from clora_ext.formats.keys import KeyTable, clip_table, unet_table, vae_table
+from clora_ext.formats.keys import SD1_TEXT_PREFIX, KeyTable, clip_table, unet_table, vae_table
 
 MODEL_LIMIT, SCORER_LIMIT = 40_000_000, 15_000_000
 """Bytes that the two files may have."""
@@ -71,7 +71,7 @@ def _write_model(model: Model, file: Path) -> None:
     parts = (
         (unet_table(model.denoiser.config), model.denoiser.state_dict()),
         (vae_table(model.vae.config), model.vae.state_dict()),
-        (clip_table("text_encoder", "cond_stage_model.transformer."), text_state),
+        (clip_table("text_encoder", SD1_TEXT_PREFIX), text_state),
     )
     sources = {name: Source.of(tensor) for table, state in parts for name, tensor in _renamed(table, state)}
     write_checkpoint(file, sources, {"clora.config": json.dumps(configuration(model), sort_keys=True)})

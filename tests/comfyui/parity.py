@@ -18,12 +18,12 @@ from server import TROUBLE
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.base import Framing
+from clora_ext.families.base import SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.reader import read_lora
 
 PROMPT = "a photo of sks dog!"
-SQUARE = Framing((64, 64), (0, 0), (64, 64))
+SQUARE = SizeConditioning((64, 64), (0, 0), (64, 64))
 
 
 class Listener(logging.Handler):

@@ -8,19 +8,17 @@ from pathlib import Path
 import pytest
 from cases import check_each
 from PIL import Image
+from real_shapes import sdxl_header
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_model import RESOLUTION, write_tiny_model
 from tiny_project import project_of
 
-from clora_ext import Project, export_checkpoint, inspect_file
-from clora_ext.export.card import SMALL, architecture, make_card, prediction
+from clora_ext import Project, export_checkpoint, families, inspect_file
+from clora_ext.export.card import SMALL, make_card
 from clora_ext.export.metadata import LARGEST_HEADER, make_metadata
 from clora_ext.export.thumbnail import LARGEST_URL, data_url, drawings, preview
-from clora_ext.formats.header import Header, TensorInfo, layout
 
-FIRST = "model.diffusion_model.input_blocks.0.0.weight"
-TEXT = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 DOGS = [("sks", "dog"), ("zwz", "toy robot")]
 
 
@@ -144,17 +142,14 @@ def test_what_others_wrote_into_the_base_stays_unless_it_is_too_much(base: Path,
 def test_a_header_as_long_as_that_of_stable_diffusion_xl_keeps_its_thumbnail(
     base: Path, tmp_path: Path
 ) -> None:
-    names = [
-        f"model.diffusion_model.output_blocks.{i}.1.transformer_blocks.9.attn1.to_out.0.weight"
-        for i in range(2513)
-    ]
-    tensors = layout(dict.fromkeys(names, ("F16", (1280, 1280))))
+    header = sdxl_header()
+    assert len(header.tensors) == 2513
     concepts = [(f"t{i}", "dog") for i in range(200)]
     project = Project.open(project_of(tmp_path / "p", base, concepts, sheets=False))
     assert project.base is not None
     noise = [Image.effect_noise((512, 512), 90.0).convert("RGB") for _ in range(16)]
-    card = make_card(project.base, project.concepts, Header(tensors), 1024, None)
-    said = make_metadata(card, project.base, project.concepts, {}, data_url(noise), tensors)
+    card = make_card(project.base, project.concepts, families.load("sdxl"), header, None)
+    said = make_metadata(card, project.base, project.concepts, {}, data_url(noise), header.tensors)
     assert "modelspec.thumbnail" in said
     assert len(json.loads(said["clora.history"])["concepts"]) == 200
 
@@ -190,39 +185,6 @@ def test_half_a_character_in_the_base_is_left_out(base: Path, tmp_path: Path) ->
     said = metadata_of(exported(project_of(tmp_path / "p", tmp_path / "b.safetensors", DOGS)))
     assert said["good"] == "é"
     assert "bad" not in said
-
-
-def sized(channels: int, width: int) -> Header:
-    return Header(
-        {FIRST: TensorInfo("F16", (channels, 4, 3, 3), 0, 0), TEXT: TensorInfo("F16", (320, width), 0, 0)}
-    )
-
-
-def test_only_real_sizes_bear_the_real_names() -> None:
-    assert architecture(sized(320, 768), "sd1") == "stable-diffusion-v1"
-    assert architecture(sized(320, 2048), "sdxl") == "stable-diffusion-xl-v1-base"
-    for channels, width, family in (
-        (64, 768, "sd1"),
-        (320, 128, "sd1"),
-        (320, 768, "sdxl"),
-        (320, 768, "new"),
-    ):
-        assert architecture(sized(channels, width), family) == SMALL
-    assert architecture(Header({}), "sd1") == SMALL
-
-
-def test_v_prediction_is_known_by_any_of_its_signs() -> None:
-    plain = sized(320, 768).tensors
-    config = json.dumps({"scheduler": {"prediction_type": "v_prediction"}})
-    assert prediction(Header({**plain, "v_pred": TensorInfo("F32", (0,), 0, 0)})) == "v"
-    for said in (
-        {"modelspec.prediction_type": "v"},
-        {"modelspec.predict_key": "v"},
-        {"clora.config": config},
-    ):
-        assert prediction(Header(plain, said)) == "v"
-    for said in ({}, {"modelspec.predict_key": "epsilon"}, {"clora.config": "["}, {"clora.config": "[]"}):
-        assert prediction(Header(plain, said)) == "epsilon"
 
 
 def test_pictures_show_what_was_learned_and_never_what_was_shown(base: Path, tmp_path: Path) -> None:

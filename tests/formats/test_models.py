@@ -129,25 +129,23 @@ def no_scheduler(folder: Path) -> None:
     (folder / "scheduler" / "scheduler_config.json").unlink()
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (shard, "sharded"),
-        (pickles, "pickles"),
-        (incomplete, "not complete"),
-        (another_kind, "FluxPipeline"),
-        (endless, "describes no such model"),
-        (no_scheduler, "does not exist"),
-    ],
-)
-def test_folders_that_cannot_be_used_say_why(
-    folder: Path, tmp_path: Path, spoil: Callable[[Path], None], words: str
-) -> None:
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    spoil(copy)
-    with pytest.raises(CheckpointError, match=words) as caught:
-        model_header(copy)
-    assert caught.value.fix
+SPOILED: list[tuple[Callable[[Path], None], str]] = [
+    (shard, "sharded"),
+    (pickles, "pickles"),
+    (incomplete, "not complete"),
+    (another_kind, "FluxPipeline"),
+    (endless, "describes no such model"),
+    (no_scheduler, "does not exist"),
+]
+
+
+def test_folders_that_cannot_be_used_say_why(folder: Path, tmp_path: Path) -> None:
+    for spoil, words in SPOILED:
+        copy = shutil.copytree(folder, tmp_path / spoil.__name__)
+        spoil(copy)
+        with pytest.raises(CheckpointError, match=words) as caught:
+            model_header(copy)
+        assert caught.value.fix
 
 
 def test_a_folder_that_is_no_model_and_a_path_that_is_none_are_refused(tmp_path: Path) -> None:

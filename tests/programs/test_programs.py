@@ -14,11 +14,11 @@ from torch import nn
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.base import Framing
+from clora_ext.families.base import SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import Header
 
-SQUARE = Framing((64, 64), (0, 0), (64, 64))
+SQUARE = SizeConditioning((64, 64), (0, 0), (64, 64))
 PROMPT = "a photo of sks dog!"
 
 

@@ -30,7 +30,6 @@ from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError, ProjectError, UsageError
 from clora_ext.events import Event, Stage
 from clora_ext.evolving.model import Evolving
-from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.writer import write_lora
@@ -61,6 +60,14 @@ def modules(base: Path) -> tuple[Target, ...]:
 
     checkpoint = Checkpoint(base)
     return families.detect(checkpoint.header, base).modules(checkpoint.header)
+
+
+def targets_of(base: Path, chosen: Any, *, text_encoders: bool) -> tuple[Target, ...]:
+    from clora_ext import families
+
+    checkpoint = Checkpoint(base)
+    family = families.detect(checkpoint.header, base)
+    return family.targets(checkpoint.header, chosen, text_encoders=text_encoders)
 
 
 def adapters(targets: tuple[Target, ...], rank: int, alpha: float, seed: int) -> dict[Target, Factors]:
@@ -113,7 +120,7 @@ def test_someones_lora_becomes_a_concept_at_exactly_its_strength(sdxl: Path, tmp
 
 def test_a_lora_keeps_what_was_learned_before_whatever_the_strategy(sdxl: Path, tmp_path: Path) -> None:
     """naive would put the new adapter in the place of its own: a foreign one must not replace it."""
-    targets = choose_targets(modules(sdxl), "attention", text_encoders=False)
+    targets = targets_of(sdxl, "attention", text_encoders=False)
     layers = adapters(targets, 4, 4.0, 1)
     file = write_file(tmp_path / "x.safetensors", layers)
     images = pictures(tmp_path / "dog_images")
@@ -143,7 +150,7 @@ def test_text_encoders_and_every_transformer_layer_can_be_taught(sdxl: Path, tmp
     add_concept(request)
     project = Project.open(request.project)
     evolving = open_evolving(project)
-    targets = choose_targets(modules(sdxl), "transformer", text_encoders=True)
+    targets = targets_of(sdxl, "transformer", text_encoders=True)
     changed = {target for target in targets if change(evolving, target).any()}
     assert {target.component for target in changed} == {"unet", "text_encoder", "text_encoder_2"}
     _, layers = read_layers(kept, project_context(project, None))
@@ -159,7 +166,7 @@ def test_text_encoders_and_every_transformer_layer_can_be_taught(sdxl: Path, tmp
 
 
 def test_what_was_learned_is_extracted_as_one_lora(sdxl: Path, tmp_path: Path) -> None:
-    targets = choose_targets(modules(sdxl), "attention", text_encoders=False)
+    targets = targets_of(sdxl, "attention", text_encoders=False)
     layers = adapters(targets, 4, 4.0, 2)
     file = write_file(tmp_path / "x.safetensors", layers)
     add_concept(Request(Lora(file), tmp_path / "model", base=sdxl, settings=QUICK))
@@ -179,7 +186,7 @@ def test_what_was_learned_is_extracted_as_one_lora(sdxl: Path, tmp_path: Path) -
 
 
 def test_a_small_rank_says_how_much_it_holds(sdxl: Path, tmp_path: Path) -> None:
-    targets = choose_targets(modules(sdxl), "attention", text_encoders=False)
+    targets = targets_of(sdxl, "attention", text_encoders=False)
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 8, 8.0, 3))
     add_concept(Request(Lora(file), tmp_path / "model", base=sdxl, settings=QUICK))
     project = Project.open(tmp_path / "model")
@@ -198,7 +205,7 @@ def test_a_small_rank_says_how_much_it_holds(sdxl: Path, tmp_path: Path) -> None
 def test_what_a_float32_model_learned_is_extracted_too(tmp_path: Path) -> None:
     """Its memory keeps nothing, since nothing is lost: the weights themselves tell what was taught."""
     base = write(tmp_path / "base.safetensors", tiny_sdxl(), torch.float32)
-    targets = choose_targets(modules(base), "attention", text_encoders=False)
+    targets = targets_of(base, "attention", text_encoders=False)
     layers = adapters(targets, 2, 2.0, 4)
     file = write_file(tmp_path / "x.safetensors", layers)
     add_concept(Request(Lora(file), tmp_path / "model", base=base, settings=QUICK))
@@ -237,7 +244,7 @@ def test_a_run_killed_after_its_lora_was_kept_can_be_asked_for_again(sdxl: Path,
 def test_calls_that_mean_nothing_are_refused(
     sdxl: Path, tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
-    targets = choose_targets(modules(sdxl), "attention", text_encoders=False)
+    targets = targets_of(sdxl, "attention", text_encoders=False)
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 1, 1.0, 0))
     if "source" in changes:
         changes = {"source": Lora(file, changes["source"])}
@@ -248,7 +255,7 @@ def test_calls_that_mean_nothing_are_refused(
 
 
 def test_a_token_that_is_taken_and_a_lora_for_another_model_are_refused(sdxl: Path, tmp_path: Path) -> None:
-    targets = choose_targets(modules(sdxl), "attention", text_encoders=False)
+    targets = targets_of(sdxl, "attention", text_encoders=False)
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 1, 1.0, 0))
     request = Request(Lora(file), tmp_path / "model", base=sdxl, settings=QUICK)
     add_concept(request)

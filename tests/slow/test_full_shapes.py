@@ -20,7 +20,7 @@ from torch import nn
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.base import Framing
+from clora_ext.families.base import SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 
 
@@ -110,7 +110,7 @@ def test_sd15_is_read_by_ldm_and_taken_for_sd15_by_forge(sd15: Path, monkeypatch
     close(ours.encode_images(pixels)[0] / 0.18215, vae.encode(pixels).mean)
     encoder = ldm_text(monkeypatch, CLIP_L, ours.text.tokenizer)  # type: ignore[attr-defined]
     encoder.load_state_dict(part(state, "cond_stage_model."), strict=True)
-    square = Framing((64, 64), (0, 0), (64, 64))
+    square = SizeConditioning((64, 64), (0, 0), (64, 64))
     close(ours.condition(["a photo of sks dog"], [square])["states"], encoder(["a photo of sks dog"]))
 
 

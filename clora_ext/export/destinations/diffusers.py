@@ -4,18 +4,17 @@ from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
+from clora_ext import families
 from clora_ext.errors import UsageError
 from clora_ext.export.atomic import FileSet, PlannedFile
 from clora_ext.export.bundle import ExportBundle
+from clora_ext.families.components import Role, component_of
+from clora_ext.formats.diffusers_folder import INDEX
 from clora_ext.formats.header import BITS
 
 __all__ = ["DESTINATION", "Diffusers"]
 
-_COMPONENTS = {"model.diffusion_model.": "unet", "first_stage_model.": "vae"}
-_TEXT = "text_encoder"
-_OURS = frozenset(
-    "model_index.json unet vae scheduler tokenizer tokenizer_2 text_encoder text_encoder_2".split()
-)
+_BESIDE = (INDEX, "scheduler", "tokenizer", "tokenizer_2")  # what a folder holds beside the components
 _CONFIGURATIONS = 8_000_000  # bytes, generously: JSON files and the tokenizers' vocabularies
 
 
@@ -30,9 +29,6 @@ class Diffusers:
         if target.exists():
             _refuse_foreign(target)
         dtypes = _dtypes(model)
-        size = sum(
-            prod(source.shape) * BITS[dtypes[_component(name)]] // 8 for name, source in model.sources.items()
-        )
 
         def write(path: Path) -> None:
             import torch
@@ -40,14 +36,14 @@ class Diffusers:
             from clora_ext.config.precision import Precision
 
             kinds = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
-            wanted = {component: kinds[dtype] for component, dtype in dtypes.items()}
-            taught = {dtype for component, dtype in wanted.items() if component != "vae"}
+            wanted = {role: kinds[dtype] for role, dtype in dtypes.items()}
+            taught = {dtype for role, dtype in wanted.items() if role != "vae"}
             held = taught.pop() if len(taught) == 1 else torch.float32
             precision = Precision(torch.device("cpu"), held, "no", "nothing is computed")
             loaded = model.family.load(model.evolving.current, precision, model.weights())
             loaded.save(path, wanted)
 
-        return FileSet((PlannedFile(target, size + _CONFIGURATIONS, write, is_folder=True),))
+        return FileSet((PlannedFile(target, _bytes(model, dtypes) + _CONFIGURATIONS, write, is_folder=True),))
 
     def remark(self, model: ExportBundle) -> str:
         """Nothing: the folder says what it is made of."""
@@ -58,18 +54,36 @@ class Diffusers:
         return "in Python: diffusers.DiffusionPipeline.from_pretrained(<the folder>)"
 
 
-def _component(name: str) -> str:
-    """Of a checkpoint's tensor."""
-    return next((part for start, part in _COMPONENTS.items() if name.startswith(start)), _TEXT)
-
-
-def _dtypes(model: ExportBundle) -> Mapping[str, str]:
-    """One dtype for each component: its tensors' own, or float32 where they differ."""
-    found: dict[str, set[str]] = {}
+def _bytes(model: ExportBundle, dtypes: Mapping[Role, str]) -> int:
+    """Size of the components' files."""
+    total = 0
     for name, source in model.sources.items():
-        if source.dtype in {"F16", "BF16", "F32"}:
-            found.setdefault(_component(name), set()).add(source.dtype)
-    return {part: kinds.pop() if len(kinds) == 1 else "F32" for part, kinds in found.items()}
+        role = _role(model, name)
+        if role is not None and role in dtypes:
+            total += prod(source.shape) * BITS[dtypes[role]] // 8
+    return total
+
+
+def _role(model: ExportBundle, tensor: str) -> Role | None:
+    """Of the component that a checkpoint's tensor belongs to; None: the folder has no place for it."""
+    component = component_of(model.family.components, tensor)
+    return None if component is None else component.role
+
+
+def _dtypes(model: ExportBundle) -> Mapping[Role, str]:
+    """One dtype for the components of each role: their tensors' own, or float32 where they differ."""
+    found: dict[Role, set[str]] = {}
+    for name, source in model.sources.items():
+        role = _role(model, name)
+        if role is not None and source.dtype in {"F16", "BF16", "F32"}:
+            found.setdefault(role, set()).add(source.dtype)
+    return {role: kinds.pop() if len(kinds) == 1 else "F32" for role, kinds in found.items()}
+
+
+def _own_names() -> set[str]:
+    """What clora itself writes into such a folder, whatever the family."""
+    components = (family.components for family in map(families.load, families.names()))
+    return {*_BESIDE, *(name for found in components for name in found)}
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -77,8 +91,9 @@ def _refuse_foreign(target: Path) -> None:
     if not target.is_dir():
         raise UsageError(f"{target} is a file", fix="name a new folder")
     names = sorted(path.name for path in target.iterdir())
-    foreign = [name for name in names if name not in _OURS]
-    if foreign or (names and "model_index.json" not in names):
+    own = _own_names()
+    foreign = [name for name in names if name not in own]
+    if foreign or (names and INDEX not in names):
         what = foreign[0] if foreign else names[0]
         raise UsageError(f"{target} holds other things ({what})", fix="name a new or empty folder")
 

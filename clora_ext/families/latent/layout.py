@@ -1,20 +1,27 @@
 """A family whose checkpoints are single files in the original layout: a UNet, a VAE, text encoders.
 
-A family of this kind is a name and three functions over a header; everything else follows from the
-configuration and the key tables that they give. This file reads headers only; it imports no torch.
+A family of this kind is its components and two functions; everything else follows from the configuration
+and the key tables that they give. This file reads headers only; it imports no torch.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
+from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Model
+from clora_ext.families.components import Component, denoiser_of
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
+from clora_ext.formats.prediction import scheduler_prediction
+
+from .targets import in_clip, in_unet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,14 +29,23 @@ if TYPE_CHECKING:
     from clora_ext.config.precision import Precision
     from clora_ext.formats.checkpoint import Checkpoint
 
-__all__ = ["Config", "OriginalLayout"]
+__all__ = ["Config", "OriginalLayout", "family_data"]
 
 Config = dict[str, Any]
 """``unet``, ``vae``, ``text_encoder`` (and ``text_encoder_2``), ``scheduler``: diffusers' and transformers'
-configurations; ``tokenizer``: a name; ``resolution``: pixels; ``teaching``: settings to begin with."""
+configurations; ``tokenizer``: a name; ``resolution``: pixels; ``suggested_settings``: by name."""
 
 _NO_LAYER = ("embedding", "text_projection", "norm")
 _HERE = Path("the checkpoint")
+_WORDS = {"denoiser": "UNet", "text_encoder": "text encoder", "vae": "VAE"}
+
+
+@cache
+def family_data(name: str) -> Config:
+    """What shapes do not tell of the family ``name``: the JSON file beside its module. Not to be changed."""
+    file = Path(__file__).parents[1] / f"{name}.json"
+    data: Config = json.loads(file.read_text(encoding="utf-8"))
+    return data
 
 
 @dataclass(frozen=True)
@@ -38,71 +54,120 @@ class OriginalLayout:
 
     Attributes:
         name: of the family.
-        matches: whether a header is of this family.
+        components: by name; all of them are required.
         config: the configuration that a header tells; raises CheckpointError, naming the given file.
         tables: the key table of every component, by its name.
     """
 
     name: str
-    matches: Callable[[Header], bool]
+    components: Mapping[str, Component]
     config: Callable[[Header, Path], Config]
     tables: Callable[[Config], Mapping[str, KeyTable]]
 
+    @property
+    def title(self) -> str:
+        """From the family's data."""
+        return str(family_data(self.name)["title"])
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """All components: such a checkpoint is one file."""
+        return tuple(self.components)
+
+    def matches(self, header: Header) -> bool:
+        """Whether the UNet and every text encoder stand where this family has them."""
+        return all(_holds(header, one) for one in self.components.values() if one.role != "vae")
+
     def check(self, header: Header, where: Path) -> None:
-        """Refuse checkpoints without VAE or without a usable configuration."""
-        if not any(name.startswith("first_stage_model.") for name in header.tensors):
-            raise CheckpointError(f"{where} holds no VAE", fix="use a checkpoint with its VAE baked in")
+        """Refuse checkpoints without a required component or without a usable configuration."""
+        for name in self.required:
+            if not _holds(header, self.components[name]):
+                what = _WORDS[self.components[name].role]
+                message = f"{where} holds no {what}"
+                raise CheckpointError(message, fix=f"use a checkpoint with its {what} baked in")
         self.config(header, where)
+
+    def architecture(self, header: Header) -> str | None:
+        """The published name, if the UNet's first convolution and the text's width are those published."""
+        data = family_data(self.name)
+        first = header.tensors.get(f"{denoiser_of(self.components).prefix}input_blocks.0.0.weight")
+        widths = {info.shape[1] for key, info in header.tensors.items() if key.endswith(".attn2.to_k.weight")}
+        fits = first is not None and first.shape[0] == data["channels"] and widths == {data["text_width"]}
+        return str(data["architecture"]) if fits else None
+
+    def prediction(self, header: Header) -> str:
+        """From the configuration."""
+        return scheduler_prediction(self.config(header, _HERE)["scheduler"])
 
     def resolution(self, header: Header) -> int:
         """From the configuration."""
         return int(self.config(header, _HERE)["resolution"])
 
-    def teaching(self, header: Header) -> Mapping[str, Any]:
-        """From the configuration."""
-        found: Mapping[str, Any] = self.config(header, _HERE)["teaching"]
-        return found
-
-    def step(self, header: Header) -> int:
+    def size_multiple(self, header: Header) -> int:
         """The VAE's reduction times the UNet's."""
         config = self.config(header, _HERE)
         reductions = len(config["vae"]["block_out_channels"]) + len(config["unet"]["block_out_channels"]) - 2
         return int(2**reductions)
+
+    def suggested_settings(self, header: Header) -> Mapping[str, Any]:
+        """From the configuration."""
+        found: Mapping[str, Any] = self.config(header, _HERE)["suggested_settings"]
+        return found
 
     def modules(self, header: Header) -> tuple[Target, ...]:
         """Every linear layer and convolution of the UNet and the text encoders, in order of names."""
         tables = self.tables(self.config(header, _HERE))
         found = (
             target
-            for component, table in tables.items()
-            if component != "vae"
-            for target in _modules(header, table)
+            for name, table in tables.items()
+            if self.components[name].role != "vae"
+            for target in self._layers(header, table)
         )
         return tuple(sorted(found, key=lambda target: target.name))
+
+    def targets(self, header: Header, chosen: TargetSet, *, text_encoders: bool) -> tuple[Target, ...]:
+        """The chosen layers of the UNet, and attention and MLP of the text encoders."""
+        denoiser = denoiser_of(self.components).name
+        return tuple(
+            target
+            for target in self.modules(header)
+            if (
+                in_unet(target, chosen) if target.component == denoiser else text_encoders and in_clip(target)
+            )
+        )
 
     def load(
         self, checkpoint: "Checkpoint", precision: "Precision", weights: "Mapping[str, Tensor] | None" = None
     ) -> Model:
         """The model in memory."""
-        from .model import load_model
+        from .load import load_model
 
         config = self.config(checkpoint.header, checkpoint.path)
         return load_model(checkpoint, config, self.tables(config), precision, weights or {})
 
+    def _layers(self, header: Header, table: KeyTable) -> Iterator[Target]:
+        """Of one component: every weight of two or four dimensions but embeddings and projections."""
+        is_denoiser = self.components[table.component].role == "denoiser"
+        for tensor, info in header.tensors.items():
+            if (
+                not tensor.startswith(table.prefix)
+                or len(info.shape) not in {2, 4}
+                or tensor.endswith("bias")
+            ):
+                continue
+            parameters = table.parameters(tensor)
+            height = info.shape[0] // len(parameters)
+            matrix = (height, prod(info.shape[1:]))
+            kernel = (info.shape[2], info.shape[3]) if len(info.shape) == 4 else None  # noqa: PLR2004
+            for place, parameter in enumerate(parameters):
+                module = parameter.removesuffix(".weight")
+                if not any(word in module for word in _NO_LAYER) or "time_emb" in module:
+                    rows = (place * height, (place + 1) * height) if len(parameters) > 1 else None
+                    inside = tensor.removeprefix(table.prefix).removesuffix(".weight")
+                    original = inside if is_denoiser else module
+                    yield Target(table.component, module, tensor, matrix, kernel, rows, original)
 
-def _modules(header: Header, table: KeyTable) -> Iterator[Target]:
-    """The layers of one component: every weight of two or four dimensions but embeddings and projections."""
-    for tensor, info in header.tensors.items():
-        if not tensor.startswith(table.prefix) or len(info.shape) not in {2, 4} or tensor.endswith("bias"):
-            continue
-        parameters = table.parameters(tensor)
-        height = info.shape[0] // len(parameters)
-        matrix = (height, prod(info.shape[1:]))
-        kernel = (info.shape[2], info.shape[3]) if len(info.shape) == 4 else None  # noqa: PLR2004
-        for place, parameter in enumerate(parameters):
-            module = parameter.removesuffix(".weight")
-            if not any(word in module for word in _NO_LAYER) or "time_emb" in module:
-                rows = (place * height, (place + 1) * height) if len(parameters) > 1 else None
-                inside = tensor.removeprefix(table.prefix).removesuffix(".weight")
-                original = inside if table.component == "unet" else module
-                yield Target(table.component, module, tensor, matrix, kernel, rows, original)
+
+def _holds(header: Header, component: Component) -> bool:
+    """Whether any tensor stands where the component's do."""
+    return any(name.startswith(component.prefix) for name in header.tensors)

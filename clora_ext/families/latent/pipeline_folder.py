@@ -11,6 +11,7 @@ from torch import nn
 from transformers.utils import logging
 
 from clora_ext.errors import CheckpointError
+from clora_ext.families.components import Role
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 
 __all__ = ["save_pipeline"]
@@ -20,13 +21,13 @@ _PREFIX = "text_model."
 _FORMAT = {"format": "pt"}  # transformers reads no file that does not say so
 
 
-def save_pipeline(pipeline: DiffusionPipeline, folder: Path, dtypes: Mapping[str, torch.dtype]) -> None:
+def save_pipeline(pipeline: DiffusionPipeline, folder: Path, dtypes: Mapping[Role, torch.dtype]) -> None:
     """Write ``pipeline`` to a new ``folder``; its modules are cast in place.
 
     Args:
         pipeline: with modules that nobody needs afterwards.
         folder: that does not exist yet.
-        dtypes: by component; ``text_encoder`` stands for all text encoders.
+        dtypes: of the components of each role.
 
     Raises:
         CheckpointError: a value does not fit its dtype.
@@ -34,7 +35,7 @@ def save_pipeline(pipeline: DiffusionPipeline, folder: Path, dtypes: Mapping[str
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):
             # Not diffusers' own `to`, which warns of what it does not do.
-            nn.Module.to(part, dtypes[_TEXT if name.startswith(_TEXT) else name])
+            nn.Module.to(part, dtypes[_role(name)])
             _check_finite(name, part)
     with _without_bars():
         pipeline.save_pretrained(folder, safe_serialization=True)
@@ -42,6 +43,13 @@ def save_pipeline(pipeline: DiffusionPipeline, folder: Path, dtypes: Mapping[str
         _prefix(encoder / "model.safetensors")
         _load_as_float32(encoder / "config.json")
     _allow_reading(folder)
+
+
+def _role(name: str) -> Role:
+    """Of one of the pipeline's modules."""
+    if name.startswith(_TEXT):
+        return "text_encoder"
+    return "vae" if name == "vae" else "denoiser"
 
 
 @contextmanager

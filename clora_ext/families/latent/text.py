@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from clora_ext.errors import CheckpointError
-from clora_ext.families.base import Conditioning, Framing
+from clora_ext.families.base import Conditioning, SizeConditioning
 
-__all__ = ["OneText", "Text", "TwoTexts", "load_tokenizer"]
+__all__ = ["OneText", "Text", "TwoTexts", "collate", "load_tokenizer"]
 
 _HERE = Path(__file__).parent
 _TOKENIZERS = {"demo": _HERE.parents[1] / "assets" / "demo_tokenizer", "clip": _HERE / "clip_tokenizer"}
@@ -45,9 +45,16 @@ class Text(Protocol):
         """The text encoders by component."""
         ...
 
-    def condition(self, prompts: Sequence[str], framings: Sequence[Framing]) -> Conditioning:
+    def condition(
+        self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
+    ) -> Conditioning:
         """See :meth:`clora_ext.families.base.Model.condition`."""
         ...
+
+
+def collate(conditions: Sequence[Conditioning]) -> Conditioning:
+    """Several pictures' conditions as one: CLIP's texts are all padded to one length, so they are stacked."""
+    return {name: torch.cat([condition[name] for condition in conditions]) for name in conditions[0]}
 
 
 def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], pad: int, device: torch.device) -> Tensor:
@@ -78,9 +85,11 @@ class OneText:
         """The one encoder."""
         return {"text_encoder": self.encoder}
 
-    def condition(self, prompts: Sequence[str], framings: Sequence[Framing]) -> Conditioning:
+    def condition(
+        self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
+    ) -> Conditioning:
         """``states`` (n, tokens, width); how pictures are cut is not told."""
-        del framings
+        del size_conditionings
         pad = self.tokenizer.pad_token_id
         states: Tensor = self.encoder(_tokens(self.tokenizer, prompts, pad, self.encoder.device))[0]
         return {"states": states}
@@ -105,8 +114,10 @@ class TwoTexts:
         """Both encoders."""
         return {"text_encoder": self.encoder, "text_encoder_2": self.encoder_2}
 
-    def condition(self, prompts: Sequence[str], framings: Sequence[Framing]) -> Conditioning:
-        """The last but one states of both side by side, bigG's pooled text, and the framing's six numbers."""
+    def condition(
+        self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
+    ) -> Conditioning:
+        """The last but one states of both side by side, bigG's pooled text, and the cut's six numbers."""
         device = self.encoder.device
         one = self.encoder(
             _tokens(self.tokenizer, prompts, self.tokenizer.pad_token_id, device), output_hidden_states=True
@@ -114,10 +125,10 @@ class TwoTexts:
         # open_clip pads with 0, and bigG was trained so.
         two = self.encoder_2(_tokens(self.tokenizer, prompts, 0, device), output_hidden_states=True)
         states = torch.cat([one.hidden_states[-2], two.hidden_states[-2].to(one.hidden_states[-2])], dim=-1)
-        times = [[*framing.original, *framing.corner, *framing.size] for framing in framings]
+        cuts = [[*cut.original, *cut.corner, *cut.size] for cut in size_conditionings]
         return {
             "states": states,
             "pooled": two.text_embeds.to(states),
             # In half precision 1083 pixels would be 1080.
-            "time_ids": torch.tensor(times, dtype=torch.float32, device=device),
+            "time_ids": torch.tensor(cuts, dtype=torch.float32, device=device),
         }

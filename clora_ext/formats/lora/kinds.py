@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clora_ext.adapters.sites import Component
 from clora_ext.errors import UsageError, did_you_mean
 
 __all__ = ["KINDS", "LoraKind", "kind_of"]
@@ -15,14 +14,14 @@ class LoraKind:
 
     Attributes:
         prefixes: of the tensors' names, by component.
-        original: whether the UNet's layers have the names of the original layout (SDXL) or diffusers' (SD1).
+        original: whether the denoiser's layers have the original layout's names (SDXL) or diffusers' (SD1).
         base_version: sd-scripts' name of the base, by which web interfaces decide what to list.
         architecture: modelspec's name of it.
         implementation: modelspec's name of the code whose layer names are used.
         resolution: side of a square picture, pixels, when the caller does not say.
     """
 
-    prefixes: Mapping[Component, str]
+    prefixes: Mapping[str, str]
     original: bool
     base_version: str
     architecture: str

@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from clora_ext.adapters.sites import Component, Site
+from clora_ext.adapters.sites import Site
 
-__all__ = ["DIALECTS", "Dialect", "Key", "NameTable", "Role", "join", "parse_key", "stems"]
+__all__ = ["DIALECTS", "Dialect", "Key", "NameTable", "Role", "is_lora_name", "join", "parse_key", "stems"]
 
 Dialect = Literal["kohya", "diffusers", "comfyui", "onetrainer"]
 Role = Literal["down", "up", "alpha"]
 
 _Spelling = Literal["module", "original"]
 
-DIALECTS: Mapping[Dialect, Mapping[Component, tuple[tuple[str, _Spelling], ...]]] = {
+DIALECTS: Mapping[Dialect, Mapping[str, tuple[tuple[str, _Spelling], ...]]] = {
     # sd-scripts, web interfaces, OneTrainer's legacy files. diffusers' converter writes te1 for one encoder.
     "kohya": {
         "unet": (("lora_unet_", "module"), ("lora_unet_", "original")),
@@ -57,7 +57,8 @@ _KEY = re.compile(
     re.VERBOSE,
 )
 _ROLES: Mapping[str, Role] = {"down": "down", "up": "up", "A": "down", "B": "up", "alpha": "alpha"}
-# Text encoders' projections as diffusers named them before PEFT.
+# CLIP's path in a text encoder, and its projections as diffusers named them before PEFT.
+_CLIP = "text_model."
 _EARLY_NAMES = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": "to_out"}
 
 
@@ -87,6 +88,16 @@ def parse_key(name: str) -> Key | None:
         return None
     role = _ROLES[found["side"] or found["letter"] or found["alpha"]]
     return Key(found["stem"].replace(".processor.", "."), role)
+
+
+def is_lora_name(name: str) -> bool:
+    """Whether a tensor of this name is one of a LoRA's two factors, in any program's spelling.
+
+    >>> is_lora_name("unet.mid_block.attentions.0.proj_in.lora_A.weight"), is_lora_name("model.alpha")
+    (True, False)
+    """
+    key = parse_key(name)
+    return key is not None and key.role != "alpha"
 
 
 class NameTable:
@@ -135,13 +146,12 @@ def _paths(site: Site, dialect: Dialect, spelling: _Spelling) -> Iterator[str]:
     """The path and what the dialect's versions made of it."""
     path = site.module if spelling == "module" else site.original
     yield path
-    if site.component == "unet":
-        if dialect == "diffusers" and path.endswith(".to_out.0"):
-            yield path.removesuffix(".0")
+    if dialect == "diffusers" and path.endswith(".to_out.0"):
+        yield path.removesuffix(".0")
+    if not path.startswith(_CLIP):
         return
     # transformers 5.6 dropped the prefix from CLIPTextModel, and with it everything that names by module.
-    flat = path.removeprefix("text_model.")
-    yield flat
+    yield path.removeprefix(_CLIP)
     parent, _, leaf = path.rpartition(".")
     if dialect == "diffusers" and leaf in _EARLY_NAMES:
         yield f"{parent}.{_EARLY_NAMES[leaf]}"

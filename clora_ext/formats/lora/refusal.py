@@ -9,7 +9,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import TensorInfo
 from clora_ext.formats.text import quoted
 
-from .names import join, parse_key
+from .names import parse_key
 
 __all__ = ["listed", "recognise_file", "recognise_sites", "refuse_other_kinds"]
 
@@ -93,9 +93,8 @@ def recognise_file(tensors: Mapping[str, TensorInfo]) -> str | None:
 
 def recognise_sites(sites: Sequence[Site]) -> str | None:
     """The kind of model that has these sites."""
-    prefixes = {"unet": "unet.", "text_encoder": "text_encoder.", "text_encoder_2": "text_encoder_2."}
     widths = (site.matrix[1] for site in sites if _TEXT_SIDE.search(site.module))
-    return _recognise([join(prefixes[site.component], site.module) for site in sites], widths)
+    return _recognise([f"{site.component}.{site.module}" for site in sites], widths)
 
 
 def _recognise(stems: Sequence[str], widths: Iterable[int]) -> str | None:

@@ -20,7 +20,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from clora_ext.adapters.sites import Component, Site
+from clora_ext.adapters.sites import Site
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.reader import read_lora
 from clora_ext.formats.lora.writer import write_lora
@@ -29,7 +29,7 @@ RANK, ALPHA = 4, 3.0
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0", "proj_in", "conv1", "q_proj", "out_proj", "fc1"]
 
 
-def pipeline_of(family: str, networks: Mapping[Component, nn.Module]) -> Any:
+def pipeline_of(family: str, networks: Mapping[str, nn.Module]) -> Any:
     vae = AutoencoderKL(block_out_channels=(4,), norm_num_groups=2)
     shared = {
         "vae": vae,
@@ -46,7 +46,7 @@ def pipeline_of(family: str, networks: Mapping[Component, nn.Module]) -> Any:
     )
 
 
-def weights(networks: Mapping[Component, nn.Module], sites: list[Site]) -> dict[Site, Tensor]:
+def weights(networks: Mapping[str, nn.Module], sites: list[Site]) -> dict[Site, Tensor]:
     found: dict[Site, Tensor] = {}
     for site in sites:
         module = module_at(dict(networks), site)
@@ -111,7 +111,7 @@ def train(network: nn.Module, seed: int, **settings: Any) -> dict[str, Any]:
     return found
 
 
-def pefts_deltas(networks: Mapping[Component, nn.Module], sites: list[Site]) -> dict[Site, Tensor]:
+def pefts_deltas(networks: Mapping[str, nn.Module], sites: list[Site]) -> dict[Site, Tensor]:
     """What peft itself adds to each weight."""
     deltas: dict[Site, Tensor] = {}
     for site in sites:

@@ -28,19 +28,18 @@ from real_shapes import (
 from transformers import CLIPTokenizer
 
 from clora_ext import families
-from clora_ext.config.precision import Precision, choose
-from clora_ext.config.settings import Settings
+from clora_ext.config.precision import Precision, pick_precision
+from clora_ext.config.settings import Settings, TargetSet
 from clora_ext.errors import CheckpointError
-from clora_ext.families.base import Framing
+from clora_ext.families.base import SizeConditioning
 from clora_ext.families.latent.layout import OriginalLayout
-from clora_ext.families.targets import choose_targets
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import Header, TensorInfo
 
 HERE = Path("x.safetensors")
 GOLDEN = Path(__file__).parents[1] / "formats" / "golden"
 HEADERS = {"sd1": sd1_header, "sdxl": sdxl_header}
-SQUARE = Framing((64, 64), (0, 0), (64, 64))
+SQUARE = SizeConditioning((64, 64), (0, 0), (64, 64))
 
 
 def config(header: Header) -> Mapping[str, Any]:
@@ -61,10 +60,9 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return Checkpoint(write(file, tiny_sdxl(), torch.float32))
 
 
-@pytest.mark.parametrize("name", ["sd1", "sdxl"])
-def test_exactly_one_family_fits_each_header(name: str) -> None:
-    header = HEADERS[name]()
-    assert [family for family in families.names() if families.load(family).matches(header)] == [name]
+def test_exactly_one_family_fits_each_header() -> None:
+    for name, header in HEADERS.items():
+        assert [one for one in families.names() if families.load(one).matches(header())] == [name]
 
 
 def test_shapes_tell_the_published_configuration_of_sd15() -> None:
@@ -84,34 +82,30 @@ def test_shapes_tell_the_published_configuration_of_sdxl() -> None:
     assert found["vae"]["scaling_factor"] == 0.13025
 
 
-@pytest.mark.parametrize(("name", "golden", "tensors"), [("sd1", "sd15", 1130), ("sdxl", "sdxl", 2513)])
-def test_names_and_shapes_are_those_of_the_published_checkpoints(
-    name: str, golden: str, tensors: int
-) -> None:
-    lines = (GOLDEN / f"{golden}.txt").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == tensors
-    header = HEADERS[name]()
-    assert [f"{key} {' '.join(map(str, i.shape))}" for key, i in sorted(header.tensors.items())] == lines
+def test_names_and_shapes_are_those_of_the_published_checkpoints() -> None:
+    for name, golden, tensors in (("sd1", "sd15", 1130), ("sdxl", "sdxl", 2513)):
+        lines = (GOLDEN / f"{golden}.txt").read_text(encoding="utf-8").splitlines()
+        assert len(lines) == tensors
+        header = HEADERS[name]()
+        assert [f"{key} {' '.join(map(str, i.shape))}" for key, i in sorted(header.tensors.items())] == lines
 
 
-@pytest.mark.parametrize(
-    ("name", "chosen", "counts"),
-    [
-        ("sd1", "attention", {"unet": 128, "text_encoder": 72}),
-        ("sd1", "transformer", {"unet": 192, "text_encoder": 72}),
-        ("sdxl", "attention", {"unet": 560, "text_encoder": 72, "text_encoder_2": 192}),
-        ("sdxl", "transformer", {"unet": 722, "text_encoder": 72, "text_encoder_2": 192}),
-    ],
-)
-def test_targets_are_those_of_the_paper_and_of_sd_scripts(
-    name: str, chosen: Any, counts: dict[str, int]
-) -> None:
-    modules = families.load(name).modules(HEADERS[name]())
-    targets = choose_targets(modules, chosen, text_encoders=True)
-    assert Counter(target.component for target in targets) == counts
-    assert len({target.name for target in targets}) == len(targets)
-    alone = choose_targets(modules, chosen, text_encoders=False)
-    assert {target.component for target in alone} == {"unet"}
+TARGETS: list[tuple[str, TargetSet, dict[str, int]]] = [
+    ("sd1", "attention", {"unet": 128, "text_encoder": 72}),
+    ("sd1", "transformer", {"unet": 192, "text_encoder": 72}),
+    ("sdxl", "attention", {"unet": 560, "text_encoder": 72, "text_encoder_2": 192}),
+    ("sdxl", "transformer", {"unet": 722, "text_encoder": 72, "text_encoder_2": 192}),
+]
+
+
+def test_targets_are_those_of_the_paper_and_of_sd_scripts() -> None:
+    for name, chosen, counts in TARGETS:
+        family, header = families.load(name), HEADERS[name]()
+        targets = family.targets(header, chosen, text_encoders=True)
+        assert Counter(target.component for target in targets) == counts
+        assert len({target.name for target in targets}) == len(targets)
+        alone = family.targets(header, chosen, text_encoders=False)
+        assert {target.component for target in alone} == {"unet"}
 
 
 def test_another_depth_is_read_from_the_shapes() -> None:
@@ -123,7 +117,7 @@ def test_another_depth_is_read_from_the_shapes() -> None:
 
 
 def test_every_parameter_of_sdxl_arrives_where_it_belongs(sdxl: Checkpoint) -> None:
-    model: Any = families.load("sdxl").load(sdxl, choose())
+    model: Any = families.load("sdxl").load(sdxl, pick_precision())
     for component, module in tiny_sdxl().items():
         state = model.parts[component].state_dict()
         assert state.keys() == module.state_dict().keys()
@@ -136,8 +130,8 @@ def test_rows_of_a_fused_tensor_are_replaced_alone(sdxl: Checkpoint) -> None:
     keys = next(target for target in modules if target.module.endswith("layers.1.self_attn.k_proj"))
     assert keys.tensor.endswith("resblocks.1.attn.in_proj_weight")
     assert keys.rows == (128, 256)
-    model: Any = family.load(sdxl, choose(), {keys.name: torch.full(keys.shape, 0.25)})
-    plain: Any = family.load(sdxl, choose())
+    model: Any = family.load(sdxl, pick_precision(), {keys.name: torch.full(keys.shape, 0.25)})
+    plain: Any = family.load(sdxl, pick_precision())
     module, path = model.locate(keys)
     assert torch.equal(module.get_submodule(path).weight, torch.full(keys.shape, 0.25))
     other = path.replace("k_proj", "q_proj")
@@ -153,15 +147,17 @@ def pipeline(model: Any) -> StableDiffusionXLPipeline:
         for name, extra in (("tokenizer", {}), ("tokenizer_2", {"pad_token": "!"}))
     }
     made = StableDiffusionXLPipeline(
-        vae=model.vae, unet=model.unet, **model.text.encoders, **tokenizers, add_watermarker=False,
-        scheduler=DDIMScheduler.from_config(model.noise.config, clip_sample=False, set_alpha_to_one=False),
+        vae=model.vae, unet=model.denoiser, **model.text.encoders, **tokenizers, add_watermarker=False,
+        scheduler=DDIMScheduler.from_config(
+            model.process.scheduler.config, clip_sample=False, set_alpha_to_one=False
+        ),
     )  # fmt: skip
     made.set_progress_bar_config(disable=True)
     return made
 
 
 def test_sdxl_reads_prompts_as_diffusers_does(sdxl: Checkpoint) -> None:
-    model: Any = families.load("sdxl").load(sdxl, choose())
+    model: Any = families.load("sdxl").load(sdxl, pick_precision())
     states, _, pooled, _ = pipeline(model).encode_prompt(
         "a photo of sks dog", do_classifier_free_guidance=False
     )
@@ -171,7 +167,7 @@ def test_sdxl_reads_prompts_as_diffusers_does(sdxl: Checkpoint) -> None:
 
 
 def test_sdxl_draws_what_diffusers_draws(sdxl: Checkpoint) -> None:
-    model: Any = families.load("sdxl").load(sdxl, choose())
+    model: Any = families.load("sdxl").load(sdxl, pick_precision())
     drawn = model.sample("a photo of sks dog", negative="blur", seeds=[1], steps=3, guidance=4.0, size=64)
     theirs = pipeline(model)(
         "a photo of sks dog", negative_prompt="blur", generator=torch.Generator().manual_seed(1),
@@ -181,16 +177,18 @@ def test_sdxl_draws_what_diffusers_draws(sdxl: Checkpoint) -> None:
 
 
 def test_sdxl_is_told_how_a_picture_was_cut(sdxl: Checkpoint) -> None:
-    model: Any = families.load("sdxl").load(sdxl, choose())
-    told = model.condition(["a dog"], [Framing((500, 400), (12, 0), (64, 48))])
+    model: Any = families.load("sdxl").load(sdxl, pick_precision())
+    told = model.condition(["a dog"], [SizeConditioning((500, 400), (12, 0), (64, 48))])
     assert told["time_ids"].tolist() == [[500, 400, 12, 0, 64, 48]]
 
 
 def test_sdxl_in_half_precision_is_told_exact_sizes_and_draws_the_same(sdxl: Checkpoint) -> None:
     """The way it goes on a GPU, here on the processor."""
     half = Precision(torch.device("cpu"), torch.bfloat16, "bf16", "a test")
-    models: list[Any] = [families.load("sdxl").load(sdxl, precision) for precision in (choose(), half)]
-    told = models[1].condition(["a dog"], [Framing((1083, 1081), (3, 1), (64, 64))])
+    models: list[Any] = [
+        families.load("sdxl").load(sdxl, precision) for precision in (pick_precision(), half)
+    ]
+    told = models[1].condition(["a dog"], [SizeConditioning((1083, 1081), (3, 1), (64, 64))])
     assert told["states"].dtype == torch.bfloat16
     assert told["time_ids"].tolist() == [[1083, 1081, 3, 1, 64, 64]]
     full, rough = (
@@ -203,7 +201,7 @@ def test_sdxl_in_half_precision_is_told_exact_sizes_and_draws_the_same(sdxl: Che
 
 def test_an_exclamation_mark_is_read_as_one(sdxl: Checkpoint) -> None:
     """A tokenizer that pads with "!" reads it as padding in prompts too."""
-    model: Any = families.load("sdxl").load(sdxl, choose())
+    model: Any = families.load("sdxl").load(sdxl, pick_precision())
     told = [model.condition([prompt], [SQUARE])["pooled"] for prompt in ("dog", "dog!", "dog !")]
     assert not torch.equal(told[0], told[1])
     assert torch.equal(told[1], told[2])
@@ -218,13 +216,35 @@ def without(header: Header, prefix: str) -> Header:
     return Header({name: info for name, info in header.tensors.items() if not name.startswith(prefix)})
 
 
-def test_v_prediction_is_told_by_its_marker_tensors() -> None:
-    plain, marked = sdxl_header(), with_tensors(sdxl_header(), v_pred=(0,), ztsnr=(0,))
-    assert config(plain)["scheduler"]["prediction_type"] == "epsilon"
-    assert config(marked)["scheduler"]["prediction_type"] == "v_prediction"
-    assert config(marked)["scheduler"]["rescale_betas_zero_snr"]
-    words = Header(sd1_header().tensors, {"modelspec.prediction_type": "v"})
-    assert config(words)["scheduler"]["prediction_type"] == "v_prediction"
+def test_v_prediction_is_found_in_marker_tensors_and_in_modelspec() -> None:
+    said = {"modelspec.prediction_type": "v"}
+    for plain, name in ((sd1_header(), "sd1"), (sdxl_header(), "sdxl")):
+        family = families.load(name)
+        assert family.prediction(plain) == config(plain)["scheduler"]["prediction_type"] == "epsilon"
+        for marked in (with_tensors(plain, v_pred=(0,)), Header(plain.tensors, said)):
+            assert family.prediction(marked) == "v"
+            assert config(marked)["scheduler"]["prediction_type"] == "v_prediction"
+    zero_snr = config(with_tensors(sdxl_header(), v_pred=(0,), ztsnr=(0,)))["scheduler"]
+    assert zero_snr["rescale_betas_zero_snr"]
+    assert not config(with_tensors(sdxl_header(), v_pred=(0,)))["scheduler"]["rescale_betas_zero_snr"]
+
+
+def sized(channels: int, width: int) -> Header:
+    first = "model.diffusion_model.input_blocks.0.0.weight"
+    text = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+    return Header(
+        {first: TensorInfo("F16", (channels, 4, 3, 3), 0, 0), text: TensorInfo("F16", (320, width), 0, 0)}
+    )
+
+
+def test_only_real_sizes_bear_the_real_names() -> None:
+    sd1, sdxl = families.load("sd1"), families.load("sdxl")
+    assert sd1.architecture(sized(320, 768)) == sd1.architecture(sd1_header()) == "stable-diffusion-v1"
+    wanted = "stable-diffusion-xl-v1-base"
+    assert sdxl.architecture(sized(320, 2048)) == sdxl.architecture(sdxl_header()) == wanted
+    for header in (sized(64, 768), sized(320, 128), Header({})):
+        assert sd1.architecture(header) is None
+    assert sdxl.architecture(sized(320, 768)) is None
 
 
 def sd2() -> Header:
@@ -245,26 +265,27 @@ def refiner() -> Header:
     return with_tensors(header, conditioner__embedders__0__model__ln_final__weight=(1280,))
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (inpainting, "inpainting"),
-        (refiner, "refiner"),
-        (sd2, "Stable Diffusion 2"),
-        (lambda: with_tensors(sdxl_header(), edm_vpred__sigma_max=()), "EDM"),
-        (lambda: without(sd1_header(), "cond_stage_model."), "without text encoder"),
-        (lambda: without(sdxl_header(), "conditioner.embedders.0."), "one of its two text encoders"),
-        (lambda: without(sdxl_header(), "first_stage_model."), "no VAE"),
-        (lambda: with_tensors(Header({}), lora_unet_x__lora_down__weight=(4, 8)), "LoRA"),
-        (lambda: with_tensors(Header({}), double_blocks__0__img_attn__qkv__weight=(4, 8)), "Flux"),
-        (component, "diffusers folder"),
-    ],
-)
-def test_what_is_recognised_and_not_taught_is_refused_by_name(make: Callable[[], Header], words: str) -> None:
-    with pytest.raises(CheckpointError, match=words) as caught:
-        families.detect(make(), HERE)
-    assert "x.safetensors" in caught.value.message
-    assert caught.value.fix
+REFUSED: list[tuple[Callable[[], Header], str]] = [
+    (inpainting, "inpainting"),
+    (refiner, "refiner"),
+    (sd2, "Stable Diffusion 2"),
+    (lambda: with_tensors(sdxl_header(), edm_vpred__sigma_max=()), "EDM"),
+    (lambda: without(sd1_header(), "cond_stage_model."), "without text encoder"),
+    (lambda: without(sdxl_header(), "conditioner.embedders.0."), "one of its two text encoders"),
+    (lambda: without(sdxl_header(), "first_stage_model."), "no VAE"),
+    (lambda: with_tensors(Header({}), lora_unet_x__lora_down__weight=(4, 8)), "LoRA"),
+    (lambda: with_tensors(Header({}), unet_x__lora_A__default__weight=(4, 8)), "LoRA"),
+    (lambda: with_tensors(Header({}), double_blocks__0__img_attn__qkv__weight=(4, 8)), "Flux"),
+    (component, "diffusers folder"),
+]
+
+
+def test_what_is_recognised_and_not_taught_is_refused_by_name() -> None:
+    for make, words in REFUSED:
+        with pytest.raises(CheckpointError, match=words) as caught:
+            families.detect(make(), HERE)
+        assert "x.safetensors" in caught.value.message
+        assert caught.value.fix
 
 
 def test_eight_bit_checkpoints_are_refused_by_name() -> None:
@@ -276,8 +297,8 @@ def test_eight_bit_checkpoints_are_refused_by_name() -> None:
         families.detect(Header({**header.tensors, name: eight}), HERE)
 
 
-@pytest.mark.parametrize(("name", "rate"), [("sd1", 1e-4), ("sdxl", 1e-5)])
-def test_a_large_model_is_not_taught_as_the_demo_model_is(name: str, rate: float) -> None:
-    settings = Settings.of(**families.load(name).teaching(HEADERS[name]()))
-    settings.check()
-    assert settings.optimizer.learning_rate == rate < Settings().learning_rate
+def test_a_large_model_is_not_taught_as_the_demo_model_is() -> None:
+    for name, rate in (("sd1", 1e-4), ("sdxl", 1e-5)):
+        settings = Settings.of(**families.load(name).suggested_settings(HEADERS[name]()))
+        settings.check()
+        assert settings.optimizer.learning_rate == rate < Settings().optimizer.learning_rate

@@ -8,7 +8,7 @@ from tiny_model import write_tiny_model
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.latent import model as latent
+from clora_ext.families.latent import sample
 from clora_ext.formats.checkpoint import Checkpoint
 
 
@@ -32,7 +32,7 @@ def test_pictures_drawn_in_parts_are_those_drawn_together(
     told: list[tuple[int, int]] = []
     together = draw(model, told)
     assert told == [(1, 3), (2, 3), (3, 3)]
-    monkeypatch.setattr(latent, "_PIXELS_AT_ONCE", 2 * 32 * 32)
+    monkeypatch.setattr(sample, "_PIXELS_AT_ONCE", 2 * 32 * 32)
     told.clear()
     parts = draw(model, told)
     assert told == [(step, 9) for step in range(1, 10)]

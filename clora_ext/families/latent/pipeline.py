@@ -1,0 +1,62 @@
+"""diffusers' own pipeline around a model's modules: samples are drawn with it, folders are saved with it."""
+
+from typing import TypeAlias
+
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+
+from .text import Text
+
+__all__ = ["Pipeline", "make_pipeline"]
+
+Pipeline: TypeAlias = StableDiffusionPipeline | StableDiffusionXLPipeline
+
+
+def make_pipeline(
+    unet: UNet2DConditionModel, vae: AutoencoderKL, text: Text, noise: DDPMScheduler
+) -> Pipeline:
+    """The pipeline that samples with DDIM (arXiv 2010.02502) and draws no bars.
+
+    Args:
+        unet: the denoiser.
+        vae: decodes latents.
+        text: one text encoder makes it a Stable Diffusion 1, two an SDXL.
+        noise: the noise schedule of training.
+    """
+    encoders = text.encoders
+    common = {
+        "vae": vae,
+        **encoders,
+        "tokenizer": text.tokenizer,
+        "unet": unet,
+        "scheduler": _ddim(noise),
+    }
+    if "text_encoder_2" in encoders:
+        pipeline: Pipeline = StableDiffusionXLPipeline(
+            **common, tokenizer_2=text.tokenizer, add_watermarker=False
+        )
+    else:
+        pipeline = StableDiffusionPipeline(
+            **common, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _ddim(noise: DDPMScheduler) -> DDIMScheduler:
+    """The sampler on the schedule of training."""
+    zero_ended = bool(noise.config.get("rescale_betas_zero_snr"))
+    return DDIMScheduler.from_config(
+        noise.config,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=0 if zero_ended else 1,
+        # A schedule that ends in pure noise must be entered there (arXiv 2305.08891).
+        timestep_spacing="trailing" if zero_ended else "leading",
+    )

@@ -1,0 +1,114 @@
+"""Pictures out of a latent diffusion model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from PIL.Image import Image
+from torch import Tensor, autocast
+
+from clora_ext.config.precision import Precision
+from clora_ext.families.base import Conditioning
+
+from .pipeline import Pipeline
+
+__all__ = ["Sampler"]
+
+# More pictures together are drawn sooner, and take more memory: one of SDXL's size, four of SD 1.5's.
+_PIXELS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Samples with classifier-free guidance (arXiv 2207.12598).
+
+    Attributes:
+        pipeline: diffusers' own.
+        vae: decodes latents; float32.
+        precision: where the model lies.
+        steps: denoising steps.
+        guidance: 1 switches guidance off.
+        size: side of the square pictures, pixels.
+    """
+
+    pipeline: Pipeline
+    vae: AutoencoderKL
+    precision: Precision
+    steps: int
+    guidance: float
+    size: int
+
+    def sample(
+        self,
+        wanted: Conditioning,
+        unwanted: Conditioning,
+        seeds: Sequence[int],
+        on_step: Callable[[int, int], None],
+    ) -> list[Image]:
+        """One picture for every seed.
+
+        Args:
+            wanted: one prompt's conditioning, encoded as in training.
+            unwanted: of what to steer away from.
+            seeds: of the starting noises, drawn on the processor: equal on every device.
+            on_step: told (done, total) after every step; may raise to stop.
+        """
+        prompts = {**_arguments("", wanted), **_arguments("negative_", unwanted)}
+        at_once = max(1, _PIXELS_AT_ONCE // self.size**2)
+        parts = [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
+        images: list[Image] = []
+        for number, part in enumerate(parts):
+            tell = partial(_tell, on_step, number * self.steps, len(parts) * self.steps)
+            images += self._decoded(self._latents(prompts, part, tell))
+        return images
+
+    def _latents(
+        self, prompts: Mapping[str, Tensor], seeds: Sequence[int], tell: Callable[[int], None]
+    ) -> Tensor:
+        """Some pictures' latents at once, (n, 4, h, w), scaled; ``tell`` is told the steps done."""
+
+        def after_step(_: Any, index: int, __: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+            tell(index + 1)
+            return kwargs
+
+        # Prompts and noise are float32 whatever the UNet is: autocast joins them. The VAE stays outside: in
+        # float16 SDXL's overflows.
+        half = self.precision.frozen != torch.float32
+        dtype = self.precision.frozen if half else None
+        with autocast(self.precision.device.type, dtype, enabled=half):
+            latents: Tensor = self.pipeline(
+                **{name: _repeated(value, len(seeds)) for name, value in prompts.items()},
+                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance,
+                height=self.size,
+                width=self.size,
+                output_type="latent",
+                callback_on_step_end=after_step,
+            ).images
+        return latents
+
+    def _decoded(self, latents: Tensor) -> list[Image]:
+        """The pictures of scaled latents."""
+        pixels = self.vae.decode(latents.float() / float(self.vae.config["scaling_factor"])).sample
+        images: list[Image] = self.pipeline.image_processor.postprocess(pixels)
+        return images
+
+
+def _arguments(start: str, condition: Conditioning) -> dict[str, Tensor]:
+    """A prompt's conditioning as the pipeline's arguments: the sizes it works out itself."""
+    names = {"states": f"{start}prompt_embeds", "pooled": f"{start}pooled_prompt_embeds"}
+    return {names[key]: value.float() for key, value in condition.items() if key in names}
+
+
+def _repeated(value: Tensor, count: int) -> Tensor:
+    """One prompt's values (1, ...) for ``count`` pictures."""
+    return value.repeat(count, *(1 for _ in value.shape[1:]))
+
+
+def _tell(on_step: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    """Steps of one part as steps of the whole."""
+    on_step(before + done, total)
