@@ -19,7 +19,7 @@ from clora_ext.families.base import Model
 from clora_ext.families.components import Component, denoiser_of
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
-from clora_ext.formats.prediction import scheduler_prediction
+from clora_ext.formats.prediction import header_prediction, scheduler_prediction
 
 from .targets import in_clip, in_unet
 
@@ -96,8 +96,9 @@ class OriginalLayout:
         return str(data["architecture"]) if fits else None
 
     def prediction(self, header: Header) -> str:
-        """From the configuration."""
-        return scheduler_prediction(self.config(header, _HERE)["scheduler"])
+        """``v`` if the header says so in one of the ways that are in use, its own configuration included."""
+        said = header_prediction(header)
+        return said if said == "v" else scheduler_prediction(self.config(header, _HERE)["scheduler"])
 
     def resolution(self, header: Header) -> int:
         """From the configuration."""
