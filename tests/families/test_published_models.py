@@ -300,5 +300,5 @@ def test_eight_bit_checkpoints_are_refused_by_name() -> None:
 def test_a_large_model_is_not_taught_as_the_demo_model_is() -> None:
     for name, rate in (("sd1", 1e-4), ("sdxl", 1e-5)):
         settings = Settings.of(**families.load(name).suggested_settings(HEADERS[name]()))
-        settings.check()
+        assert settings.problems() == []
         assert settings.optimizer.learning_rate == rate < Settings().optimizer.learning_rate
