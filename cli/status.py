@@ -55,6 +55,8 @@ def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
         "an unfinished run": usage.training,
     }
     told = ", ".join(f"{name} {size(count)}" for name, count in parts.items() if count)
+    if usage.strategy:
+        told += f"; of the memory, the strategy keeps {size(usage.strategy)} for itself"
     facts: dict[str, object] = {}
     if project.current is not None:
         facts |= {"checkpoint": project.checkpoint_path, "content": project.current.content_hash}

@@ -11,6 +11,8 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header, read_header
 from clora_ext.formats.history import HISTORY_KEY, decode_history
 from clora_ext.formats.lora.names import is_lora_name
+from clora_ext.formats.memory import STRATEGY_KEY
+from clora_ext.training.state import TRAINING_KEY
 
 __all__ = ["FileReport", "inspect_file"]
 
@@ -81,9 +83,9 @@ def inspect_file(path: Path) -> FileReport:
 
 def _kind(header: Header) -> str:
     """What a file that is no whole model is."""
-    if "clora.strategy" in header.metadata:
+    if STRATEGY_KEY in header.metadata:
         return "clora memory"
-    if "clora.plan" in header.metadata:
+    if TRAINING_KEY in header.metadata:
         return "clora training state"
     if any(map(is_lora_name, header.tensors)):
         return "LoRA"

@@ -22,12 +22,13 @@ from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
 from clora_ext.formats.checkpoint import Checkpoint, Copy, check_finite, copy_tensor, dtype_of, raw
 from clora_ext.formats.header import layout
+from clora_ext.formats.memory import DIGESTS, RESIDUAL, STRATEGY_KEY, memory_key
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.threads import workers
 from clora_ext.formats.writer import Part, Writer, combine, reserve
 from clora_ext.strategies.base import keeps_memory
 
-from .model import DIGESTS, RESIDUAL, STRATEGY_KEY, Evolving, memory_key, memory_part
+from .model import Evolving, memory_part
 from .prompts import encode_prompts
 from .residual import HALVES, residual
 from .trained_concept import TrainedConcept, rows_of

@@ -15,6 +15,7 @@ from torch import Tensor
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint, dtype_of
+from clora_ext.formats.memory import DIGESTS, RESIDUAL, STRATEGY_KEY, WEIGHT, memory_key
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.writer import combine
 from clora_ext.strategies.base import ConceptPrompts, Layer
@@ -22,26 +23,9 @@ from clora_ext.strategies.base import ConceptPrompts, Layer
 from .prompts import decode_prompts
 from .residual import HALVES, join
 
-__all__ = ["DIGESTS", "RESIDUAL", "STRATEGY_KEY", "WEIGHT", "Evolving", "memory_key", "memory_part"]
-
-STRATEGY_KEY = "clora.strategy"
-"""Metadata key of a memory file: whose memory it holds besides the weights."""
-
-RESIDUAL = "residual"
-"""Part of a memory: int16 residuals of a tensor that the checkpoint stores in half precision."""
-
-WEIGHT = "weight"
-"""Part of a memory: the float32 values of a tensor that the checkpoint stores in any other dtype."""
-
-DIGESTS = "clora.digests"
-"""Entry of a memory: sha256 of each of the checkpoint's n tensors in the order of their names, (n, 32)."""
+__all__ = ["Evolving", "memory_part"]
 
 _SHA256 = 32  # bytes
-
-
-def memory_key(name: str, part: str) -> str:
-    """Name of a part of a tensor or layer in a memory file."""
-    return f"{name}::{part}"
 
 
 def memory_part(dtype: str) -> str | None:

@@ -6,12 +6,10 @@ from dataclasses import asdict
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
+from clora_ext.formats.memory import PROMPTS_KEY
 from clora_ext.strategies.base import ConceptPrompts, Strategy
 
-__all__ = ["PROMPTS_KEY", "decode_prompts", "encode_prompts"]
-
-PROMPTS_KEY = "clora.prompts"
-"""Metadata key of a memory: the prompts, JSON."""
+__all__ = ["decode_prompts", "encode_prompts"]
 
 
 def encode_prompts(strategy: Strategy, prompts: Sequence[ConceptPrompts]) -> dict[str, str]:

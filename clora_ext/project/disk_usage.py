@@ -5,6 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from clora_ext.errors import CheckpointError
+from clora_ext.formats.header import read_header
+from clora_ext.formats.memory import strategy_bytes
+
 from .litter import CHECKPOINTS, MEMORY, SHEETS, TRAINING
 
 __all__ = ["DiskUsage", "disk_usage"]
@@ -16,13 +20,15 @@ class DiskUsage:
 
     Attributes:
         checkpoints: evolving models, the current and the kept ones.
-        memory: what rounding took from the weights, and strategy memory.
+        memory: what rounding took from the weights, and strategies' own, of the current state and kept ones.
+        strategy: of the current state's memory, what its strategy keeps for itself.
         sheets: contact sheets.
         training: the state of an unfinished run.
     """
 
     checkpoints: int
     memory: int
+    strategy: int
     sheets: int
     training: int
 
@@ -32,10 +38,30 @@ class DiskUsage:
         return self.checkpoints + self.memory + self.sheets + self.training
 
 
-def disk_usage(project: Path) -> DiskUsage:
-    """Bytes of the project folder's files by kind; links are not followed."""
-    sizes = (_size(project / name) for name in (CHECKPOINTS, MEMORY, SHEETS, TRAINING))
-    return DiskUsage(*sizes)
+def disk_usage(project: Path, memory: Path | None) -> DiskUsage:
+    """Bytes of the project folder's files by kind; links are not followed.
+
+    Args:
+        project: its folder.
+        memory: the current state's memory; None: there is none.
+    """
+    return DiskUsage(
+        checkpoints=_size(project / CHECKPOINTS),
+        memory=_size(project / MEMORY),
+        strategy=_kept_by_strategy(memory),
+        sheets=_size(project / SHEETS),
+        training=_size(project / TRAINING),
+    )
+
+
+def _kept_by_strategy(memory: Path | None) -> int:
+    """Bytes; 0 if the memory cannot be read, which whoever needs it will say."""
+    if memory is None:
+        return 0
+    try:
+        return strategy_bytes(read_header(memory))
+    except CheckpointError:
+        return 0
 
 
 def _size(folder: Path) -> int:

@@ -258,7 +258,7 @@ class Project:
 
     def disk_usage(self) -> DiskUsage:
         """Bytes by kind; links are not followed."""
-        return disk_usage(self.folder)
+        return disk_usage(self.folder, self.memory_path)
 
     def _check_writable(self) -> None:
         if not self._writable:

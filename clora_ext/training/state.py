@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["TrainingState", "resume_step"]
+__all__ = ["TRAINING_KEY", "TrainingState", "resume_step"]
 
-_FINGERPRINT = "clora.plan"
+TRAINING_KEY = "clora.plan"
+"""Metadata key of a training state: the fingerprint of its plan."""
+
 _LOSSES = "clora.losses"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -30,7 +32,7 @@ def resume_step(file: Path, fingerprint: str) -> int:
         metadata = read_header(file).metadata
     except CheckpointError:
         return 0  # not a finished file: the run starts over, nothing else depends on it
-    if metadata.get(_FINGERPRINT) != fingerprint:
+    if metadata.get(TRAINING_KEY) != fingerprint:
         return 0
     return len(json.loads(metadata[_LOSSES]))
 
@@ -84,5 +86,5 @@ class TrainingState:
             moments = {key: optimizer.state[parameter].get(key) for key in _MOMENTS}
             sources |= {f"{name}::{key}": Source.of(m) for key, m in moments.items() if m is not None}
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {_FINGERPRINT: self._fingerprint, _LOSSES: json.dumps(losses)}
+        metadata = {TRAINING_KEY: self._fingerprint, _LOSSES: json.dumps(losses)}
         write_checkpoint(self._file, sources, metadata)

@@ -12,8 +12,9 @@ from clora_ext import strategies
 from clora_ext.errors import CheckpointError
 from clora_ext.events import ignore
 from clora_ext.evolving.fold import TrainedConcept, fold
-from clora_ext.evolving.model import DIGESTS, STRATEGY_KEY, Evolving
+from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
+from clora_ext.formats.memory import DIGESTS, STRATEGY_KEY
 
 
 def test_another_strategys_memory_is_not_shown_and_not_carried(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """A strategy's options are the fields of its dataclass, typed by it."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from strategy_files import add_strategy
 
 from clora_ext import Settings, strategies
 from clora_ext.errors import SettingsError, UsageError
@@ -38,15 +38,8 @@ STRATEGY = Fading
 
 @pytest.fixture
 def fading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A strategy with options of many types, in a copy of the strategies' folder."""
-    own = Path(strategies.__file__).parent
-    for file in own.glob("*.py"):
-        shutil.copy(file, tmp_path)
-    (tmp_path / "fading.py").write_text(FADING, encoding="utf-8")
-    monkeypatch.setattr(strategies, "__file__", str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(strategies, "__path__", [str(own), str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "clora_ext.strategies.fading", raising=False)
-    return "fading"
+    """A strategy with options of many types."""
+    return add_strategy("fading", FADING, tmp_path, monkeypatch)
 
 
 def test_options_are_typed_by_the_strategys_own_fields(fading: str) -> None:
