@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+from clora_ext.formats.text import is_line
+
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
@@ -31,9 +33,6 @@ __all__ = [
 
 NO_UNKNOWN_FIELDS: Mapping[str, Any] = {"extra": "forbid"}
 """A record's configuration, in pydantic's words."""
-
-# Composed emoji and several scripts need them, and they steer no terminal.
-_JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"), "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def text(value: object) -> str:
 def line(value: object) -> str:
     """Printable text that is not empty."""
     found = text(value)
-    if not found.strip() or not found.translate(_JOINERS).isprintable():
+    if not is_line(found):
         message = f"is empty or not printable: {value!r:.80}"
         raise ValueError(message)
     return found
