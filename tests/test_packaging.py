@@ -98,6 +98,7 @@ def test_every_imported_distribution_is_declared() -> None:
         "PIL": "pillow",
         "annotated_types": "annotated-types",
         "huggingface_hub": "huggingface-hub",
+        "pydantic_core": "pydantic-core",
     }
     by_comfyui = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
     given = {*sys.stdlib_module_names, "clora_ext", *by_comfyui}

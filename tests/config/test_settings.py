@@ -95,4 +95,4 @@ def test_what_a_family_suggests_is_marked_as_suited_to_the_model() -> None:
     files = list(Path(families.__file__).parent.glob("*.json"))
     assert len(files) == 2
     for file in files:
-        assert set(json.loads(file.read_text(encoding="utf-8"))["teaching"]) <= suited
+        assert set(json.loads(file.read_text(encoding="utf-8"))["suggested_settings"]) <= suited

@@ -117,13 +117,13 @@ def test_what_was_learned_in_format_2_counts_as_learned(project: Path) -> None:
 def test_the_same_pictures_are_not_taught_again(project: Path) -> None:
     before = snapshot(project)
     events: list[Event] = []
-    again = add_concept(
-        request(project, "dog", settings=SETTINGS.with_values(strategy="merge")), events.append
-    )
+    base = STORED / "base.safetensors"
+    merge, naive = (SETTINGS.with_values(strategy=strategy) for strategy in ("merge", "naive"))
+    again = add_concept(request(project, "dog", base=base, settings=merge), events.append)
     assert (again.number, again.content_hash) == (1, SECOND)
     assert any(isinstance(event, Note) and "taught already" in event.text for event in events)
     with pytest.raises(UsageError, match=r"concept 2 already \(zwz toy\), taught with another text_encoder"):
-        add_concept(request(project, "toy", settings=SETTINGS.with_values(strategy="naive")))
+        add_concept(request(project, "toy", base=base, settings=naive))
     assert snapshot(project) == before
 
 

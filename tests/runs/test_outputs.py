@@ -25,6 +25,7 @@ from clora_ext import (
 from clora_ext.errors import CheckpointError, ProjectError, SettingsError, UsageError
 from clora_ext.events import FoldStep, Note, Sampled, SampleStep
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
+from clora_ext.runs.checked_settings import checked_settings
 
 QUICK = GenerateRequest("sks dog", count=2, seed=5, steps=2)
 
@@ -184,10 +185,10 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:
-    wrong = Settings(
+    wrong = Settings.of(
         strategy="msak", steps=0, rank=0, batch_size=0, alpha=float("nan"), learning_rate=float("inf"),
         max_grad_norm=0, weight_decay=-1, warmup_steps=-1, seed=-1, resolution=0,
     )  # fmt: skip
     with pytest.raises(SettingsError) as caught:
-        wrong.check()
+        checked_settings(wrong)
     assert len(caught.value.problems) == 11
