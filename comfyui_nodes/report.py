@@ -79,7 +79,7 @@ def _told(one: ForgettingRow) -> str:
 
 
 def about(evolving: Evolving) -> str:
-    """The project's story as Markdown."""
+    """The project's history as Markdown."""
     if not Project.exists(evolving.folder):
         return f"# {evolving.folder.name}\n\nNothing learned yet. Base: {evolving.checkpoint.name}"
     project = Project.open(evolving.folder)

@@ -123,8 +123,8 @@ def teach(
     opened = Project.open(project)
     model = load(opened.checkpoint_path or DEMO_MODEL)
     row = {name: score(model, scorer, asked[name]) for name in FOLDERS[: opened.number]}
-    told = "  ".join(f"{name} {value:.3f}" for name, value in row.items())
-    print(f"  {settings.strategy}, after {folder}: {told}", flush=True)
+    scores = "  ".join(f"{name} {value:.3f}" for name, value in row.items())
+    print(f"  {settings.strategy}, after {folder}: {scores}", flush=True)
     return row
 
 
@@ -195,7 +195,7 @@ def main() -> None:
     floor = {name: score(base, scorer, asked[name]) for name in FOLDERS}
     top = {name: ceiling(base, scorer, asked[name]) for name in FOLDERS}
     print("floor", floor, "ceiling", top, flush=True)
-    settings = Settings(
+    settings = Settings.of(
         steps=options.steps,
         rank=options.rank,
         learning_rate=options.learning_rate,

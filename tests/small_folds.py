@@ -50,8 +50,8 @@ def taught(
 ) -> Evolving:
     memory, current = folder / f"memory{number}.safetensors", folder / f"current{number}.safetensors"
     targets = {name: TARGETS[name] for name in trained}
-    lesson = TrainedConcept(strategies.load(strategy), strategy, targets, trained)
-    digest = fold(evolving, lesson, current, memory, evolving.current.header.metadata, ignore)
+    concept = TrainedConcept(strategies.load(strategy), strategy, targets, trained)
+    digest = fold(evolving, concept, current, memory, evolving.current.header.metadata, ignore)
     assert digest == content_hash(Checkpoint(current))
     return Evolving(evolving.origin, Checkpoint(current), Checkpoint(memory))
 

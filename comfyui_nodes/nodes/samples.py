@@ -136,7 +136,7 @@ class ProjectInfo(io.ComfyNode):
             node_id="CloraProjectInfo",
             display_name="Clora Project Info",
             category=_LOOKING,
-            description="The project's story: base, concepts, strategies, sizes.",
+            description="The project's history: base, concepts, strategies, sizes.",
             is_output_node=True,
             inputs=[EVOLVING.Input("project", tooltip="What to tell of.")],
             outputs=[io.String.Output("TEXT", display_name="text", tooltip="Markdown.")],

@@ -57,12 +57,12 @@ def clora(job: Job, strategy: str, *, later: bool, exact: bool = True) -> Run:
         out_features, in_features = base.info(name).shape
         targets[name] = Target("unet", name, name, (out_features, in_features))
     trained = LoraFile(Checkpoint(job.file("lora2" if later else "lora1")), names)
-    lesson = TrainedConcept(strategies.load(strategy), strategy, targets, trained)
+    concept = TrainedConcept(strategies.load(strategy), strategy, targets, trained)
 
     def run() -> None:
         fold(
             Evolving(base, current, memory),
-            lesson,
+            concept,
             job.result,
             job.out / "memory.safetensors",
             {},

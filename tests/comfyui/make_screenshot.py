@@ -26,8 +26,8 @@ def main() -> None:
         graph = demo_model(tuple(picture.name for picture in DOG))
         workflow = ask_page(url=comfy.url, convert={"demo": numbered(graph)})["demo"]
         print(shot_of(comfy.url, workflow, IMAGES / "comfyui.png", seconds=_SECONDS))
-        wishes = {"template": "1 first concept", "images": [str(picture) for picture in DOG]}
-        print(by_hand(comfy.url, IMAGES / "first_concept.png", **wishes, texts=BY_HAND, seconds=_SECONDS))
+        values = {"template": "1 first concept", "images": [str(picture) for picture in DOG]}
+        print(by_hand(comfy.url, IMAGES / "first_concept.png", **values, texts=BY_HAND, seconds=_SECONDS))
 
 
 @contextmanager

@@ -46,8 +46,8 @@ def host(tree: Path, taught: Taught, tmp_path_factory: pytest.TempPathFactory) -
         yield server
 
 
-def first(**wishes: Any) -> Graph:
-    return first_concept("mini.safetensors", ("0.png", "1.png", "2.png"), **{**FAST, **wishes})
+def first(**values: Any) -> Graph:
+    return first_concept("mini.safetensors", ("0.png", "1.png", "2.png"), **{**FAST, **values})
 
 
 def project_of(host: Comfy, name: str = "my-model") -> Project:
@@ -204,8 +204,8 @@ def test_the_page_opens_every_example(host: Comfy, name: str, tmp_path: Path) ->
 def test_an_artist_needs_mouse_and_keyboard_alone(host: Comfy, tmp_path: Path) -> None:
     images = [str(file) for file in sorted((host.base / "made").glob("*.png"))]
     shot = tmp_path / "page.png"
-    wishes = {"template": "1 first concept", "images": [*images, images[0]]}
-    found = by_hand(host.url, shot, **wishes, texts=BY_HAND, seconds=400)
+    values = {"template": "1 first concept", "images": [*images, images[0]]}
+    found = by_hand(host.url, shot, **values, texts=BY_HAND, seconds=400)
     assert found == {"errors": []}
     (concept,) = project_of(host, "by-hand").concepts
     assert concept.settings["steps"] == 3

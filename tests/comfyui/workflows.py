@@ -10,7 +10,7 @@ DEMO = "clora's built-in demo model"
 
 
 def first_concept(
-    checkpoint: str = CHECKPOINT, images: tuple[str, ...] = ("example.png",) * 4, **wishes: Any
+    checkpoint: str = CHECKPOINT, images: tuple[str, ...] = ("example.png",) * 4, **values: Any
 ) -> Graph:
     """Choose images, teach them, draw with them."""
     loads = {f"image{i}": node("LoadImage", image=name) for i, name in enumerate(images, start=1)}
@@ -18,24 +18,24 @@ def first_concept(
         "start": node("CloraStartProject", checkpoint=checkpoint, name=PROJECT),
         **loads,
         "dataset": _dataset_from_images(list(loads), class_name="dog"),
-        "taught": _add_concept(["start", 3], ["dataset", 0], **wishes),
-        **_picture("taught", **wishes),
+        "taught": _add_concept(["start", 3], ["dataset", 0], **values),
+        **_picture("taught", **values),
     }
 
 
-def second_concept(project: str = PROJECT, folder: str = "my_style", **wishes: Any) -> Graph:
+def second_concept(project: str = PROJECT, folder: str = "my_style", **values: Any) -> Graph:
     """Go on with a project, teach a folder by mask, and see what the first concept became."""
     return {
         "model": node("CloraLoadModel", project=project),
         "dataset": node("CloraDatasetFromFolder", folder=folder, token="", class_name="", path=""),
-        "taught": _add_concept(["model", 3], ["dataset", 0], strategy="mask", **wishes),
+        "taught": _add_concept(["model", 3], ["dataset", 0], strategy="mask", **values),
         "loss": node("CloraLossPlot", report=["taught", 6]),
         "report": node("CloraForgettingReport", project=["taught", 3]),
-        **_picture("taught", **wishes),
+        **_picture("taught", **values),
     }
 
 
-def four_strategies(project: str = PROJECT, folder: str = "my_style", **wishes: Any) -> Graph:
+def four_strategies(project: str = PROJECT, folder: str = "my_style", **values: Any) -> Graph:
     """Teach four copies of one project, one by each strategy, and compare."""
     graph: Graph = {
         "model": node("CloraLoadModel", project=project),
@@ -43,13 +43,13 @@ def four_strategies(project: str = PROJECT, folder: str = "my_style", **wishes: 
     }
     for strategy in ("naive", "merge", "orthogonal", "mask"):
         name = f"by_{strategy}"
-        own = {"strategy": strategy, "copy_to": f"{project}-{strategy}", **wishes}
+        own = {"strategy": strategy, "copy_to": f"{project}-{strategy}", **values}
         graph[name] = _add_concept(["model", 3], ["dataset", 0], **own)
         graph[f"report_{strategy}"] = node("CloraForgettingReport", project=[name, 3])
     return graph
 
 
-def export_for_a1111(project: str = PROJECT, **wishes: Any) -> Graph:
+def export_for_a1111(project: str = PROJECT, **values: Any) -> Graph:
     """Write checkpoint and LoRA, and tell what is in them."""
     return {
         "model": node("CloraLoadModel", project=project),
@@ -61,7 +61,7 @@ def export_for_a1111(project: str = PROJECT, **wishes: Any) -> Graph:
             dtype="as stored",
             webui_folder="",
         ),
-        "lora": node("CloraExportLora", project=["model", 3], name=project, rank=wishes.get("rank", 64)),
+        "lora": node("CloraExportLora", project=["model", 3], name=project, rank=values.get("rank", 64)),
         "info": node("CloraProjectInfo", project=["model", 3]),
     }
 
@@ -104,12 +104,12 @@ def _dataset_from_images(loads: list[str], class_name: str) -> dict[str, Any]:
     return node("CloraDatasetFromImages", images=[first, 0], **words, **more)
 
 
-def _add_concept(project: Any, dataset: Any, **wishes: Any) -> dict[str, Any]:
+def _add_concept(project: Any, dataset: Any, **values: Any) -> dict[str, Any]:
     inputs: dict[str, Any] = {
         "strategy": "mask", "preset": "balanced", "steps": 0, "rank": 0, "learning_rate": 0.0, "seed": 0,
         "resolution": 0, "text_encoder": False, "sample_prompt": "", "preview_every": 50, "copy_to": "",
     }  # fmt: skip
-    inputs |= {name: value for name, value in wishes.items() if name in inputs}
+    inputs |= {name: value for name, value in values.items() if name in inputs}
     return node("CloraAddConcept", project=project, dataset=dataset, **inputs)
 
 

@@ -83,14 +83,14 @@ def test_layers_taught_earlier_but_not_now_keep_their_exact_weight(tmp_path: Pat
 
 def test_stopping_while_folding_leaves_no_file(tmp_path: Path) -> None:
     evolving = start(tmp_path)
-    lesson = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(0))
+    concept = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(0))
 
     def stop(event: object) -> None:
         assert isinstance(event, FoldStep)
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        fold(evolving, lesson, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, stop)
+        fold(evolving, concept, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, stop)
     assert [path.name for path in tmp_path.iterdir()] == ["base.safetensors"]
 
 
@@ -123,9 +123,9 @@ def test_only_a_rowwise_strategy_is_given_parts_and_they_are_small_however_large
     factors = Factors(torch.ones(1, 640), torch.arange(5120.0)[:, None] / 5120, 1.0)
     for rowwise in (True, False):
         watched = Watched([], rowwise)
-        lesson = TrainedConcept(watched, "watched", {"w": Target("unet", "w", "w", shape)}, {"w": factors})
+        concept = TrainedConcept(watched, "watched", {"w": Target("unet", "w", "w", shape)}, {"w": factors})
         files = (tmp_path / "c.safetensors", tmp_path / "m.safetensors")
-        fold(Evolving(origin, origin, None), lesson, *files, {}, ignore)
+        fold(Evolving(origin, origin, None), concept, *files, {}, ignore)
         assert sum(watched.seen) == 5120 * 640
         assert len(watched.seen) == 1 or max(watched.seen) <= folding._BLOCK
         assert (len(watched.seen) == 1) != rowwise
@@ -136,27 +136,27 @@ def test_room_for_both_files_is_asked_for_before_either_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evolving = start(tmp_path)
-    lesson = TrainedConcept(strategies.load("naive"), "naive", TARGETS, adapters(0))
+    concept = TrainedConcept(strategies.load("naive"), "naive", TARGETS, adapters(0))
     files = (tmp_path / "c.safetensors", tmp_path / "m.safetensors")
-    fold(evolving, lesson, *files, {}, ignore)
+    fold(evolving, concept, *files, {}, ignore)
     needed = sum(file.stat().st_size for file in files)
     for file in files:
         file.unlink()
     real = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=needed - 1))
     with pytest.raises(StorageError, match=f"{needed:,} bytes are needed, {needed - 1:,} bytes are free"):
-        fold(evolving, lesson, *files, {}, ignore)
+        fold(evolving, concept, *files, {}, ignore)
     assert [path.name for path in tmp_path.iterdir()] == ["base.safetensors"]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=needed))
-    fold(evolving, lesson, *files, {}, ignore)
+    fold(evolving, concept, *files, {}, ignore)
 
 
 def test_every_tensor_is_told_once_and_torch_has_its_threads_back(tmp_path: Path) -> None:
     evolving = start(tmp_path)
     threads = torch.get_num_threads()
     steps: list[object] = []
-    lesson = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(0))
-    fold(evolving, lesson, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, steps.append)
+    concept = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(0))
+    fold(evolving, concept, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, steps.append)
     names = Checkpoint(tmp_path / "c.safetensors").names
     assert steps == [FoldStep(i, len(names), name) for i, name in enumerate(names, start=1)]
     assert torch.get_num_threads() == threads
@@ -167,7 +167,7 @@ def test_values_that_do_not_fit_leave_no_file(tmp_path: Path, bad: str) -> None:
     trained = adapters(0)
     up = trained["c.ff.weight"].up
     up[300, 1] = float("nan") if bad == "nan" else 1e9
-    lesson = TrainedConcept(strategies.load("merge"), "merge", TARGETS, trained)
+    concept = TrainedConcept(strategies.load("merge"), "merge", TARGETS, trained)
     with pytest.raises(CheckpointError, match=r"c\.ff\.weight.*not finite"):
-        fold(start(tmp_path), lesson, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, ignore)
+        fold(start(tmp_path), concept, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, ignore)
     assert [path.name for path in tmp_path.iterdir()] == ["base.safetensors"]

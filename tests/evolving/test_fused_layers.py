@@ -52,9 +52,9 @@ def test_rows_of_a_tensor_are_layers_of_their_own(tmp_path: Path, name: str) -> 
         trained = fused_adapters(number)
         targets = FUSED if number else {k: t for k, t in FUSED.items() if "12:16" not in k}
         chosen = {key: trained[key] for key in targets}
-        lesson = TrainedConcept(strategies.load(name), name, targets, chosen)
+        concept = TrainedConcept(strategies.load(name), name, targets, chosen)
         files = [tmp_path / f"{kind}{number}.safetensors" for kind in ("current", "memory")]
-        fold(evolving, lesson, *files, {}, ignore)
+        fold(evolving, concept, *files, {}, ignore)
         evolving = Evolving(before.origin, *map(Checkpoint, files))
         for key, target in targets.items():
             delta = chosen[key].delta()
@@ -83,7 +83,7 @@ def test_layers_that_share_rows_or_do_not_fit_are_refused(tmp_path: Path) -> Non
     for complaint, (target, width) in wrong.items():
         factors = Factors(torch.ones(1, width), torch.ones(2, 1), 1.0)
         targets, trained = {**FUSED, target.name: target}, {**fused_adapters(0), target.name: factors}
-        lesson = TrainedConcept(strategies.load("merge"), "merge", targets, trained)
+        concept = TrainedConcept(strategies.load("merge"), "merge", targets, trained)
         with pytest.raises(CheckpointError, match=complaint):
-            fold(before, lesson, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, ignore)
+            fold(before, concept, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, ignore)
     assert [path.name for path in tmp_path.iterdir()] == ["base.safetensors"]

@@ -121,9 +121,9 @@ def test_bytes_that_changed_on_the_disk_are_found_when_the_new_file_is_read(tmp_
     content = bytearray(path.read_bytes())
     content[once.current.header.data_start + info.start] ^= 1
     path.write_bytes(content)
-    lesson = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(3))
+    concept = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(3))
     new = tmp_path / "new.safetensors"
-    digest = fold(once, lesson, new, tmp_path / "m.safetensors", {}, ignore)
+    digest = fold(once, concept, new, tmp_path / "m.safetensors", {}, ignore)
     assert content_hash(Checkpoint(new)) != digest
 
 

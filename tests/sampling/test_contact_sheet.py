@@ -33,9 +33,9 @@ def test_of_many_losses_some_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "sheet.png"
     losses = tuple(float(step) for step in range(2500))
     write_sheet(rows("red", "lime"), 64, SheetMetadata("prompt", losses), file)
-    story = read_sheet_metadata(file)
-    assert story is not None
-    assert story.losses == losses[::3]
+    metadata = read_sheet_metadata(file)
+    assert metadata is not None
+    assert metadata.losses == losses[::3]
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"prompt": 1, "losses": ["x"]}', "[" * 100_000])
