@@ -20,10 +20,11 @@ from clora_ext.adapters.factors import tile_rows
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
-from clora_ext.formats.checkpoint import Checkpoint, Copy, check_finite, copy_tensor, dtype_of, raw
+from clora_ext.formats.checkpoint import Checkpoint, Copy, copy_tensor
 from clora_ext.formats.header import layout
 from clora_ext.formats.memory import DIGESTS, RESIDUAL, STRATEGY_KEY, memory_key
 from clora_ext.formats.spans import Files, reading
+from clora_ext.formats.stored import check_finite, dtype_of, raw
 from clora_ext.formats.threads import workers
 from clora_ext.formats.writer import Part, Writer, combine, reserve
 from clora_ext.strategies.base import keeps_memory

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
-from clora_ext.formats.checkpoint import Checkpoint, dtype_of
+from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.memory import DIGESTS, RESIDUAL, STRATEGY_KEY, WEIGHT, memory_key
 from clora_ext.formats.spans import Files, reading
+from clora_ext.formats.stored import dtype_of
 from clora_ext.formats.writer import combine
 from clora_ext.strategies.base import ConceptPrompts, Layer
 

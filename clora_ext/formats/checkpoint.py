@@ -9,7 +9,6 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from math import isfinite
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from clora_ext.errors import CheckpointError
 
 from .header import Header, TensorInfo, layout, read_header
 from .spans import Files, Span, part, reading
+from .stored import check_finite, dtype_name, dtype_of, raw
 from .threads import workers
 from .writer import Writer, combine, reserve
 
@@ -26,22 +26,11 @@ __all__ = [
     "Checkpoint",
     "Copy",
     "Source",
-    "check_finite",
     "content_hash",
     "copy_tensor",
-    "dtype_name",
-    "dtype_of",
-    "raw",
     "stored_chunks",
     "write_checkpoint",
 ]
-
-_DTYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
-    "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
-}  # fmt: skip
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -111,7 +100,7 @@ class Checkpoint:
 
     def _read(self, files: Files, name: str, start: int, length: int) -> Tensor:
         """``length`` bytes of the tensor, flat, in its own dtype."""
-        dtype = _DTYPES.get(self.info(name).dtype)
+        dtype = dtype_of(self.info(name).dtype)
         if dtype is None:
             message = (
                 f"{self.path}: tensor {name!r} is {self.info(name).dtype}, which cannot be computed with"
@@ -165,24 +154,6 @@ class Source:
         """A tensor of another file, byte for byte; ``digest`` as in :class:`Copy`."""
         info = source.info(name)
         return Source(info.dtype, info.shape, Copy(source, name, digest))
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """safetensors' name of a dtype.
-
-    >>> dtype_name(torch.float16)
-    'F16'
-    """
-    return _NAMES[dtype]
-
-
-def dtype_of(name: str) -> torch.dtype | None:
-    """The dtype that safetensors calls ``name``; None: torch has none that can be computed with.
-
-    >>> dtype_of("BF16")
-    torch.bfloat16
-    """
-    return _DTYPES.get(name)
 
 
 def write_checkpoint(
@@ -251,7 +222,7 @@ def _write(writer: Writer, name: str, source: Source, tensor: Tensor) -> None:
 
 def _stored(name: str, source: Source, tensor: Tensor) -> Tensor:
     """``tensor`` in the stored dtype; refuses what is not finite there."""
-    stored = tensor.detach().to("cpu", _DTYPES[source.dtype]).contiguous()
+    stored = tensor.detach().to("cpu", dtype_of(source.dtype)).contiguous()
     if tuple(stored.shape) != source.shape:
         message = f"tensor {name!r} has the shape {tuple(stored.shape)}, announced was {source.shape}"
         raise CheckpointError(message, fix="report this: it is a fault of clora")
@@ -285,29 +256,3 @@ def _digest(checkpoint: Checkpoint, name: str) -> str:
     for chunk in checkpoint.chunks(name):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def check_finite(name: str, stored: Tensor) -> None:
-    """Refuse a tensor with values that are not finite.
-
-    Raises:
-        CheckpointError: names the tensor.
-    """
-    if not stored.is_floating_point() or not stored.numel() or _all_finite(stored):
-        return
-    message = f"tensor {name!r} has values that are not finite in {dtype_name(stored.dtype)}"
-    raise CheckpointError(message, fix="train with a lower learning rate; nothing was changed")
-
-
-def _all_finite(stored: Tensor) -> bool:
-    """Extremes are found many times faster than every value is looked at; eight bits have none."""
-    if stored.dtype.itemsize == 1:
-        return bool(torch.isfinite(stored).all())
-    least, most = torch.aminmax(stored)
-    return isfinite(float(least)) and isfinite(float(most))
-
-
-def raw(tensor: Tensor) -> memoryview:
-    """The bytes of a contiguous tensor, not a copy of them."""
-    # numpy knows no bfloat16: the bytes are seen through an integer view.
-    return tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else memoryview(b"")

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .checkpoint import Checkpoint, dtype_of, raw
+from .checkpoint import Checkpoint
 from .header import Header
 from .models import model_pieces
 from .pieces import Pieces
 from .spans import Span, reading
+from .stored import dtype_of, raw
 
 __all__ = ["Composed", "open_model"]
 

@@ -4,63 +4,16 @@ import io
 import json
 import os
 import pickle
-import shutil
 import signal
 import threading
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from calling import Called, call, main
-from PIL import Image
-from tiny_model import write_tiny_model
+from calling import call, main
+from whole_runs import FAST, Taught, content, pictures
 
 from clora_ext.project import Project
-
-CARD = ("preview.png", "json", "txt", "safetensors")
-FAST = ["--steps", "3", "--rank", "2", "--batch-size", "2"]
-
-
-def pictures(folder: Path, seed: int = 0) -> Path:
-    folder.mkdir(parents=True)
-    for number in range(2):
-        Image.new("RGB", (40, 40), (seed, 90 * number, 9)).save(folder / f"{number}.png")
-    return folder
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
-
-
-@dataclass(frozen=True)
-class Taught:
-    folder: Path
-    called: Called
-
-
-@pytest.fixture(scope="module")
-def taught(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Taught:
-    """One concept is learned; not to be changed by a test."""
-    place = tmp_path_factory.mktemp("taught")
-    dogs = pictures(place / "[b]dog[/b]_images".replace("/", "_"))
-    folder = place / "project"
-    called = call(
-        *("add-concept", "--project", folder, "--base", base, "--class-name", "dog", "--json", *FAST, dogs)
-    )
-    assert called.code == 0, called.err
-    return Taught(folder, called)
-
-
-@pytest.fixture
-def project(taught: Taught, tmp_path: Path) -> Path:
-    """A copy of the taught project, free to be changed."""
-    return Path(shutil.copytree(taught.folder, tmp_path / "project"))
 
 
 def test_json_lines_tell_the_run_from_plan_to_result(taught: Taught) -> None:
@@ -132,61 +85,6 @@ def test_generate_draws(taught: Taught, tmp_path: Path) -> None:
     assert all(file.is_file() for file in files)
     last = call("generate", *arguments, "-o", tmp_path / "x.png", "--json").json[-1]
     assert len(last["result"]["files"]) == 2
-
-
-def test_exported_file_tells_its_history(taught: Taught, tmp_path: Path) -> None:
-    file = tmp_path / "[red]model[bold].safetensors"
-    told = call("export", "--project", taught.folder, file)
-    assert told.code == 0, told.err
-    assert str(file) in told.out
-    report = call("inspect", file)
-    assert report.code == 0, report.err
-    assert str(file) in report.out
-    assert "checkpoint, family sd1" in report.out
-    assert "sks" in report.out
-    (line,) = call("inspect", file, "--json").json
-    assert [entry["token"] for entry in line["result"]["history"]] == ["sks"]
-
-
-def test_export_replaces_nothing_unasked(taught: Taught, tmp_path: Path) -> None:
-    file = tmp_path / "x.safetensors"
-    file.write_bytes(b"mine")
-    assert call("export", "--project", taught.folder, file).code == 2
-    assert file.read_bytes() == b"mine"
-    assert call("export", "--project", taught.folder, "--overwrite", "--dtype", "bf16", file).code == 0
-    assert "BF16" in call("inspect", file).out
-
-
-def test_export_for_a_program_lists_every_file(taught: Taught, tmp_path: Path) -> None:
-    for part in ("webui.py", "modules_forge/x", "models/Stable-diffusion/x"):
-        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / part).touch()
-    command = ("export", "--project", taught.folder, "--to", "forge", "--name", "[b]pets", tmp_path)
-    refused = call(*command)
-    assert (refused.code, "try --name 'b_pets'" in refused.err) == (2, True)
-    told = call(*command[:-2], "pets", tmp_path)
-    assert told.code == 0, told.err
-    files = [tmp_path / "models" / "Stable-diffusion" / f"pets.{ending}" for ending in CARD]
-    assert all(file.is_file() for file in files)
-    assert [str(file) in told.out for file in files] == [True] * 4
-    assert "next: in Forge" in told.out
-    again = call(*command[:-2], "pets", "--overwrite", "--json", tmp_path)
-    result = again.json[-1]["result"]
-    assert [file["path"] for file in result["files"]] == [str(file) for file in files]
-    assert result["path"] == str(files[-1])
-    assert call(*command[:-2], "pets", tmp_path).code == 2
-
-
-def test_export_for_a_program_refuses_another_folder(taught: Taught, tmp_path: Path) -> None:
-    told = call("export", "--project", taught.folder, "--to", "comfyui", tmp_path)
-    assert (told.code, "looked for main.py with comfy/" in told.err) == (2, True)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_name_without_a_program_is_refused(taught: Taught, tmp_path: Path) -> None:
-    told = call("export", "--project", taught.folder, "--name", "x", tmp_path / "x.safetensors")
-    assert (told.code, "--name goes with --to" in told.err) == (2, True)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_inspect_tells_what_the_file_is_and_what_calls_it_up(taught: Taught, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from taught import Taught
 
 from clora_ext import Pictures, Request, Settings, add_concept, export_checkpoint, export_lora, export_to
 
-FAST = Settings.of(steps=3, rank=4, batch_size=1, resolution=64, text_encoder=True, targets="transformer")
+FAST = Settings.of(
+    steps=3, rank=4, batch_size=1, resolution=64, text_encoder=True, targets="transformer", sample_steps=2
+)
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,13 @@ import errno
 import io
 import os
 import random
-import struct
 import threading
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import check_each
+from picture_bytes import encoded, photo, png, sixteen_bit
 from PIL import Image, ImageCms
 
 from clora_ext.data import Concept, load_pixels, scan
@@ -20,31 +19,6 @@ from clora_ext.data.regular import Unusable, open_regular
 from clora_ext.errors import DatasetError
 
 DOG = Concept("sks", "dog")
-
-
-def photo(width: int = 48, height: int = 32) -> Image.Image:
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    return Image.fromarray(noise)
-
-
-def png(width: int, height: int, kind: int, depth: int, rows: bytes, extra: bytes = b"") -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def sixteen_bit(kind: int, values: np.ndarray) -> bytes:
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    return png(values.shape[1], values.shape[0], kind, 16, zlib.compress(rows))
-
-
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    target = io.BytesIO()
-    image.save(target, kind, **options)
-    return target.getvalue()
 
 
 def refusal(folder: Path, *, convert: bool = False) -> str:

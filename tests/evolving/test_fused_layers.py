@@ -14,7 +14,8 @@ from clora_ext.errors import CheckpointError
 from clora_ext.events import ignore
 from clora_ext.evolving.fold import TrainedConcept, fold
 from clora_ext.evolving.model import Evolving
-from clora_ext.formats.checkpoint import Checkpoint, raw
+from clora_ext.formats.checkpoint import Checkpoint
+from clora_ext.formats.stored import raw
 
 FUSED = {
     "in_proj_weight[4:12]": Target("unet", "attn.k", "in_proj_weight", (8, 10), rows=(4, 12)),

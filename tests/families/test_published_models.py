@@ -29,7 +29,7 @@ from transformers import CLIPTokenizer
 
 from clora_ext import families
 from clora_ext.config.precision import Precision, pick_precision
-from clora_ext.config.settings import Settings, TargetSet
+from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import SizeConditioning
 from clora_ext.families.latent.layout import OriginalLayout
@@ -295,10 +295,3 @@ def test_eight_bit_checkpoints_are_refused_by_name() -> None:
     eight = TensorInfo("F8_E4M3", info.shape, info.start, info.end)
     with pytest.raises(CheckpointError, match="8 bits"):
         families.detect(Header({**header.tensors, name: eight}), HERE)
-
-
-def test_a_large_model_is_not_taught_as_the_demo_model_is() -> None:
-    for name, rate in (("sd1", 1e-4), ("sdxl", 1e-5)):
-        settings = Settings.of(**families.load(name).suggested_settings(HEADERS[name]()))
-        assert settings.problems() == []
-        assert settings.optimizer.learning_rate == rate < Settings().optimizer.learning_rate

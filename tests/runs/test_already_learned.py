@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import SETTINGS, another, folder_of, pictures, with_settings, with_source
+from small_runs import SETTINGS, another, folder_of, with_settings, with_source
 from tiny_model import write_tiny_model
 
-from clora_ext import Lora, Pictures, Project, Request, Settings, add_concept
+from clora_ext import Lora, Project, Request, Settings, add_concept
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Note, TrainStep
 from clora_ext.sampling.contact_sheet import read_sample, read_sheet_metadata
@@ -20,12 +20,6 @@ SAME = 1e-4  # one picture is drawn now, four were then: sums round differently
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
-
-
-@pytest.fixture
-def request_(tiny: Path, tmp_path: Path) -> Request:
-    images = pictures(tmp_path / "dog_images")
-    return Request(Pictures(images), tmp_path / "model", base=tiny, settings=SETTINGS)
 
 
 def test_the_same_again_is_the_stored_result(request_: Request) -> None:

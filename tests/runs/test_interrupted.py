@@ -3,13 +3,11 @@
 import errno
 from dataclasses import replace
 from io import FileIO
-from pathlib import Path
 
 import pytest
-from small_runs import SETTINGS, another, memory_of, pictures, snapshot, stop_at
-from tiny_model import write_tiny_model
+from small_runs import SETTINGS, another, memory_of, snapshot, stop_at
 
-from clora_ext import Pictures, Project, Request, add_concept, make_plan
+from clora_ext import Project, Request, add_concept, make_plan
 from clora_ext.errors import (
     Cancelled,
     StorageError,
@@ -17,17 +15,6 @@ from clora_ext.errors import (
 )
 from clora_ext.events import Event, Stage, TrainStep
 from clora_ext.formats import writer as writer_module
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
-
-
-@pytest.fixture
-def request_(tiny: Path, tmp_path: Path) -> Request:
-    images = pictures(tmp_path / "dog_images")
-    return Request(Pictures(images), tmp_path / "model", base=tiny, settings=SETTINGS)
 
 
 def test_a_run_stopped_twice_gives_the_same_bits_as_one_that_was_not(request_: Request) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import SETTINGS, another, memory_of, pictures, with_settings
+from small_runs import SETTINGS, another, memory_of, with_settings
 from strategy_files import add_strategy
-from tiny_model import write_tiny_model
 
-from clora_ext import Lora, Pictures, Project, Request, add_concept, make_plan, strategies
+from clora_ext import Lora, Project, Request, add_concept, make_plan, strategies
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.formats.header import read_header
 from clora_ext.formats.memory import PROMPTS_KEY
@@ -118,17 +117,6 @@ class Curious(Strategy):
 
 STRATEGY = Curious
 '''
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
-
-
-@pytest.fixture
-def request_(tiny: Path, tmp_path: Path) -> Request:
-    images = pictures(tmp_path / "dog_images")
-    return Request(Pictures(images), tmp_path / "model", base=tiny, settings=SETTINGS)
 
 
 @pytest.fixture

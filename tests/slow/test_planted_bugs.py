@@ -122,7 +122,7 @@ BUGS = (
     ),
     Bug(
         "values that are not finite are written",
-        "formats/checkpoint.py",
+        "formats/stored.py",
         "or _all_finite(stored):",
         "or True:",
         "tests/formats/test_checkpoint.py",
