@@ -141,7 +141,7 @@ def _show_plan(plan: "Plan", output: Output) -> None:
             "training": f"{settings.schedule.steps} steps of {settings.data.batch_size} "
             f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
-            f"in {len(plan.targets)} layers, {plan.parameters:,} numbers",
+            f"in {len(plan.targets)} layers, {plan.parameters:,} parameters",
         }
     )
     if plan.resume_step:

@@ -45,7 +45,7 @@ def _show(report: "FileReport", output: Output) -> None:
         "title": report.title,
         "kind": kind,
         "architecture": report.architecture,
-        "size": f"{size(report.bytes)}, {report.parameters:,} numbers",
+        "size": f"{size(report.bytes)}, {report.parameters:,} parameters",
         "tensors": f"{report.tensors}: {dtypes}" if dtypes else "none",
         "trigger": report.trigger_phrase,
     }

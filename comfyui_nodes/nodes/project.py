@@ -29,7 +29,7 @@ class StartProject(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="my-model",
-                    tooltip="Of the project: a folder in output/clora. If it exists, it is gone on with.",
+                    tooltip="Of the project: a folder in output/clora. If it exists, it is continued.",
                 ),
             ],
             outputs=evolving_outputs(),
