@@ -62,14 +62,14 @@ BUGS = (
         "project/folder.py",
         "        self._secure(manifest)\n        replace_text(self.folder / MANIFEST, text)\n",
         "        replace_text(self.folder / MANIFEST, text)\n        self._secure(manifest)\n",
-        "tests/project",
+        "tests/project/test_atomicity.py",
     ),
     Bug(
         "old files are swept before the manifest is replaced",
         "project/folder.py",
         "        replace_text(self.folder / MANIFEST, text)\n",
         "        sweep(self.folder, manifest)\n        replace_text(self.folder / MANIFEST, text)\n",
-        "tests/project",
+        "tests/project/test_atomicity.py",
     ),
     Bug(
         "the mask keeps the smaller change",
