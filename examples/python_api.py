@@ -18,7 +18,8 @@ def main(project: Path = Path("clora-model")) -> None:
     """Plan, teach, look."""
     request = Request(Pictures(HERE / "dog_images"), project, settings=Settings.of(strategy="mask", seed=1))
     plan = make_plan(request)
-    print(f"{len(plan.dataset.pictures)} pictures of {plan.concept.trigger!r}, {plan.parameters:,} parameters")
+    dataset = plan.dataset
+    print(f"{len(dataset.pictures)} pictures of {plan.concept.trigger!r}, {plan.parameters:,} parameters")
     result = add_concept(request, show)
     print(f"{result.checkpoint}: loss {result.first_loss:.3f} -> {result.last_loss:.3f}")
     print([concept.token for concept in Project.open(project).concepts])

@@ -31,7 +31,8 @@ class ProjectContext:
         base_file: where the base lies now.
         current_file: the checkpoint to go on from; the base before the first concept.
         memory_file: the memory that goes with it; None before the first concept.
-        parent_hash: content hash of the state that the run starts from; the base's own hash before the first concept.
+        parent_hash: content hash of the state that the run starts from; before the first concept, the base's
+            own hash.
         family: the kind of model.
         header: of the base.
         used_tokens: tokens of the concepts that are in it, the first first.
