@@ -21,10 +21,12 @@ from .request import Pictures
 
 if TYPE_CHECKING:
     from clora_ext.adapters.factors import Factors
+    from clora_ext.config.precision import Precision
     from clora_ext.evolving.model import Evolving
     from clora_ext.evolving.trained_concept import TrainedConcept
     from clora_ext.families.base import Model
     from clora_ext.strategies.base import ConceptPrompts, Needs, Start
+    from clora_ext.training.adapters import AdapterStart
 
 __all__ = ["train_pictures"]
 
@@ -52,24 +54,18 @@ def train_pictures(
     from clora_ext.config.precision import pick_precision
     from clora_ext.evolving.trained_concept import TrainedConcept
     from clora_ext.strategies.objective import TrainingAccess
-    from clora_ext.training.adapters import Adapters, AdapterStart
+    from clora_ext.training.adapters import Adapters
     from clora_ext.training.loop import Training, train
     from clora_ext.training.objective import DenoisingObjective
     from clora_ext.training.statistics import input_moments
 
     precision, settings = pick_precision(), plan.settings
     sink(Note(f"computing on: {precision.reason}"))
-    evolving = plan.context.evolving()
-    with release_on_free():
-        starts = dict(_begin(plan, evolving, before))
-    frozen = {target.name: start.frozen for target, start in starts.items()}
-    model = plan.context.family.load(evolving.current, precision, frozen)
-    layers = {target: AdapterStart(start.factors, start.constraint) for target, start in starts.items()}
-    del frozen, starts  # the model has its own copy: of SDXL's attention these are 4 GB
+    model, starts = _load(plan, before, precision)
     encoded = encode_pictures(model, plan, sink)
     if not (settings.adapter.text_encoder or settings.sampling.preview_every or needs.inputs_after):
         model.drop_encoders()  # SDXL's take 3.6 GB in float32, and what they tell is known by now
-    adapters = Adapters(model, layers, settings.adapter, precision.device)
+    adapters = Adapters(model, starts, settings.adapter, precision.device)
     access = TrainingAccess(model, before.replay, adapters.disabled)
     training = Training(
         model=model,
@@ -95,6 +91,21 @@ def train_pictures(
     )
     _export_lora(plan, trained, sink)
     return concept, losses
+
+
+def _load(plan: Plan, before: Observed, precision: "Precision") -> "tuple[Model, dict[Target, AdapterStart]]":
+    """The model with every layer's frozen weight, and where its adapters start.
+
+    The frozen weights end here, since the model has its own copy: of SDXL's attention they are 4 GB.
+    """
+    from clora_ext.training.adapters import AdapterStart
+
+    evolving = plan.context.evolving()
+    with release_on_free():
+        begun = dict(_begin(plan, evolving, before))
+    frozen = {target.name: start.frozen for target, start in begun.items()}
+    model = plan.context.family.load(evolving.current, precision, frozen)
+    return model, {target: AdapterStart(one.factors, one.constraint) for target, one in begun.items()}
 
 
 def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tuple[Target, Start]]":
