@@ -57,7 +57,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         typer.Option(
             "--prompt",
             "-p",
-            help="Of the before/after sheet.",
+            help="Prompt of the before/after sheet.",
             show_default="the trigger that the file names",
         ),
     ] = None,

@@ -64,7 +64,7 @@ def failure(error: BaseException) -> Failure:
         where = f"{error.filename}: " if error.filename else ""
         return Failure(kind, f"{where}{error.strerror}", "free some space or check the permissions", FAILED)
     trace = "".join(traceback.format_exception(error))
-    return Failure(kind, f"this is a fault of clora: {kind}: {error}", _REPORT, FAILED, trace)
+    return Failure(kind, f"this is a bug in clora: {kind}: {error}", _REPORT, FAILED, trace)
 
 
 def _understood(error: CloraError) -> Failure:

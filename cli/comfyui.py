@@ -40,7 +40,7 @@ def install(
     output = Output(as_json=as_json)
     nodes = folder / "custom_nodes"
     if not nodes.is_dir():
-        message = f"{folder} is no folder of ComfyUI; looked for custom_nodes/"
+        message = f"{folder} is not a ComfyUI folder; looked for custom_nodes/"
         raise UsageError(message, fix="name the folder that main.py lies in")
     target = nodes / "clora"
     if target.exists() and not _is_ours(target):

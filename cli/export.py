@@ -72,12 +72,12 @@ def export(  # noqa: PLR0913 - an argument for every option: Typer reads the com
     """
     output = Output(as_json=as_json)
     if name is not None and to is None:
-        raise UsageError("--name goes with --to", fix="without --to, the file itself bears the name")
+        raise UsageError("--name needs --to", fix="without --to, the file itself bears the name")
     if lora:
         _export_lora(output, project, target, rank or _RANK, others=(to, name, dtype), overwrite=overwrite)
         return
     if rank is not None:
-        raise UsageError("--rank goes with --lora", fix="add --lora, or leave it out")
+        raise UsageError("--rank needs --lora", fix="add --lora, or leave it out")
     from clora_ext.export import export_checkpoint, export_to
 
     # The engine refuses any other word itself, and names the nearest.
@@ -126,8 +126,8 @@ def _show(exported: "Exported", output: Output) -> None:
         output.show("")
         output.show("files:")
         sizes = [size(file.bytes) for file in exported.files]
-        for file, told in zip(exported.files, sizes, strict=True):
-            output.show(f"{told:>{max(map(len, sizes))}}  {printable(file.path)}")
+        for file, text in zip(exported.files, sizes, strict=True):
+            output.show(f"{text:>{max(map(len, sizes))}}  {printable(file.path)}")
     if exported.next_step:
         output.show("")
         output.show(f"next: {exported.next_step}")

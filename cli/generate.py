@@ -22,7 +22,7 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         str, typer.Option("--prompt", "-p", help="What the pictures show.", show_default=False)
     ],
     count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.")] = 4,
-    seed: Annotated[int, typer.Option(help="Of the first picture; the others count up.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the first picture; the others count up from it.")] = 0,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 30,
     guidance: Annotated[
         float, typer.Option(help="How closely to follow the prompt; 1 switches it off.")

@@ -60,11 +60,11 @@ def _show(report: "FileReport", output: Output) -> None:
         output.show(learned)
     else:
         output.show("no concept of clora's is recorded in it")
-    told = {name: value for name, value in report.metadata.items() if name not in _SHOWN}
-    if told:
+    others = {name: value for name, value in report.metadata.items() if name not in _SHOWN}
+    if others:
         output.show("")
         output.show("the file says of itself:")
-        output.facts({f"  {printable(name)}": _begin(value) for name, value in told.items()})
+        output.facts({f"  {printable(name)}": _begin(value) for name, value in others.items()})
 
 
 def _cell(entry: Mapping[str, str], name: str) -> Text:

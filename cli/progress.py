@@ -123,14 +123,14 @@ class Course:
         facts = self.facts
         while len(facts) > 1 and len(head) + len("  ".join(facts)) > options.max_width:
             facts.pop()
-        told = Text("  ".join(facts), no_wrap=True, overflow="ellipsis")
-        room = options.max_width - len(head) - len(told) - 2
+        text = Text("  ".join(facts), no_wrap=True, overflow="ellipsis")
+        room = options.max_width - len(head) - len(text) - 2
         line = Table.grid()
         if room < _NARROWEST_BAR:
-            line.add_row(head, told)
+            line.add_row(head, text)
         else:
             bar = ProgressBar(total=self.total, completed=self.done, width=min(room, _WIDEST_BAR))
-            line.add_row(head, bar, "  ", told)
+            line.add_row(head, bar, "  ", text)
         yield line
 
 
@@ -175,18 +175,18 @@ def live(console: Console) -> Iterator[Sink]:
 def plain(console: Console, clock: Callable[[], float] = time.monotonic) -> Sink:
     """A sink that writes a line for every stage, and one every ten seconds while it lasts."""
     course = Course(clock)
-    told = clock()
+    shown_at = clock()
 
     def see(event: Event) -> None:
-        nonlocal told
+        nonlocal shown_at
         if isinstance(event, Stage):
             course.begin(event)
-            told = clock()
+            shown_at = clock()
             console.print(course.title, soft_wrap=True)
         elif isinstance(event, (TrainStep, FoldStep, SampleStep)):
             course.advance(event)
-            if clock() - told >= _EVERY or (isinstance(event, TrainStep) and event.step == event.total):
-                told = clock()
+            if clock() - shown_at >= _EVERY or (isinstance(event, TrainStep) and event.step == event.total):
+                shown_at = clock()
                 console.print(f"{course.stage}: {', '.join(course.facts)}", soft_wrap=True)
         else:
             _tell(console, event)
@@ -195,6 +195,6 @@ def plain(console: Console, clock: Callable[[], float] = time.monotonic) -> Sink
 
 
 def _tell(console: Console, event: Note | Preview | Sampled) -> None:
-    """A line of its own for what is no step."""
+    """A line of its own for whatever is not a step."""
     text = event.text if isinstance(event, Note) else f"drew {event.path}"
     console.print(printable(text), soft_wrap=True)

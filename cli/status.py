@@ -54,14 +54,14 @@ def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
         "sheets": usage.sheets,
         "an unfinished run": usage.training,
     }
-    told = ", ".join(f"{name} {size(count)}" for name, count in parts.items() if count)
+    sizes = ", ".join(f"{name} {size(count)}" for name, count in parts.items() if count)
     if usage.strategy:
-        told += f"; of the memory, the strategy keeps {size(usage.strategy)} for itself"
+        sizes += f"; of the memory, the strategy keeps {size(usage.strategy)} for itself"
     facts: dict[str, object] = {}
     if project.current is not None:
         facts |= {"checkpoint": project.checkpoint_path, "content": project.current.content_hash}
         facts["undo"] = f"can go back {counted(project.undoable, 'concept')}"
-    return facts | {"on disk": f"{size(usage.total)}{f' ({told})' if told else ''}"}
+    return facts | {"on disk": f"{size(usage.total)}{f' ({sizes})' if sizes else ''}"}
 
 
 def _as_dict(project: "Project", usage: "DiskUsage") -> dict[str, object]:

@@ -102,7 +102,7 @@ def input_folder(name: str) -> Path:
     root = Path(folder_paths.get_input_directory()).resolve()
     folder = (root / name).resolve()
     if not name or root not in folder.parents:
-        message = f"{name!r} is no folder inside of ComfyUI's input folder {root}"
+        message = f"{name!r} is not a folder inside ComfyUI's input folder {root}"
         raise UsageError(message, fix="put the pictures into a folder there and choose it from the list")
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", fix="choose one from the list")

@@ -70,8 +70,8 @@ def given_folder(path: str) -> Path:
 def folder_state(folder: Path) -> str:
     """Changes whenever a file below the folder does."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    told = [f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-    return sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest()
+    states = [f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return sha256("\n".join(states).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def loss_plot(losses: Sequence[float]) -> Image.Image:

@@ -34,7 +34,7 @@ def concept_prompt(evolving: Evolving, number: int, prompt: str) -> str:
 def _concept(project: Project, number: int) -> ConceptRecord:
     if not 0 <= number <= project.number or not project.number:
         message = f"{project.folder.name} has no concept {number or 1}; it has {project.number}"
-        raise UsageError(message, fix="choose a number that there is")
+        raise UsageError(message, fix="choose the number of a concept that it has")
     return project.concepts[number - 1]
 
 

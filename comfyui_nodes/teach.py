@@ -99,7 +99,7 @@ def _check_copy(evolving: Evolving, target: Project, request: Request) -> None:
     source = Project.open(evolving.folder).concepts if Project.exists(evolving.folder) else ()
     if target.concepts == source or make_plan(request).learned is not None:
         return
-    message = f"{target.folder.name} is no copy of this project in this state any more"
+    message = f"{target.folder.name} is no longer a copy of this project in this state"
     raise UsageError(message, fix="choose another name for the copy, or delete its folder")
 
 

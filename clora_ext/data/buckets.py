@@ -29,7 +29,7 @@ def bucket_sizes(resolution: int, step: int) -> tuple[tuple[int, int], ...]:
     if step < 1 or resolution < step:
         raise UsageError(
             f"resolution {resolution} is smaller than the step of image sizes, {step}",
-            fix=f"choose a resolution of at least {max(step, 1)}, best a multiple of it",
+            fix=f"choose a resolution of at least {max(step, 1)}, ideally a multiple of it",
         )
     sizes = {(resolution // step * step,) * 2}
     for short in range(step, resolution + 1, step):

@@ -99,7 +99,7 @@ def read_caption(path: Path) -> tuple[str, tuple[str, ...]]:
     if position is not None:
         code = f"U+{ord(first[position]):04X}"
         reason = f"holds a control character ({code}, character {position + 1})"
-        raise BadCaption(path, reason, "write it anew as plain text in UTF-8")
+        raise BadCaption(path, reason, "save it again as plain text in UTF-8")
     notes = ("caption: only the first line is used",) if any(line.strip() for line in more) else ()
     return first, notes
 
@@ -118,7 +118,9 @@ def decode_text(path: Path) -> str:
     except OSError as error:
         raise BadCaption(path, unreadable(error).reason, unreadable(error).fix) from error
     if len(data) > LONGEST_BYTES:
-        raise BadCaption(path, f"is no caption: longer than {LONGEST_BYTES:,} bytes", "shorten or remove it")
+        raise BadCaption(
+            path, f"is too long for a caption: more than {LONGEST_BYTES:,} bytes", "shorten or remove it"
+        )
     start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
     try:
         return data[start:].decode("utf-8")

@@ -96,7 +96,7 @@ def start_of(file: BinaryIO) -> bytes:
     """The first bytes of a file of acceptable length; leaves ``file`` at its start."""
     length = file.seek(0, 2)
     if length == 0:
-        raise Unusable("is empty (0 bytes)", "copy it anew from where it came from")
+        raise Unusable("is empty (0 bytes)", "copy it again from its source")
     if length > LARGEST_BYTES:
         raise Unusable(f"is too long ({length:,} bytes)", f"at most {LARGEST_BYTES:,} bytes can be used")
     file.seek(0)
@@ -119,7 +119,7 @@ def opener_of(head: bytes) -> Opener:
         return WebPImagePlugin.WebPImageFile
     if head.startswith(b"BM"):
         return BmpImagePlugin.BmpImageFile
-    raise Unusable("is not a PNG, JPEG, WebP or BMP picture", "save it anew as one of these, or remove it")
+    raise Unusable("is not a PNG, JPEG, WebP or BMP picture", "save it as one of these, or remove it")
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def damage(problem: str) -> Iterator[None]:
             raise unreadable(error) from error
         cut = "trunc" in str(error).lower() or isinstance(error, EOFError)
         reason = "is cut short: its end is missing" if cut else f"{problem} and cannot be decoded"
-        raise Unusable(reason, "copy it anew from where it came from, or remove it") from error
+        raise Unusable(reason, "copy it again from its source, or remove it") from error
 
 
 def webp_size(head: bytes) -> tuple[int, int]:

@@ -94,7 +94,7 @@ def refuse_no_folder(root: Path) -> None:
             return
         exists = root.exists()
     except (OSError, ValueError) as error:
-        impossible = Unusable("is no possible path", "check the path")
+        impossible = Unusable("is not a possible path", "check the path")
         raise dataset_error(root, unreadable(error) if isinstance(error, OSError) else impossible) from error
     if exists:
         fix = f"name the folder that holds it: {escaped(root.parent)}"

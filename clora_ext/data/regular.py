@@ -44,7 +44,7 @@ def unreadable(error: OSError) -> Unusable:
     known = REASONS.get(error.errno or 0)
     if known:
         return Unusable(*known)
-    return Unusable(f"cannot be read ({error.strerror or error})", "check the disk, or copy the file anew")
+    return Unusable(f"cannot be read ({error.strerror or error})", "check the disk, or copy the file again")
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -154,9 +154,7 @@ def scan_error(layout: Layout, rejected: list[Rejected], total: int, *, skip_bad
         lines.append(f"  and {len(rejected) - _MOST_LISTED} more")
     head = f"{len(rejected)} of {total} pictures in {escaped(layout.root)} cannot be used:"
     if skip_bad or len(rejected) == total:
-        return DatasetError(
-            "\n".join([head, *lines]), fix="no picture is left: mend the files, or add others"
-        )
+        return DatasetError("\n".join([head, *lines]), fix="no picture is left: fix the files, or add others")
     return DatasetError(
-        "\n".join([head, *lines]), fix="mend or remove them, or leave them out with --skip-bad"
+        "\n".join([head, *lines]), fix="fix or remove them, or leave them out with --skip-bad"
     )

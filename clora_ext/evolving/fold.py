@@ -103,7 +103,7 @@ def _check_place(target: Target, current: Checkpoint) -> None:
     if not shape or stop > shape[0] or (stop - start, prod(shape[1:])) != target.shape:
         message = f"{current.path}: the layer {target.name!r} of shape {list(target.shape)} does not lie in "
         message += f"its tensor of shape {list(shape)}"
-        raise CheckpointError(message, fix="report this: it is a fault of clora")
+        raise CheckpointError(message, fix="report this: it is a bug in clora")
 
 
 def _memory_shapes(

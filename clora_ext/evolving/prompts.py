@@ -47,7 +47,7 @@ def _read(entry: Mapping[str, object]) -> ConceptPrompts:
     prompts = entry["prompts"]
     words = [entry["token"], entry["class_name"], *(prompts if isinstance(prompts, list) else [None])]
     if not all(isinstance(word, str) for word in words):
-        message = "a word is no text"
+        message = "a word is not text"
         raise TypeError(message)
     token, class_name, *rest = map(str, words)
     return ConceptPrompts(token, class_name, tuple(rest))

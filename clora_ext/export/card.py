@@ -108,8 +108,8 @@ def _description(kind: str, base: str, triggers: Sequence[str]) -> str:
 
 def _note(concept: ConceptRecord, trigger: str) -> str:
     facts: Mapping[str, object] = {name: concept.setting(name) for name in ("steps", "rank", "learning_rate")}
-    told = [f"{name.replace('_', ' ')} {value}" for name, value in facts.items() if _is_number(value)]
-    return f"{trigger}: {', '.join([concept.strategy, *told, concept.created[:10]])}"
+    figures = [f"{name.replace('_', ' ')} {value}" for name, value in facts.items() if _is_number(value)]
+    return f"{trigger}: {', '.join([concept.strategy, *figures, concept.created[:10]])}"
 
 
 def _is_number(value: object) -> bool:

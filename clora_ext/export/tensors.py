@@ -83,7 +83,7 @@ def _checked(name: str, tensor: Tensor, dtype: str) -> Tensor:
     largest = max(-float(lowest), float(highest))
     if not isfinite(largest):
         message = f"tensor {name!r} holds values that are NaN or infinite"
-        fix = "use another copy of the base; if the base is sound, undo the last concept and train it anew"
+        fix = "use another copy of the base; if the base is sound, undo the last concept and train it again"
         raise CheckpointError(message, fix=fix)
     if largest >= _LIMITS.get(dtype, inf):
         message = (
@@ -96,12 +96,12 @@ def _checked(name: str, tensor: Tensor, dtype: str) -> Tensor:
 def describe(sources: Mapping[str, Source], components: Mapping[str, Component]) -> str:
     """The precision of the exported file in words, the VAE's apart if it differs."""
 
-    def told(names: list[str]) -> str:
+    def describe(names: list[str]) -> str:
         counts = Counter(sources[name].dtype for name in names if sources[name].dtype in _FLOATS)
         return " and ".join(NAMES.get(dtype, dtype) for dtype, _ in counts.most_common())
 
-    vae = told([name for name in sources if _in_vae(components, name)])
-    rest = told([name for name in sources if not _in_vae(components, name)])
+    vae = describe([name for name in sources if _in_vae(components, name)])
+    rest = describe([name for name in sources if not _in_vae(components, name)])
     return rest if vae in ("", rest) else f"{rest}; the VAE {vae}, as in the base"
 
 
@@ -134,7 +134,7 @@ def write_model(target: Path, sources: Mapping[str, Source], metadata: Mapping[s
     head = encode_header(header.tensors, sealed)
     if len(head) != header.data_start:
         message = f"{target}: the sealed header has {len(head)} bytes, there is room for {header.data_start}"
-        raise CheckpointError(message, fix="report this: it is a fault of clora")
+        raise CheckpointError(message, fix="report this: it is a bug in clora")
     with target.open("r+b") as file:
         file.write(head)
         file.flush()

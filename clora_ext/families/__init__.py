@@ -43,7 +43,7 @@ def detect(header: Header, where: Path) -> "Family":
     fitting = [family for family in map(load, names()) if family.matches(header)]
     if len(fitting) != 1:
         found = ", ".join(sorted({name.split(".")[0] for name in header.tensors})[:8]) or "no tensors"
-        message = f"{where} is no model that clora knows (it holds: {found})"
+        message = f"{where} is not a model that clora knows (it holds: {found})"
         raise CheckpointError(message, fix=f"use a checkpoint of one of: {', '.join(names())}")
     fitting[0].check(header, where)
     return fitting[0]

@@ -50,7 +50,7 @@ def _fetched(name: str) -> Path:
         folder = Path(snapshot_download(name, allow_patterns=list(_WANTED)))
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        message = f"{name} is no path here, and the Hugging Face hub does not give it: {reason}"
+        message = f"{name} is not a path here, and the Hugging Face hub does not give it: {reason}"
         raise CheckpointError(message, fix="check the name and the connection, or name a file") from error
     if not (folder / INDEX).is_file():
         message = f"{name} on the Hugging Face hub has no {INDEX}"

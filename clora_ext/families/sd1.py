@@ -101,7 +101,7 @@ def _own(text: str) -> Config:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{CONFIG_KEY} is unusable ({error})", fix=_DAMAGED) from error
     if not sane:
-        raise CheckpointError(f"{CONFIG_KEY} describes no such model", fix=_DAMAGED)
+        raise CheckpointError(f"{CONFIG_KEY} does not describe such a model", fix=_DAMAGED)
     return {**config, "suggested_settings": {}}  # the defaults of Settings are the demo model's
 
 

@@ -91,10 +91,10 @@ def _check_widths(config: Config) -> None:
             f"{one['hidden_size']} and {two['hidden_size']}"
         )
         raise CheckpointError(message, fix="use an SDXL base checkpoint")
-    told = unet.get("projection_class_embeddings_input_dim")
+    width = unet.get("projection_class_embeddings_input_dim")
     needed = two["projection_dim"] + 6 * 256
-    if told != needed:
-        message = f"its UNet is told {told} numbers about a picture, SDXL's is told {needed}"
+    if width != needed:
+        message = f"its UNet takes {width} numbers about a picture's size, SDXL's takes {needed}"
         raise CheckpointError(message, fix="use an SDXL base checkpoint")
 
 

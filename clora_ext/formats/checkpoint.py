@@ -108,8 +108,8 @@ class Checkpoint:
             raise CheckpointError(message, fix="use an fp16, bf16 or fp32 version of the model")
         spans = self.spans(name)
         if spans is None:
-            message = f"{self.path}: tensor {name!r} lies nowhere as it is"
-            raise CheckpointError(message, fix="report this: it is a fault of clora")
+            message = f"{self.path}: tensor {name!r} is not stored as it is anywhere"
+            raise CheckpointError(message, fix="report this: it is a bug in clora")
         tensor = torch.empty(length // dtype.itemsize, dtype=dtype)
         files.read_into(part(spans, start, length), raw(tensor))
         return tensor
@@ -224,8 +224,8 @@ def _stored(name: str, source: Source, tensor: Tensor) -> Tensor:
     """``tensor`` in the stored dtype; refuses what is not finite there."""
     stored = tensor.detach().to("cpu", dtype_of(source.dtype)).contiguous()
     if tuple(stored.shape) != source.shape:
-        message = f"tensor {name!r} has the shape {tuple(stored.shape)}, announced was {source.shape}"
-        raise CheckpointError(message, fix="report this: it is a fault of clora")
+        message = f"tensor {name!r} has the shape {tuple(stored.shape)}, declared as {source.shape}"
+        raise CheckpointError(message, fix="report this: it is a bug in clora")
     check_finite(name, stored)
     return stored
 

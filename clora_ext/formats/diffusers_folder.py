@@ -104,7 +104,9 @@ def _configuration(folder: Path, component: str) -> Mapping[str, Any]:
     sane = isinstance(blocks, list) and len(blocks) <= 16 and isinstance(layers, int) and 0 < layers <= 64  # noqa: PLR2004
     kinds = (config.get(key, []) for key in ("down_block_types", "up_block_types"))
     if not sane or not all(isinstance(kind, list) and len(kind) <= 16 for kind in kinds):  # noqa: PLR2004
-        raise CheckpointError(f"{folder / component / 'config.json'} describes no such model", fix=_FIX)
+        raise CheckpointError(
+            f"{folder / component / 'config.json'} does not describe such a model", fix=_FIX
+        )
     return config
 
 

@@ -98,7 +98,7 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     start = file.read(9)
     _refuse_pickle(path, start)
     if len(start) < 8:  # noqa: PLR2004 - the length field
-        raise CheckpointError(f"{path} has {size} bytes and is no safetensors file", fix=_DAMAGED)
+        raise CheckpointError(f"{path} has {size} bytes and is not a safetensors file", fix=_DAMAGED)
     (length,) = struct.unpack("<Q", start[:8])
     file.seek(8)
     if length > min(size - 8, _LARGEST_HEADER):

@@ -1,12 +1,13 @@
-"""Large tensors in pages of their own, so that their memory goes back to the system when they are freed."""
+"""The memory of large models: given back to the system when nothing needs them any more."""
 
 import ctypes
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-__all__ = ["release_on_free"]
+__all__ = ["free_models", "release_on_free"]
 
 # mallopt(3), from malloc.h.
 _TRIM_THRESHOLD = -1
@@ -33,6 +34,15 @@ def release_on_free() -> Iterator[None]:
         adjust(_MMAP_THRESHOLD, _USUAL)
         # glibc stops adjusting this one too, and would go on at 128 KiB.
         adjust(_TRIM_THRESHOLD, 2 * _USUAL)
+
+
+def free_models() -> None:
+    """Give back the memory of models that nothing refers to any more.
+
+    They refer to themselves, so it would be given back some time later, beside the next one: two of SDXL in
+    float32 are 28 GB.
+    """
+    gc.collect()
 
 
 @cache

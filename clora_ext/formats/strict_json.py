@@ -23,12 +23,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object with no key twice: of two readers each could take another of the values."""
     result = dict(pairs)
     if len(result) != len(pairs):
-        message = "a key stands there twice"
+        message = "a key appears twice"
         raise ValueError(message)
     return result
 
 
 def _refuse(constant: str) -> None:
     """JSON knows no NaN and no Infinity, though Python would read them."""
-    message = f"{constant} is no JSON"
+    message = f"{constant} is not valid JSON"
     raise ValueError(message)

@@ -76,8 +76,8 @@ class Writer:
             part = Part(file, hashed=self._hashed)
             yield part
         if part.written != info.bytes:
-            message = f"{self.target}: tensor {name!r} got {part.written} bytes, announced were {info.bytes}"
-            raise CheckpointError(message, fix="report this: it is a fault of clora")
+            message = f"{self.target}: tensor {name!r} got {part.written} bytes, declared were {info.bytes}"
+            raise CheckpointError(message, fix="report this: it is a bug in clora")
         if self._hashed:
             self.digests[name] = part.digest
 

@@ -109,7 +109,7 @@ def _check_version(content: object, where: str) -> None:
     """Asked before anything else: a newer file may look different."""
     version = content.get("format_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise damaged([f"{where}.format_version is missing or no version: this is no clora manifest"])
+        raise damaged([f"{where}.format_version is missing or not a version: this is not a clora manifest"])
     if version > FORMAT_VERSION:
         message = f"{where} was written by a newer clora (format {version}; this one reads {FORMAT_VERSION})"
         unknown = unknown_fields(Manifest, content)

@@ -31,10 +31,10 @@ Record = TypeVar("Record")
 
 def damaged(problems: Sequence[str]) -> ProjectError:
     """The complaint about a file; each problem names the file and the field."""
-    told = list(problems[:_MOST])
+    lines = list(problems[:_MOST])
     if len(problems) > _MOST:
-        told.append(f"and {len(problems) - _MOST} more problems of that kind")
-    return ProjectError("\n".join(told), fix=_FIX)
+        lines.append(f"and {len(problems) - _MOST} more problems of that kind")
+    return ProjectError("\n".join(lines), fix=_FIX)
 
 
 def read_record(kind: type[Record], value: object, where: str) -> Record:

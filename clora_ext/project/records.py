@@ -68,7 +68,7 @@ def _file_name(value: object) -> str:
     """A plain name of a file, never a path."""
     name = text(value)
     if name in {"", ".", ".."} or "/" in name:
-        message = f"is no plain file name: {name!r:.80}"
+        message = f"is not a plain file name: {name!r:.80}"
         raise ValueError(message)
     return name
 

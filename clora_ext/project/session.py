@@ -97,7 +97,7 @@ def _refuse_foreign(folder: Path) -> None:
         message = f"cannot read the folder {folder}: {error.strerror}"
         raise ProjectError(message, fix="check the folder's permissions") from error
     if foreign and not os.path.lexists(folder / MANIFEST):
-        message = f"{folder} is no project: it has no {MANIFEST}, but holds {foreign[0]!r}"
+        message = f"{folder} is not a project: it has no {MANIFEST}, but holds {foreign[0]!r}"
         fix = f"choose an empty or new folder with --project; if this was a project, restore its {MANIFEST}"
         raise ProjectError(message, fix=fix)
 

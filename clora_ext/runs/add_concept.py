@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 from clora_ext.events import Note, Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
-from clora_ext.sampling.samples import SamplePrompt
 
 from .finish import fold_concept, loss_ends, make_record, verify, write_contact_sheet
 from .import_lora import import_lora
 from .make_plan import plan_within
-from .observe import observe_before
 from .plan import LoraMaterial, Plan
+from .prepared import PreparedRun, prepare
 from .request import Request
 from .result import Result
 from .train_pictures import train_pictures
 
 if TYPE_CHECKING:
-    from clora_ext.strategies.base import ConceptPrompts
+    from clora_ext.evolving.trained_concept import TrainedConcept
 
 __all__ = ["add_concept"]
 
@@ -46,18 +45,12 @@ def add_concept(
             sink(Note(plan.learned_note))
             return _stored(project, plan.learned)
         on_plan(plan)
-        prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling)
-        project.start(plan.context.base)
-        words, earlier = _words(plan), plan.context.kept_prompts(plan.settings.strategy)
-        needs = plan.strategy.needs(words, earlier)
-        before = observe_before(plan, prompt, needs, sink)
-        teach = import_lora if isinstance(plan.material, LoraMaterial) else train_pictures
-        kept = plan.strategy.keep_prompts(words, earlier)
-        concept, losses = teach(plan, project, prompt, needs, before, kept, sink)
-        state = fold_concept(plan, project, concept, sink)
-        after = verify(plan.context, project, state, prompt, sink)
+        run = prepare(plan, project, sink)
+        concept, losses = _learn(run, sink)
+        state = fold_concept(run, concept, sink)
+        after = verify(run, state, sink)
         sheet = project.new_sheet(plan.number, plan.concept.token, plan.concept.class_name)
-        write_contact_sheet(plan.sample_prompt, before.samples, after, losses, sheet, sink)
+        write_contact_sheet(run, after, losses, sheet, sink)
         sink(Stage("commit"))
         project.commit(make_record(plan, state, sheet.name, losses), state, keep=request.keep)
     first, last = loss_ends(losses)
@@ -74,15 +67,11 @@ def add_concept(
     )
 
 
-def _words(plan: Plan) -> "ConceptPrompts":
-    """The new concept in words."""
-    from clora_ext.strategies.base import ConceptPrompts
-
-    if isinstance(plan.material, LoraMaterial):
-        prompts: tuple[str, ...] = (plan.sample_prompt,)
-    else:
-        prompts = tuple(dict.fromkeys(picture.caption for picture in plan.material.pictures))
-    return ConceptPrompts(plan.concept.token, plan.concept.class_name, prompts)
+def _learn(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple[float, ...]]":
+    """The new concept, by training or from a LoRA, and the loss of every step."""
+    if isinstance(run.plan.material, LoraMaterial):
+        return import_lora(run, run.plan.material, sink), ()
+    return train_pictures(run, sink)
 
 
 def _stored(project: Project, record: ConceptRecord) -> Result:

@@ -83,8 +83,8 @@ def _example(
     condition = None
     if not plan.settings.adapter.text_encoder:
         with torch.no_grad():
-            told = model.condition([picture.caption], [cut])
-        condition = {name: value.float().cpu() for name, value in told.items()}
+            encoded = model.condition([picture.caption], [cut])
+        condition = {name: value.float().cpu() for name, value in encoded.items()}
     return Example(mean[0].float().cpu(), deviation[0].float().cpu(), picture.caption, cut, condition)
 
 

@@ -1,6 +1,5 @@
 """From a trained concept to a new state of the project: fold, verify, sample, write the contact sheet."""
 
-import gc
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,25 +10,26 @@ from clora_ext.data import Dataset
 from clora_ext.errors import CheckpointError, writing
 from clora_ext.events import Sampled, Sink, Stage
 from clora_ext.formats.history import HISTORY_KEY, encode_history
-from clora_ext.project import ConceptRecord, Image, Project, State
-from clora_ext.sampling.samples import SamplePrompt
+from clora_ext.formats.pages import free_models
+from clora_ext.project import ConceptRecord, Image, State
 from clora_ext.version import VERSION
 
-from .context import ProjectContext
 from .plan import LoraMaterial, Plan
+from .prepared import PreparedRun
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from clora_ext.evolving.trained_concept import TrainedConcept
 
-__all__ = ["fold_concept", "free_models", "loss_ends", "make_record", "verify", "write_contact_sheet"]
+__all__ = ["fold_concept", "loss_ends", "make_record", "verify", "write_contact_sheet"]
 
 
-def fold_concept(plan: Plan, project: Project, concept: "TrainedConcept", sink: Sink) -> State:
+def fold_concept(run: PreparedRun, concept: "TrainedConcept", sink: Sink) -> State:
     """Write memory and checkpoint of the new state; nothing refers to them yet."""
     from clora_ext.evolving.fold import fold
 
+    plan, project = run.plan, run.project
     sink(Stage("fold", concept.name))
     evolving = plan.context.evolving()
     memory = project.memory_dir / "new.safetensors"
@@ -44,9 +44,7 @@ def fold_concept(plan: Plan, project: Project, concept: "TrainedConcept", sink: 
     return project.adopt(plan.number, digest, checkpoint=checkpoint, memory=memory)
 
 
-def verify(
-    context: ProjectContext, project: Project, state: State, prompt: SamplePrompt, sink: Sink
-) -> "list[Picture]":
+def verify(run: PreparedRun, state: State, sink: Sink) -> "list[Picture]":
     """Open the new checkpoint as any program would, compare its content and sample with it.
 
     Raises:
@@ -56,31 +54,17 @@ def verify(
     from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
     sink(Stage("verify", state.content_hash[:12]))
-    checkpoint = Checkpoint(project.checkpoints_dir / state.checkpoint)
+    checkpoint = Checkpoint(run.project.checkpoints_dir / state.checkpoint)
     if content_hash(checkpoint) != state.content_hash:
         message = f"{checkpoint.path} does not hold what was written"
         raise CheckpointError(message, fix="check the disk, then run the same command again")
     sink(Stage("sample", "after"))
     free_models()
-    return prompt.sample(context.family.load(checkpoint, pick_precision()), sink)
-
-
-def free_models() -> None:
-    """Give back the memory of models that nothing refers to any more.
-
-    They refer to themselves, so it would be given back some time later, beside the next one: two of SDXL in
-    float32 are 28 GB.
-    """
-    gc.collect()
+    return run.prompt.sample(run.plan.context.family.load(checkpoint, pick_precision()), sink)
 
 
 def write_contact_sheet(
-    prompt: str,
-    before: "Sequence[Picture]",
-    after: "Sequence[Picture]",
-    losses: Sequence[float],
-    target: Path,
-    sink: Sink,
+    run: PreparedRun, after: "Sequence[Picture]", losses: Sequence[float], target: Path, sink: Sink
 ) -> None:
     """The contact sheet: samples from before and from after.
 
@@ -88,7 +72,8 @@ def write_contact_sheet(
     """
     from clora_ext.sampling.contact_sheet import Row, SheetMetadata, write_sheet
 
-    rows = [Row(f"before: {prompt}", before), Row("after", after)]
+    prompt = run.plan.sample_prompt
+    rows = [Row(f"before: {prompt}", run.before.samples), Row("after", after)]
     with writing(target):
         size = max(image.width for image in after)
         write_sheet(rows, size, SheetMetadata(prompt, tuple(losses)), target)

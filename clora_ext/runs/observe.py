@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clora_ext.events import Sink, Stage
+from clora_ext.formats.pages import free_models
 from clora_ext.sampling.samples import SamplePrompt
 
-from .finish import free_models
 from .plan import Plan
 
 if TYPE_CHECKING:

@@ -1,22 +1,20 @@
 """Pictures become a trained concept: starts, model, examples, training."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import writing
 from clora_ext.events import Note, Preview, Sink, Stage
 from clora_ext.formats.pages import release_on_free
-from clora_ext.project import Project
-from clora_ext.sampling.samples import SamplePrompt
+from clora_ext.training.state import STATE_FILE
 
 from .encode import encode_pictures
 from .lora_files import write_layers
-from .make_plan import STATE_FILE
 from .observe import Observed
 from .plan import Plan
+from .prepared import PreparedRun
 from .request import Pictures
 
 if TYPE_CHECKING:
@@ -25,30 +23,17 @@ if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
     from clora_ext.evolving.trained_concept import TrainedConcept
     from clora_ext.families.base import Model
-    from clora_ext.strategies.base import ConceptPrompts, Needs, Start
+    from clora_ext.strategies.base import Start
     from clora_ext.training.adapters import AdapterStart
 
 __all__ = ["train_pictures"]
 
 
-def train_pictures(
-    plan: Plan,
-    project: Project,
-    prompt: SamplePrompt,
-    needs: "Needs",
-    before: Observed,
-    kept: "Sequence[ConceptPrompts]",
-    sink: Sink,
-) -> "tuple[TrainedConcept, tuple[float, ...]]":
+def train_pictures(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple[float, ...]]":
     """The trained concept and every step's loss.
 
     Args:
-        plan: what to do.
-        project: open for writing; a stopped run leaves its state there.
-        prompt: of previews.
-        needs: what the strategy asks for.
-        before: what was taken from the model before.
-        kept: what the strategy keeps of all concepts in words.
+        run: of pictures; where it is stopped, its project keeps the training state.
         sink: told what happens; may raise Cancelled to stop.
     """
     from clora_ext.config.precision import pick_precision
@@ -59,14 +44,15 @@ def train_pictures(
     from clora_ext.training.objective import DenoisingObjective
     from clora_ext.training.statistics import input_moments
 
-    precision, settings = pick_precision(), plan.settings
+    plan, precision = run.plan, pick_precision()
+    settings, training_dir = plan.settings, run.project.training_dir
     sink(Note(f"computing on: {precision.reason}"))
-    model, starts = _load(plan, before, precision)
+    model, starts = _load(plan, run.before, precision)
     encoded = encode_pictures(model, plan, sink)
-    if not (settings.adapter.text_encoder or settings.sampling.preview_every or needs.inputs_after):
+    if not (settings.adapter.text_encoder or settings.sampling.preview_every or run.needs.inputs_after):
         model.drop_encoders()  # SDXL's take 3.6 GB in float32, and what they tell is known by now
     adapters = Adapters(model, starts, settings.adapter, precision.device)
-    access = TrainingAccess(model, before.replay, adapters.disabled)
+    access = TrainingAccess(model, run.before.replay, adapters.disabled)
     training = Training(
         model=model,
         adapters=adapters,
@@ -75,19 +61,19 @@ def train_pictures(
         batch_at=encoded.schedule.batch_at,
         settings=settings,
         precision=precision,
-        state_file=project.training_dir / STATE_FILE,
+        state_file=training_dir / STATE_FILE,
         fingerprint=plan.fingerprint,
     )
     sink(Stage("train", f"{settings.schedule.steps} steps"))
-    losses = train(training, sink, _preview(plan, prompt, model, project.training_dir, sink))
+    losses = train(training, sink, _preview(run, model, sink))
     trained = dict(adapters.factors())
     concept = TrainedConcept(
         strategy=plan.strategy,
         name=settings.strategy,
         targets={target.name: target for target in plan.targets},
         trained=trained,
-        inputs=input_moments(model, plan.targets, needs.inputs_after, prompt.sampler(model)),
-        prompts=kept,
+        inputs=input_moments(model, plan.targets, run.needs.inputs_after, run.prompt.sampler(model)),
+        prompts=run.kept_prompts,
     )
     _export_lora(plan, trained, sink)
     return concept, losses
@@ -120,11 +106,9 @@ def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tupl
         yield target, plan.strategy.begin(layer, adapter.rank, adapter.effective_alpha, rng)
 
 
-def _preview(
-    plan: Plan, prompt: SamplePrompt, model: "Model", folder: Path, sink: Sink
-) -> Callable[[int], None]:
-    """Called after every step: now and then, a picture in ``folder``."""
-    every = plan.settings.sampling.preview_every
+def _preview(run: PreparedRun, model: "Model", sink: Sink) -> Callable[[int], None]:
+    """Called after every step: now and then, a picture in the training folder."""
+    every, folder = run.plan.settings.sampling.preview_every, run.project.training_dir
 
     def preview(step: int) -> None:
         if not every or step % every:
@@ -132,7 +116,7 @@ def _preview(
         target = folder / f"preview-{step}.png"
         with writing(target):
             folder.mkdir(parents=True, exist_ok=True)
-            prompt.sample_one(model).save(target)
+            run.prompt.sample_one(model).save(target)
         sink(Preview(step, target))
 
     return preview

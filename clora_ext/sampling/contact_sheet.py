@@ -143,7 +143,7 @@ def sample_of(sheet: Image.Image) -> Image.Image:
     if sane and not rest:
         top = sheet.height - _MARGIN - cell
         return sheet.crop((_MARGIN, top, _MARGIN + cell, top + cell))
-    message = f"a picture of {sheet.width} x {sheet.height} pixels is no contact sheet"
+    message = f"a picture of {sheet.width} x {sheet.height} pixels is not a contact sheet"
     raise ValueError(message)
 
 

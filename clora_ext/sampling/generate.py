@@ -72,7 +72,7 @@ def generate(
     size = request.size or family.resolution(checkpoint.header)
     if size % multiple:
         nearest = max(multiple, size - size % multiple)
-        raise UsageError(f"size {size} is no multiple of {multiple}", fix=f"use {nearest}")
+        raise UsageError(f"size {size} is not a multiple of {multiple}", fix=f"use {nearest}")
     sink(Stage("sample", request.prompt))
     model = family.load(checkpoint, pick_precision())
     for prompt in (request.prompt, request.negative):

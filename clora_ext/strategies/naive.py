@@ -43,7 +43,7 @@ class Naive(Strategy):
             UsageError: the change is no pair of factors, which alone can be trained further.
         """
         if not isinstance(trained, Factors):
-            message = f"naive cannot keep the change of {layer.name}: it is no pair of low-rank factors"
+            message = f"naive cannot keep the change of {layer.name}: it is not a pair of low-rank factors"
             raise UsageError(message, fix="choose another strategy, such as merge")
         kept = _kept(layer.memory)
         frozen = layer.current if kept is None or kept.rank != trained.rank else _without(layer, kept)

@@ -23,7 +23,7 @@ class Example:
         prompt: its caption.
         size_conditioning: how it was cut.
         condition: what the denoiser is given for it, first dimension 1; None: the text encoder is trained,
-            so it is asked anew in every step.
+            so it is asked again in every step.
     """
 
     mean: Tensor

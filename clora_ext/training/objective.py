@@ -97,10 +97,12 @@ def check_finite(loss: float, batch: Sequence[Example], step: int, rate: float) 
         return
     message = f"the loss became {loss} at step {step + 1}"
     if not all(torch.isfinite(example.mean).all() for example in batch):
-        raise TrainingError(f"{message}: the VAE gave values that are no numbers", fix="use another VAE")
-    told = [value for example in batch for value in (example.condition or {}).values()]
-    if not all(torch.isfinite(value).all() for value in told):
-        raise TrainingError(f"{message}: the text encoder gave no numbers", fix="use another checkpoint")
+        raise TrainingError(f"{message}: what the VAE gave is not finite", fix="use another VAE")
+    conditions = [value for example in batch for value in (example.condition or {}).values()]
+    if not all(torch.isfinite(value).all() for value in conditions):
+        raise TrainingError(
+            f"{message}: what the text encoder gave is not finite", fix="use another checkpoint"
+        )
     raise TrainingError(
         f"{message}: the adapter has diverged", fix=f"use a lower --learning-rate than {rate:g}"
     )

@@ -27,8 +27,8 @@ def record_replay(
     """
     items: list[ReplayItem] = []
     for prompt in prompts:
-        told = model.condition([prompt], [SizeConditioning((size, size), (0, 0), (size, size))])
-        condition = {name: value.float().cpu() for name, value in told.items()}
+        encoded = model.condition([prompt], [SizeConditioning((size, size), (0, 0), (size, size))])
+        condition = {name: value.float().cpu() for name, value in encoded.items()}
         with _listening(model.denoiser) as calls:
             sample(prompt)
         items += [ReplayItem(prompt, *call, condition) for call in calls]

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["TRAINING_KEY", "TrainingState", "resume_step"]
+__all__ = ["STATE_FILE", "TRAINING_KEY", "TrainingState", "resume_step"]
+
+STATE_FILE = "state.safetensors"
+"""Its name inside the project's training folder."""
 
 TRAINING_KEY = "clora.plan"
 """Metadata key of a training state: the fingerprint of its plan."""

@@ -56,8 +56,8 @@ class SaveCheckpoint(io.ComfyNode):
         programs = ("comfyui", "a1111") if target == "both" else (target,)
         wish = None if dtype == "as stored" else dtype
         paths = [save(project, program, name, wish, webui_folder) for program in programs]
-        told = "\n".join(map(str, paths))
-        return io.NodeOutput(told, ui={"text": (told,)})
+        text = "\n".join(map(str, paths))
+        return io.NodeOutput(text, ui={"text": (text,)})
 
 
 class ExportLora(io.ComfyNode):
@@ -84,5 +84,5 @@ class ExportLora(io.ComfyNode):
     def execute(cls, project: Evolving, name: str, rank: int) -> io.NodeOutput:
         """Extract."""
         written = save_lora(project, name, rank)
-        told = f"{written.path}\n{100 * written.captured:.1f} % of what was learned"
-        return io.NodeOutput(str(written.path), ui={"text": (told,)})
+        text = f"{written.path}\n{100 * written.captured:.1f} % of what was learned"
+        return io.NodeOutput(str(written.path), ui={"text": (text,)})

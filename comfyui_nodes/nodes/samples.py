@@ -98,9 +98,9 @@ class ForgettingReport(io.ComfyNode):
     @classmethod
     def execute(cls, project: Evolving) -> io.NodeOutput:
         """Draw them again."""
-        picture, told = compared(project)
+        picture, text = compared(project)
         image = to_image([picture])
-        return io.NodeOutput(image, told, ui=ui.PreviewImage(image, cls=cls))
+        return io.NodeOutput(image, text, ui=ui.PreviewImage(image, cls=cls))
 
 
 class LossPlot(io.ComfyNode):
@@ -145,5 +145,5 @@ class ProjectInfo(io.ComfyNode):
     @classmethod
     def execute(cls, project: Evolving) -> io.NodeOutput:
         """Tell."""
-        told = about(project)
-        return io.NodeOutput(told, ui=ui.PreviewText(told))
+        text = about(project)
+        return io.NodeOutput(text, ui=ui.PreviewText(text))

@@ -99,7 +99,7 @@ def test_engine_knows_better_how_to_go_on() -> None:
 def test_unexpected_error_is_called_a_fault_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded(raising(ZeroDivisionError("[red]oops[/red]")), Output(as_json=False)) == 1
     told = capsys.readouterr().err
-    assert "this is a fault of clora: ZeroDivisionError: [red]oops[/red]" in told
+    assert "this is a bug in clora: ZeroDivisionError: [red]oops[/red]" in told
     assert "test_boundary.py" in told
 
 

@@ -59,5 +59,5 @@ def test_export_for_a_program_refuses_another_folder(taught: Taught, tmp_path: P
 
 def test_a_name_without_a_program_is_refused(taught: Taught, tmp_path: Path) -> None:
     told = call("export", "--project", taught.folder, "--name", "x", tmp_path / "x.safetensors")
-    assert (told.code, "--name goes with --to" in told.err) == (2, True)
+    assert (told.code, "--name needs --to" in told.err) == (2, True)
     assert list(tmp_path.iterdir()) == []

@@ -59,7 +59,7 @@ UNUSABLE = [
     (b"sks\0dog", "holds a control character (U+0000, character 4)"),
     (b"sks \x1b[31mdog", "holds a control character (U+001B, character 5)"),
     ("sks \u202edog".encode(), "holds a control character (U+202E"),
-    (b"sks " * 20_000, "is no caption: longer than 65,536 bytes"),
+    (b"sks " * 20_000, "is too long for a caption: more than 65,536 bytes"),
 ]
 
 

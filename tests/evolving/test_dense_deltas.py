@@ -60,6 +60,6 @@ def test_every_tensor_takes_exactly_its_change(name: str, tmp_path: Path) -> Non
 
 
 def test_a_strategy_that_keeps_one_adapter_refuses_them_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no pair of low-rank factors"):
+    with pytest.raises(UsageError, match="not a pair of low-rank factors"):
         folded("naive", evolving(tmp_path), tmp_path, 1)
     assert not (tmp_path / "model1.safetensors").exists()

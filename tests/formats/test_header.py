@@ -73,7 +73,7 @@ HOSTILE: dict[str, tuple[Any, bytes]] = {
     "metadata is not text": ({"__metadata__": ["k"]}, b""),
     "not a table": ([1, 2], b""),
     "not valid JSON": (b"{", b""),
-    "stands there twice": (b'{"__metadata__": {}, "__metadata__": {}}', b""),
+    "appears twice": (b'{"__metadata__": {}, "__metadata__": {}}', b""),
     "is not valid JSON": (b"\xff\xfe", b""),
     "the header is not valid JSON": (b"[" * 200_000, b""),
 }

@@ -134,7 +134,7 @@ SPOILED: list[tuple[Callable[[Path], None], str]] = [
     (pickles, "pickles"),
     (incomplete, "not complete"),
     (another_kind, "FluxPipeline"),
-    (endless, "describes no such model"),
+    (endless, "does not describe such a model"),
     (no_scheduler, "does not exist"),
 ]
 

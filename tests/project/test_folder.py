@@ -168,7 +168,7 @@ def test_foreign_folder_is_refused_untouched(name: str, tmp_path: Path) -> None:
     file = tmp_path / "photos" / name
     file.parent.mkdir(parents=True)
     file.write_bytes(b"mine")
-    with pytest.raises(ProjectError, match="is no project"), Project.writing(tmp_path / "photos"):
+    with pytest.raises(ProjectError, match="is not a project"), Project.writing(tmp_path / "photos"):
         pass
     assert files(tmp_path) == {f"photos/{name}": b"mine"}
     assert not (tmp_path / "photos" / ".lock").exists()

@@ -51,7 +51,7 @@ def test_what_is_no_sheet_has_no_drawing(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     assert read_sample(tmp_path / "text.png") is None
     assert read_sheet_metadata(tmp_path / "text.png") is None
-    with pytest.raises(ValueError, match="no contact sheet"):
+    with pytest.raises(ValueError, match="not a contact sheet"):
         sample_of(Image.new("RGB", (100, 100)))
 
 

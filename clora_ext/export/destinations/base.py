@@ -36,7 +36,7 @@ class Destination(Protocol):
 
 def refuse_folder(folder: Path, title: str, looked_for: str, fix: str) -> UsageError:
     """The complaint about a folder that is not the program's."""
-    what = "does not exist" if not folder.exists() else f"is no folder of {title}"
+    what = "does not exist" if not folder.exists() else f"is not a {title} folder"
     return UsageError(f"{folder} {what}; looked for {looked_for}", fix=fix)
 
 

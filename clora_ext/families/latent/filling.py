@@ -70,7 +70,7 @@ def _number_positions(module: nn.Module) -> None:
             owner, _, leaf = name.rpartition(".")
             if leaf != "position_ids":
                 raise CheckpointError(
-                    f"the buffer {name!r} has no values", fix="report this: a fault of clora"
+                    f"the buffer {name!r} has no values", fix="report this: it is a bug in clora"
                 )
             numbers = torch.arange(buffer.shape[-1], device="cpu").expand(buffer.shape)
             module.get_submodule(owner).register_buffer(leaf, numbers, persistent=False)
@@ -90,7 +90,7 @@ def _check_shape(checkpoint: Checkpoint, place: Place, needed: tuple[int, ...]) 
     if seen:
         seen = (seen[0] // place.part[1], *seen[1:])
     if _squeezed(seen) != _squeezed(needed):
-        message = f"{checkpoint.path}: {place.tensor!r} has the shape {list(found)}, needed is {list(needed)}"
+        message = f"{checkpoint.path}: {place.tensor!r} has the shape {list(found)}, expected {list(needed)}"
         raise CheckpointError(message, fix=_MISMATCH)
 
 

@@ -69,7 +69,7 @@ def read_lora(path: Path, sites: Sequence[Site]) -> LoraFile:
     keys = {name: key for name in file.names if (key := parse_key(name)) is not None}
     if not any(key.role != "alpha" for key in keys.values()):
         message = f"{path} is not a LoRA: none of its {len(file.names)} tensors is a factor"
-        raise CheckpointError(message, fix="name a LoRA file; a whole model is no LoRA")
+        raise CheckpointError(message, fix="name a LoRA file; a whole model is not a LoRA")
     dialect, found = _assign(file, keys, sites)
     ordered = {site: found[site] for site in sites if site in found}
     _check_pairs(file, ordered, sites)
@@ -176,7 +176,9 @@ class _Reader:
         """One checked factor, float32."""
         dtype = self._file.info(name).dtype
         if dtype not in _FACTORS:
-            message = f"{self._file.path}: tensor {quoted(name)} is {dtype}, too coarse or no number format"
+            message = (
+                f"{self._file.path}: tensor {quoted(name)} is {dtype}, too coarse, or not a number format"
+            )
             raise CheckpointError(message, fix="use an fp16, bf16 or fp32 version of the LoRA")
         factor = self._file.read_float(name)
         if not torch.isfinite(factor).all():

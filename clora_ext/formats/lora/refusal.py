@@ -24,7 +24,7 @@ _OTHER_KINDS: Sequence[tuple[re.Pattern[str], str, str]] = tuple(
         (
             r"\.dora_scale$|\.lora_magnitude_vector",
             "DoRA",
-            "it also rescales the model's own weight, which is no fixed change",
+            "it also rescales the model's own weight, which is not a fixed change",
         ),
         (r"\.lora_mid\.", "a Tucker (CP) LoRA", "a third factor stands between the two"),
         (r"\.(?:oft_|boft_|oft$)", "OFT", "it multiplies the model's weight by a rotation"),

@@ -112,7 +112,7 @@ def _check(factors: Mapping[Site, Factors], details: Details, dtype: str) -> Non
     for site, adapter in factors.items():
         if (adapter.up.shape[0], adapter.down.shape[1]) != site.matrix or adapter.rank == 0:
             message = f"an adapter of {adapter.up.shape[0]} x {adapter.down.shape[1]} is given for {site}"
-            raise CheckpointError(message, fix="report this: it is a fault of clora")
+            raise CheckpointError(message, fix="report this: it is a bug in clora")
 
 
 def _sources(site: Site, adapter: Factors, name: str, dtype: str) -> dict[str, Source]:

@@ -1,0 +1,62 @@
+"""What every plan stands on: the project's state, checked settings, the strategy."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from clora_ext.config.settings import Settings
+from clora_ext.project import ConceptRecord, Project
+
+from .context import ProjectContext
+from .request import Request
+
+if TYPE_CHECKING:
+    from clora_ext.strategies.base import Strategy
+
+__all__ = ["PlanBasis"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanBasis:
+    """What is decided before the pictures or the LoRA are looked at.
+
+    Attributes:
+        request: as asked.
+        project: open; None: one that does not exist yet.
+        context: its state.
+        settings: checked.
+        strategy: with its options.
+    """
+
+    request: Request
+    project: Project | None
+    context: ProjectContext
+    settings: Settings
+    strategy: "Strategy"
+
+    @property
+    def records(self) -> tuple[ConceptRecord, ...]:
+        """The concepts that were learned so far."""
+        return () if self.project is None else self.project.concepts
+
+    @property
+    def resolution(self) -> int:
+        """Side of the square whose area pictures get, pixels."""
+        return self.settings.data.resolution or self.context.family.resolution(self.context.header)
+
+    def fingerprint(self, material: str, shaping: Mapping[str, Any]) -> str:
+        """sha256 over base, state, material and whatever else shapes the result.
+
+        Args:
+            material: hash of the pictures with their captions, or of the LoRA's file.
+            shaping: plain values for JSON.
+        """
+        content = {
+            "base": self.context.base.sha256,
+            "parent": self.context.parent_hash,
+            "dataset": material,
+            "settings": shaping,
+        }
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

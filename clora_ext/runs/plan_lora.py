@@ -1,0 +1,73 @@
+"""The plan of folding in a finished LoRA."""
+
+from typing import TYPE_CHECKING
+
+from clora_ext.data import Concept
+from clora_ext.errors import UsageError
+from clora_ext.formats.models import file_sha256
+
+from .already_learned import find_learned_lora
+from .lora_files import read_layers
+from .plan import LoraMaterial, Plan
+from .plan_basis import PlanBasis
+from .request import Lora, Request
+
+if TYPE_CHECKING:
+    from clora_ext.adapters.factors import Factors
+
+__all__ = ["plan_lora"]
+
+
+def plan_lora(basis: PlanBasis, source: Lora) -> Plan:
+    """Read the LoRA; see whether it has been learned already.
+
+    Raises:
+        CloraError: of the kind and with the remedy that fits what is wrong.
+    """
+    request, context, settings = basis.request, basis.context, basis.settings
+    file, found = read_layers(source.file, context)
+    material = LoraMaterial(
+        layers={target: _scaled(factors, source.weight) for target, factors in found.items()},
+        dialect=file.dialect,
+        weight=source.weight,
+        sha256=file_sha256(source.file),
+        file_name=source.file.name,
+        notes=file.notes,
+    )
+    learned = find_learned_lora(basis.records, request, material, settings)
+    concept = _name(request, source, file.triggers, () if learned else context.used_tokens)
+    if learned is not None:
+        concept = Concept(learned.token, learned.class_name)
+    trigger = ", ".join(file.triggers[:1]) or f"a photo of {concept.trigger}"
+    shaping = {"strategy": settings.strategy, "options": dict(settings.strategy_options), **material.record}
+    return Plan(
+        request=request,
+        context=context,
+        settings=settings,
+        strategy=basis.strategy,
+        concept=concept,
+        material=material,
+        targets=tuple(material.layers),
+        resolution=basis.resolution,
+        sample_prompt=settings.sampling.sample_prompt or trigger,
+        learned=learned,
+        resume_step=0,
+        fingerprint=basis.fingerprint(material.sha256, shaping),
+    )
+
+
+def _name(request: Request, source: Lora, triggers: tuple[str, ...], used_tokens: tuple[str, ...]) -> Concept:
+    """What the LoRA will be called: as given, by its own account, or by its file's name."""
+    words = (*(" ".join(triggers[:1]).split()), *source.file.stem.split(), "lora")
+    token = request.token or words[0]
+    if token.casefold() in {other.casefold() for other in used_tokens}:
+        message = f"the token {token!r} belongs to an earlier concept already"
+        raise UsageError(message, fix="give another one: --token NAME")
+    return Concept(token, request.class_name or "LoRA")
+
+
+def _scaled(factors: "Factors", weight: float) -> "Factors":
+    """The same adapter at another strength."""
+    from clora_ext.adapters.factors import Factors
+
+    return Factors(factors.down, factors.up, factors.alpha * weight)

@@ -1,0 +1,59 @@
+"""A run before anything is learned: its plan and all that the strategy wanted from the model before."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clora_ext.events import Sink
+from clora_ext.project import Project
+from clora_ext.sampling.samples import SamplePrompt
+
+from .observe import Observed, observe_before
+from .plan import LoraMaterial, Plan
+
+if TYPE_CHECKING:
+    from clora_ext.strategies.base import ConceptPrompts, Needs
+
+__all__ = ["PreparedRun", "prepare"]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """What teaching starts from, by pictures or by a LoRA.
+
+    Attributes:
+        plan: what to do.
+        project: open for writing; a stopped run leaves its training state there.
+        prompt: of samples and previews.
+        needs: what the strategy asks for.
+        before: what was taken from the model before it learns.
+        kept_prompts: what the strategy keeps of all concepts in words, the new one included.
+    """
+
+    plan: Plan
+    project: Project
+    prompt: SamplePrompt
+    needs: "Needs"
+    before: Observed
+    kept_prompts: "tuple[ConceptPrompts, ...]"
+
+
+def prepare(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
+    """Start the project if it is new, ask the strategy what it needs, and take it from the current model."""
+    prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling)
+    project.start(plan.context.base)
+    concept, earlier = _in_words(plan), plan.context.kept_prompts(plan.settings.strategy)
+    needs = plan.strategy.needs(concept, earlier)
+    before = observe_before(plan, prompt, needs, sink)
+    kept = tuple(plan.strategy.keep_prompts(concept, earlier))
+    return PreparedRun(plan, project, prompt, needs, before, kept)
+
+
+def _in_words(plan: Plan) -> "ConceptPrompts":
+    """The new concept as token, class and captions."""
+    from clora_ext.strategies.base import ConceptPrompts
+
+    if isinstance(plan.material, LoraMaterial):
+        prompts: tuple[str, ...] = (plan.sample_prompt,)
+    else:
+        prompts = tuple(dict.fromkeys(picture.caption for picture in plan.material.pictures))
+    return ConceptPrompts(plan.concept.token, plan.concept.class_name, prompts)
