@@ -152,7 +152,7 @@ class Base:
         if self.kind == _DEMO:
             fix = "install the version of clora that the project was started with, or start a new project"
         else:
-            fix = f"put the original file back (it was {self.path}), name it with --base, or start a new project"
+            fix = f"put the original file back (it was {self.path}), name it with --base, or start over"
         message = (
             f"{name} is not the base that the project started from: its sha256 is {found}, "
             f"recorded is {recorded}"

@@ -141,7 +141,7 @@ def test_another_folder_is_refused(project: Path, tmp_path: Path) -> None:
         program, paths, looked_for, fix = case
         root = make(empty_folder(tmp_path), *paths)
         before = content(root)
-        with pytest.raises(UsageError, match="is not a .* folder") as caught:
+        with pytest.raises(UsageError, match=r"is not a .* folder") as caught:
             export_to(project, program, root)
         assert looked_for in caught.value.message
         assert fix in caught.value.fix
