@@ -4,9 +4,16 @@ from hashlib import sha256
 from pathlib import Path
 
 from clora_ext.formats.header import encode_header, layout
-from clora_ext.project import Base, ConceptRecord, Image, Project, State
+from clora_ext.project import Base, ConceptRecord, Image, Manifest, Project, State
 
 BASE = Base.of_checkpoint("sd1", "demo", None, sha256(b"base").hexdigest())
+RECORD = ConceptRecord(
+    1, "sks", "dog", (Image("a.png", "1" * 64, "a"),), "2" * 64, "mask", {}, "L0", {"rank": 4}, 1,
+    BASE.sha256, "3" * 64, 0.5, 0.25, "001-sks-dog.png", "2026-01-31T12:00:00+00:00", "0.1.0",
+)  # fmt: skip
+EXAMPLE = Manifest(
+    BASE, (RECORD,), (State(1, "3" * 64, "3" * 16 + ".safetensors", "3" * 16 + ".safetensors"),)
+)
 
 
 def weights(text: str) -> bytes:

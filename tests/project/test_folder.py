@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import check_each, empty_folder
 from small_projects import BASE, files, learn, stage, taught, weights
 
 from clora_ext.errors import ProjectError, StorageError, UsageError
@@ -34,24 +35,26 @@ def test_no_adapter_is_left_after_a_commit(tmp_path: Path) -> None:
     assert list((folder / "training").iterdir()) == []
 
 
-@pytest.mark.parametrize("keep", [0, 1, 3])
-def test_keep_says_how_far_back_undo_goes(keep: int, tmp_path: Path) -> None:
-    folder = taught(tmp_path / "model", 5, keep)
-    for kind in ("checkpoints", "memory"):
-        assert len(list((folder / kind).iterdir())) == keep + 1
-    for back in range(keep):
-        with Project.writing(folder) as project:
-            assert project.undoable == keep - back
-            assert project.undo().number == 5 - back
-        now = Project.open(folder)
-        assert now.checkpoint_path is not None
-        assert now.checkpoint_path.read_bytes() == weights(f"checkpoint concept {4 - back}")
-        assert len(list((folder / "sheets").iterdir())) == 4 - back
-    before = files(folder)
-    with Project.writing(folder) as project, pytest.raises(ProjectError, match="not kept") as caught:
-        project.undo()
-    assert "--keep" in caught.value.fix
-    assert files(folder) == before
+def test_keep_says_how_far_back_undo_goes(tmp_path: Path) -> None:
+    def check(keep: int) -> None:
+        folder = taught(empty_folder(tmp_path) / "model", 5, keep)
+        for kind in ("checkpoints", "memory"):
+            assert len(list((folder / kind).iterdir())) == keep + 1
+        for back in range(keep):
+            with Project.writing(folder) as project:
+                assert project.undoable == keep - back
+                assert project.undo().number == 5 - back
+            now = Project.open(folder)
+            assert now.checkpoint_path is not None
+            assert now.checkpoint_path.read_bytes() == weights(f"checkpoint concept {4 - back}")
+            assert len(list((folder / "sheets").iterdir())) == 4 - back
+        before = files(folder)
+        with Project.writing(folder) as project, pytest.raises(ProjectError, match="not kept") as caught:
+            project.undo()
+        assert "--keep" in caught.value.fix
+        assert files(folder) == before
+
+    check_each([0, 1, 3], check)
 
 
 def test_first_concept_can_always_be_undone(tmp_path: Path) -> None:
@@ -155,23 +158,26 @@ def test_abandoned_new_project_keeps_what_can_be_resumed(tmp_path: Path) -> None
     assert ".new" not in files(folder)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "notes.txt",
-        "checkpoints/mine.safetensors",
-        "training/1.png",
-        "checkpoints/0123456789abcdef.safetensors",
-    ],
-)
-def test_foreign_folder_is_refused_untouched(name: str, tmp_path: Path) -> None:
-    file = tmp_path / "photos" / name
-    file.parent.mkdir(parents=True)
-    file.write_bytes(b"mine")
-    with pytest.raises(ProjectError, match="is not a project"), Project.writing(tmp_path / "photos"):
-        pass
-    assert files(tmp_path) == {f"photos/{name}": b"mine"}
-    assert not (tmp_path / "photos" / ".lock").exists()
+FOREIGN = [
+    "notes.txt",
+    "checkpoints/mine.safetensors",
+    "training/1.png",
+    "checkpoints/0123456789abcdef.safetensors",
+]
+
+
+def test_foreign_folder_is_refused_untouched(tmp_path: Path) -> None:
+    def check(name: str) -> None:
+        folder = empty_folder(tmp_path)
+        file = folder / "photos" / name
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"mine")
+        with pytest.raises(ProjectError, match="is not a project"), Project.writing(folder / "photos"):
+            pass
+        assert files(folder) == {f"photos/{name}": b"mine"}
+        assert not (folder / "photos" / ".lock").exists()
+
+    check_each(FOREIGN, check)
 
 
 def test_lost_manifest_costs_no_weights(tmp_path: Path) -> None:
@@ -240,18 +246,21 @@ def test_only_litter_is_swept_and_no_link_followed(tmp_path: Path) -> None:
     assert files(outside) == {"precious": b"precious"}
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "memory", "sheets", "training"])
-def test_linked_inner_folder_is_refused(name: str, tmp_path: Path) -> None:
-    folder = taught(tmp_path / "model", 1)
-    (folder / name).rename(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "0000000000000000.safetensors").write_bytes(b"of another project")
-    (folder / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ProjectError, match="link"), Project.writing(folder):
-        pass
-    assert (tmp_path / "elsewhere" / "0000000000000000.safetensors").exists()
+def test_linked_inner_folder_is_refused(tmp_path: Path) -> None:
+    def check(name: str) -> None:
+        parent = empty_folder(tmp_path)
+        folder, elsewhere = taught(parent / "model", 1), parent / "elsewhere"
+        (folder / name).rename(elsewhere)
+        (elsewhere / "0000000000000000.safetensors").write_bytes(b"of another project")
+        (folder / name).symlink_to(elsewhere)
+        with pytest.raises(ProjectError, match="link"), Project.writing(folder):
+            pass
+        assert (elsewhere / "0000000000000000.safetensors").exists()
+
+    check_each(["checkpoints", "memory", "sheets", "training"], check)
 
 
-def test_litter_that_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_litter_that_cannot_be_removed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = taught(tmp_path / "model", 1)
     (folder / "checkpoints" / "new.safetensors").write_bytes(b"litter")
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import check_each, empty_folder
 from small_projects import learn, taught
 
 from clora_ext.errors import ProjectLocked
@@ -52,13 +53,16 @@ def test_same_process_is_refused_too(tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b"\xff", b"[]", b"{}", b'{"pid": "\\u001b[2J", "host": 1, "started": 2}', b"[" * 4096]
-)
-def test_nonsense_about_the_holder_is_left_out(text: bytes, tmp_path: Path) -> None:
-    folder = taught(tmp_path / "model", 1)
-    with Project.writing(folder):
-        (folder / ".lock.json").write_bytes(text)
-        with pytest.raises(ProjectLocked) as caught, Project.writing(folder):
-            pass
-    assert caught.value.message == f"another run works in {folder}"
+NONSENSE = [b"", b"\xff", b"[]", b"{}", b'{"pid": "\\u001b[2J", "host": 1, "started": 2}', b"[" * 4096]
+
+
+def test_nonsense_about_the_holder_is_left_out(tmp_path: Path) -> None:
+    def check(text: bytes) -> None:
+        folder = taught(empty_folder(tmp_path) / "model", 1)
+        with Project.writing(folder):
+            (folder / ".lock.json").write_bytes(text)
+            with pytest.raises(ProjectLocked) as caught, Project.writing(folder):
+                pass
+        assert caught.value.message == f"another run works in {folder}"
+
+    check_each(NONSENSE, check)

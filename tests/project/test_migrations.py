@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import check_each
 from small_projects import files
 from small_runs import SETTINGS, snapshot
 
@@ -221,14 +222,17 @@ def test_a_manifest_of_format_1_is_read() -> None:
     assert after["base"]["parts"]["checkpoint"] | {"family": after["base"]["family"]} == before["base"]
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_what_format_1_did_not_have_gets_what_was_done_then(version: int) -> None:
+def test_what_format_1_did_not_have_gets_what_was_done_then() -> None:
     settings = flat()
     for name in ("targets", "text_encoder", "gradient_checkpointing"):
         del settings[name]
-    manifest = Manifest.decode(json.dumps(old_manifest(version, settings)))
-    assert manifest.concepts[0].settings == NESTED
-    assert manifest.format_version == FORMAT_VERSION
+
+    def check(version: int) -> None:
+        manifest = Manifest.decode(json.dumps(old_manifest(version, settings)))
+        assert manifest.concepts[0].settings == NESTED
+        assert manifest.format_version == FORMAT_VERSION
+
+    check_each([1, 2], check)
 
 
 def test_a_folded_lora_keeps_its_record() -> None:
@@ -249,20 +253,22 @@ def test_migrating_changes_nothing_that_it_was_given() -> None:
     assert json.dumps(content) == text
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"base": None}, r"\.base is not a table"),
-        ({"base": {}}, r"\.base\.parts\.checkpoint\.sha256 is missing"),
-        ({"base": {"kind": "web"}}, r"\.base\.parts\.checkpoint\.kind is 'web'"),
-        ({"base": {"extra": 1}}, r"\.base\.'extra' is not a field"),
-        ({"concepts": {}}, r"\.concepts is not a list"),
-        ({"concepts": [5, None]}, r"\.concepts\[1\] is not a table"),
-        ({"concepts": [{"settings": 5}]}, r"\.concepts\[0\]\.settings is not a table"),
-        ({"extra": 1}, r"\.'extra' is not a field"),
-    ],
-)
-@pytest.mark.parametrize("version", [1, 2])
-def test_damage_in_an_old_manifest_is_told(version: int, change: dict[str, Any], named: str) -> None:
-    with pytest.raises(ProjectError, match=named):
-        Manifest.decode(json.dumps(old_manifest(version, flat()) | change))
+DAMAGED: list[tuple[dict[str, Any], str]] = [
+    ({"base": None}, r"\.base is not a table"),
+    ({"base": {}}, r"\.base\.parts\.checkpoint\.sha256 is missing"),
+    ({"base": {"kind": "web"}}, r"\.base\.parts\.checkpoint\.kind is 'web'"),
+    ({"base": {"extra": 1}}, r"\.base\.'extra' is not a field"),
+    ({"concepts": {}}, r"\.concepts is not a list"),
+    ({"concepts": [5, None]}, r"\.concepts\[1\] is not a table"),
+    ({"concepts": [{"settings": 5}]}, r"\.concepts\[0\]\.settings is not a table"),
+    ({"extra": 1}, r"\.'extra' is not a field"),
+]
+
+
+def test_a_complaint_about_an_old_manifest_names_the_field() -> None:
+    def check(case: tuple[int, dict[str, Any], str]) -> None:
+        version, change, named = case
+        with pytest.raises(ProjectError, match=named):
+            Manifest.decode(json.dumps(old_manifest(version, flat()) | change))
+
+    check_each([(version, *damage) for version in (1, 2) for damage in DAMAGED], check)
