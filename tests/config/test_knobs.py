@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
+from cases import check_each
 
 from clora_ext import Settings
 from clora_ext.config.knob import Knob
@@ -76,7 +77,7 @@ BAD = [
 ]
 
 
-def test_a_value_that_does_not_fit_is_told_in_words() -> None:
+def test_a_value_that_does_not_fit_is_described_in_words() -> None:
     assert [check_knob(KNOBS[name], value) for name, value, _ in BAD] == [[told] for _, _, told in BAD]
 
 
@@ -97,12 +98,16 @@ def test_text_is_read_as_the_knobs_own_type() -> None:
     assert [type(value) for value in read] == [type(value) for _, _, value in READ]
 
 
-@pytest.mark.parametrize(
-    ("knob", "text"), [("width", "7.5"), ("width", "ten"), ("first", "2"), ("last", "3"), ("switch", "maybe")]
-)
-def test_text_of_another_type_is_refused(knob: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=f"{knob} .*{text}"):
-        typed_value(KNOBS[knob], text)
+OF_ANOTHER_TYPE = [("width", "7.5"), ("width", "ten"), ("first", "2"), ("last", "3"), ("switch", "maybe")]
+
+
+def test_text_of_another_type_is_refused() -> None:
+    def check(case: tuple[str, str]) -> None:
+        knob, text = case
+        with pytest.raises(SettingsError, match=f"{knob} .*{text}"):
+            typed_value(KNOBS[knob], text)
+
+    check_each(OF_ANOTHER_TYPE, check)
 
 
 def test_the_name_is_typed_with_hyphens() -> None:

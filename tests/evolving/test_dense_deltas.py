@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import check_each, empty_folder
 from safetensors.torch import save_file
 from small_folds import rng
 
@@ -45,18 +46,22 @@ def folded(name: str, before: Evolving, folder: Path, number: int) -> Evolving:
     return Evolving(before.origin, *map(Checkpoint, files))
 
 
-@pytest.mark.parametrize("name", ["merge", "mask", "orthogonal"])
-def test_every_tensor_takes_exactly_its_change(name: str, tmp_path: Path) -> None:
+def test_every_tensor_takes_exactly_its_change(tmp_path: Path) -> None:
     """Twice: what rounding loses of the first is there for the second."""
-    base = evolving(tmp_path)
-    first = folded(name, base, tmp_path, 1)
-    second = folded(name, first, tmp_path, 2)
-    for key, change in CHANGES.items():
-        origin = base.weight(key)
-        once = origin + change.reshape(origin.shape)
-        torch.testing.assert_close(first.weight(key), once, rtol=0, atol=1e-6)
-        twice = once if name == "mask" else once + change.reshape(origin.shape)
-        torch.testing.assert_close(second.weight(key), twice, rtol=0, atol=1e-6)
+
+    def check(name: str) -> None:
+        folder = empty_folder(tmp_path)
+        base = evolving(folder)
+        first = folded(name, base, folder, 1)
+        second = folded(name, first, folder, 2)
+        for key, change in CHANGES.items():
+            origin = base.weight(key)
+            once = origin + change.reshape(origin.shape)
+            torch.testing.assert_close(first.weight(key), once, rtol=0, atol=1e-6)
+            twice = once if name == "mask" else once + change.reshape(origin.shape)
+            torch.testing.assert_close(second.weight(key), twice, rtol=0, atol=1e-6)
+
+    check_each(["merge", "mask", "orthogonal"], check)
 
 
 def test_a_strategy_that_keeps_one_adapter_refuses_them_by_name(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 import shutil
 from dataclasses import dataclass
+from itertools import product
+from math import nan
 from pathlib import Path
 
 import pytest
 import torch
+from cases import check_each, empty_folder
 from safetensors.torch import save_file
 from small_folds import ALPHA, RANK, SHAPES, TARGETS, adapters, start, taught
 
@@ -20,47 +23,54 @@ from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.strategies.base import Fold, Layer, Start
 
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_a_hundred_merges_stay_exact_and_the_file_is_one_rounding(tmp_path: Path, dtype: torch.dtype) -> None:
-    evolving = start(tmp_path, dtype)
-    exact = {name: evolving.origin.read(name).double() for name in SHAPES}
-    for number in range(100):
-        trained = adapters(2 * number)
-        evolving = taught(evolving, "merge", trained, tmp_path, number % 2)
-        for name, factors in trained.items():
-            exact[name] += ALPHA / RANK * factors.up.double() @ factors.down.double()
-    for name in SHAPES:
-        change = (exact[name] - evolving.origin.read(name).double()).norm()
-        assert float((evolving.weight(name).double() - exact[name]).norm() / change) < 1e-4
-        assert torch.equal(evolving.current.read(name), evolving.weight(name).to(dtype))
+DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("name", strategies.names())
-def test_streamed_folds_equal_folds_in_memory(
-    tmp_path: Path, name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hundred_merges_stay_exact_and_the_file_is_one_rounding(tmp_path: Path) -> None:
+    def check(dtype: torch.dtype) -> None:
+        folder = empty_folder(tmp_path)
+        evolving = start(folder, dtype)
+        exact = {name: evolving.origin.read(name).double() for name in SHAPES}
+        for number in range(100):
+            trained = adapters(2 * number)
+            evolving = taught(evolving, "merge", trained, folder, number % 2)
+            for name, factors in trained.items():
+                exact[name] += ALPHA / RANK * factors.up.double() @ factors.down.double()
+        for name in SHAPES:
+            change = (exact[name] - evolving.origin.read(name).double()).norm()
+            assert float((evolving.weight(name).double() - exact[name]).norm() / change) < 1e-4
+            assert torch.equal(evolving.current.read(name), evolving.weight(name).to(dtype))
+
+    check_each(DTYPES, check)
+
+
+def test_streamed_folds_equal_folds_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, but for the last digit that a residual of two bytes may lack."""
     monkeypatch.setattr(folding, "_BLOCK", 1)  # one tile at a time: a layer of 330 rows is in six parts
-    strategy = strategies.load(name)
-    evolving = start(tmp_path, dtype)
-    for number in range(3):
-        trained = adapters(5 * number)
-        layers = {key: evolving.layer(TARGETS[key], name) for key in SHAPES}
-        evolving = taught(evolving, name, trained, tmp_path, number)
-        for key, layer in layers.items():
-            fold_ = strategy.fold(layer, trained[key])
-            assert torch.equal(evolving.current.read(key), fold_.weight.to(dtype))
-            missed = (evolving.weight(key) - fold_.weight).abs()
-            if dtype == torch.bfloat16:
-                assert bool((missed <= 2**-23 * fold_.weight.abs()).all())
-            else:
-                assert float(missed.max()) <= (2**-40 if dtype == torch.float16 else 0)
-                assert not missed[fold_.weight.abs() >= 2**-15].any()
-            seen = evolving.layer(TARGETS[key], name).memory
-            assert seen.keys() == fold_.memory.keys()
-            assert all(torch.equal(seen[part], fold_.memory[part]) for part in seen)
+
+    def check(case: tuple[str, torch.dtype]) -> None:
+        name, dtype = case
+        folder = empty_folder(tmp_path)
+        strategy = strategies.load(name)
+        evolving = start(folder, dtype)
+        for number in range(3):
+            trained = adapters(5 * number)
+            layers = {key: evolving.layer(TARGETS[key], name) for key in SHAPES}
+            evolving = taught(evolving, name, trained, folder, number)
+            for key, layer in layers.items():
+                fold_ = strategy.fold(layer, trained[key])
+                assert torch.equal(evolving.current.read(key), fold_.weight.to(dtype))
+                missed = (evolving.weight(key) - fold_.weight).abs()
+                if dtype == torch.bfloat16:
+                    assert bool((missed <= 2**-23 * fold_.weight.abs()).all())
+                else:
+                    assert float(missed.max()) <= (2**-40 if dtype == torch.float16 else 0)
+                    assert not missed[fold_.weight.abs() >= 2**-15].any()
+                seen = evolving.layer(TARGETS[key], name).memory
+                assert seen.keys() == fold_.memory.keys()
+                assert all(torch.equal(seen[part], fold_.memory[part]) for part in seen)
+
+    check_each(product(strategies.names(), [*DTYPES, torch.float64]), check)
 
 
 def test_what_is_not_taught_passes_through_byte_for_byte(tmp_path: Path) -> None:
@@ -151,7 +161,7 @@ def test_room_for_both_files_is_asked_for_before_either_is_written(
     fold(evolving, concept, *files, {}, ignore)
 
 
-def test_every_tensor_is_told_once_and_torch_has_its_threads_back(tmp_path: Path) -> None:
+def test_every_tensor_is_reported_once_and_torch_has_its_threads_back(tmp_path: Path) -> None:
     evolving = start(tmp_path)
     threads = torch.get_num_threads()
     steps: list[object] = []
@@ -162,12 +172,14 @@ def test_every_tensor_is_told_once_and_torch_has_its_threads_back(tmp_path: Path
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize("bad", ["nan", "large"])
-def test_values_that_do_not_fit_leave_no_file(tmp_path: Path, bad: str) -> None:
-    trained = adapters(0)
-    up = trained["c.ff.weight"].up
-    up[300, 1] = float("nan") if bad == "nan" else 1e9
-    concept = TrainedConcept(strategies.load("merge"), "merge", TARGETS, trained)
-    with pytest.raises(CheckpointError, match=r"c\.ff\.weight.*not finite"):
-        fold(start(tmp_path), concept, tmp_path / "c.safetensors", tmp_path / "m.safetensors", {}, ignore)
-    assert [path.name for path in tmp_path.iterdir()] == ["base.safetensors"]
+def test_values_that_do_not_fit_leave_no_file(tmp_path: Path) -> None:
+    def check(bad: float) -> None:
+        folder = empty_folder(tmp_path)
+        trained = adapters(0)
+        trained["c.ff.weight"].up[300, 1] = bad
+        concept = TrainedConcept(strategies.load("merge"), "merge", TARGETS, trained)
+        with pytest.raises(CheckpointError, match=r"c\.ff\.weight.*not finite"):
+            fold(start(folder), concept, folder / "c.safetensors", folder / "m.safetensors", {}, ignore)
+        assert [path.name for path in folder.iterdir()] == ["base.safetensors"]
+
+    check_each([nan, 1e9], check)

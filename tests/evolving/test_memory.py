@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import check_each, empty_folder
 from safetensors.torch import load_file, save_file
 from small_folds import RANK, SHAPES, TARGETS, adapters, memory_of, start, taught
 from torch import Tensor
@@ -27,28 +28,32 @@ def test_another_strategys_memory_is_not_shown_and_not_carried(tmp_path: Path) -
     assert twice.memory.header.metadata == {STRATEGY_KEY: "mask"}
 
 
-@pytest.mark.parametrize("name", strategies.names())
-def test_no_past_adapter_can_be_read_back(tmp_path: Path, name: str) -> None:
+def test_no_past_adapter_can_be_read_back(tmp_path: Path) -> None:
     """Of three concepts, no factor and no delta of the first or second is in the state.
 
     Looked for: every tensor and every difference between base, checkpoint and memory, and their leading
     ``RANK`` singular directions, which is what an extraction would find.
     """
-    evolving = start(tmp_path)
-    chain = [adapters(10 * number) for number in range(3)]
-    for number, trained in enumerate(chain):
-        evolving = taught(evolving, name, trained, tmp_path, number)
-    kept = {**load_file(evolving.current.path), **load_file(memory_of(evolving).path)}
-    for key in SHAPES:
-        origin = evolving.origin.read_float(key)
-        tensors = [
-            tensor.float() for entry, tensor in kept.items() if entry.startswith(key) and tensor.ndim == 2
-        ]
-        whole = [tensor - origin for tensor in tensors if tensor.shape == origin.shape]
-        found = [*tensors, *whole, *(_leading(change) for change in whole)]
-        for past in chain[:2]:
-            secrets = (past[key].down, past[key].up, past[key].delta())
-            assert all(_likeness(secret, tensor) < 0.95 for secret in secrets for tensor in found)
+
+    def check(name: str) -> None:
+        folder = empty_folder(tmp_path)
+        evolving = start(folder)
+        chain = [adapters(10 * number) for number in range(3)]
+        for number, trained in enumerate(chain):
+            evolving = taught(evolving, name, trained, folder, number)
+        kept = {**load_file(evolving.current.path), **load_file(memory_of(evolving).path)}
+        for key in SHAPES:
+            origin = evolving.origin.read_float(key)
+            tensors = [
+                tensor.float() for entry, tensor in kept.items() if entry.startswith(key) and tensor.ndim == 2
+            ]
+            whole = [tensor - origin for tensor in tensors if tensor.shape == origin.shape]
+            found = [*tensors, *whole, *(_leading(change) for change in whole)]
+            for past in chain[:2]:
+                secrets = (past[key].down, past[key].up, past[key].delta())
+                assert all(_likeness(secret, tensor) < 0.95 for secret in secrets for tensor in found)
+
+    check_each(strategies.names(), check)
 
 
 def test_the_search_for_past_adapters_can_find_one(tmp_path: Path) -> None:
@@ -83,13 +88,14 @@ def test_a_memory_of_float32_weights_is_read_and_becomes_one_of_residuals(tmp_pa
     assert set(memory_of(new).names) == {DIGESTS, *(f"{name}::residual" for name in SHAPES)}
 
 
-@pytest.mark.parametrize(("dtype", "part"), [(torch.float32, None), (torch.float64, "weight")])
-def test_the_memory_keeps_only_what_the_checkpoint_lacks(
-    tmp_path: Path, dtype: torch.dtype, part: str | None
-) -> None:
-    once = taught(start(tmp_path, dtype), "merge", adapters(0), tmp_path, 1)
-    kept = {f"{name}::{part}" for name in SHAPES} if part else set()
-    assert set(memory_of(once).names) == {DIGESTS, *kept}
+def test_the_memory_keeps_only_what_the_checkpoint_lacks(tmp_path: Path) -> None:
+    def check(case: tuple[torch.dtype, set[str]]) -> None:
+        dtype, kept = case
+        folder = empty_folder(tmp_path)
+        once = taught(start(folder, dtype), "merge", adapters(0), folder, 1)
+        assert set(memory_of(once).names) == {DIGESTS, *kept}
+
+    check_each([(torch.float32, set()), (torch.float64, {f"{name}::weight" for name in SHAPES})], check)
 
 
 def test_a_memory_of_another_checkpoint_is_refused(tmp_path: Path) -> None:

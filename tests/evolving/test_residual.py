@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import pytest
 import torch
+from cases import check_each
 from exact_state import exact_weights
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,31 +24,32 @@ AWKWARD = torch.cat(
 )
 
 
-def check(exact: torch.Tensor, dtype: torch.dtype) -> None:
-    stored = exact.to(dtype)
-    kept = residual(exact, stored)
-    restored = join(stored, kept)
-    missed = (restored.double() - exact.double()).abs()
-    if dtype == torch.float16:
-        assert bool((missed[exact.abs() >= 2**-15] == 0).all())
-        assert float(missed.max()) <= 2**-40
-    else:
-        ordinary = exact.abs() >= 2**-99
-        assert bool((missed[ordinary] <= 2**-23 * exact.abs()[ordinary].double()).all())
-        assert bool((missed[~ordinary] <= 2**-122).all())
-    assert torch.equal(restored.to(dtype), stored)
-    assert torch.equal(residual(restored, stored), kept)
+def check_residuals(exact: torch.Tensor) -> None:
+    def check(dtype: torch.dtype) -> None:
+        stored = exact.to(dtype)
+        kept = residual(exact, stored)
+        restored = join(stored, kept)
+        missed = (restored.double() - exact.double()).abs()
+        if dtype == torch.float16:
+            assert bool((missed[exact.abs() >= 2**-15] == 0).all())
+            assert float(missed.max()) <= 2**-40
+        else:
+            ordinary = exact.abs() >= 2**-99
+            assert bool((missed[ordinary] <= 2**-23 * exact.abs()[ordinary].double()).all())
+            assert bool((missed[~ordinary] <= 2**-122).all())
+        assert torch.equal(restored.to(dtype), stored)
+        assert torch.equal(residual(restored, stored), kept)
+
+    check_each([torch.float16, torch.bfloat16], check)
 
 
 @given(FLOATS)
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_any_value_is_restored_and_what_is_restored_stays(dtype: torch.dtype, values: list[float]) -> None:
-    check(torch.tensor(values), dtype)
+def test_any_value_is_restored_and_what_is_restored_stays(values: list[float]) -> None:
+    check_residuals(torch.tensor(values))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_awkward_values_are_restored_too(dtype: torch.dtype) -> None:
-    check(AWKWARD, dtype)
+def test_awkward_values_are_restored_too() -> None:
+    check_residuals(AWKWARD)
 
 
 def test_the_format_is_what_it_is_said_to_be(tmp_path: Path) -> None:

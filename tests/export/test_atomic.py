@@ -63,17 +63,21 @@ def test_files_that_would_belong_to_the_new_model_do_not_stay(project: Path, tmp
     assert new_files(root, *A1111) == {f"models/Stable-diffusion/my model.{one}" for one in SIDECARS["a1111"]}
 
 
-@pytest.mark.parametrize("link", [False, True])
-def test_the_base_is_never_replaced(base: Path, tmp_path: Path, *, link: bool) -> None:
-    root = make(tmp_path / "ComfyUI", *COMFYUI)
-    own = root / "models" / "checkpoints" / "sd.safetensors"
-    own.write_bytes(base.read_bytes())
-    project = project_of(tmp_path / "p", own, DOGS)
-    if link:
-        os.link(own, own.with_name("other.safetensors"))
-    with pytest.raises(UsageError, match="belongs to the project or is its base"):
-        export_to(project, "comfyui", root, name="other" if link else "sd", overwrite=True)
-    assert own.read_bytes() == base.read_bytes()
+def test_the_base_is_never_replaced(base: Path, tmp_path: Path) -> None:
+    """Neither by its own name nor by that of a link to it."""
+
+    def check(name: str) -> None:
+        root = make(empty_folder(tmp_path), *COMFYUI)
+        own = root / "models" / "checkpoints" / "sd.safetensors"
+        own.write_bytes(base.read_bytes())
+        project = project_of(empty_folder(tmp_path) / "p", own, DOGS)
+        if name != "sd":
+            os.link(own, own.with_name(f"{name}.safetensors"))
+        with pytest.raises(UsageError, match="belongs to the project or is its base"):
+            export_to(project, "comfyui", root, name=name, overwrite=True)
+        assert own.read_bytes() == base.read_bytes()
+
+    check_each(["sd", "link"], check)
 
 
 def broken(base: Path, file: Path) -> Path:
@@ -84,29 +88,33 @@ def broken(base: Path, file: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("program", [*LAYOUTS, "diffusers"])
-def test_a_model_that_cannot_be_written_leaves_no_half_set(base: Path, tmp_path: Path, program: str) -> None:
+def test_a_model_that_cannot_be_written_leaves_no_half_set(base: Path, tmp_path: Path) -> None:
     project = project_of(tmp_path / "p", broken(base, tmp_path / "nan.safetensors"), DOGS)
-    root = make(tmp_path / "root", *LAYOUTS.get(program, ()))
-    before = content(tmp_path)
-    with pytest.raises(CheckpointError, match=LAYER.rsplit(".attn", maxsplit=1)[0]):
-        export_to(project, program, root)
-    assert content(tmp_path) == before
+
+    def check(program: str) -> None:
+        root = make(empty_folder(tmp_path), *LAYOUTS.get(program, ()))
+        before = content(tmp_path)
+        with pytest.raises(CheckpointError, match=LAYER.rsplit(".attn", maxsplit=1)[0]):
+            export_to(project, program, root)
+        assert content(tmp_path) == before
+
+    check_each([*LAYOUTS, "diffusers"], check)
 
 
-@pytest.mark.parametrize("program", LAYOUTS)
-def test_a_stopped_export_leaves_no_half_set(project: Path, tmp_path: Path, program: str) -> None:
-    root = make(tmp_path / "root", *LAYOUTS[program])
-    export_to(project, program, root)
-    before = content(tmp_path)
-
+def test_a_stopped_export_leaves_no_half_set(project: Path, tmp_path: Path) -> None:
     def stop(event: object) -> None:
         if isinstance(event, FoldStep) and event.done == 100:
             raise Cancelled
 
-    with pytest.raises(Cancelled):
-        export_to(project, program, root, "bf16", overwrite=True, sink=stop)
-    assert content(tmp_path) == before
+    def check(program: str) -> None:
+        root = make(empty_folder(tmp_path), *LAYOUTS[program])
+        export_to(project, program, root)
+        before = content(tmp_path)
+        with pytest.raises(Cancelled):
+            export_to(project, program, root, "bf16", overwrite=True, sink=stop)
+        assert content(tmp_path) == before
+
+    check_each(LAYOUTS, check)
 
 
 def failing_replace(number: int) -> Callable[[Path, Path], None]:
@@ -123,22 +131,36 @@ def failing_replace(number: int) -> Callable[[Path, Path], None]:
     return replace
 
 
-@pytest.mark.parametrize("number", range(1, 10))
-@pytest.mark.parametrize("existing", [False, True])
+RENAMES = {"new": 5, "existing": 9}
+"""How often an export for Forge renames a file, the writer of the checkpoint included."""
+
+
 def test_a_refusal_in_the_middle_puts_everything_back(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, existing: bool
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(case: tuple[str, int]) -> None:
+        files, number = case
+        root = make(empty_folder(tmp_path), *FORGE)
+        if files == "existing":
+            export_to(project, "forge", root, "bf16")
+        before = content(root)
+        with monkeypatch.context() as patched:
+            patched.setattr("clora_ext.export.atomic.os.replace", failing_replace(number))
+            with pytest.raises(StorageError, match="Permission denied"):
+                export_to(project, "forge", root, overwrite=True)
+        assert content(root) == before
+
+    check_each([(files, number) for files, count in RENAMES.items() for number in range(1, count + 1)], check)
+
+
+def test_no_rename_is_left_out_of_the_test_of_refusals(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make(tmp_path / "webui", *FORGE)
-    if existing:
-        export_to(project, "forge", root, "bf16")
-    before = content(root)
-    monkeypatch.setattr("clora_ext.export.atomic.os.replace", failing_replace(number))
-    if number > 5 and not existing:  # five renames suffice when nothing is there
-        export_to(project, "forge", root, overwrite=True)
-        return
-    with pytest.raises(StorageError, match="Permission denied"):
-        export_to(project, "forge", root, overwrite=True)
-    assert content(root) == before
+    for count in RENAMES.values():  # nothing is there at first, then what the first export wrote
+        with monkeypatch.context() as patched:
+            patched.setattr("clora_ext.export.atomic.os.replace", failing_replace(count + 1))
+            export_to(project, "forge", root, overwrite=True)
 
 
 def test_what_a_killed_export_left_does_not_matter(project: Path, tmp_path: Path) -> None:
@@ -156,17 +178,21 @@ def test_what_a_killed_export_left_does_not_matter(project: Path, tmp_path: Path
     assert new_files(root, *COMFYUI) == {f"{place}.safetensors", f"{place}.preview.png"}
 
 
-@pytest.mark.parametrize("program", [*LAYOUTS, "diffusers"])
 def test_space_is_checked_for_the_whole_set_before_the_first_byte(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = make(tmp_path / "root", *LAYOUTS.get(program, ()))
-    before = content(tmp_path)
-    size = 600_000
-    monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(size))
-    with pytest.raises(StorageError, match=r"not enough space in .*: [\d.]+ MB are needed, 0\.6 MB are free"):
-        export_to(project, program, root, overwrite=True)
-    assert content(tmp_path) == before
+    monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(600_000))
+
+    def check(program: str) -> None:
+        root = make(empty_folder(tmp_path), *LAYOUTS.get(program, ()))
+        before = content(tmp_path)
+        with pytest.raises(
+            StorageError, match=r"not enough space in .*: [\d.]+ MB are needed, 0\.6 MB are free"
+        ):
+            export_to(project, program, root, overwrite=True)
+        assert content(tmp_path) == before
+
+    check_each([*LAYOUTS, "diffusers"], check)
 
 
 class _Usage:
@@ -189,7 +215,7 @@ def test_the_needed_space_is_what_is_written(
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the owner of everything may write anywhere")
-def test_a_folder_without_permission_is_told(project: Path, tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_an_error(project: Path, tmp_path: Path) -> None:
     root = make(tmp_path / "ComfyUI", *COMFYUI)
     (root / "models" / "checkpoints").chmod(0o555)
     with pytest.raises(StorageError, match="Permission denied"):

@@ -39,7 +39,7 @@ def test_every_destination_is_one_file() -> None:
     assert names() == ("a1111", "comfyui", "diffusers", "forge")
 
 
-def test_an_unknown_destination_is_told_with_the_nearest(project: Path, tmp_path: Path) -> None:
+def test_an_unknown_destination_is_refused_with_the_nearest(project: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="confyui") as caught:
         export_to(project, "confyui", tmp_path)
     assert "did you mean 'comfyui'?" in caught.value.fix

@@ -135,7 +135,7 @@ def test_components_of_different_dtypes_keep_their_own(base: Path, tmp_path: Pat
     assert weights(tmp_path / "folder", "unet")[MODULE].dtype == torch.float16
 
 
-def test_a_folder_is_replaced_only_if_it_is_one_and_when_told(base: Path, tmp_path: Path) -> None:
+def test_only_a_folder_of_diffusers_is_replaced_and_only_when_asked_for(base: Path, tmp_path: Path) -> None:
     project = project_of(tmp_path / "p", base, DOGS)
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -5,6 +5,7 @@ from io import FileIO
 from pathlib import Path
 
 import pytest
+from cases import check_each
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,27 +63,31 @@ def test_bytes_of_several_files_are_read_and_copied(
     assert copied(spans, tmp_path / "target") == expected
 
 
-@pytest.mark.parametrize("after", [0, 1])
-def test_where_the_system_does_not_copy_bytes_are_read_and_written(
-    scattered: tuple[list[Span], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+def test_bytes_are_read_and_written_where_the_system_does_not_copy_them(
+    scattered: tuple[list[Span], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other systems have no such call; file systems refuse it, at once or after some bytes."""
-    calls = []
+    spans, expected = scattered
 
-    def refuse(source: int, target: int, count: int, offset_src: int) -> int:
-        calls.append(count)
-        if len(calls) <= after:
-            return os.write(target, os.pread(source, 10, offset_src))
-        raise OSError(18, "Invalid cross-device link")
+    def check(copies: int) -> None:
+        calls = []
 
-    monkeypatch.setattr(module.os, "copy_file_range", refuse, raising=False)
-    assert copied(scattered[0], tmp_path / "target") == scattered[1]
-    assert calls
+        def refuse(source: int, target: int, count: int, offset_src: int) -> int:
+            calls.append(count)
+            if len(calls) <= copies:
+                return os.write(target, os.pread(source, 10, offset_src))
+            raise OSError(18, "Invalid cross-device link")
+
+        monkeypatch.setattr(module.os, "copy_file_range", refuse, raising=False)
+        assert copied(spans, tmp_path / "target") == expected
+        assert calls
+
+    check_each([0, 1], check)
     monkeypatch.delattr(module.os, "copy_file_range")
-    assert copied(scattered[0], tmp_path / "target") == scattered[1]
+    assert copied(spans, tmp_path / "target") == expected
 
 
-def test_a_file_that_was_cut_off_is_told(tmp_path: Path) -> None:
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(b"123")
     spans = [Span(tmp_path / "short", 1, 5)]
     with reading() as files, pytest.raises(CheckpointError, match="cut off"):

@@ -1,11 +1,12 @@
 """The same files through other people's code: peft's delta, diffusers' loaders and savers."""
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
+from cases import check_each, empty_folder
 from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
@@ -25,6 +26,7 @@ from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.reader import read_lora
 from clora_ext.formats.lora.writer import write_lora
 
+FAMILIES = ["sd1", "sdxl"]
 RANK, ALPHA = 4, 3.0
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0", "proj_in", "conv1", "q_proj", "out_proj", "fc1"]
 
@@ -54,24 +56,27 @@ def weights(networks: Mapping[str, nn.Module], sites: list[Site]) -> dict[Site, 
     return found
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
-def test_diffusers_applies_our_file_at_full_strength(tmp_path: Path, family: str) -> None:
-    networks = tiny(family)
-    sites = sites_of(networks)
-    factors = random_factors(sites, RANK, ALPHA)
-    before = weights(networks, sites)
-    write_lora(tmp_path / "rex.safetensors", factors, family, Details("rex"), dtype="F32")
-    pipeline = pipeline_of(family, networks)
-    pipeline.load_lora_weights(tmp_path, weight_name="rex.safetensors")
-    injected = {
-        name for name, part in networks.items() if any("lora_A" in n for n, _ in part.named_parameters())
-    }
-    assert injected == set(networks)
-    pipeline.fuse_lora(components=list(networks))
-    after = weights(networks, sites)
-    for site, adapter in factors.items():
-        expected = before[site] + adapter.delta().reshape(site.shape)
-        torch.testing.assert_close(after[site], expected, rtol=1e-5, atol=1e-4)
+def test_diffusers_applies_our_file_at_full_strength(tmp_path: Path) -> None:
+    def check(family: str) -> None:
+        folder = empty_folder(tmp_path)
+        networks = tiny(family)
+        sites = sites_of(networks)
+        factors = random_factors(sites, RANK, ALPHA)
+        before = weights(networks, sites)
+        write_lora(folder / "rex.safetensors", factors, family, Details("rex"), dtype="F32")
+        pipeline = pipeline_of(family, networks)
+        pipeline.load_lora_weights(folder, weight_name="rex.safetensors")
+        injected = {
+            name for name, part in networks.items() if any("lora_A" in n for n, _ in part.named_parameters())
+        }
+        assert injected == set(networks)
+        pipeline.fuse_lora(components=list(networks))
+        after = weights(networks, sites)
+        for site, adapter in factors.items():
+            expected = before[site] + adapter.delta().reshape(site.shape)
+            torch.testing.assert_close(after[site], expected, rtol=1e-5, atol=1e-4)
+
+    check_each(FAMILIES, check)
 
 
 READ_BY_DIFFUSERS = [
@@ -82,20 +87,23 @@ READ_BY_DIFFUSERS = [
 ]
 
 
-@pytest.mark.parametrize("dialect", READ_BY_DIFFUSERS)
-def test_diffusers_and_we_understand_a_file_alike(tmp_path: Path, dialect: str) -> None:
-    networks = tiny("sd1")
-    sites = [site for site in sites_of(networks) if ".attn" in site.module or ".self_attn" in site.module]
-    file = save(tmp_path / "x.safetensors", tensors_of(dialect, random_factors(sites, RANK), alpha=False))
-    before = weights(networks, sites)
-    pipeline = pipeline_of("sd1", networks)
-    pipeline.load_lora_weights(tmp_path, weight_name="x.safetensors")
-    pipeline.fuse_lora(components=list(networks))
-    after = weights(networks, sites)
-    read = read_lora(file, sites).factors
-    assert list(read) == sites
-    for site in sites:
-        torch.testing.assert_close(after[site], before[site] + read[site].delta(), rtol=1e-5, atol=1e-4)
+def test_diffusers_and_we_understand_a_file_alike(tmp_path: Path) -> None:
+    def check(dialect: str) -> None:
+        folder = empty_folder(tmp_path)
+        networks = tiny("sd1")
+        sites = [site for site in sites_of(networks) if ".attn" in site.module or ".self_attn" in site.module]
+        file = save(folder / "x.safetensors", tensors_of(dialect, random_factors(sites, RANK), alpha=False))
+        before = weights(networks, sites)
+        pipeline = pipeline_of("sd1", networks)
+        pipeline.load_lora_weights(folder, weight_name="x.safetensors")
+        pipeline.fuse_lora(components=list(networks))
+        after = weights(networks, sites)
+        read = read_lora(file, sites).factors
+        assert list(read) == sites
+        for site in sites:
+            torch.testing.assert_close(after[site], before[site] + read[site].delta(), rtol=1e-5, atol=1e-4)
+
+    check_each(READ_BY_DIFFUSERS, check)
 
 
 def train(network: nn.Module, seed: int, **settings: Any) -> dict[str, Any]:
@@ -130,25 +138,28 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", SETTINGS)
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
-def test_what_diffusers_saves_is_read_at_pefts_strength(tmp_path: Path, family: str, case: str) -> None:
-    networks = tiny(family)
-    sites = sites_of(networks, everywhere=True)
-    layers: dict[str, Any] = {}
-    for seed, (component, network) in enumerate(networks.items()):
-        config = train(network, seed, **SETTINGS[case])
-        layers[f"{component}_lora_layers"] = get_peft_model_state_dict(network)
-        layers[f"{component}_lora_adapter_metadata"] = config
-    deltas = pefts_deltas(networks, sites)
-    pipeline = StableDiffusionPipeline if family == "sd1" else StableDiffusionXLPipeline
-    pipeline.save_lora_weights(tmp_path, **layers)
-    read = read_lora(tmp_path / "pytorch_lora_weights.safetensors", sites)
-    assert read.dialect == "diffusers"
-    assert read.factors.keys() == deltas.keys()
-    assert {site.component for site in deltas} == set(networks)
-    for site, delta in deltas.items():
-        torch.testing.assert_close(read.factors[site].delta().reshape(site.shape), delta)
+def test_what_diffusers_saves_is_read_at_pefts_strength(tmp_path: Path) -> None:
+    def check(case: tuple[str, str]) -> None:
+        family, settings = case
+        folder = empty_folder(tmp_path)
+        networks = tiny(family)
+        sites = sites_of(networks, everywhere=True)
+        layers: dict[str, Any] = {}
+        for seed, (component, network) in enumerate(networks.items()):
+            config = train(network, seed, **SETTINGS[settings])
+            layers[f"{component}_lora_layers"] = get_peft_model_state_dict(network)
+            layers[f"{component}_lora_adapter_metadata"] = config
+        deltas = pefts_deltas(networks, sites)
+        pipeline = StableDiffusionPipeline if family == "sd1" else StableDiffusionXLPipeline
+        pipeline.save_lora_weights(folder, **layers)
+        read = read_lora(folder / "pytorch_lora_weights.safetensors", sites)
+        assert read.dialect == "diffusers"
+        assert read.factors.keys() == deltas.keys()
+        assert {site.component for site in deltas} == set(networks)
+        for site, delta in deltas.items():
+            torch.testing.assert_close(read.factors[site].delta().reshape(site.shape), delta)
+
+    check_each(product(FAMILIES, SETTINGS), check)
 
 
 def test_what_peft_saves_is_read_at_pefts_strength(tmp_path: Path) -> None:
@@ -179,22 +190,26 @@ def test_a_file_of_save_lora_adapter_is_read(tmp_path: Path) -> None:
         torch.testing.assert_close(read.factors[site].delta().reshape(site.shape), delta)
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
-def test_a_file_of_diffusers_converter_to_kohya_is_read_whole(tmp_path: Path, family: str) -> None:
+def test_a_file_of_diffusers_converter_to_kohya_is_read_whole(tmp_path: Path) -> None:
     """It writes alpha = rank as an integer, diffusers' block names, and te1 or te2 without text_model."""
-    networks = tiny(family)
-    sites = sites_of(networks, everywhere=True)
-    tensors: dict[str, Tensor] = {}
-    for seed, (component, network) in enumerate(networks.items()):
-        train(network, seed, lora_alpha=RANK)
-        named = get_peft_model_state_dict(network).items()
-        tensors |= convert_state_dict_to_kohya({f"{component}.{name}": tensor for name, tensor in named})
-    deltas = pefts_deltas(networks, sites)
-    read = read_lora(save(tmp_path / "x.safetensors", tensors), sites)
-    assert (read.dialect, read.notes) == ("kohya", ())
-    assert read.factors.keys() == deltas.keys()
-    for site, delta in deltas.items():
-        torch.testing.assert_close(read.factors[site].delta().reshape(site.shape), delta)
+
+    def check(family: str) -> None:
+        folder = empty_folder(tmp_path)
+        networks = tiny(family)
+        sites = sites_of(networks, everywhere=True)
+        tensors: dict[str, Tensor] = {}
+        for seed, (component, network) in enumerate(networks.items()):
+            train(network, seed, lora_alpha=RANK)
+            named = get_peft_model_state_dict(network).items()
+            tensors |= convert_state_dict_to_kohya({f"{component}.{name}": tensor for name, tensor in named})
+        deltas = pefts_deltas(networks, sites)
+        read = read_lora(save(folder / "x.safetensors", tensors), sites)
+        assert (read.dialect, read.notes) == ("kohya", ())
+        assert read.factors.keys() == deltas.keys()
+        for site, delta in deltas.items():
+            torch.testing.assert_close(read.factors[site].delta().reshape(site.shape), delta)
+
+    check_each(FAMILIES, check)
 
 
 def test_our_file_has_sd_scripts_strength(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_hostile_names_are_shown_harmlessly(tmp_path: Path) -> None:
     assert len(message) < 400
 
 
-def test_a_lora_for_another_model_is_told(tmp_path: Path) -> None:
+def test_a_lora_for_another_model_is_refused_with_its_name(tmp_path: Path) -> None:
     for file, model in (("sdxl", "sd1"), ("sd1", "sdxl")):
         tensors: dict[str, Tensor] = {}
         for name in golden_names(file):

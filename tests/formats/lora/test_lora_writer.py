@@ -219,7 +219,7 @@ def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
     assert found["modelspec.architecture"] == "stable-diffusion-v1/lora"
 
 
-def test_ranks_that_differ_are_told_as_sd_scripts_does(tmp_path: Path) -> None:
+def test_ranks_that_differ_are_recorded_as_sd_scripts_does(tmp_path: Path) -> None:
     first, second = sites()[:2]
     factors = random_factors([first], 2, 1.0) | random_factors([second], 4, 1.0)
     write_lora(tmp_path / "x.safetensors", factors, "sd1", DETAILS)
