@@ -72,7 +72,7 @@ def test_a_small_matrix_gives_the_rank_that_it_has() -> None:
     assert captured == pytest.approx(1.0, abs=1e-6)
 
 
-def test_nothing_is_captured_in_full() -> None:
+def test_a_change_of_zero_is_captured_in_full() -> None:
     factors, captured = leading_factors(torch.zeros(6, 9), 3, rng())
     assert captured == 1.0
     assert torch.equal(factors.delta(), torch.zeros(6, 9))

@@ -35,7 +35,7 @@ def test_buckets_keep_area_step_and_proportions(resolution: int, step: int) -> N
         assert width == height or min(width, height) * (max(width, height) + step) > resolution**2
 
 
-def test_buckets_of_stable_diffusion_by_hand() -> None:
+def test_buckets_of_stable_diffusion_are_those_worked_out_by_hand() -> None:
     assert bucket_sizes(512, 64) == (*((384, 640), (448, 576), (512, 512), (576, 448), (640, 384)),)
 
 
@@ -47,7 +47,7 @@ def test_nearest_has_the_nearest_proportions(width: int, height: int) -> None:
     assert abs(log(chosen[0] / chosen[1]) - log(width / height)) == min(distances)
 
 
-def test_cover_by_hand() -> None:
+def test_scale_and_cropped_share_are_those_worked_out_by_hand() -> None:
     assert cover(512, 512, 512) == (1, 0)
     assert cover(512, 256, 512)[1] == 0
     assert cover(512, 256, 512)[0] == pytest.approx(2**0.5)

@@ -101,7 +101,7 @@ def test_impossible_repeats_are_refused(tmp_path: Path) -> None:
         assert "repeats\nrename the folder" in refusal(folder), name
 
 
-def test_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_path_that_is_no_folder_of_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dogs").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
@@ -154,7 +154,7 @@ def test_camera_rotation_is_applied_to_size_and_pixels(tmp_path: Path) -> None:
     check_each(product(["jpg", "png", "webp"], range(1, 9)), check)
 
 
-def test_known_rotation_turns_the_sky_up(tmp_path: Path) -> None:
+def test_photo_of_a_phone_held_upright_is_turned_upright(tmp_path: Path) -> None:
     camera = Image.new("RGB", (48, 32), "black")
     camera.paste("white", (0, 0, 16, 32))  # a phone held upright stores the sky on the left
     exif = camera.getexif()
@@ -190,7 +190,7 @@ def test_small_and_long_pictures_are_noted(tmp_path: Path) -> None:
     )
 
 
-def test_fingerprint_knows_content_and_not_names(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_content_and_not_on_names(tmp_path: Path) -> None:
     paint(tmp_path / "1_sks dog" / "a.png", 0)
     paint(tmp_path / "1_sks dog" / "b.png", 1)
     before = scan(tmp_path / "1_sks dog", concept=DOG, resolution=32).fingerprint

@@ -88,7 +88,7 @@ def test_web_interfaces_get_a_card(project: Path, tmp_path: Path) -> None:
     check_each(["a1111", "forge"], check)
 
 
-def test_the_demo_models_sizes_are_remarked(project: Path, tmp_path: Path) -> None:
+def test_the_unusual_sizes_of_the_demo_model_are_noted(project: Path, tmp_path: Path) -> None:
     for program, layout in LAYOUTS.items():
         events: list[object] = []
         export_to(project, program, make(tmp_path / program, *layout), sink=events.append)
@@ -193,7 +193,7 @@ def test_a_project_whose_folder_is_no_file_name_gets_a_plain_one(base: Path, tmp
     assert exported.path.name == "my_ model.safetensors"
 
 
-def test_no_pictures_no_preview(base: Path, tmp_path: Path) -> None:
+def test_without_contact_sheets_there_is_no_preview(base: Path, tmp_path: Path) -> None:
     project = project_of(tmp_path / "p", base, DOGS, sheets=False)
     root = make(tmp_path / "ComfyUI", *COMFYUI)
     export_to(project, "comfyui", root)

@@ -81,7 +81,7 @@ def test_nothing_private_is_passed_on(base: Path, tmp_path: Path) -> None:
         assert private not in content
 
 
-def test_what_is_read_is_what_was_learned(base: Path, tmp_path: Path) -> None:
+def test_inspecting_the_file_shows_what_was_learned(base: Path, tmp_path: Path) -> None:
     report = inspect_file(exported(project_of(tmp_path / "p", base, DOGS)))
     assert (report.title, report.architecture) == ("zwz toy robot and 1 more (clora)", SMALL)
     assert report.trigger_phrase == "sks dog, zwz toy robot"
@@ -91,15 +91,15 @@ def test_what_is_read_is_what_was_learned(base: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_a_history_of_another_shape_is_no_history(base: Path, tmp_path: Path) -> None:
+def test_a_malformed_history_is_ignored(base: Path, tmp_path: Path) -> None:
     tensors = load_file(base)
 
     def check(history: str) -> None:
         save_file(tensors, tmp_path / "x.safetensors", {"clora.history": history})
         assert inspect_file(tmp_path / "x.safetensors").history == ()
 
-    strange = ['{"concepts": 3}', '{"concepts": [1, null, "x"]}', '{"concepts": {"token": "sks"}}']
-    check_each([*strange, "{}", "null", ""], check)
+    malformed = ['{"concepts": 3}', '{"concepts": [1, null, "x"]}', '{"concepts": {"token": "sks"}}']
+    check_each([*malformed, "{}", "null", ""], check)
 
 
 def test_two_hundred_concepts_are_all_named(base: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_hostile_names_of_concepts_do_no_harm(base: Path, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["x.safetensors"]
 
 
-def test_half_a_character_in_the_base_is_left_out(base: Path, tmp_path: Path) -> None:
+def test_a_lone_surrogate_in_the_metadata_of_the_base_is_left_out(base: Path, tmp_path: Path) -> None:
     content = base.read_bytes()
     length = int.from_bytes(content[:8], "little")
     text = content[8 : 8 + length].decode().rstrip()
@@ -187,7 +187,7 @@ def test_half_a_character_in_the_base_is_left_out(base: Path, tmp_path: Path) ->
     assert "bad" not in said
 
 
-def test_pictures_show_what_was_learned_and_never_what_was_shown(base: Path, tmp_path: Path) -> None:
+def test_the_preview_shows_drawings_and_never_training_pictures(base: Path, tmp_path: Path) -> None:
     project = project_of(tmp_path / "p", base, [*DOGS, ("a", "b"), ("c", "d")])
     sheets = sorted((project / "sheets").iterdir())
     with Image.open(io.BytesIO(preview(drawings(sheets)) or b"")) as image:
@@ -210,7 +210,7 @@ def test_a_sheet_that_is_damaged_costs_only_its_picture(base: Path, tmp_path: Pa
     jpeg(metadata_of(exported(project))["modelspec.thumbnail"])
 
 
-def test_no_sheets_no_thumbnail(base: Path, tmp_path: Path) -> None:
+def test_without_contact_sheets_there_is_no_thumbnail(base: Path, tmp_path: Path) -> None:
     said = metadata_of(exported(project_of(tmp_path / "p", base, DOGS, sheets=False)))
     assert "modelspec.thumbnail" not in said
     assert preview([]) is None

@@ -176,13 +176,13 @@ def test_sdxl_draws_what_diffusers_draws(sdxl: Checkpoint) -> None:
     assert drawn[0].tobytes() == theirs.images[0].tobytes()
 
 
-def test_sdxl_is_told_how_a_picture_was_cut(sdxl: Checkpoint) -> None:
+def test_sdxl_is_conditioned_on_how_a_picture_was_cropped(sdxl: Checkpoint) -> None:
     model: Any = families.load("sdxl").load(sdxl, pick_precision())
     told = model.condition(["a dog"], [SizeConditioning((500, 400), (12, 0), (64, 48))])
     assert told["time_ids"].tolist() == [[500, 400, 12, 0, 64, 48]]
 
 
-def test_sdxl_in_half_precision_is_told_exact_sizes_and_draws_the_same(sdxl: Checkpoint) -> None:
+def test_sdxl_in_half_precision_is_conditioned_on_exact_sizes_and_draws_the_same(sdxl: Checkpoint) -> None:
     """The way it goes on a GPU, here on the processor."""
     half = Precision(torch.device("cpu"), torch.bfloat16, "bf16", "a test")
     models: list[Any] = [

@@ -37,7 +37,7 @@ def rewritten(
     return Checkpoint(target)
 
 
-def test_detected_from_the_header(tiny: Checkpoint) -> None:
+def test_the_family_is_detected_from_the_header(tiny: Checkpoint) -> None:
     family = families.detect(tiny.header, tiny.path)
     assert family.name == "sd1"
     assert family.resolution(tiny.header) == RESOLUTION

@@ -43,7 +43,7 @@ def test_the_library_reads_what_is_written(tmp_path: Path) -> None:
         assert torch.equal(loaded[name], tensor)
 
 
-def test_reads_what_the_library_writes(tmp_path: Path) -> None:
+def test_what_the_library_writes_is_read(tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / "x.safetensors", metadata={"b": "1", "a": "2"})
     checkpoint = Checkpoint(tmp_path / "x.safetensors")
     for name, tensor in TENSORS.items():
@@ -69,7 +69,7 @@ def test_hash_ignores_metadata_and_the_writer_but_not_a_bit(tmp_path: Path) -> N
     assert content_hash(Checkpoint(tmp_path / "3.safetensors")) != ours
 
 
-def test_copies_travel_as_bytes(tmp_path: Path) -> None:
+def test_tensors_are_copied_byte_for_byte(tmp_path: Path) -> None:
     strange = {"nan": torch.tensor([float("nan"), -0.0]), "w": torch.ones(2)}
     save_file(strange, tmp_path / "1.safetensors")
     source = Checkpoint(tmp_path / "1.safetensors")

@@ -6,7 +6,7 @@ from clora_ext.formats.prediction import header_prediction, scheduler_prediction
 EMPTY = TensorInfo("F32", (0,), 0, 0)
 
 
-def test_v_prediction_is_known_by_any_of_its_signs() -> None:
+def test_v_prediction_is_recognised_by_any_of_its_signs() -> None:
     assert header_prediction(Header({"v_pred": EMPTY})) == "v"
     for key in ("modelspec.prediction_type", "modelspec.predict_key"):
         assert header_prediction(Header({}, {key: "v"})) == "v"

@@ -7,7 +7,7 @@ import pytest
 from tiny_model import write_tiny_model
 from tiny_project import project_of
 
-from clora_ext.errors import ProjectError, ProjectLocked
+from clora_ext.errors import ProjectError, ProjectLocked, StorageError
 from clora_ext.project import Project, copy_project
 
 
@@ -38,7 +38,7 @@ def test_a_copy_is_the_same_project_and_takes_no_space(source: Path, tmp_path: P
     assert mine.samefile(theirs)
 
 
-def test_what_one_forgets_the_other_keeps(source: Path, tmp_path: Path) -> None:
+def test_a_file_deleted_in_the_copy_stays_in_the_original(source: Path, tmp_path: Path) -> None:
     copied = copy_project(source, tmp_path / "copy")
     path = copied.checkpoint_path
     assert path is not None
@@ -46,7 +46,9 @@ def test_what_one_forgets_the_other_keeps(source: Path, tmp_path: Path) -> None:
     Project.open(source).verify()
 
 
-def test_without_links_it_is_copied(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_copied_where_links_are_impossible(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError
 
@@ -68,12 +70,14 @@ def test_nothing_is_replaced_and_a_busy_project_is_not_copied(source: Path, tmp_
     assert not (tmp_path / "copy").exists()
 
 
-def test_half_a_copy_is_none(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_fails_leaves_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "link", full)
     monkeypatch.setattr("shutil.copyfile", full)
-    with pytest.raises(Exception, match="space"):
+    with pytest.raises(StorageError, match="space"):
         copy_project(source, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

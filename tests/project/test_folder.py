@@ -190,7 +190,7 @@ def test_lost_manifest_costs_no_weights(tmp_path: Path) -> None:
     assert files(folder) == before
 
 
-def test_file_in_place_of_a_folder(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "model"
     file.write_bytes(b"mine")
     for path in (file, file / "below"):
