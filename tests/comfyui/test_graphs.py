@@ -208,7 +208,7 @@ def test_an_artist_needs_mouse_and_keyboard_alone(host: Comfy, tmp_path: Path) -
     found = by_hand(host.url, shot, **values, texts=BY_HAND, seconds=400)
     assert found == {"errors": []}
     (concept,) = project_of(host, "by-hand").concepts
-    assert concept.settings["steps"] == 3
+    assert concept.settings["schedule"]["steps"] == 3
     assert len(concept.images) == 3  # the fourth is the first again
     print(shot)
 
