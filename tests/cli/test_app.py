@@ -3,13 +3,14 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import fields
 from importlib.metadata import entry_points, version
+from itertools import product
 from pathlib import Path
 
 import pytest
+from cases import check_each
 
 from clora_ext import GenerateRequest, Lora, Pictures, Request, strategies
 from clora_ext.config.settings import Settings
@@ -17,22 +18,7 @@ from clora_ext.config.settings import Settings
 (ENTRY,) = entry_points(group="console_scripts", name="clora")
 main: Callable[[list[str]], int] = ENTRY.load()
 
-COMMANDS = ("add-concept", "status", "generate", "export", "undo", "inspect")
-HEAVY = ("pydantic", "torch", "diffusers", "transformers", "peft", "accelerate")
-PROBE = f"""
-import sys
-from importlib.metadata import entry_points
-
-(entry,) = entry_points(group="console_scripts", name="clora")
-code = entry.load()()
-print("loaded:", *(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)
-sys.exit(code)
-"""
-
-
-def run_apart(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", PROBE, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+COMMANDS = ("add-concept", "add-lora", "status", "generate", "export", "copy", "undo", "inspect")
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +33,9 @@ def words(text: str) -> str:
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    told = capsys.readouterr().out
-    assert all(f"│ {command} " in told for command in COMMANDS)
-    assert "Example: clora add-concept" in told
+    text = capsys.readouterr().out
+    assert all(f"│ {command} " in text for command in COMMANDS)
+    assert "Example: clora add-concept" in text
 
 
 def test_clora_alone_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,49 +51,50 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_of_every_command_has_an_example_and_fits_the_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong: list[str] = []
-    for command in COMMANDS:
-        for width in (80, 120):
-            monkeypatch.setenv("COLUMNS", str(width))
-            monkeypatch.setenv("TERMINAL_WIDTH", str(width))
-            code = main([command, "--help"])
-            told = capsys.readouterr().out
-            if code:
-                wrong.append(f"{command}: exit code {code}")
-            if f"Example: clora {command} " not in told:
-                wrong.append(f"{command}: no example")
-            if max(map(len, told.splitlines())) > width:
-                wrong.append(f"{command}: wider than {width}")
-    assert wrong == []
+    def check(case: tuple[str, int]) -> None:
+        command, width = case
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("TERMINAL_WIDTH", str(width))
+        code, text = main([command, "--help"]), capsys.readouterr().out
+        assert code == 0
+        assert f"Example: clora {command} " in text
+        assert max(map(len, text.splitlines())) <= width
+
+    check_each(product(COMMANDS, (80, 120)), check)
 
 
 def test_help_shows_every_strategy_in_its_own_words(capsys: pytest.CaptureFixture[str]) -> None:
     main(["add-concept", "--help"])
-    told = words(capsys.readouterr().out)
+    text = words(capsys.readouterr().out)
     for name in strategies.names():
-        assert f"{name}: {strategies.summary(name)}" in told
+        assert f"{name}: {strategies.summary(name)}" in text
 
 
 def test_help_shows_the_options_of_every_strategy(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("add-concept", "add-lora"):
+    def check(command: str) -> None:
         main([command, "--help"])
-        told = words(capsys.readouterr().out)
+        text = words(capsys.readouterr().out)
         for name in strategies.names():
             for option, help_ in strategies.describe_options(name).items():
-                assert f"{name}: {option}. {help_}" in told
+                assert f"{name}: {option}. {help_}" in text
+
+    check_each(["add-concept", "add-lora"], check)
 
 
 def test_help_shows_the_defaults_of_the_engine(capsys: pytest.CaptureFixture[str]) -> None:
     main(["add-concept", "--help"])
-    told = words(capsys.readouterr().out)
+    text = words(capsys.readouterr().out)
     defaults = {
         "strategy": Settings().strategy, "keep": 1, "seed": 0, "weight-decay": 0.0001, "sample-steps": 30,
         "rank": "(as suits the model)", "learning-rate": "(as suits the model)", "steps": "(by the preset)",
         "alpha": "(the rank)", "sample-prompt": "(the first picture's caption)",
     }  # fmt: skip
-    for option, default in defaults.items():
-        described = told.split(f" --{option} ", 1)[1]
-        assert described.split("[default: ", 1)[1].startswith(f"{default}]"), option
+
+    def check(option: str) -> None:
+        described = text.split(f" --{option} ", 1)[1]
+        assert described.split("[default: ", 1)[1].startswith(f"{defaults[option]}]")
+
+    check_each(defaults, check)
 
 
 def test_defaults_that_are_spelled_in_commands_are_the_engines() -> None:
@@ -151,24 +138,27 @@ WRONG_CALLS = {
 }
 
 
-def test_wrong_call_is_told_and_changes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    wrong: list[str] = []
-    for name, arguments in WRONG_CALLS.items():
-        code, told = main(arguments), capsys.readouterr()
-        if (code, told.out) != (2, "") or not told.err.startswith("error: ") or "Traceback" in told.err:
-            wrong.append(f"{name}: {code} {told}")
-    assert wrong == []
-    assert list(tmp_path.iterdir()) == []
+def test_wrong_call_is_refused_and_changes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def check(name: str) -> None:
+        code, printed = main(WRONG_CALLS[name]), capsys.readouterr()
+        assert (code, printed.out) == (2, "")
+        assert printed.err.startswith("error: ")
+        assert "Traceback" not in printed.err
+        assert list(tmp_path.iterdir()) == []
+
+    check_each(WRONG_CALLS, check)
 
 
 def test_wrong_call_is_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    wrong: list[str] = []
-    for name, arguments in WRONG_CALLS.items():
-        code, told = main([*arguments, "--json"]), capsys.readouterr().out
-        error = json.loads(told)["error"]
-        if (code, error["exit_code"]) != (2, 2) or not error["message"]:
-            wrong.append(f"{name}: {code} {told}")
-    assert wrong == []
+    def check(name: str) -> None:
+        code, printed = main([*WRONG_CALLS[name], "--json"]), capsys.readouterr().out
+        error = json.loads(printed)["error"]
+        assert (code, error["exit_code"]) == (2, 2)
+        assert error["message"]
+
+    check_each(WRONG_CALLS, check)
 
 
 HINTS = [
@@ -184,53 +174,46 @@ HINTS = [
 ]
 
 
-def test_wrong_word_is_answered_with_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
-    wrong: list[str] = []
-    for arguments, hint in HINTS:
+def test_message_about_a_wrong_word_has_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def check(case: tuple[list[str], str]) -> None:
+        arguments, hint = case
         main(arguments)
-        told = capsys.readouterr().err
-        if hint not in told:
-            wrong.append(f"{' '.join(arguments)}: {told}")
-    assert wrong == []
+        assert hint in capsys.readouterr().err
+
+    check_each(HINTS, check)
 
 
-def test_all_wrong_settings_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_wrong_settings_are_listed_together(capsys: pytest.CaptureFixture[str]) -> None:
     main(["add-concept", "--strategy", "msak", "--steps", "0", "--rank", "-1", "x"])
-    told = capsys.readouterr().err
-    assert all(name in told for name in ("msak", "steps", "rank"))
+    printed = capsys.readouterr().err
+    assert all(name in printed for name in ("msak", "steps", "rank"))
     own = ["--strategy-option", "mode=papr", "--strategy-option", "depth=3"]
     main(["add-concept", "--strategy", "orthogonal", *own, "--preview-every", "-1", "x"])
-    told = capsys.readouterr().err
-    assert all(name in told for name in ("papr", "'depth'", "preview-every"))
+    printed = capsys.readouterr().err
+    assert all(name in printed for name in ("papr", "'depth'", "preview-every"))
 
 
-def test_answers_at_once_without_the_engine_room(tmp_path: Path) -> None:
-    wrong: list[str] = []
-    helps = [[command, "--help"] for command in COMMANDS]
-    for arguments in ([], ["--help"], ["--version"], *helps, ["inspect", "x"], ["status"]):
-        began = time.monotonic()
-        loaded = run_apart(*arguments, folder=tmp_path).stderr.splitlines()[-1].split()[1:]
-        # Typer itself loads pydantic as soon as it has words to read that are no call for help.
-        allowed = set() if arguments == ["--help"] else {"pydantic"}
-        # Under half a second on a machine that does nothing else.
-        if set(loaded) - allowed or time.monotonic() - began > 5:
-            wrong.append(f"{arguments}: {loaded}, {time.monotonic() - began:.1f} s")
-    assert wrong == []
+NEED_A_PROJECT = [["status"], ["undo"], ["export", "x.safetensors"], ["generate", "-p", "x"]]
 
 
-def test_missing_project_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    wrong: list[str] = []
-    for arguments in (["status"], ["undo"], ["export", "x.safetensors"], ["generate", "-p", "x"]):
-        code, told = main(arguments), capsys.readouterr().err
-        if code != 1 or not told.startswith("error: ") or "clora-model" not in told:
-            wrong.append(f"{arguments}: {code} {told}")
-    assert wrong == []
+def test_missing_project_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def check(arguments: list[str]) -> None:
+        code, printed = main(arguments), capsys.readouterr().err
+        assert code == 1
+        assert printed.startswith("error: ")
+        assert "clora-model" in printed
+
+    check_each(NEED_A_PROJECT, check)
+
+
+CALL = "from clora_ext.cli.app import main; raise SystemExit(main())"
 
 
 def test_no_colour_where_none_is_wanted(tmp_path: Path) -> None:
     environment = {**os.environ, "FORCE_COLOR": "1", "NO_COLOR": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, "inspect", "missing.safetensors"],
+        [sys.executable, "-c", CALL, "inspect", "missing.safetensors"],
         cwd=tmp_path, capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
+    assert done.returncode == 1
     assert "\x1b[3" not in done.stderr

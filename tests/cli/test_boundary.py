@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from cases import check_each
 from clora_ext.cli.boundary import failure, guarded
 from clora_ext.cli.output import Output, tolerate_any_text
 from clora_ext.cli.stopping import Interrupted, at_once
@@ -52,24 +53,24 @@ def test_every_kind_of_error_is_tried_here() -> None:
     assert of_the_tree(errors.CloraError) - {errors.CloraError} <= {type(error) for error in CODES}
 
 
-@pytest.mark.parametrize(("error", "code"), CODES.items(), ids=[f"{type(error).__name__}" for error in CODES])
-def test_error_has_its_exit_code_and_is_told_on_stderr(
-    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert guarded(raising(error), Output(as_json=False)) == code
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert ("wrong" in told.err) or code == 130
+def test_error_has_its_exit_code_and_is_printed_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    def check(error: BaseException) -> None:
+        code, printed = guarded(raising(error), Output(as_json=False)), capsys.readouterr()
+        assert code == CODES[error]
+        assert printed.out == ""
+        assert ("wrong" in printed.err) or code == 130
+
+    check_each(CODES, check)
 
 
-@pytest.mark.parametrize(("error", "code"), CODES.items(), ids=[f"{type(error).__name__}" for error in CODES])
-def test_error_is_one_json_object_for_programs(
-    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert guarded(raising(error), Output(as_json=True)) == code
-    told = json.loads(capsys.readouterr().out)["error"]
-    assert set(told) == {"kind", "message", "fix", "exit_code", "trace"}
-    assert told["exit_code"] == code
+def test_error_is_one_json_object_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    def check(error: BaseException) -> None:
+        code, printed = guarded(raising(error), Output(as_json=True)), capsys.readouterr().out
+        described = json.loads(printed)["error"]
+        assert set(described) == {"kind", "message", "fix", "exit_code", "trace"}
+        assert described["exit_code"] == code == CODES[error]
+
+    check_each(CODES, check)
 
 
 def test_message_and_remedy_stand_on_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +84,7 @@ def test_long_message_is_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
     assert path in capsys.readouterr().err
 
 
-def test_several_settings_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_wrong_settings_are_listed_together(capsys: pytest.CaptureFixture[str]) -> None:
     guarded(raising(errors.SettingsError(["rank is 0", "steps is 0"])), Output(as_json=False))
     assert capsys.readouterr().err == "error: \n  - rank is 0\n  - steps is 0\n"
 
@@ -92,15 +93,15 @@ def test_stopped_run_says_how_to_go_on() -> None:
     assert "same command" in failure(errors.Cancelled()).fix
 
 
-def test_engine_knows_better_how_to_go_on() -> None:
+def test_remedy_of_the_engine_comes_before_the_general_one() -> None:
     assert failure(errors.Cancelled(fix="look first")).fix == "look first"
 
 
-def test_unexpected_error_is_called_a_fault_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unexpected_error_is_called_a_bug_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded(raising(ZeroDivisionError("[red]oops[/red]")), Output(as_json=False)) == 1
-    told = capsys.readouterr().err
-    assert "this is a bug in clora: ZeroDivisionError: [red]oops[/red]" in told
-    assert "test_boundary.py" in told
+    printed = capsys.readouterr().err
+    assert "this is a bug in clora: ZeroDivisionError: [red]oops[/red]" in printed
+    assert "test_boundary.py" in printed
 
 
 def test_understood_error_shows_no_trace(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,9 +109,9 @@ def test_understood_error_shows_no_trace(capsys: pytest.CaptureFixture[str]) -> 
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_full_disk_is_no_fault_of_clora_wherever_it_is_noticed() -> None:
-    told = failure(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x/y"))
-    assert (told.message, told.trace) == ("/x/y: No space left on device", "")
+def test_full_disk_is_no_bug_of_clora_wherever_it_is_noticed() -> None:
+    found = failure(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x/y"))
+    assert (found.message, found.trace) == ("/x/y: No space left on device", "")
 
 
 def test_message_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,16 +135,19 @@ def test_reader_that_leaves_ends_the_call_quietly(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_ends_any_command_with_130(number: int, capsys: pytest.CaptureFixture[str]) -> None:
-    def run() -> None:
-        with at_once():
-            os.kill(os.getpid(), number)
+def test_signal_ends_any_command_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def check(number: int) -> None:
+        def run() -> None:
+            with at_once():
+                os.kill(os.getpid(), number)
 
-    before = signal.getsignal(number)
-    assert guarded(run, Output(as_json=False)) == 130
-    assert signal.getsignal(number) is before
-    assert "stopped at once" in capsys.readouterr().err
+        before = signal.getsignal(number)
+        code, printed = guarded(run, Output(as_json=False)), capsys.readouterr().err
+        assert code == 130
+        assert signal.getsignal(number) is before
+        assert "stopped at once" in printed
+
+    check_each([signal.SIGINT, signal.SIGTERM], check)
 
 
 def test_terminal_that_lacks_characters_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import signal
 import threading
 
 import pytest
+from cases import check_each
 from clora_ext.cli.stopping import Interrupted, Stop, gently
 
 from clora_ext.errors import Cancelled
@@ -12,25 +13,27 @@ from clora_ext.events import Event, Note, Stage
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_run_stops_at_the_next_event(number: int) -> None:
-    seen: list[Event] = []
-    with gently() as stop:
-        sink = stop.watched(seen.append)
-        sink(Note("one"))
-        os.kill(os.getpid(), number)
-        with pytest.raises(Cancelled):
-            sink(Note("two"))
-    assert seen == [Note("one"), Note("two")]
+def test_run_stops_at_the_next_event() -> None:
+    def check(number: int) -> None:
+        seen: list[Event] = []
+        with gently() as stop:
+            sink = stop.watched(seen.append)
+            sink(Note("one"))
+            os.kill(os.getpid(), number)
+            with pytest.raises(Cancelled):
+                sink(Note("two"))
+        assert seen == [Note("one"), Note("two")]
+
+    check_each([signal.SIGINT, signal.SIGTERM], check)
 
 
-def test_user_is_answered_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_signal_is_acknowledged_at_once(capfd: pytest.CaptureFixture[str]) -> None:
     with gently():
         os.kill(os.getpid(), signal.SIGINT)
         assert "stopping" in capfd.readouterr().err
 
 
-def test_run_may_tell_what_it_saves() -> None:
+def test_notes_arrive_while_the_run_stops() -> None:
     stop = Stop()
     sink = stop.watched(lambda event: None)
     stop.ask(signal.SIGINT, None)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cases import check_each
 from PIL import Image, PngImagePlugin
 
 from clora_ext.sampling.contact_sheet import (
@@ -38,12 +39,17 @@ def test_of_many_losses_some_are_kept(tmp_path: Path) -> None:
     assert metadata.losses == losses[::3]
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"prompt": 1, "losses": ["x"]}', "[" * 100_000])
-def test_a_strange_story_is_none(tmp_path: Path, text: str) -> None:
-    file, told = tmp_path / "sheet.png", PngImagePlugin.PngInfo()
-    told.add_text("clora", text)
-    Image.new("RGB", (8, 8)).save(file, pnginfo=told)
-    assert read_sheet_metadata(file) is None
+NOT_METADATA = ["", "no json", "[]", "{}", '{"prompt": 1, "losses": ["x"]}', "[" * 100_000]
+
+
+def test_text_that_is_not_metadata_of_a_sheet_is_ignored(tmp_path: Path) -> None:
+    def check(text: str) -> None:
+        file, chunks = tmp_path / "sheet.png", PngImagePlugin.PngInfo()
+        chunks.add_text("clora", text)
+        Image.new("RGB", (8, 8)).save(file, pnginfo=chunks)
+        assert read_sheet_metadata(file) is None
+
+    check_each(NOT_METADATA, check)
 
 
 def test_what_is_no_sheet_has_no_drawing(tmp_path: Path) -> None:
@@ -55,7 +61,7 @@ def test_what_is_no_sheet_has_no_drawing(tmp_path: Path) -> None:
         sample_of(Image.new("RGB", (100, 100)))
 
 
-def test_a_story_is_plain_json(tmp_path: Path) -> None:
+def test_metadata_of_a_sheet_is_plain_json(tmp_path: Path) -> None:
     write_sheet(rows("red", "lime"), 64, SheetMetadata("ein Hund 🐶", (0.5,)), tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert json.loads(sheet.info["clora"]) == {"prompt": "ein Hund 🐶", "losses": [0.5]}
