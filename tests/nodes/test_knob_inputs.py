@@ -78,7 +78,7 @@ def test_what_the_node_says_is_what_is_taught(pack: Any) -> None:
     assert record.settings["sampling"]["preview_every"] == 0
 
 
-def test_a_strategys_wrong_options_are_told(pack: Any) -> None:
+def test_wrong_options_of_a_strategy_are_refused(pack: Any) -> None:
     with pytest.raises(SettingsError, match="did you mean 'paper'"):
         taught(pack, strategy="orthogonal", strategy_options="mode=papr")
     with pytest.raises(SettingsError, match="'mask' has no option 'mode'"):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
+from cases import check_each
 from pathspec import PathSpec
 
 if sys.version_info >= (3, 11):
@@ -16,7 +16,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
+WORKFLOWS = sorted(file.stem for file in (ROOT / "example_workflows").glob("*.json"))
 
 
 def test_importing_it_needs_no_comfyui_and_no_torch(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_clone_brings_its_engine_along(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-S", "-c", code], check=True, cwd=tmp_path)
 
 
-def test_every_node_has_a_help_page_that_tells_its_inputs_and_outputs(pack: Any) -> None:
+def test_every_node_has_a_help_page_with_its_inputs_and_outputs(pack: Any) -> None:
     folder = ROOT / "comfyui_nodes" / "web" / "docs"
     ids = {node.define_schema().node_id for node in pack.nodes.values()}
     assert {page.stem for page in folder.glob("*.md")} == ids
@@ -71,18 +71,21 @@ def test_the_english_texts_are_those_of_the_nodes(pack: Any) -> None:
         assert [own["outputs"][str(place)]["name"] for place in range(len(names))] == names
 
 
-@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
-def test_an_example_uses_the_nodes_as_they_are(pack: Any, file: Path) -> None:
-    workflow = json.loads(file.read_text(encoding="utf-8"))
+def test_every_example_uses_the_nodes_as_they_are(pack: Any) -> None:
     schemas = {node.define_schema().node_id: node.define_schema() for node in pack.nodes.values()}
-    ours = [node for node in workflow["nodes"] if node["type"].startswith("Clora")]
-    assert ours
-    for node in ours:
-        schema = schemas[node["type"]]
-        assert {one["name"] for one in node["inputs"]} <= {socket.id for socket in schema.inputs}
-        assert [one["type"] for one in node["outputs"]] == [socket.kind for socket in schema.outputs]
-    assert file.with_suffix(".jpg").stat().st_size < 200_000
-    assert str(ROOT) not in file.read_text(encoding="utf-8")
+
+    def check(name: str) -> None:
+        text = (ROOT / "example_workflows" / f"{name}.json").read_text(encoding="utf-8")
+        ours = [node for node in json.loads(text)["nodes"] if node["type"].startswith("Clora")]
+        assert ours
+        for node in ours:
+            schema = schemas[node["type"]]
+            assert {one["name"] for one in node["inputs"]} <= {socket.id for socket in schema.inputs}
+            assert [one["type"] for one in node["outputs"]] == [socket.kind for socket in schema.outputs]
+        assert (ROOT / "example_workflows" / f"{name}.jpg").stat().st_size < 200_000
+        assert str(ROOT) not in text
+
+    check_each(WORKFLOWS, check)
 
 
 def test_what_the_registry_gets_is_a_sound_pack(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from calling_nodes import batch, dataset, same, start, state, taught
+from cases import check_each
 from fake_comfy import Comfy
 from safetensors.torch import load_file, save_file
 
@@ -25,28 +26,30 @@ from clora_ext.errors import (
 from clora_ext.formats import writer
 
 
-def test_an_unknown_checkpoint_is_an_error_of_its_own(pack: Any, comfy: Comfy) -> None:
+def test_a_checkpoint_unknown_to_comfyui_is_its_own_error(pack: Any, comfy: Comfy) -> None:
     comfy.known = False
     with pytest.raises(RuntimeError, match="detect"):
         start(pack)
 
 
-@pytest.mark.parametrize(
-    ("name", "tensors", "told"),
-    [
-        ("flux", {"double_blocks.0.img_attn.qkv.weight": torch.zeros(4, 8)}, "Flux"),
-        ("headless", {}, "text encoder"),
-    ],
-)
 def test_what_cannot_be_taught_is_refused_before_comfyui_loads_it(
-    pack: Any, comfy: Comfy, tiny: Path, name: str, tensors: dict[str, torch.Tensor], told: str
+    pack: Any, comfy: Comfy, tiny: Path
 ) -> None:
     headless = {n: weight for n, weight in load_file(tiny).items() if not n.startswith("cond_stage_model.")}
-    save_file(tensors or headless, comfy.base / "models" / "checkpoints" / f"{name}.safetensors")
+    models = {
+        "flux": ({"double_blocks.0.img_attn.qkv.weight": torch.zeros(4, 8)}, "Flux"),
+        "headless": (headless, "text encoder"),
+    }
     comfy.known = False  # loading it would be ComfyUI's own error
-    with pytest.raises(CheckpointError, match=told) as caught:
-        pack.StartProject.execute(f"{name}.safetensors", "mine")
-    assert caught.value.fix in str(caught.value)
+
+    def check(name: str) -> None:
+        tensors, reason = models[name]
+        save_file(tensors, comfy.base / "models" / "checkpoints" / f"{name}.safetensors")
+        with pytest.raises(CheckpointError, match=reason) as caught:
+            pack.StartProject.execute(f"{name}.safetensors", "mine")
+        assert caught.value.fix in str(caught.value)
+
+    check_each(models, check)
 
 
 def test_a_full_disk_in_the_middle_leaves_the_project_as_it_was(
@@ -101,9 +104,12 @@ def test_folders_inside_the_input_folder_only(pack: Any, comfy: Comfy, tmp_path:
     shutil.copytree(dataset(pack).folder, folder)
     (comfy.base / "input" / "out").symlink_to(tmp_path)
     assert pack.DatasetFromFolder.execute("10_sks dog", "", "").args[0].folder == folder.resolve()
-    for name in ("..", "../output", "/etc", "", "out", "none"):
+
+    def check(name: str) -> None:
         with pytest.raises(UsageError):
             pack.DatasetFromFolder.execute(name, "", "")
+
+    check_each(["..", "../output", "/etc", "", "out", "none"], check)
     with pytest.raises(UsageError, match="CLORA_ANY_FOLDER"):
         pack.DatasetFromFolder.execute("", "", "", str(tmp_path))
 
@@ -116,10 +122,12 @@ def test_any_folder_where_it_is_allowed(pack: Any, tmp_path: Path, monkeypatch: 
     assert pack.DatasetFromFolder.fingerprint_inputs("", "", "", str(tmp_path)) != before
 
 
-@pytest.mark.parametrize("name", ["a/b", "../a", "[a]", "x" * 300, "", "a\nb", "NUL"])
-def test_names_that_no_file_can_have_are_refused(pack: Any, name: str) -> None:
-    with pytest.raises(UsageError):
-        start(pack, name)
+def test_names_that_no_file_can_have_are_refused(pack: Any) -> None:
+    def check(name: str) -> None:
+        with pytest.raises(UsageError):
+            start(pack, name)
+
+    check_each(["a/b", "../a", "[a]", "x" * 300, "", "a\nb", "NUL"], check)
 
 
 def test_an_emoji_is_a_name(pack: Any) -> None:
@@ -132,7 +140,7 @@ def test_a_project_that_trains_elsewhere_is_left_alone(pack: Any) -> None:
         taught(pack, project, seed=1)
 
 
-def test_a_base_that_has_changed_is_told(pack: Any, comfy: Comfy, tiny: Path) -> None:
+def test_a_base_that_has_changed_is_refused(pack: Any, comfy: Comfy, tiny: Path) -> None:
     taught(pack)
     link = comfy.base / "models" / "checkpoints" / "tiny.safetensors"
     link.unlink()
@@ -143,7 +151,7 @@ def test_a_base_that_has_changed_is_told(pack: Any, comfy: Comfy, tiny: Path) ->
         start(pack)
 
 
-def test_a_base_that_has_moved_is_told(pack: Any, comfy: Comfy, tiny: Path) -> None:
+def test_a_base_that_has_moved_is_named(pack: Any, comfy: Comfy, tiny: Path) -> None:
     shutil.copy(tiny, comfy.base / "models" / "checkpoints" / "own.safetensors")
     taught(pack, pack.StartProject.execute("own.safetensors", "mine").args[3])
     (comfy.base / "models" / "checkpoints" / "own.safetensors").unlink()
@@ -153,11 +161,15 @@ def test_a_base_that_has_moved_is_told(pack: Any, comfy: Comfy, tiny: Path) -> N
 
 def test_what_has_learned_nothing_cannot_be_saved(pack: Any) -> None:
     project = start(pack)
-    for run in (
-        lambda: pack.SaveCheckpoint.execute(project, "x", "comfyui", "fp16"),
-        lambda: pack.ExportLora.execute(project, "x", 4),
-        lambda: pack.ForgettingReport.execute(project),
-        lambda: pack.ConceptPrompt.execute(project, 0, ""),
-    ):
+    calls = {
+        "SaveCheckpoint": ("x", "comfyui", "fp16"),
+        "ExportLora": ("x", 4),
+        "ForgettingReport": (),
+        "ConceptPrompt": (0, ""),
+    }
+
+    def check(node: str) -> None:
         with pytest.raises(ProjectError, match="learned nothing"):
-            run()
+            pack.nodes[node].execute(project, *calls[node])
+
+    check_each(calls, check)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import check_each, empty_folder
 from exact_state import exact_project
 from PIL import Image
 from small_runs import SETTINGS, another, folder_of, pictures, with_settings, with_source
@@ -68,17 +69,19 @@ def test_the_loss_falls_when_there_is_something_to_learn(request_: Request) -> N
     assert np.mean(losses[-40:]) < 0.97 * np.mean(losses[:40])
 
 
-@pytest.mark.parametrize("strategy", strategies.names())
-def test_three_concepts_in_a_row_by_every_strategy(request_: Request, strategy: str) -> None:
-    settings = SETTINGS.with_values(strategy=strategy, steps=2)
-    first = replace(request_, settings=settings)
-    results: list[Result] = [add_concept(first)]
-    for number, name in enumerate(("cat_images", "toy_images"), start=1):
-        results.append(add_concept(replace(another(first, name, number), settings=settings)))
-    concepts = Project.open(request_.project).concepts
-    assert [concept.token for concept in concepts] == ["sks", "zwz", "sbu"]
-    assert [concept.content_hash for concept in concepts] == [result.content_hash for result in results]
-    assert len({result.content_hash for result in results}) == 3
+def test_three_concepts_in_a_row_by_every_strategy(request_: Request, tmp_path: Path) -> None:
+    def check(strategy: str) -> None:
+        settings = SETTINGS.with_values(strategy=strategy, steps=2)
+        first = replace(request_, project=empty_folder(tmp_path) / "model", settings=settings)
+        results: list[Result] = [add_concept(first)]
+        for number, name in enumerate(("cat_images", "toy_images"), start=1):
+            results.append(add_concept(another(first, name, number)))
+        concepts = Project.open(first.project).concepts
+        assert [concept.token for concept in concepts] == ["sks", "zwz", "sbu"]
+        assert [concept.content_hash for concept in concepts] == [result.content_hash for result in results]
+        assert len({result.content_hash for result in results}) == 3
+
+    check_each(strategies.names(), check)
 
 
 def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> None:
@@ -115,7 +118,7 @@ def test_a_plans_fingerprint_follows_what_shapes_the_result_and_nothing_else(req
     assert make_plan(replace(request_, settings=SETTINGS.with_values(rank=3))).fingerprint != print_
 
 
-def test_two_concepts_with_one_token(request_: Request) -> None:
+def test_a_token_in_use_is_refused(request_: Request) -> None:
     add_concept(request_)
     with pytest.raises(UsageError, match="sks"):
         add_concept(replace(another(request_, "cat_images"), token="sks"))
@@ -177,18 +180,20 @@ BAD: dict[str, tuple[Callable[[Request], Request], type[CloraError], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
-def test_bad_requests_are_told_and_leave_nothing(request_: Request, kind: str) -> None:
-    spoil, error, told = BAD[kind]
-    request = spoil(request_)
-    for call in (make_plan, add_concept):
-        with pytest.raises(error, match=told) as caught:
-            call(request)
-        assert caught.value.fix or isinstance(caught.value, SettingsError)
-    assert not request.project.exists()
+def test_bad_requests_are_refused_and_leave_nothing(request_: Request) -> None:
+    def check(kind: str) -> None:
+        spoil, error, message = BAD[kind]
+        request = spoil(request_)
+        for call in (make_plan, add_concept):
+            with pytest.raises(error, match=message) as caught:
+                call(request)
+            assert caught.value.fix or isinstance(caught.value, SettingsError)
+        assert not request.project.exists()
+
+    check_each(BAD, check)
 
 
-def test_a_locked_project_is_told(request_: Request) -> None:
+def test_a_locked_project_is_refused(request_: Request) -> None:
     with Project.writing(request_.project), pytest.raises(ProjectLocked):
         add_concept(request_)
 
@@ -245,6 +250,6 @@ def test_previews_show_the_concept_grow_and_change_nothing(request_: Request) ->
     assert not list(other.project.rglob("preview-*"))
 
 
-def test_previews_cannot_come_backwards(request_: Request) -> None:
+def test_a_negative_interval_of_previews_is_refused(request_: Request) -> None:
     with pytest.raises(UsageError, match="preview-every"):
         make_plan(with_settings(request_, preview_every=-1))

@@ -77,7 +77,7 @@ def test_a_lora_is_folded_in_once(request_: Request, tiny: Path, tmp_path: Path)
         add_concept(with_source(wish, weight=0.6))
 
 
-def test_a_sheet_tells_its_prompt_and_losses(request_: Request) -> None:
+def test_a_sheet_records_its_prompt_and_losses(request_: Request) -> None:
     result = add_concept(with_settings(request_, sample_prompt="sks dog at sea"))
     metadata = read_sheet_metadata(result.sheet)
     assert metadata is not None
@@ -98,7 +98,7 @@ def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
     assert np.abs(difference).mean() / 255 == pytest.approx(0, abs=SAME)
 
 
-def test_every_version_that_was_looked_at_is_remembered(
+def test_samples_of_every_version_in_a_report_are_kept(
     request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_concept(request_)
@@ -121,7 +121,7 @@ def test_every_version_that_was_looked_at_is_remembered(
     assert grid.getpixel((grid.width - 1 - 2 * 136 - 64, grid.height - 70)) == white
 
 
-def test_what_was_seen_of_undone_versions_goes_with_them(request_: Request) -> None:
+def test_samples_of_undone_versions_are_deleted(request_: Request) -> None:
     add_concept(request_)
     add_concept(another(request_, "cat_images"))
     forgetting_report(request_.project)
@@ -142,7 +142,7 @@ def test_a_lost_sheet_is_no_reason_to_fail(request_: Request) -> None:
     assert (list(one.samples), one.changes) == ([1], {})
 
 
-def test_a_damaged_look_is_drawn_again(request_: Request) -> None:
+def test_a_damaged_sample_is_drawn_again(request_: Request) -> None:
     add_concept(request_)
     add_concept(another(request_, "cat_images"))
     changes = forgetting_report(request_.project)[0].changes

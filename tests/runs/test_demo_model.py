@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
+from cases import check_each
 from PIL import Image
 
 from clora_ext import (
@@ -43,15 +43,18 @@ def test_every_rare_token_is_one_token() -> None:
     assert all(f"{token}</w>" in vocabulary for token in RARE_TOKENS)
 
 
-@pytest.mark.parametrize(("colour", "red_green_blue"), [("red", (214, 54, 48)), ("blue", (72, 104, 216))])
-def test_it_draws_the_background_that_is_asked_for(
-    colour: str, red_green_blue: tuple[int, int, int], tmp_path: Path
-) -> None:
-    drawing = GenerateRequest(f"a noto tiger on a {colour} background", count=1, seed=3, steps=10)
-    (file,) = generate(DEMO_MODEL, drawing, tmp_path / "x.png")
-    with Image.open(file) as image:
-        corners = np.asarray(image.convert("RGB"), dtype=float)[[2, 2, -3, -3], [2, -3, 2, -3]]
-    assert np.abs(np.median(corners, axis=0) - red_green_blue).max() < 40
+BACKGROUNDS = {"red": (214, 54, 48), "blue": (72, 104, 216)}
+
+
+def test_it_draws_the_background_that_is_asked_for(tmp_path: Path) -> None:
+    def check(colour: str) -> None:
+        drawing = GenerateRequest(f"a noto tiger on a {colour} background", count=1, seed=3, steps=10)
+        (file,) = generate(DEMO_MODEL, drawing, tmp_path / f"{colour}.png")
+        with Image.open(file) as image:
+            corners = np.asarray(image.convert("RGB"), dtype=float)[[2, 2, -3, -3], [2, -3, 2, -3]]
+        assert np.abs(np.median(corners, axis=0) - BACKGROUNDS[colour]).max() < 40
+
+    check_each(BACKGROUNDS, check)
 
 
 def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
@@ -62,12 +65,14 @@ def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
     assert plan.sample_prompt == "a photo of sks dog on a red background"
 
 
-@pytest.mark.parametrize(
-    ("folder", "trigger"),
-    [("dog_images", "dog"), ("pastel_style", "pastel style"), ("robot_toy", "robot toy")],
-)
-def test_the_example_folders_can_be_taught(folder: str, trigger: str, tmp_path: Path) -> None:
-    plan = make_plan(Request(Pictures(EXAMPLES / folder), tmp_path / "model"))
-    assert plan.concept.class_name == trigger
-    assert not plan.dataset.rejected
-    assert not [picture for picture in plan.dataset.pictures if picture.caption_from == "default"]
+CLASS_NAMES = {"dog_images": "dog", "pastel_style": "pastel style", "robot_toy": "robot toy"}
+
+
+def test_the_example_folders_can_be_taught(tmp_path: Path) -> None:
+    def check(folder: str) -> None:
+        plan = make_plan(Request(Pictures(EXAMPLES / folder), tmp_path / "model"))
+        assert plan.concept.class_name == CLASS_NAMES[folder]
+        assert not plan.dataset.rejected
+        assert not [picture for picture in plan.dataset.pictures if picture.caption_from == "default"]
+
+    check_each(CLASS_NAMES, check)

@@ -1,6 +1,6 @@
 """LoRA files in and out of a project: somebody's LoRA becomes a concept, what was learned becomes a LoRA."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases import check_each
 from PIL import Image
 from real_shapes import tiny_sdxl, write
 from safetensors.torch import load_file
@@ -231,27 +232,29 @@ def test_a_run_killed_after_its_lora_was_kept_can_be_asked_for_again(sdxl: Path,
         add_concept(with_source(request, folder=pictures(tmp_path / "cat_images", seed=1)))
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"source": 0.0}, "weight"),
-        ({"source": float("nan")}, "weight"),
-        ({"keep": -1}, "keep"),
-        ({"settings": QUICK.with_values(strategy="msak")}, "mask"),
-        ({"token": "two words"}, "several words"),
-    ],
-)
-def test_calls_that_mean_nothing_are_refused(
-    sdxl: Path, tmp_path: Path, changes: dict[str, Any], words: str
-) -> None:
+MEANINGLESS: dict[str, tuple[Callable[[Request], Request], str]] = {
+    "weight zero": (lambda r: with_source(r, weight=0.0), "weight"),
+    "weight that is no number": (lambda r: with_source(r, weight=float("nan")), "weight"),
+    "keep": (lambda r: replace(r, keep=-1), "keep"),
+    "strategy": (lambda r: replace(r, settings=QUICK.with_values(strategy="msak")), "mask"),
+    "token": (lambda r: replace(r, token="two words"), "several words"),
+}
+
+
+def test_calls_that_mean_nothing_are_refused(sdxl: Path, tmp_path: Path) -> None:
     targets = targets_of(sdxl, "attention", text_encoders=False)
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 1, 1.0, 0))
-    if "source" in changes:
-        changes = {"source": Lora(file, changes["source"])}
-    with pytest.raises(UsageError) as caught:
-        make_plan(replace(Request(Lora(file), tmp_path / "model", base=sdxl), **changes))
-    assert words in str(caught.value)
-    assert not (tmp_path / "model").exists()
+    request = Request(Lora(file), tmp_path / "model", base=sdxl)
+    make_plan(request)  # which has a meaning
+
+    def check(kind: str) -> None:
+        spoil, words = MEANINGLESS[kind]
+        with pytest.raises(UsageError) as caught:
+            make_plan(spoil(request))
+        assert words in str(caught.value)
+        assert not request.project.exists()
+
+    check_each(MEANINGLESS, check)
 
 
 def test_a_token_that_is_taken_and_a_lora_for_another_model_are_refused(sdxl: Path, tmp_path: Path) -> None:

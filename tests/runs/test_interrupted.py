@@ -1,10 +1,13 @@
 """A run that stops: by the user, by a loss that is no number, by a full disk; and how it goes on."""
 
 import errno
+import shutil
 from dataclasses import replace
 from io import FileIO
+from pathlib import Path
 
 import pytest
+from cases import check_each, empty_folder
 from small_runs import SETTINGS, another, memory_of, snapshot, stop_at
 
 from clora_ext import Project, Request, add_concept, make_plan
@@ -44,20 +47,24 @@ def test_another_plans_state_is_never_resumed(request_: Request) -> None:
     assert seen == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("stage", ["sample", "encode", "train", "fold", "verify", "commit"])
-def test_stopping_anywhere_leaves_the_project_as_it_was(request_: Request, stage: str) -> None:
+def test_stopping_in_any_stage_leaves_the_project_as_it_was(request_: Request, tmp_path: Path) -> None:
     add_concept(request_)
     before = snapshot(request_.project)
-    second = another(request_, "cat_images")
 
-    def stop(event: Event) -> None:
-        if isinstance(event, Stage) and event.name == stage:
-            raise Cancelled
+    def check(stage: str) -> None:
+        project = shutil.copytree(request_.project, empty_folder(tmp_path) / "model")
+        second = another(replace(request_, project=project), "cat_images")
 
-    with pytest.raises(Cancelled):
-        add_concept(second, stop)
-    assert snapshot(request_.project) == before
-    assert add_concept(second).number == 2
+        def stop(event: Event) -> None:
+            if isinstance(event, Stage) and event.name == stage:
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            add_concept(second, stop)
+        assert snapshot(project) == before
+        assert add_concept(second).number == 2
+
+    check_each(["sample", "encode", "train", "fold", "verify", "commit"], check)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request) -> None:
