@@ -8,11 +8,11 @@ from whole_runs import Taught
 CARD = ("preview.png", "json", "txt", "safetensors")
 
 
-def test_exported_file_tells_its_history(taught: Taught, tmp_path: Path) -> None:
+def test_exported_file_contains_its_history(taught: Taught, tmp_path: Path) -> None:
     file = tmp_path / "[red]model[bold].safetensors"
-    told = call("export", "--project", taught.folder, file)
-    assert told.code == 0, told.err
-    assert str(file) in told.out
+    done = call("export", "--project", taught.folder, file)
+    assert done.code == 0, done.err
+    assert str(file) in done.out
     report = call("inspect", file)
     assert report.code == 0, report.err
     assert str(file) in report.out
@@ -38,12 +38,12 @@ def test_export_for_a_program_lists_every_file(taught: Taught, tmp_path: Path) -
     command = ("export", "--project", taught.folder, "--to", "forge", "--name", "[b]pets", tmp_path)
     refused = call(*command)
     assert (refused.code, "try --name 'b_pets'" in refused.err) == (2, True)
-    told = call(*command[:-2], "pets", tmp_path)
-    assert told.code == 0, told.err
+    done = call(*command[:-2], "pets", tmp_path)
+    assert done.code == 0, done.err
     files = [tmp_path / "models" / "Stable-diffusion" / f"pets.{ending}" for ending in CARD]
     assert all(file.is_file() for file in files)
-    assert [str(file) in told.out for file in files] == [True] * 4
-    assert "next: in Forge" in told.out
+    assert [str(file) in done.out for file in files] == [True] * 4
+    assert "next: in Forge" in done.out
     again = call(*command[:-2], "pets", "--overwrite", "--json", tmp_path)
     result = again.json[-1]["result"]
     assert [file["path"] for file in result["files"]] == [str(file) for file in files]
@@ -52,12 +52,12 @@ def test_export_for_a_program_lists_every_file(taught: Taught, tmp_path: Path) -
 
 
 def test_export_for_a_program_refuses_another_folder(taught: Taught, tmp_path: Path) -> None:
-    told = call("export", "--project", taught.folder, "--to", "comfyui", tmp_path)
-    assert (told.code, "looked for main.py with comfy/" in told.err) == (2, True)
+    done = call("export", "--project", taught.folder, "--to", "comfyui", tmp_path)
+    assert (done.code, "looked for main.py with comfy/" in done.err) == (2, True)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_without_a_program_is_refused(taught: Taught, tmp_path: Path) -> None:
-    told = call("export", "--project", taught.folder, "--name", "x", tmp_path / "x.safetensors")
-    assert (told.code, "--name needs --to" in told.err) == (2, True)
+    done = call("export", "--project", taught.folder, "--name", "x", tmp_path / "x.safetensors")
+    assert (done.code, "--name needs --to" in done.err) == (2, True)
     assert list(tmp_path.iterdir()) == []

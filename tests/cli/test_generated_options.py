@@ -46,10 +46,10 @@ def test_a_new_knob_is_an_option_by_itself(
     monkeypatch.setenv("COLUMNS", "160")
     app, seen = more()
     app(["--help"], standalone_mode=False)
-    told = capsys.readouterr().out
-    assert "Share of captions that are left out. [default: 0.0]" in told
-    assert "flat|cosine" in told
-    assert "Of the learning rate. [default: (as suits the model)]" in told
+    text = capsys.readouterr().out
+    assert "Share of captions that are left out. [default: 0.0]" in text
+    assert "flat|cosine" in text
+    assert "Of the learning rate. [default: (as suits the model)]" in text
     app(["x", "--label-dropout", "0.1", "--rank", "3"], standalone_mode=False)
     app(["y", "--no-shuffle", "--schedule-shape", "cosine", "--last"], standalone_mode=False)
     first, second = seen
@@ -73,14 +73,14 @@ def test_options_arrive_in_the_settings(tmp_path: Path) -> None:
     folder = tmp_path / "dog_images"
     folder.mkdir()
     Image.new("RGB", (40, 40)).save(folder / "0.png")
-    told = call(
+    done = call(
         "add-concept", "--project", tmp_path / "project", "--dry-run", "--json", "--preset", "fast",
         "--strategy", "orthogonal", "--strategy-option", "mode=paper", "--alpha", "2", "--text-encoder",
         "--targets", "attention", "--weight-decay", "0.5", "--warmup-steps", "3", "--guidance", "1.5",
         "--sample-prompt", "a dog", folder,
     )  # fmt: skip
-    assert told.code == 0, told.err
-    settings = told.json[-1]["result"]["plan"]["settings"]
+    assert done.code == 0, done.err
+    settings = done.json[-1]["result"]["plan"]["settings"]
     assert settings["strategy_options"] == {"mode": "paper"}
     assert settings["adapter"] == {"rank": 8, "alpha": 2.0, "targets": "attention", "text_encoder": True}
     assert settings["optimizer"]["weight_decay"] == 0.5

@@ -5,10 +5,11 @@ from math import inf, nan
 from pathlib import Path
 
 import pytest
+from cases import check_each
 from clora_ext.cli.output import Output, jsonable
 from clora_ext.cli.wording import command, counted, duration, printable, short_hash, size
 
-from clora_ext.events import FoldStep, Note, Sampled, SampleStep, Stage, TrainStep
+from clora_ext.events import Event, FoldStep, Note, Sampled, SampleStep, Stage, TrainStep
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ def test_json_has_plain_values_only() -> None:
     }
 
 
-EVENTS = {
+EVENTS: dict[Event, dict[str, object]] = {
     Stage("train", "5 steps"): {"event": "stage", "name": "train", "detail": "5 steps"},
     TrainStep(1, 5, nan, 0.1, 0.2, 3): {
         "event": "train_step", "step": 1, "total": 5, "loss": None,
@@ -39,13 +40,13 @@ EVENTS = {
 
 
 def test_event_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    wrong: list[str] = []
-    for event, told in EVENTS.items():
+    def check(event: Event) -> None:
         Output(as_json=True).event(event)
         (line,) = capsys.readouterr().out.splitlines()
-        if not line.isascii() or json.loads(line) != told:
-            wrong.append(line)
-    assert wrong == []
+        assert line.isascii()
+        assert json.loads(line) == EVENTS[event]
+
+    check_each(EVENTS, check)
 
 
 def test_text_for_people_goes_where_programs_do_not_read(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,9 +54,9 @@ def test_text_for_people_goes_where_programs_do_not_read(capsys: pytest.CaptureF
     output.show("hello")
     output.facts({"name": "value"})
     output.result({"a": 1})
-    told = capsys.readouterr()
-    assert json.loads(told.out) == {"result": {"a": 1}}
-    assert told.err == "hello\nname  value\n"
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"result": {"a": 1}}
+    assert printed.err == "hello\nname  value\n"
 
 
 def test_people_see_no_json(capsys: pytest.CaptureFixture[str]) -> None:

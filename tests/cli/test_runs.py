@@ -16,7 +16,7 @@ from whole_runs import FAST, Taught, content, pictures
 from clora_ext.project import Project
 
 
-def test_json_lines_tell_the_run_from_plan_to_result(taught: Taught) -> None:
+def test_json_lines_describe_the_run_from_plan_to_result(taught: Taught) -> None:
     first, *events, last = taught.called.json
     assert first["event"] == "plan"
     assert first["plan"]["concept"] == {"number": 1, "token": "sks", "class": "dog"}
@@ -29,31 +29,31 @@ def test_json_lines_tell_the_run_from_plan_to_result(taught: Taught) -> None:
 
 
 def test_people_read_what_was_found_and_made(taught: Taught, base: Path) -> None:
-    told = taught.called.err
-    assert f"no project in {taught.folder} yet: starting one on {base}" in told
-    assert "0.png" in told
-    assert "token     sks (the next unused one)" in told
-    assert "class     dog (as given)" in told
+    text = taught.called.err
+    assert f"no project in {taught.folder} yet: starting one on {base}" in text
+    assert "0.png" in text
+    assert "token     sks (the next unused one)" in text
+    assert "class     dog (as given)" in text
     result = taught.called.json[-1]["result"]
     for value in ("checkpoint", "content_hash", "trigger_prompt", "sheet"):
-        assert str(result[value]) in told
-    assert f'next: clora generate -p "a photo of sks dog" --project {taught.folder}' in told
+        assert str(result[value]) in text
+    assert f'next: clora generate -p "a photo of sks dog" --project {taught.folder}' in text
 
 
 def test_dry_run_changes_nothing(base: Path, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "10_zwz cat")
     before = content(tmp_path)
-    told = call("add-concept", "--project", tmp_path / "p", "--base", base, "--dry-run", *FAST, folder)
-    assert told.code == 0, told.err
+    done = call("add-concept", "--project", tmp_path / "p", "--base", base, "--dry-run", *FAST, folder)
+    assert done.code == 0, done.err
     assert content(tmp_path) == before
-    assert "token     zwz (from the folder's name)" in told.out
-    assert "nothing was changed" in told.out
+    assert "token     zwz (from the folder's name)" in done.out
+    assert "nothing was changed" in done.out
 
 
 def test_given_token_is_said_to_be_given(project: Path, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "cat_images")
-    told = call("add-concept", "--project", project, "--token", "zwz", "--dry-run", *FAST, folder)
-    assert "token     zwz (as given)" in told.out
+    done = call("add-concept", "--project", project, "--token", "zwz", "--dry-run", *FAST, folder)
+    assert "token     zwz (as given)" in done.out
 
 
 def test_dry_run_is_json_for_programs(project: Path, tmp_path: Path) -> None:
@@ -64,12 +64,12 @@ def test_dry_run_is_json_for_programs(project: Path, tmp_path: Path) -> None:
 
 
 def test_status_shows_what_was_learned(taught: Taught) -> None:
-    told = call("status", "--project", taught.folder)
-    assert told.code == 0, told.err
+    done = call("status", "--project", taught.folder)
+    assert done.code == 0, done.err
     digest = taught.called.json[-1]["result"]["content_hash"]
     base = taught.called.json[0]["plan"]["base"]["sha256"]
     for fact in ("sks dog", "mask", "L0", base, digest, digest[:12], "can go back 1 concept"):
-        assert fact in told.out
+        assert fact in done.out
     (line,) = call("status", "--project", taught.folder, "--json").json
     assert [concept["token"] for concept in line["result"]["concepts"]] == ["sks"]
     assert line["result"]["content_hash"] == digest
@@ -78,35 +78,35 @@ def test_status_shows_what_was_learned(taught: Taught) -> None:
 
 def test_generate_draws(taught: Taught, tmp_path: Path) -> None:
     arguments = ("--project", taught.folder, "-p", "a photo of sks dog", "-n", 2, "--steps", 2)
-    told = call("generate", *arguments, "-o", tmp_path / "x.png")
-    assert told.code == 0, told.err
+    done = call("generate", *arguments, "-o", tmp_path / "x.png")
+    assert done.code == 0, done.err
     files = [tmp_path / "x-1.png", tmp_path / "x-2.png"]
-    assert told.out.splitlines()[1:] == [str(file) for file in files]
+    assert done.out.splitlines()[1:] == [str(file) for file in files]
     assert all(file.is_file() for file in files)
     last = call("generate", *arguments, "-o", tmp_path / "x.png", "--json").json[-1]
     assert len(last["result"]["files"]) == 2
 
 
-def test_inspect_tells_what_the_file_is_and_what_calls_it_up(taught: Taught, tmp_path: Path) -> None:
+def test_inspect_shows_the_title_and_the_trigger_phrase(taught: Taught, tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     assert call("export", "--project", taught.folder, file).code == 0
-    told = call("inspect", file)
+    done = call("inspect", file)
     for fact in ("sks dog (clora)", "clora-small-diffusion-v1", "trigger       sks dog", "steps"):
-        assert fact in told.out
+        assert fact in done.out
     (line,) = call("inspect", file, "--json").json
     assert line["result"]["title"] == "sks dog (clora)"
     assert line["result"]["trigger_phrase"] == "sks dog"
 
 
-def test_export_knows_the_nearest_precision(taught: Taught, tmp_path: Path) -> None:
-    told = call("export", "--project", taught.folder, "--dtype", "fp61", tmp_path / "x.safetensors")
-    assert (told.code, "did you mean 'fp16'?" in told.err) == (2, True)
+def test_export_suggests_the_nearest_precision(taught: Taught, tmp_path: Path) -> None:
+    done = call("export", "--project", taught.folder, "--dtype", "fp61", tmp_path / "x.safetensors")
+    assert (done.code, "did you mean 'fp16'?" in done.err) == (2, True)
 
 
 def test_undo_says_what_is_undone(project: Path) -> None:
-    told = call("undo", "--project", project)
-    assert told.code == 0, told.err
-    assert "concept 1, sks dog, is undone" in told.out
+    done = call("undo", "--project", project)
+    assert done.code == 0, done.err
+    assert "concept 1, sks dog, is undone" in done.out
     assert Project.open(project).number == 0
     assert "nothing learned yet" in call("status", "--project", project).out
     again = call("undo", "--project", project, "--json")
@@ -115,42 +115,42 @@ def test_undo_says_what_is_undone(project: Path) -> None:
 
 
 def test_undo_makes_no_folder(tmp_path: Path) -> None:
-    told = call("undo", "--project", tmp_path / "nowhere")
-    assert (told.code, "does not exist" in told.err) == (1, True)
+    done = call("undo", "--project", tmp_path / "nowhere")
+    assert (done.code, "does not exist" in done.err) == (1, True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_locked_project_is_told(project: Path, tmp_path: Path) -> None:
+def test_locked_project_is_refused(project: Path, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "cat_images")
     with Project.writing(project):
-        told = call("add-concept", "--project", project, "--json", *FAST, folder)
-    assert told.code == 1
-    assert told.json[-1]["error"]["kind"] == "ProjectLocked"
+        done = call("add-concept", "--project", project, "--json", *FAST, folder)
+    assert done.code == 1
+    assert done.json[-1]["error"]["kind"] == "ProjectLocked"
 
 
 def test_bad_pictures_leave_the_project_as_it_was(project: Path, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "cat_images")
     (folder / "empty.png").write_bytes(b"")
     before = content(project)
-    told = call("add-concept", "--project", project, *FAST, folder)
-    assert told.code == 1
-    assert "empty.png" in told.err
-    assert "--skip-bad" in told.err
+    done = call("add-concept", "--project", project, *FAST, folder)
+    assert done.code == 1
+    assert "empty.png" in done.err
+    assert "--skip-bad" in done.err
     assert content(project) == before
 
 
 def test_token_in_use_is_refused(project: Path, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "cat_images", seed=5)
-    told = call("add-concept", "--project", project, "--token", "sks", *FAST, folder)
-    assert (told.code, "--token zwz" in told.err) == (2, True)
+    done = call("add-concept", "--project", project, "--token", "sks", *FAST, folder)
+    assert (done.code, "--token zwz" in done.err) == (2, True)
 
 
 def test_pickle_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.ckpt"
     file.write_bytes(pickle.dumps({"state_dict": {}}))
-    told = call("inspect", file)
-    assert told.code == 1
-    assert "pickle" in told.err
+    done = call("inspect", file)
+    assert done.code == 1
+    assert "pickle" in done.err
 
 
 class _StopsAfter(io.StringIO):
@@ -190,9 +190,9 @@ def test_what_was_learned_goes_out_as_a_lora_and_comes_in_as_a_concept(
     project: Path, base: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "learned.safetensors"
-    told = call("export", "--project", project, "--lora", "--rank", "4", file)
-    assert told.code == 0, told.err
-    assert "% of what was learned" in told.out
+    done = call("export", "--project", project, "--lora", "--rank", "4", file)
+    assert done.code == 0, done.err
+    assert "% of what was learned" in done.out
     other = tmp_path / "other"
     arguments = ("add-lora", "--project", other, "--base", base, "--weight", "0.5", file)
     dry = call(*arguments, "--dry-run")
@@ -213,5 +213,5 @@ def test_what_was_learned_goes_out_as_a_lora_and_comes_in_as_a_concept(
 
 def test_dry_run_says_what_has_been_taught_already(project: Path, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "dog_images")
-    told = call("add-concept", "--project", project, "--dry-run", *FAST, folder)
-    assert "taught already, as concept 1" in told.out
+    done = call("add-concept", "--project", project, "--dry-run", *FAST, folder)
+    assert "taught already, as concept 1" in done.out

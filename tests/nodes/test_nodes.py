@@ -169,22 +169,22 @@ def test_a_lora_becomes_a_concept_and_twice_is_once(pack: Any, comfy: Comfy) -> 
 
 def test_a_checkpoint_is_saved_for_both_programs(pack: Any, comfy: Comfy) -> None:
     project = taught(pack)[3]
-    told = pack.SaveCheckpoint.execute(project, "my dogs", "both", "fp16").args[0]
-    files = [Path(line) for line in told.splitlines()]
+    text = pack.SaveCheckpoint.execute(project, "my dogs", "both", "fp16").args[0]
+    files = [Path(line) for line in text.splitlines()]
     assert [file.is_file() for file in files] == [True, True]
     assert files[0] == comfy.base / "models" / "checkpoints" / "my dogs.safetensors"
     assert files[1].is_relative_to(comfy.base / "output" / "clora-a1111")
-    assert pack.SaveCheckpoint.execute(project, "my dogs", "both", "fp16").args[0] == told
+    assert pack.SaveCheckpoint.execute(project, "my dogs", "both", "fp16").args[0] == text
 
 
 def test_the_report_shows_every_concept_over_the_versions(pack: Any) -> None:
     first = taught(pack)[3]
-    small, told = pack.ForgettingReport.execute(first).args
-    assert told == "1. sks dog: just learned"
+    small, text = pack.ForgettingReport.execute(first).args
+    assert text == "1. sks dog: just learned"
     second = taught(pack, first, seed=1)[3]
-    image, told = pack.ForgettingReport.execute(second).args
+    image, text = pack.ForgettingReport.execute(second).args
     assert re.fullmatch(
-        r"1\. sks dog: changed since it was learned by [0-9.]+ % after 2\n2\. zwz dog: just learned", told
+        r"1\. sks dog: changed since it was learned by [0-9.]+ % after 2\n2\. zwz dog: just learned", text
     )
     assert image.shape[1] > small.shape[1]
     assert image.shape[2] > small.shape[2]
