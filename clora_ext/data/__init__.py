@@ -1,7 +1,7 @@
 """From a folder of images to a checked, captioned and bucketed dataset; importing it imports no torch."""
 
 from clora_ext.data.batches import Batches, Bucketed, batches
-from clora_ext.data.buckets import bucket_sizes, nearest
+from clora_ext.data.buckets import bucket_sizes, check_resolution, nearest
 from clora_ext.data.check import check_image
 from clora_ext.data.colour import as_rgb
 from clora_ext.data.concept import RARE_TOKENS, Concept, name_concept
@@ -21,6 +21,7 @@ __all__ = [
     "batches",
     "bucket_sizes",
     "check_image",
+    "check_resolution",
     "cover_corner",
     "load_pixels",
     "name_concept",

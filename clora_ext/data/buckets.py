@@ -5,9 +5,28 @@ from math import log, sqrt
 
 from clora_ext.errors import UsageError
 
-__all__ = ["WIDEST", "bucket_sizes", "cover", "nearest"]
+__all__ = ["WIDEST", "bucket_sizes", "check_resolution", "cover", "nearest"]
 
 WIDEST = 2
+LARGEST = 16_384  # pixels; the sizes of buckets are tried one by one
+
+
+def check_resolution(resolution: int, step: int) -> None:
+    """Raise :class:`UsageError` unless pictures of ``resolution`` squared pixels can be made in ``step``.
+
+    Args:
+        resolution: side of the square bucket, pixels.
+        step: sides have to be multiples of it, pixels; the model's requirement.
+    """
+    if step < 1 or resolution < step:
+        raise UsageError(
+            f"a resolution of {resolution} px is too small: the sides of this model's pictures are multiples "
+            f"of {step} px",
+            fix=f"choose a resolution of at least {max(step, 1)}, ideally a multiple of it",
+        )
+    if resolution > LARGEST:
+        message = f"a resolution of {resolution:,} px is too large"
+        raise UsageError(message, fix=f"choose {LARGEST:,} at the most; 512 and 1024 are usual")
 
 
 def bucket_sizes(resolution: int, step: int) -> tuple[tuple[int, int], ...]:
@@ -21,16 +40,12 @@ def bucket_sizes(resolution: int, step: int) -> tuple[tuple[int, int], ...]:
         step: sides have to be multiples of it, pixels; the model's requirement.
 
     Raises:
-        UsageError: ``step`` is not positive or larger than ``resolution``.
+        UsageError: ``resolution`` is smaller than ``step``, or absurdly large.
 
     >>> bucket_sizes(64, 16)
     ((48, 80), (64, 64), (80, 48))
     """
-    if step < 1 or resolution < step:
-        raise UsageError(
-            f"resolution {resolution} is smaller than the step of image sizes, {step}",
-            fix=f"choose a resolution of at least {max(step, 1)}, ideally a multiple of it",
-        )
+    check_resolution(resolution, step)
     sizes = {(resolution // step * step,) * 2}
     for short in range(step, resolution + 1, step):
         long = resolution * resolution // short // step * step

@@ -8,10 +8,8 @@ from clora_ext.data import (
     Bucketed,
     Picture,
     batches,
-    bucket_sizes,
     cover_corner,
     load_pixels,
-    nearest,
 )
 from clora_ext.events import Note, Sink, Stage
 
@@ -43,13 +41,12 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
     pictures = plan.dataset.pictures
     sink(Stage("encode", f"{len(pictures)} pictures"))
     _tell_what_is_cut(model, plan, sink)
-    sizes = _sizes(plan)
     convert = isinstance(plan.request.source, Pictures) and plan.request.source.convert
-    bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, sizes, strict=True)]
+    bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, plan.sizes, strict=True)]
     return Encoded(
         [
             _example(model, plan, one, size, convert=convert)
-            for one, size in zip(pictures, sizes, strict=True)
+            for one, size in zip(pictures, plan.sizes, strict=True)
         ],
         batches(bucketed, plan.settings.data.batch_size, plan.settings.seed),
     )
@@ -61,12 +58,6 @@ def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:
         cut = model.tokens_cut(picture.caption)
         if cut:
             sink(Note(f"the caption of {picture.path.name} is too long: its last {cut} tokens are not read"))
-
-
-def _sizes(plan: Plan) -> list[tuple[int, int]]:
-    """The size, (width, height) in pixels, at which each picture is trained."""
-    sizes = bucket_sizes(plan.resolution, plan.context.size_multiple)
-    return [nearest(picture.width, picture.height, sizes) for picture in plan.dataset.pictures]
 
 
 def _example(

@@ -64,6 +64,7 @@ class Plan:
         material: the pictures, or the LoRA.
         targets: the layers that are taught.
         resolution: of training and samples, pixels.
+        sizes: (width, height) in pixels at which each picture is trained, in their order; none for a LoRA.
         sample_prompt: what previews and the contact sheet show.
         learned: the concept's record if the project has learned just this already; nothing is left to do.
         resume_step: steps that a stopped run of this same plan has already done.
@@ -78,6 +79,7 @@ class Plan:
     material: Dataset | LoraMaterial
     targets: tuple[Target, ...]
     resolution: int
+    sizes: tuple[tuple[int, int], ...]
     sample_prompt: str
     learned: ConceptRecord | None
     resume_step: int
@@ -137,6 +139,7 @@ class Plan:
             "strategy": self.settings.strategy,
             "settings": self.settings.as_dict(),
             "resolution": self.resolution,
+            "sizes": [list(size) for size in self.sizes],
             "prompt": self.sample_prompt,
             "layers": len(self.targets),
             "parameters": self.parameters,

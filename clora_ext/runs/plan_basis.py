@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from clora_ext.config.settings import Settings
+from clora_ext.data import check_resolution
 from clora_ext.project import ConceptRecord, Project
 
 from .context import ProjectContext
@@ -43,8 +44,14 @@ class PlanBasis:
 
     @property
     def resolution(self) -> int:
-        """Side of the square whose area pictures get, pixels."""
-        return self.settings.data.resolution or self.context.family.resolution(self.context.header)
+        """Side of the square whose area pictures get, pixels.
+
+        Raises:
+            UsageError: the model has no pictures of that size.
+        """
+        side = self.settings.data.resolution or self.context.family.resolution(self.context.header)
+        check_resolution(side, self.context.size_multiple)
+        return side
 
     def fingerprint(self, material: str, shaping: Mapping[str, Any]) -> str:
         """sha256 over base, state, material and whatever else shapes the result.

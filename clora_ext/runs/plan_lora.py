@@ -49,6 +49,7 @@ def plan_lora(basis: PlanBasis, source: Lora) -> Plan:
         material=material,
         targets=tuple(material.layers),
         resolution=basis.resolution,
+        sizes=(),
         sample_prompt=settings.sampling.sample_prompt or trigger,
         learned=learned,
         resume_step=0,

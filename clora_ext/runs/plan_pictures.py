@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clora_ext.adapters.sites import Target
-from clora_ext.data import Concept, Dataset, name_concept, scan
+from clora_ext.data import Concept, Dataset, bucket_sizes, name_concept, nearest, scan
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.project import ConceptRecord
 from clora_ext.training.state import STATE_FILE, resume_step
@@ -24,7 +24,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
     request, settings = basis.request, basis.settings
-    targets = _targets(basis)
+    targets, buckets = _targets(basis), bucket_sizes(basis.resolution, basis.context.size_multiple)
     concept, unusable_name = _name(basis, source)
     dataset = scan(
         source.folder,
@@ -50,6 +50,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         material=dataset,
         targets=targets,
         resolution=basis.resolution,
+        sizes=tuple(nearest(picture.width, picture.height, buckets) for picture in dataset.pictures),
         sample_prompt=settings.sampling.sample_prompt or _first_caption(dataset, learned),
         learned=learned,
         resume_step=0 if learned is not None else _resume_step(basis, fingerprint),

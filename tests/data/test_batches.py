@@ -22,7 +22,7 @@ PICTURES = st.lists(
 @settings(max_examples=60)
 def test_buckets_keep_area_step_and_proportions(resolution: int, step: int) -> None:
     if resolution < step:
-        with pytest.raises(UsageError, match="smaller than the step"):
+        with pytest.raises(UsageError, match="px is too small: the sides"):
             bucket_sizes(resolution, step)
         return
     sizes = bucket_sizes(resolution, step)
