@@ -1,15 +1,15 @@
-"""Convert any colour mode to 8-bit RGB, and say what that changes."""
-
-import io
+"""Convert any colour mode to 8-bit sRGB, and say what that changes."""
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
+from clora_ext.data.profile import ProfileError, read_profile
 from clora_ext.data.regular import Unusable
 
 __all__ = ["as_rgb", "refused"]
 
 OPAQUE = 255
+GRAY = frozenset({"1", "L", "LA", "La"})
 LOSSLESS = {
     "P": "palette converted to RGB",
     "L": "grayscale converted to RGB",
@@ -26,9 +26,10 @@ def refused(what: str, how: str) -> Unusable:
 
 
 def as_rgb(image: Image.Image, *, convert: bool) -> tuple[Image.Image, tuple[str, ...]]:
-    """``image`` in mode RGB, 8 bits a channel, with notes on what was done to it.
+    """``image`` in mode RGB, 8 bits a channel, its colours in sRGB, with notes on what was done to it.
 
-    Conversions that cannot be seen (palettes, gray, an alpha channel that is opaque) are always made.
+    Conversions that cannot be seen (palettes, gray, an alpha channel that is opaque) are always made, and so
+    are those that an embedded colour profile asks for: the colours seen are those after it.
 
     Args:
         image: a loaded picture of any mode; it is not changed.
@@ -36,8 +37,10 @@ def as_rgb(image: Image.Image, *, convert: bool) -> tuple[Image.Image, tuple[str
             embedded profile, 16 bits to 8.
 
     Raises:
-        Unusable: such a conversion is needed and ``convert`` is False.
+        Unusable: such a conversion is needed and ``convert`` is False, or the values are no colours.
     """
+    if image.mode == "F":
+        raise Unusable("has floating-point values", "save it as an 8-bit RGB picture")
     if image.mode.startswith("I"):
         return from_16_bit(image, convert=convert)
     if image.mode == "CMYK":
@@ -45,16 +48,53 @@ def as_rgb(image: Image.Image, *, convert: bool) -> tuple[Image.Image, tuple[str
             raise refused("in CMYK, the colours of print", "turn it into RGB")
         return from_cmyk(image)
     if image.has_transparency_data:
-        layered = image.convert("RGBA")
-        lowest = layered.getchannel("A").getextrema()[0]
-        if lowest != OPAQUE:
-            if not convert:
-                raise refused("partly transparent", "put it on white")
-            return on_white(layered), ("transparency put on white",)
-        return layered.convert("RGB"), (LOSSLESS.get(image.mode, "opaque alpha dropped"),)
+        return from_layered(image, convert=convert)
     if image.mode == "RGB":
-        return image, ()
-    return image.convert("RGB"), (LOSSLESS.get(image.mode, f"{image.mode} converted to RGB"),)
+        return in_srgb(image, image, image.info)
+    rgb, notes = in_srgb(own_colours(image), image.convert("RGB"), image.info)
+    return rgb, (LOSSLESS.get(image.mode, f"{image.mode} converted to RGB"), *notes)
+
+
+def from_layered(image: Image.Image, *, convert: bool) -> tuple[Image.Image, tuple[str, ...]]:
+    """A picture that may be transparent, by alpha, palette or colour key: opaque, or put on white."""
+    layered = image.convert("RGBA")
+    alpha = layered.getchannel("A")
+    opaque = alpha.getextrema()[0] == OPAQUE
+    if not opaque and not convert:
+        raise refused("partly transparent", "put it on white")
+    own = own_colours(image) if image.mode in GRAY else layered.convert("RGB")
+    rgb, notes = in_srgb(own, layered.convert("RGB"), image.info)
+    if opaque:
+        return rgb, (LOSSLESS.get(image.mode, "opaque alpha dropped"), *notes)
+    rgb.putalpha(alpha)
+    return on_white(rgb), ("transparency put on white", *notes)
+
+
+def own_colours(image: Image.Image) -> Image.Image:
+    """What a colour profile speaks of: the one channel of a gray picture, three of any other."""
+    return image.convert("L" if image.mode in GRAY else "RGB")
+
+
+def in_srgb(
+    own: Image.Image, plain: Image.Image, info: dict[str | tuple[int, int], object]
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """A picture's colours in sRGB, by its profile if it has one; and a note if that changes them.
+
+    Args:
+        own: its colours as stored, mode L, I;16 or RGB.
+        plain: the same in mode RGB, read as sRGB; given back itself where that is right.
+        info: Pillow's, of the picture.
+    """
+    if not info.get("icc_profile"):
+        return plain, ()
+    try:
+        profile = read_profile(info["icc_profile"])
+        if profile.is_srgb:
+            return plain, ()
+        rgb = profile.in_srgb(own)
+    except ProfileError as error:
+        return plain, (f"its colour profile {error}: colours taken as sRGB",)
+    return rgb, (f"colours converted to sRGB from {profile.name or 'those of its profile'}",)
 
 
 def on_white(layered: Image.Image) -> Image.Image:
@@ -68,24 +108,23 @@ def from_16_bit(image: Image.Image, *, convert: bool) -> tuple[Image.Image, tupl
     if not convert:
         raise refused("of 16 bits a channel", "scale it to 8 bits")
     deep = np.asarray(image).astype(np.float32)
-    gray = np.clip(np.rint(deep / 257.0), 0, 255).astype(np.uint8)
-    notes: tuple[str, ...] = ("16 bits scaled to 8",)
+    gray = Image.fromarray(np.clip(np.rint(deep / 257.0), 0, 255).astype(np.uint8))
+    own = image if image.mode == "I;16" else gray  # a profile's curve is steep in the shadows: all bits count
+    rgb, profile_notes = in_srgb(own, gray.convert("RGB"), image.info)
+    notes = ("16 bits scaled to 8", *profile_notes)
     if "transparency" in image.info:
-        gray = np.where(deep == image.info["transparency"], np.uint8(255), gray)
+        hidden = Image.fromarray((deep == image.info["transparency"]).astype(np.uint8) * 255)
+        rgb.paste((255, 255, 255), mask=hidden)
         notes += ("transparency put on white",)
-    return Image.fromarray(gray).convert("RGB"), notes
+    return rgb, notes
 
 
 def from_cmyk(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """A CMYK picture as sRGB: by its embedded profile, or by the plain formula if it has no usable one."""
-    profile = image.info.get("icc_profile")
-    if not profile:
+    if not image.info.get("icc_profile"):
         return image.convert("RGB"), ("CMYK converted to RGB without a colour profile",)
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image.convert("RGB"), ("CMYK converted to RGB; its colour profile is unusable",)
-    if rgb is None:  # only with inPlace=True
-        raise AssertionError
+        rgb = read_profile(image.info["icc_profile"]).in_srgb(image)
+    except ProfileError as error:
+        return image.convert("RGB"), (f"CMYK converted to RGB; its colour profile {error}",)
     return rgb, ("CMYK converted to RGB by its colour profile",)

@@ -3,14 +3,16 @@
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import Image, ImageFile
 
 from clora_ext.data.colour import as_rgb, refused
+from clora_ext.data.jxl import JxlHeader, read_jxl_header
+from clora_ext.data.kinds import HEADER, Opener, kind_of
 from clora_ext.data.regular import Unusable, unreadable
 
 __all__ = ["LARGEST_BYTES", "LARGEST_PIXELS", "LARGEST_SIDE", "SMALLEST_SIDE", "Decoded", "decode"]
@@ -19,7 +21,6 @@ SMALLEST_SIDE = 16
 LARGEST_SIDE = 16_384
 LARGEST_PIXELS = 100_000_000
 LARGEST_BYTES = 1 << 30
-HEADER = 32
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,8 +44,8 @@ DAMAGE = (
     RuntimeError,
     struct.error,
     zlib.error,
+    Image.DecompressionBombError,
 )
-Opener = Callable[[BinaryIO], ImageFile.ImageFile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +75,64 @@ def decode(file: BinaryIO, *, convert: bool) -> Decoded:
             that was not asked for.
     """
     head = start_of(file)
-    opener = opener_of(head)
+    kind = kind_of(head)
+    opener = kind.opener()
     with quiet(), damage("is damaged"):
-        if head.startswith(b"RIFF"):
-            refuse_size(*webp_size(head))  # its decoder reserves the whole canvas on opening
-        if opener is PngImagePlugin.PngImageFile:
-            header = opener(file)
-            refuse_size(*header.size)
-            header.verify()  # the checksums, which decoding leaves out
-            file.seek(0)
-        image: ImageFile.ImageFile = opener(file)
+        if kind.name == "JPEG XL":
+            image = open_jxl(file, opener)
+        else:
+            refuse_early(file, head, kind.name, opener)
+            image = opener(file)
         refuse_size(*image.size)
         notes = refuse_frames(image, convert=convert) + refuse_depth(head, image, convert=convert)
         image.load()
+        refuse_size(*image.size)
         rgb, changed = as_rgb(image, convert=convert)
         turned, rotation = upright(image, rgb)
     return Decoded(turned, image.mode, rotation + notes + changed)
+
+
+def refuse_early(file: BinaryIO, head: bytes, kind: str, opener: Opener) -> None:
+    """Raise for what is found out without the picture's decoder; leaves ``file`` at its start."""
+    if kind == "WebP":
+        refuse_size(*webp_size(head))  # its decoder reserves the whole canvas on opening
+    if kind == "PNG":
+        header = opener(file)
+        refuse_size(*header.size)
+        header.verify()  # the checksums, which decoding leaves out
+        file.seek(0)
+
+
+def open_jxl(file: BinaryIO, opener: Opener) -> ImageFile.ImageFile:
+    """A JPEG XL picture, decoded as it is opened; the plugin tells nothing of frames and rotation."""
+    header = read_jxl_header(file)
+    refuse_size(header.width, header.height)
+    if header.animated:  # of which the plugin gives the last frame
+        raise Unusable("is an animation", "save its first frame as JPEG or PNG")
+    image = without_panic(opener, file)
+    forget_applied_orientation(image, header)
+    return image
+
+
+def without_panic(opener: Opener, file: BinaryIO) -> ImageFile.ImageFile:
+    """``opener(file)``, where a panic of a decoder written in Rust is a fault of the file like any other."""
+    try:
+        return opener(file)
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as panic:
+        message = "the decoder panicked"
+        raise ValueError(message) from panic
+
+
+def forget_applied_orientation(image: ImageFile.ImageFile, header: JxlHeader) -> None:
+    """Drop EXIF data that would turn a picture twice: its decoder has obeyed the header's orientation.
+
+    A JPEG file packed into JPEG XL is unpacked as it was, with EXIF data that nobody has obeyed yet.
+    """
+    packed_jpeg = bool(getattr(image, "jpeg", False))
+    if header.orientation != 1 and not packed_jpeg:
+        image.info.pop("exif", None)
 
 
 def start_of(file: BinaryIO) -> bytes:
@@ -103,23 +146,6 @@ def start_of(file: BinaryIO) -> bytes:
     head = file.read(HEADER)
     file.seek(0)
     return head
-
-
-def opener_of(head: bytes) -> Opener:
-    """Pillow's class for the format that the first bytes show, whatever the file's name says.
-
-    The classes are called directly: ``Image.open`` would try every other format too, and enforces a
-    process-wide limit that is not ours to change.
-    """
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImagePlugin.PngImageFile
-    if head.startswith(b"\xff\xd8\xff"):
-        return JpegImagePlugin.jpeg_factory
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return WebPImagePlugin.WebPImageFile
-    if head.startswith(b"BM"):
-        return BmpImagePlugin.BmpImageFile
-    raise Unusable("is not a PNG, JPEG, WebP or BMP picture", "save it as one of these, or remove it")
 
 
 @contextmanager
@@ -175,6 +201,10 @@ def refuse_frames(image: ImageFile.ImageFile, *, convert: bool) -> tuple[str, ..
     frames = getattr(image, "n_frames", 1)
     if frames == 1 or image.format == "MPO":  # a phone's photo that carries a preview or a depth map
         return ()
+    if image.format == "HEIF":
+        if not convert:
+            raise refused(f"a file of {frames} pictures", "use the main one")
+        return (f"the main one of {frames} pictures",)
     if not convert:
         raise refused(f"an animation of {frames} frames", "use its first frame")
     return (f"first of {frames} frames",)

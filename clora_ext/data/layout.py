@@ -4,20 +4,19 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from clora_ext.data.regular import Unusable, dataset_error, unreadable
+from clora_ext.data.beside import CAPTION_SUFFIXES, find_masks, is_document, match_captions
+from clora_ext.data.kinds import is_readable_name, unread_kind
+from clora_ext.data.no_images import Contents, kinds_of, no_images, refuse_no_folder, remedies_of
+from clora_ext.data.regular import dataset_error, unreadable
 from clora_ext.errors import DatasetError
-from clora_ext.formats.text import escaped
+from clora_ext.formats.text import counted, escaped, listed
 
-__all__ = ["IMAGE_SUFFIXES", "Group", "Layout", "find_layout", "folder_name"]
+__all__ = ["Group", "Layout", "find_layout", "folder_name"]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-CAPTION_SUFFIXES = (".txt", ".caption")
 KOHYA = re.compile(r"([0-9]+)_(.*)", re.DOTALL)
 MOST_REPEATS = 10_000
-MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,10 @@ class Group:
         repeats: how often each picture is shown; 1 in an ordinary folder.
         words: a kohya folder's words (``sks dog`` of ``10_sks dog``), else None.
         images: image files, sorted by name.
-        captions: caption files by stem, each list sorted.
+        captions: the caption files of each picture that has any, sorted.
+        idle_captions: caption files of no picture, sorted.
+        masks: image files that belong to others and are not learned, sorted.
+        unread: pictures of kinds that cannot be read here, sorted.
         others: files of no use here, sorted; hidden ones are left out.
     """
 
@@ -37,7 +39,10 @@ class Group:
     repeats: int
     words: str | None
     images: tuple[Path, ...]
-    captions: Mapping[str, tuple[Path, ...]]
+    captions: Mapping[Path, tuple[Path, ...]]
+    idle_captions: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    unread: tuple[Path, ...]
     others: tuple[Path, ...]
 
 
@@ -64,47 +69,38 @@ def find_layout(root: Path) -> Layout:
     """
     refuse_no_folder(root)
     here = read_group(root)
-    below = [folder for folder in subfolders(root) if folder not in here.images]
-    kohya, plain, notes = [], [], []
-    for folder in below:
-        if KOHYA.fullmatch(folder.name):
-            kohya.append(read_group(folder))
-        elif count := count_images(folder):
-            plain.append(f"{escaped(folder.name)} ({count} image{'s' if count > 1 else ''})")
+    below = [folder for folder in subfolders(root) if folder not in {*here.images, *here.masks}]
+    kohya = [read_group(folder) for folder in below if KOHYA.fullmatch(folder.name)]
+    plain = [folder for folder in below if not KOHYA.fullmatch(folder.name) and images_in(folder)]
     full = [group for group in kohya if group.images]
     if here.images and full:
+        names = listed([escaped(group.folder.name) for group in full])
         raise DatasetError(
-            f"{escaped(root)} holds both pictures and kohya folders ({listed([g.folder for g in full])})",
+            f"{escaped(root)} holds both pictures and kohya folders ({names})",
             fix="move the pictures into a folder of their own, or name one of the folders",
         )
     if here.images:
-        notes += [f"not read, since folders are not searched: {name}" for name in plain]
+        notes = [f"not read, since folders are not searched: {described(folder)}" for folder in plain]
         return Layout(root, (here,), tuple(notes))
     if not full:
-        raise no_images(here, plain)
-    notes += [f"not read, since its name has no repeats (as in 10_sks dog): {name}" for name in plain]
-    notes += [f"no images in {escaped(group.folder.name)}" for group in kohya if not group.images]
+        raise no_images(root, contents(here, kohya, below, plain))
+    notes = [f"not read, since its name has no repeats (as in 10_sks dog): {described(one)}" for one in plain]
+    notes += [without_images(group) for group in kohya if not group.images]
     return Layout(root, tuple(full), tuple(notes))
 
 
-def refuse_no_folder(root: Path) -> None:
-    """Raise :class:`DatasetError` unless ``root`` is a folder."""
-    try:
-        if root.is_dir():
-            return
-        exists = root.exists()
-    except (OSError, ValueError) as error:
-        impossible = Unusable("is not a possible path", "check the path")
-        raise dataset_error(root, unreadable(error) if isinstance(error, OSError) else impossible) from error
-    if exists:
-        fix = f"name the folder that holds it: {escaped(root.parent)}"
-        raise DatasetError(f"{escaped(root)} is a file, not a folder of images", fix=fix)
-    try:
-        near = get_close_matches(root.name, sorted(entry.name for entry in root.parent.iterdir()), n=1)
-    except OSError:
-        near = []
-    hint = f"did you mean {escaped(root.parent / near[0])}?" if near else "check the path"
-    raise DatasetError(f"there is no folder {escaped(root)}", fix=hint)
+def contents(here: Group, kohya: list[Group], below: list[Path], plain: list[Path]) -> Contents:
+    """What a folder holds that has no images, neither itself nor in kohya folders."""
+    groups = [here, *kohya]
+    deeper = [inside for folder in below for inside in subfolders(folder) if images_in(inside)]
+    return Contents(
+        folders={folder: len(images_in(folder)) for folder in [*plain, *deeper]},
+        subfolders=tuple(below),
+        masks=tuple(path for group in groups for path in group.masks),
+        unread=tuple(path for group in groups for path in group.unread),
+        captions=tuple(path for group in groups for path in group.idle_captions),
+        others=tuple(path for group in groups for path in group.others),
+    )
 
 
 def entries(folder: Path) -> list[Path]:
@@ -116,20 +112,34 @@ def entries(folder: Path) -> list[Path]:
 
 
 def read_group(folder: Path) -> Group:
-    """The names in ``folder``, sorted into images, captions and others."""
+    """The names in ``folder``, sorted by what they are."""
     repeats, words = repeats_of(folder)
-    images, others = [], []
-    captions: dict[str, list[Path]] = {}
+    named: list[Path] = []
+    texts: list[Path] = []
+    unread: list[Path] = []
+    others: list[Path] = []
     for entry in entries(folder):
-        suffix = entry.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
-            images.append(entry)
-        elif suffix in CAPTION_SUFFIXES:
-            captions.setdefault(entry.stem, []).append(entry)
+        if is_readable_name(entry):
+            named.append(entry)
+        elif entry.suffix.lower() in CAPTION_SUFFIXES:
+            texts.append(entry)
         elif not is_folder(entry):
-            others.append(entry)
-    by_stem = {stem: tuple(paths) for stem, paths in captions.items()}
-    return Group(folder, repeats, words, tuple(images), by_stem, tuple(others))
+            (unread if unread_kind(entry) else others).append(entry)
+    masks = find_masks([*named, *unread])
+    images = tuple(entry for entry in named if entry not in masks)
+    captions = match_captions(images, texts)
+    documents = {path for path in captions.idle if is_document(path)}
+    return Group(
+        folder=folder,
+        repeats=repeats,
+        words=words,
+        images=images,
+        captions=captions.of,
+        idle_captions=tuple(path for path in captions.idle if path not in documents),
+        masks=tuple(sorted(masks)),
+        unread=tuple(entry for entry in unread if entry not in masks),
+        others=tuple(sorted([*others, *documents])),
+    )
 
 
 def folder_name(folder: Path) -> str:
@@ -160,35 +170,29 @@ def is_folder(path: Path) -> bool:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders directly inside ``folder``, sorted by name."""
-    return [entry for entry in entries(folder) if is_folder(entry)]
-
-
-def count_images(folder: Path) -> int:
-    """How many files directly inside ``folder`` are images by their names; 0 if it may not be read."""
+    """The folders directly inside ``folder``, sorted by name; none if it may not be read."""
     try:
-        return sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in entries(folder))
+        return [entry for entry in entries(folder) if is_folder(entry)]
     except DatasetError:
-        return 0
+        return []
 
 
-def listed(paths: list[Path]) -> str:
-    """The last parts of ``paths``, the first ten of them."""
-    names = ", ".join(escaped(path.name) for path in paths[:MOST_NAMED])
-    return names if len(paths) <= MOST_NAMED else f"{names} and {len(paths) - MOST_NAMED} more"
+def images_in(folder: Path) -> list[Path]:
+    """The pictures directly inside ``folder``, by their names; none if it may not be read."""
+    try:
+        named = [entry for entry in entries(folder) if is_readable_name(entry)]
+    except DatasetError:
+        return []
+    masks = find_masks(named)
+    return [entry for entry in named if entry not in masks]
 
 
-def no_images(here: Group, plain: list[str]) -> DatasetError:
-    """The error for a folder without any image, with what was found there instead."""
-    if plain:
-        more = "" if len(plain) <= MOST_NAMED else f" and {len(plain) - MOST_NAMED} more"
-        return DatasetError(
-            f"{escaped(here.folder)} holds no images itself, but folders with images: "
-            f"{', '.join(plain[:MOST_NAMED])}{more}",
-            fix="name one of them, or rename them as kohya does (10_sks dog) to use them together",
-        )
-    found = f"other files: {listed(list(here.others))}" if here.others else "nothing usable"
-    return DatasetError(
-        f"{escaped(here.folder)} holds no images, but {found}",
-        fix=f"images end in {', '.join(IMAGE_SUFFIXES)}; convert others first",
-    )
+def without_images(group: Group) -> str:
+    """The note on a kohya folder that gives nothing to learn."""
+    unread = f", but {kinds_of(group.unread)} ({remedies_of(group.unread)})" if group.unread else ""
+    return f"no images in {escaped(group.folder.name)}{unread}"
+
+
+def described(folder: Path) -> str:
+    """A folder with how many pictures it holds."""
+    return f"{escaped(folder.name)} ({counted(len(images_in(folder)), 'image')})"

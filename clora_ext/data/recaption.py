@@ -21,6 +21,6 @@ def captions_as(dataset: Dataset, concept: Concept) -> Dataset:
     pictures = []
     for picture in dataset.pictures:
         group = groups[picture.path.parent]
-        caption = find_caption(group.captions.get(picture.path.stem, ()), group.words, concept)
+        caption = find_caption(group.captions.get(picture.path, ()), group.words, concept)
         pictures.append(replace(picture, caption=caption.text, caption_from=caption.source))
     return replace(dataset, pictures=tuple(pictures))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,11 +9,12 @@ from clora_ext.data.buckets import cover
 from clora_ext.data.captions import BadCaption, find_caption
 from clora_ext.data.check import check_image
 from clora_ext.data.concept import Concept
-from clora_ext.data.layout import Group, Layout, find_layout, folder_name
+from clora_ext.data.layout import Group, Layout, find_layout
+from clora_ext.data.leftovers import left_over, refuse_idle_captions, refuse_mostly_unread
 from clora_ext.data.picture import Picture, Rejected
 from clora_ext.data.regular import Unusable
 from clora_ext.errors import DatasetError
-from clora_ext.formats.text import escaped
+from clora_ext.formats.text import counted, escaped
 
 __all__ = ["Dataset", "scan"]
 
@@ -58,9 +58,12 @@ def scan(
 
     Raises:
         DatasetError: the folder cannot be used, or holds no usable image, or, without ``skip_bad``, holds
-            any that is not usable; each of these is named.
+            any that is not usable, each of which is named; or its captions belong to no picture.
     """
     layout = find_layout(folder)
+    refuse_idle_captions(layout)
+    if not skip_bad:
+        refuse_mostly_unread(layout)
     pictures: list[Picture] = []
     rejected: list[Rejected] = []
     for group in layout.groups:
@@ -82,7 +85,7 @@ def read_picture(
     """One image file with its caption, or the reason why one of the two cannot be used."""
     try:
         found = check_image(path, convert=convert)
-        caption = find_caption(group.captions.get(path.stem, ()), group.words, concept)
+        caption = find_caption(group.captions.get(path, ()), group.words, concept)
     except BadCaption as error:
         return Rejected(error.path, error.reason, error.fix)
     except Unusable as error:
@@ -127,23 +130,6 @@ def without_duplicates(pictures: list[Picture], root: Path) -> tuple[tuple[Pictu
     return tuple(kept.values()), tuple(notes)
 
 
-def left_over(layout: Layout) -> tuple[str, ...]:
-    """Notes on files that were not used: those of other kinds, and captions without a picture."""
-    notes: list[str] = []
-    for group in layout.groups:
-        kinds = Counter(path.suffix.lower() or "no suffix" for path in group.others)
-        if kinds:
-            each = ", ".join(f"{count} x {escaped(kind)}" for kind, count in sorted(kinds.items()))
-            notes.append(f"ignored in {escaped(folder_name(group.folder))}: {each}")
-        stems = {path.stem for path in group.images}
-        idle = [path for stem, paths in sorted(group.captions.items()) if stem not in stems for path in paths]
-        if idle:
-            names = ", ".join(escaped(path.name) for path in idle[:_MOST_LISTED])
-            more = f" and {len(idle) - _MOST_LISTED} more" if len(idle) > _MOST_LISTED else ""
-            notes.append(f"captions without a picture of the same name: {names}{more}")
-    return tuple(notes)
-
-
 def scan_error(layout: Layout, rejected: list[Rejected], total: int, *, skip_bad: bool) -> DatasetError:
     """The error that names the bad files, what is wrong with each and what to do about it."""
     lines = [
@@ -152,7 +138,7 @@ def scan_error(layout: Layout, rejected: list[Rejected], total: int, *, skip_bad
     ]
     if len(rejected) > _MOST_LISTED:
         lines.append(f"  and {len(rejected) - _MOST_LISTED} more")
-    head = f"{len(rejected)} of {total} pictures in {escaped(layout.root)} cannot be used:"
+    head = f"{len(rejected)} of {counted(total, 'picture')} in {escaped(layout.root)} cannot be used:"
     if skip_bad or len(rejected) == total:
         return DatasetError("\n".join([head, *lines]), fix="no picture is left: fix the files, or add others")
     return DatasetError(

@@ -1,8 +1,18 @@
 """Text that strangers wrote (names of files or tensors, captions, metadata), judged and made safe to show."""
 
 import unicodedata
+from collections.abc import Iterable
 
-__all__ = ["control_character", "escaped", "escaped_lines", "is_line", "one_line", "quoted"]
+__all__ = [
+    "control_character",
+    "counted",
+    "escaped",
+    "escaped_lines",
+    "is_line",
+    "listed",
+    "one_line",
+    "quoted",
+]
 
 # Composed emoji and several scripts cannot be read without them, and they steer no terminal.
 _JOINERS = "\u200c\u200d"
@@ -50,6 +60,26 @@ def one_line(text: str, most: int) -> str:
     start = text[: 4 * most]
     line = " ".join("".join(character if _prints(character) else " " for character in start).split())
     return line if len(line) <= most else f"{line[: most - 3].rstrip()}..."
+
+
+def counted(count: int, noun: str) -> str:
+    """``count`` with its noun in the right number.
+
+    >>> counted(1, "image"), counted(3, "image")
+    ('1 image', '3 images')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """The first ``most`` of ``names``, and how many more there are.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return f"{', '.join(every[:most])}{more}"
 
 
 def is_line(text: str) -> bool:

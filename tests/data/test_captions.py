@@ -92,14 +92,6 @@ def test_caption_that_is_a_folder_is_refused(tmp_path: Path) -> None:
         scan(tmp_path, concept=DOG, resolution=32)
 
 
-def test_caption_without_picture_is_noted(tmp_path: Path) -> None:
-    (tmp_path / "a.png.txt").write_text("sks dog")
-    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
-    assert scan(tmp_path, concept=DOG, resolution=32).notes == (
-        "captions without a picture of the same name: a.png.txt",
-    )
-
-
 def test_bad_caption_can_be_skipped_with_its_picture(tmp_path: Path) -> None:
     captioned(tmp_path, b"sks dog")
     Image.new("RGB", (32, 32), "red").save(tmp_path / "b.png")

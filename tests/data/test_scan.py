@@ -31,7 +31,7 @@ def refusal(folder: Path) -> str:
 
 
 def test_flat_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
-    for seed, name in enumerate(("c.PNG", "a.jpg", "b.WebP", "d.bmp", "e.jpeg")):
+    for seed, name in enumerate(("c.PNG", "a.jpg", "b.WebP", "d.bmp", "e.jpeg", "f.JFIF")):
         paint(tmp_path / name, seed)
     (tmp_path / ".hidden.png").write_bytes(b"no picture")
     (tmp_path / "old.gif").write_bytes(b"not looked at")
@@ -42,8 +42,11 @@ def test_flat_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
         "c.PNG",
         "d.bmp",
         "e.jpeg",
+        "f.JFIF",
     ]
-    assert dataset.notes == (f"ignored in {tmp_path.name}: 1 x .gif",)
+    assert dataset.notes == (
+        f"left out in {tmp_path.name}, since they cannot be read here: 1 x GIF (save it as JPEG or PNG)",
+    )
     first = dataset.pictures[0]
     assert (first.width, first.height, first.mode, first.repeats) == (48, 32, "RGB", 1)
     assert (first.caption, first.caption_from) == ("a photo of sks dog", "default")
@@ -109,10 +112,10 @@ def test_path_that_is_no_folder_of_images_is_refused(tmp_path: Path) -> None:
     assert "did you mean" in refusal(tmp_path / "dgos")
     assert "is a file, not a folder" in refusal(tmp_path / "file")
     assert "folder" in refusal(tmp_path / "loop")
-    assert "holds no images, but nothing usable" in refusal(tmp_path / "dogs")
+    assert "dogs is empty" in refusal(tmp_path / "dogs")
     assert "longlong" in refusal(tmp_path / ("long" * 100))
-    (tmp_path / "dogs" / "a.heic").touch()
-    assert "holds no images, but other files: a.heic" in refusal(tmp_path / "dogs")
+    (tmp_path / "dogs" / "a.mp4").touch()
+    assert "holds no images, but other files: a.mp4" in refusal(tmp_path / "dogs")
 
 
 def test_folder_that_may_not_be_listed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
