@@ -7,11 +7,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from clora_ext.data import refuse_no_folder
 from clora_ext.errors import DatasetError, UsageError, writing
 
 from . import host
 
-__all__ = ["folder_state", "given_folder", "loss_plot", "save_pictures"]
+__all__ = ["dataset_folder", "folder_state", "given_folder", "loss_plot", "save_pictures"]
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 360, 40
 _SMOOTHED = 20
@@ -57,14 +58,33 @@ def given_folder(path: str) -> Path:
     Raises:
         UsageError: whoever started ComfyUI does not allow that, or it does not exist.
     """
+    folder = _allowed_folder(path)
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", fix="give the folder's full path")
+    return folder
+
+
+def dataset_folder(name: str, path: str) -> Path:
+    """The pictures' folder: anywhere on the machine if ``path`` is given, else inside ComfyUI's input folder.
+
+    Raises:
+        UsageError: a folder anywhere is not allowed, or ``name`` is no folder there.
+        DatasetError: ``path`` is no folder but a file, an archive or nothing.
+    """
+    if not path.strip():
+        return host.input_folder(name)
+    folder = _allowed_folder(path)
+    refuse_no_folder(folder)
+    return folder
+
+
+def _allowed_folder(path: str) -> Path:
+    """``path``, if graphs may name folders anywhere."""
     if not host.any_folder_allowed():
         message = "a graph may read and write only inside of ComfyUI's own folders"
         fix = "leave the field empty, or start ComfyUI with the environment variable CLORA_ANY_FOLDER=1"
         raise UsageError(message, fix=fix)
-    folder = Path(path.strip()).expanduser()
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", fix="give the folder's full path")
-    return folder
+    return Path(path.strip()).expanduser()
 
 
 def folder_state(folder: Path) -> str:

@@ -122,6 +122,7 @@ def test_every_dependency_has_a_tested_version() -> None:
     declared = [
         *PYPROJECT["project"]["dependencies"],
         *PYPROJECT["project"]["optional-dependencies"]["dev"],
+        *PYPROJECT["project"]["optional-dependencies"]["pictures"],
     ]
     assert {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in declared} <= pinned
 

@@ -5,6 +5,7 @@ from clora_ext.data.buckets import bucket_sizes, check_resolution, nearest
 from clora_ext.data.check import check_image
 from clora_ext.data.colour import as_rgb
 from clora_ext.data.concept import RARE_TOKENS, Concept, name_concept
+from clora_ext.data.no_images import refuse_no_folder
 from clora_ext.data.picture import Picture, Rejected
 from clora_ext.data.pixels import cover_corner, load_pixels
 from clora_ext.data.scan import Dataset, scan
@@ -26,5 +27,6 @@ __all__ = [
     "load_pixels",
     "name_concept",
     "nearest",
+    "refuse_no_folder",
     "scan",
 ]

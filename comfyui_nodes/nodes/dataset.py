@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from ..host import input_folder, input_folders, io, to_pictures
-from ..pictures import folder_state, given_folder, save_pictures
+from ..host import input_folders, io, to_pictures
+from ..pictures import dataset_folder, folder_state, save_pictures
 from ..state import Dataset
 from .types import CATEGORY, DATASET
 
@@ -101,11 +101,11 @@ class DatasetFromFolder(io.ComfyNode):
     @classmethod
     def execute(cls, folder: str, token: str, class_name: str, path: str = "") -> io.NodeOutput:
         """Find it."""
-        found = given_folder(path) if path.strip() else input_folder(folder)
+        found = dataset_folder(folder, path)
         return io.NodeOutput(Dataset(found, token.strip() or None, class_name.strip() or None))
 
     @classmethod
     def fingerprint_inputs(cls, folder: str, token: str, class_name: str, path: str = "") -> Any:
         """Looks again when a picture or caption has changed."""
-        found = given_folder(path) if path.strip() else input_folder(folder)
+        found = dataset_folder(folder, path)
         return str(found), token, class_name, folder_state(found)
