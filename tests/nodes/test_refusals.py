@@ -120,6 +120,12 @@ def test_any_folder_where_it_is_allowed(pack: Any, tmp_path: Path, monkeypatch: 
     before = pack.DatasetFromFolder.fingerprint_inputs("", "", "", str(tmp_path))
     (tmp_path / "new.txt").write_text("new")
     assert pack.DatasetFromFolder.fingerprint_inputs("", "", "", str(tmp_path)) != before
+    (tmp_path / "dogs.zip").touch()
+    for node in (pack.DatasetFromFolder.execute, pack.DatasetFromFolder.fingerprint_inputs):
+        with pytest.raises(DatasetError, match="is an archive"):
+            node("", "", "", f" {tmp_path / 'dogs.zip'} ")
+        with pytest.raises(DatasetError, match="there is no folder"):
+            node("", "", "", str(tmp_path / "gone"))
 
 
 def test_names_that_no_file_can_have_are_refused(pack: Any) -> None:

@@ -211,6 +211,20 @@ BUGS = (
         "if plan.learned is not None and request is None:",
         "tests/runs/test_already_learned.py",
     ),
+    Bug(
+        "a picture's colour profile is ignored",
+        "data/colour.py",
+        'if not info.get("icc_profile"):',
+        'if info.get("icc_profile", True):',
+        "tests/data/test_colour.py",
+    ),
+    Bug(
+        "a mask is trained as a picture",
+        "data/layout.py",
+        "images = tuple(entry for entry in named if entry not in masks)",
+        "images = tuple(named)",
+        "tests/data/test_beside.py",
+    ),
 )
 
 
