@@ -13,6 +13,7 @@ from PIL import Image, ImageFile
 from clora_ext.data.colour import as_rgb, refused
 from clora_ext.data.jxl import JxlHeader, read_jxl_header
 from clora_ext.data.kinds import HEADER, Opener, kind_of
+from clora_ext.data.nclx import is_high_dynamic_range, read_nclx, wide_gamut_name
 from clora_ext.data.regular import Unusable, unreadable
 
 __all__ = ["LARGEST_BYTES", "LARGEST_PIXELS", "LARGEST_SIDE", "SMALLEST_SIDE", "Decoded", "decode"]
@@ -21,6 +22,7 @@ SMALLEST_SIDE = 16
 LARGEST_SIDE = 16_384
 LARGEST_PIXELS = 100_000_000
 LARGEST_BYTES = 1 << 30
+BY_NUMBERS = frozenset({"AVIF", "HEIC"})  # kinds that can tell their colours without a profile
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -89,7 +91,8 @@ def decode(file: BinaryIO, *, convert: bool) -> Decoded:
         refuse_size(*image.size)
         rgb, changed = as_rgb(image, convert=convert)
         turned, rotation = upright(image, rgb)
-    return Decoded(turned, image.mode, rotation + notes + changed)
+        gamut = told_gamut(file, image) if kind.name in BY_NUMBERS else ()
+    return Decoded(turned, image.mode, rotation + notes + changed + gamut)
 
 
 def refuse_early(file: BinaryIO, head: bytes, kind: str, opener: Opener) -> None:
@@ -101,6 +104,16 @@ def refuse_early(file: BinaryIO, head: bytes, kind: str, opener: Opener) -> None
         refuse_size(*header.size)
         header.verify()  # the checksums, which decoding leaves out
         file.seek(0)
+    if kind in BY_NUMBERS and is_high_dynamic_range(read_nclx(file)):
+        raise Unusable(
+            "is in HDR, whose light no 8-bit picture holds", "save it as an ordinary (SDR) picture"
+        )
+
+
+def told_gamut(file: BinaryIO, image: Image.Image) -> tuple[str, ...]:
+    """A note on colours wider than sRGB that are told by numbers only, without a profile to convert them."""
+    name = "" if image.info.get("icc_profile") else wide_gamut_name(read_nclx(file))
+    return (f"its colours are those of {name}, told without a profile: taken as sRGB",) if name else ()
 
 
 def open_jxl(file: BinaryIO, opener: Opener) -> ImageFile.ImageFile:

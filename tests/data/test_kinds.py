@@ -15,6 +15,7 @@ from PIL import Image, features
 from clora_ext.data import Concept, scan
 from clora_ext.data.decode import Decoded, decode
 from clora_ext.data.jxl import JxlHeader, read_jxl_header
+from clora_ext.data.nclx import read_nclx
 from clora_ext.data.regular import Unusable
 from clora_ext.errors import DatasetError
 
@@ -101,6 +102,44 @@ def test_jpeg_packed_into_jpeg_xl_is_the_same_picture(tmp_path: Path) -> None:
         packed.notes == jpeg.notes == ("rotated by EXIF", "colours converted to sRGB from Adobe RGB by hand")
     )
     assert packed.image.tobytes() == jpeg.image.tobytes()
+
+
+NUMBERS = {  # primaries and curve of ISO/IEC 23091-2: what is said
+    (1, 13): (),
+    (2, 2): (),
+    (12, 13): ("its colours are those of Display P3, told without a profile: taken as sRGB",),
+    (9, 1): ("its colours are those of BT.2020, told without a profile: taken as sRGB",),
+}
+
+
+def with_numbers(kind: str, primaries: int, curve: int, **options: object) -> bytes:
+    data = encoded(Image.new("RGB", (32, 32), (60, 190, 80)), kind, **EXACT[kind], **options)
+    place = data.index(b"colrnclx") + 8
+    return data[:place] + primaries.to_bytes(2, "big") + curve.to_bytes(2, "big") + data[place + 4 :]
+
+
+def test_colours_that_are_told_by_numbers_are_said() -> None:
+    def check(kind: str) -> None:
+        for (primaries, curve), notes in NUMBERS.items():
+            assert read(with_numbers(kind, primaries, curve)).notes == notes
+        for curve in (16, 18):
+            with pytest.raises(Unusable, match="is in HDR"):
+                read(with_numbers(kind, 9, curve), convert=True)
+
+    check_each([kind for kind in kinds_here() if kind != "JXL"] or pytest.skip("nothing to read"), check)
+
+
+def test_boxes_of_any_shape_are_read_to_their_end() -> None:
+    colours = box(b"colr", b"nclx" + b"\0\x0c\0\x0d\0\6\x80")
+    inside = box(
+        b"meta", b"\0\0\0\0" + box(b"hdlr", b"") + box(b"iprp", box(b"ipco", box(b"pixi", b"") + colours))
+    )
+    start = box(b"ftyp", b"avif\0\0\0\0")
+    large = b"\0\0\0\1mdat" + (20).to_bytes(8, "big") + b"last"
+    for data in (start + inside, start + large + inside, start + b"\0\0\0\0" + inside[4:]):
+        assert read_nclx(io.BytesIO(data)) == (12, 13)
+    for data in (b"", start, start + inside[:-9], start + b"\0\0\0\1meta" + b"\0" * 8, box(b"meta", b"")):
+        assert read_nclx(io.BytesIO(data)) is None
 
 
 def test_content_counts_and_not_the_name(tmp_path: Path) -> None:
