@@ -17,7 +17,7 @@ HEADER = 64
 """Bytes of a file's beginning that tell its kind."""
 
 Opener = Callable[[BinaryIO], ImageFile.ImageFile]
-AS_OTHERS = "save it as JPEG or PNG"
+AS_OTHERS = "save as JPEG or PNG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ KINDS = (
         (".avif", ".avifs"),
         _has_brand(b"avif", b"avis"),
         _avif_opener,
-        lambda: bool(features.check("avif")),
+        lambda: "avif" in features.modules and bool(features.check("avif")),
         "--upgrade pillow (12 or newer has AVIF)",
     ),
     Kind(

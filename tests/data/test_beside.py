@@ -140,7 +140,7 @@ def test_folder_of_mostly_unreadable_pictures_is_refused(tmp_path: Path) -> None
     names = ("a.png", "b.gif", "c.TIFF", "d.cr2", "e.psd")
     what, fix = refusal(folder_of(tmp_path, *names))
     assert what.endswith("cannot be read here: 1 x GIF, 1 x PSD, 1 x TIFF, 1 x camera raw of 5 pictures")
-    assert fix == "save it as JPEG or PNG; or leave them out with --skip-bad"
+    assert fix == "save as JPEG or PNG; or leave them out with --skip-bad"
     assert len(scanned(folder_of(tmp_path, *names), skip_bad=True).pictures) == 1
     raw_and_jpeg = scanned(folder_of(tmp_path, "a.jpg", "a.cr2", "a.tif", "b.nef"))
     assert len(raw_and_jpeg.pictures) == 1
@@ -155,8 +155,8 @@ NOTHING = {  # files: what is said, what to do
     ("a.txt", "b.txt"): ("holds captions, but no images: a.txt, b.txt", "name a folder"),
     ("a.txt", "b.mp4"): ("holds no images, but other files: b.mp4", "name a folder"),
     ("a-masklabel.png",): ("holds no pictures, but masks of pictures: a-masklabel.png", "name a folder"),
-    ("a.gif", "b.gif"): ("holds no pictures that can be read here, but 2 x GIF", "save it as JPEG or PNG"),
-    ("5_sks dog/a.gif",): ("holds no pictures that can be read here, but 1 x GIF", "save it as JPEG or PNG"),
+    ("a.gif", "b.gif"): ("holds no pictures that can be read here, but 2 x GIF", "save as JPEG or PNG"),
+    ("5_sks dog/a.gif",): ("holds no pictures that can be read here, but 1 x GIF", "save as JPEG or PNG"),
     ("dogs.zip",): ("holds no images, but archives: dogs.zip", "unpack them, and name the folder"),
     ("dogs/a.png", "cats/b.png"): ("folders with images: cats (1 image), dogs (1 image)", "name one of them"),
     ("all/dogs/a.png",): ("folders with images: all/dogs (1 image)", "name one of them"),
@@ -197,4 +197,4 @@ def test_archive_in_the_place_of_a_folder_is_called_one(tmp_path: Path) -> None:
 
 def test_kohya_folder_without_readable_pictures_is_noted(tmp_path: Path) -> None:
     notes = scanned(folder_of(tmp_path, "5_sks dog/a.png", "5_sks cat/b.gif", "5_sks cup/c.txt")).notes
-    assert notes == ("no images in 5_sks cat, but 1 x GIF (save it as JPEG or PNG)", "no images in 5_sks cup")
+    assert notes == ("no images in 5_sks cat, but 1 x GIF (save as JPEG or PNG)", "no images in 5_sks cup")

@@ -261,6 +261,31 @@ def test_jpeg_xl_headers_are_read_in_every_wrapping() -> None:
             read_jxl_header(io.BytesIO(data))
 
 
+# Four corners, red, green, blue and white, 48 x 32 pixels stored with orientation 6: what libjxl's own
+# cjxl makes of a PNG file.
+TURNED = bytes.fromhex(
+    "ff0a072d10505c1208020100a0004b188b1500d499f931c6f879812000965815"
+    "000688fc455a09fa41f98e3e4315022f04f2b386b906"
+)
+
+
+def test_jpeg_xl_is_turned_once_however_often_it_says_so() -> None:
+    if "JXL" not in kinds_here():
+        pytest.skip("pillow-jxl-plugin is not installed")
+    exif = Image.new("RGB", (1, 1)).getexif()
+    exif[0x0112] = 6
+    twice = (
+        SIGNATURE + box(b"Exif", b"\0" * 4 + exif.tobytes().removeprefix(b"Exif\0\0")) + box(b"jxlc", TURNED)
+    )
+    with Image.open(io.BytesIO(twice)) as stored:
+        assert stored.getexif()[0x0112] == 6
+    for data in (TURNED, twice):
+        found = read(data)
+        assert (found.image.size, found.notes) == ((32, 48), ())
+        assert found.image.getpixel((2, 2)) == (0, 0, 255)
+        assert found.image.getpixel((30, 2)) == (255, 0, 0)
+
+
 def test_jpeg_xl_that_is_huge_or_moves_is_refused_before_it_is_decoded() -> None:
     if "JXL" not in kinds_here():
         pytest.skip("pillow-jxl-plugin is not installed")
@@ -296,6 +321,24 @@ def test_missing_plugin_is_named_with_the_line_that_installs_it(
             scan(tmp_path, concept=DOG, resolution=16)
         assert f"a.jpg {reason}: {remedy}" in str(caught.value)
         assert "clora[pictures]" in str(caught.value)
+        suffix = {"HEIC": ".HEIC", "JPEG XL": ".jxl"}[kind]
+        (tmp_path / "a.jpg").unlink()
+        for name in "bc":
+            (tmp_path / name).with_suffix(suffix).write_bytes(data)
+        with pytest.raises(
+            DatasetError, match=f"most pictures in .* cannot be read here: 2 x {kind} of 3 pict"
+        ) as e:
+            scan(tmp_path, concept=DOG, resolution=16)
+        assert e.value.fix.startswith(remedy)
+        assert e.value.fix.endswith("or leave them out with --skip-bad")
+        (tmp_path / "good.png").unlink()
+        with pytest.raises(
+            DatasetError, match=f"holds no pictures that can be read here, but 2 x {kind}"
+        ) as e:
+            scan(tmp_path, concept=DOG, resolution=16, skip_bad=True)
+        assert e.value.fix.startswith(remedy)
+        for path in tmp_path.iterdir():
+            path.unlink()
 
     check_each(ABSENT, check)
 
