@@ -189,7 +189,7 @@ def images_in(folder: Path) -> list[Path]:
 
 def without_images(group: Group) -> str:
     """The note on a kohya folder that gives nothing to learn."""
-    unread = f", but {kinds_of(group.unread)} ({remedies_of(group.unread)})" if group.unread else ""
+    unread = f", but {kinds_of(group.unread)}; {remedies_of(group.unread)}" if group.unread else ""
     return f"no images in {escaped(group.folder.name)}{unread}"
 
 

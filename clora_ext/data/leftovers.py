@@ -65,7 +65,7 @@ def notes_on(group: Group) -> list[str]:
         notes.append(f"ignored in {folder}: {each}")
     if group.unread:
         kinds, remedies = kinds_of(group.unread), remedies_of(group.unread)
-        notes.append(f"left out in {folder}, since they cannot be read here: {kinds} ({remedies})")
+        notes.append(f"left out in {folder}, since they cannot be read here: {kinds}; {remedies}")
     if group.masks:
         what = "left out, since they belong to other pictures and masks are not used yet"
         notes.append(f"{what}: {names_of(group.masks)}; rename what is a picture of its own")

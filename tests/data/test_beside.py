@@ -197,4 +197,4 @@ def test_archive_in_the_place_of_a_folder_is_called_one(tmp_path: Path) -> None:
 
 def test_kohya_folder_without_readable_pictures_is_noted(tmp_path: Path) -> None:
     notes = scanned(folder_of(tmp_path, "5_sks dog/a.png", "5_sks cat/b.gif", "5_sks cup/c.txt")).notes
-    assert notes == ("no images in 5_sks cat, but 1 x GIF (save as JPEG or PNG)", "no images in 5_sks cup")
+    assert notes == ("no images in 5_sks cat, but 1 x GIF; save as JPEG or PNG", "no images in 5_sks cup")

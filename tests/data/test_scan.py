@@ -45,7 +45,7 @@ def test_flat_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
         "f.JFIF",
     ]
     assert dataset.notes == (
-        f"left out in {tmp_path.name}, since they cannot be read here: 1 x GIF (save as JPEG or PNG)",
+        f"left out in {tmp_path.name}, since they cannot be read here: 1 x GIF; save as JPEG or PNG",
     )
     first = dataset.pictures[0]
     assert (first.width, first.height, first.mode, first.repeats) == (48, 32, "RGB", 1)
