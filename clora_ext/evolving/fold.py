@@ -100,7 +100,7 @@ def _check_place(target: Target, current: Checkpoint) -> None:
     """A layer must be rows of a tensor with as many columns."""
     shape = current.info(target.tensor).shape
     start, stop = rows_of(target)
-    if not shape or stop > shape[0] or (stop - start, prod(shape[1:])) != target.shape:
+    if not shape or stop > shape[0] or (stop - start, prod(shape[1:])) != target.stored_shape:
         message = f"{current.path}: the layer {target.name!r} of shape {list(target.shape)} does not lie in "
         message += f"its tensor of shape {list(shape)}"
         raise CheckpointError(message, fix="report this: it is a bug in clora")
@@ -195,7 +195,8 @@ class _Folding:
         """The rows of one layer: some at a time where the strategy allows it."""
         concept = self._concept
         trained = concept.trained[target.name]
-        if concept.strategy.rowwise and not keeps_memory(concept.strategy) and not concept.inputs:
+        alone = concept.strategy.rowwise and not keeps_memory(concept.strategy) and not concept.inputs
+        if alone and target.layout != "transposed":
             self._fold_rows(target, trained, files, pair)
         else:
             self._fold_whole(target, trained, pair)
@@ -214,8 +215,9 @@ class _Folding:
         concept = self._concept
         layer = self._evolving.layer(target, "" if concept.imported else concept.name)
         folded = concept.strategy.fold(replace(layer, inputs=concept.inputs.get(target.name)), trained)
-        for first, last in _blocks(0, target.shape[0], target.shape[1]):
-            pair.put_exact(folded.weight[first:last])
+        weight = folded.weight.T.contiguous() if target.layout == "transposed" else folded.weight
+        for first, last in _blocks(0, *target.stored_shape):
+            pair.put_exact(weight[first:last])
         for part in concept.strategy.memory_shapes(target.shape, trained.rank):
             tensor = folded.memory[part].float().contiguous()
             check_finite(memory_key(target.name, part), tensor)

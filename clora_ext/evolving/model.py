@@ -68,15 +68,27 @@ class Evolving:
         return stored.float()
 
     def layer(self, target: Target, strategy: str) -> Layer:
-        """The layer as the named strategy sees it; another strategy's memory is not shown."""
-        start, stop = target.rows or (0, target.shape[0])
+        """The layer as the named strategy sees it, (out, in); another strategy's memory is not shown."""
+        start, stop = target.stored_rows
         with reading() as files:
-            return self.layer_rows(target, start, stop, files, self._strategy_memory(target, strategy))
+            layer = self.layer_rows(target, start, stop, files, self._strategy_memory(target, strategy))
+        if target.layout != "transposed":
+            return layer
+        origin, current = layer.origin.T.contiguous(), layer.current.T.contiguous()
+        return Layer(layer.name, origin, current, layer.memory)
+
+    def matrix_rows(self, target: Target, start: int, stop: int) -> Tensor:
+        """Rows (counted in the layer) of the exact current weight, (stop - start, in), float32."""
+        first, last = target.stored_rows
+        with reading() as files:
+            if target.layout == "transposed":
+                return self.rows(target.tensor, first, last, files).T[start:stop].contiguous()
+            return self.rows(target.tensor, first + start, first + stop, files)
 
     def layer_rows(
         self, target: Target, start: int, stop: int, files: Files, memory: Mapping[str, Tensor]
     ) -> Layer:
-        """Rows (counted in the tensor) of the layer, with the given memory."""
+        """Rows (counted in the tensor) of the layer as the tensor holds it, with the given memory."""
         current = self.rows(target.tensor, start, stop, files)
         if self.memory is None and self.current.path == self.origin.path:
             return Layer(target.name, current, current, memory)

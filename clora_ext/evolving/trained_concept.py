@@ -57,4 +57,4 @@ class TrainedConcept:
 
 def rows_of(target: Target) -> tuple[int, int]:
     """(first, one past the last) of the tensor's rows that the layer is."""
-    return target.rows or (0, target.shape[0])
+    return target.stored_rows

@@ -63,13 +63,14 @@ class ExportBundle:
         return PlannedFile(target, model_bytes(self.sources, self.metadata), write)
 
     def weights(self) -> dict[str, Tensor]:
-        """The taught layers' exact weights, float32, by name."""
+        """The taught parameters' exact values as their tensors hold them, float32 matrices, by name."""
         taught = set(self.evolving.changed_tensors)
-        layers = (t for t in self.family.modules(self.evolving.current.header) if t.tensor in taught)
+        everything = self.family.parameters(self.evolving.current.header)
         with reading() as files:
             return {
-                layer.name: self.evolving.rows(layer.tensor, *(layer.rows or (0, layer.shape[0])), files)
-                for layer in layers
+                target.name: self.evolving.rows(target.tensor, *target.stored_rows, files)
+                for target in everything
+                if target.tensor in taught
             }
 
     @property

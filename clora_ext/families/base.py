@@ -205,6 +205,10 @@ class Family(Protocol):
         """Every linear layer and convolution of the denoiser and the text encoders, in order of names."""
         ...
 
+    def parameters(self, header: Header) -> tuple[Target, ...]:
+        """Everything that a finished adapter may change: :meth:`modules`, norms, biases, embeddings."""
+        ...
+
     def targets(self, header: Header, chosen: TargetSet, *, text_encoders: bool) -> tuple[Target, ...]:
         """Those of :meth:`modules` that a concept is taught to.
 

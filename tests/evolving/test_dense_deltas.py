@@ -21,6 +21,7 @@ from clora_ext.formats.checkpoint import Checkpoint
 TARGETS = {
     "norm.bias": Target("unet", "norm", "norm.bias", (300, 1)),
     "to_q.weight": Target("unet", "to_q", "to_q.weight", (330, 20)),
+    "projection": Target("text", "projection", "projection", (30, 170), layout="transposed"),
 }
 CHANGES = {
     name: torch.randn(target.shape, generator=rng(seed)) * 0.01
@@ -32,6 +33,7 @@ def evolving(folder: Path) -> Evolving:
     tensors = {
         "norm.bias": torch.randn(300, generator=rng(5)).half(),
         "to_q.weight": torch.randn(330, 20, generator=rng(6)).half(),
+        "projection": torch.randn(170, 30, generator=rng(7)).half(),
     }
     save_file(tensors, folder / "base.safetensors")
     origin = Checkpoint(folder / "base.safetensors")
@@ -56,12 +58,25 @@ def test_every_tensor_takes_exactly_its_change(tmp_path: Path) -> None:
         second = folded(name, first, folder, 2)
         for key, change in CHANGES.items():
             origin = base.weight(key)
-            once = origin + change.reshape(origin.shape)
+            stored = change.T if TARGETS[key].layout == "transposed" else change.reshape(origin.shape)
+            once = origin + stored
             torch.testing.assert_close(first.weight(key), once, rtol=0, atol=1e-6)
-            twice = once if name == "mask" else once + change.reshape(origin.shape)
+            twice = once if name == "mask" else once + stored
             torch.testing.assert_close(second.weight(key), twice, rtol=0, atol=1e-6)
 
     check_each(["merge", "mask", "orthogonal"], check)
+
+
+def test_a_transposed_tensor_is_seen_as_its_module_has_it(tmp_path: Path) -> None:
+    model, target = evolving(tmp_path), TARGETS["projection"]
+    stored = model.weight("projection")
+    layer = model.layer(target, "")
+    assert layer.shape == target.shape
+    assert torch.equal(layer.current, stored.T)
+    assert torch.equal(layer.origin, stored.T)
+    assert torch.equal(model.matrix_rows(target, 3, 20), stored.T[3:20])
+    whole = TARGETS["to_q.weight"]
+    assert torch.equal(model.matrix_rows(whole, 3, 20), model.weight("to_q.weight")[3:20])
 
 
 def test_a_strategy_that_keeps_one_adapter_refuses_them_by_name(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases import check_each
 from diffusers import DDIMScheduler, StableDiffusionXLPipeline
 from layouts import header_of
 from real_shapes import (
@@ -295,3 +296,28 @@ def test_eight_bit_checkpoints_are_refused_by_name() -> None:
     eight = TensorInfo("F8_E4M3", info.shape, info.start, info.end)
     with pytest.raises(CheckpointError, match="8 bits"):
         families.detect(Header({**header.tensors, name: eight}), HERE)
+
+
+def test_every_number_of_denoiser_and_text_encoders_is_one_parameters(sdxl: Checkpoint) -> None:
+    """Norms, biases, fused rows, embeddings and the transposed projection included."""
+
+    def check(name: str) -> None:
+        header = HEADERS[name]() if name in HEADERS else sdxl.header
+        family = families.detect(header, HERE)
+        places = [part.prefix for part in family.components.values() if part.role != "vae"]
+        held: dict[str, list[tuple[int, int]]] = {}
+        for target in family.parameters(header):
+            held.setdefault(target.tensor, []).append(target.stored_rows)
+            assert target.stored_shape[1] * header.tensors[target.tensor].shape[0] == (
+                header.tensors[target.tensor].elements
+            )
+        assert set(held) == {key for key in header.tensors if key.startswith(tuple(places))}
+        for key, rows in held.items():
+            ends = [end for pair in sorted(rows) for end in pair]
+            assert (ends[0], ends[-1]) == (0, header.tensors[key].shape[0])
+            assert ends[1:-1:2] == ends[2:-1:2]
+        assert set(family.modules(header)) < set(family.parameters(header))
+        sites = [target.site for target in family.parameters(header)]
+        assert len(set(sites)) == len(sites)
+
+    check_each([*HEADERS, "tiny"], check)

@@ -12,12 +12,12 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clora_ext.adapters.sites import Target
+from clora_ext.adapters.sites import Layout, Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Model
 from clora_ext.families.components import Component, denoiser_of
-from clora_ext.formats.header import Header
+from clora_ext.formats.header import Header, TensorInfo
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.prediction import header_prediction, scheduler_prediction
 
@@ -35,7 +35,7 @@ Config = dict[str, Any]
 """``unet``, ``vae``, ``text_encoder`` (and ``text_encoder_2``), ``scheduler``: diffusers' and transformers'
 configurations; ``tokenizer``: a name; ``resolution``: pixels; ``suggested_settings``: by name."""
 
-_NO_LAYER = ("embedding", "text_projection", "norm")
+_NUMBERS = {"F64", "F32", "F16", "BF16"}
 _HERE = Path("the checkpoint")
 _WORDS = {"denoiser": "UNet", "text_encoder": "text encoder", "vae": "VAE"}
 
@@ -117,12 +117,16 @@ class OriginalLayout:
 
     def modules(self, header: Header) -> tuple[Target, ...]:
         """Every linear layer and convolution of the UNet and the text encoders, in order of names."""
+        return tuple(target for target in self.parameters(header) if _is_layer(target))
+
+    def parameters(self, header: Header) -> tuple[Target, ...]:
+        """The layers' weights and everything else of the UNet and the text encoders, in order of names."""
         tables = self.tables(self.config(header, _HERE))
         found = (
             target
             for name, table in tables.items()
             if self.components[name].role != "vae"
-            for target in self._layers(header, table)
+            for target in self._parameters(header, table)
         )
         return tuple(sorted(found, key=lambda target: target.name))
 
@@ -146,27 +150,46 @@ class OriginalLayout:
         config = self.config(checkpoint.header, checkpoint.path)
         return load_model(checkpoint, config, self.tables(config), precision, weights or {})
 
-    def _layers(self, header: Header, table: KeyTable) -> Iterator[Target]:
-        """Of one component: every weight of two or four dimensions but embeddings and projections."""
+    def _parameters(self, header: Header, table: KeyTable) -> Iterator[Target]:
+        """Of one component: every tensor of numbers that the table has a place for."""
         is_denoiser = self.components[table.component].role == "denoiser"
         for tensor, info in header.tensors.items():
-            if (
-                not tensor.startswith(table.prefix)
-                or len(info.shape) not in {2, 4}
-                or tensor.endswith("bias")
-            ):
+            if not tensor.startswith(table.prefix) or not _holds_parameters(info):
                 continue
-            parameters = table.parameters(tensor)
+            try:
+                parameters = table.parameters(tensor)
+            except CheckpointError:
+                continue  # of no layer; whether it may be there at all is asked when the model is loaded
             height = info.shape[0] // len(parameters)
+            inside = tensor.removeprefix(table.prefix)
+            layout: Layout = "vector" if len(info.shape) == 1 else "matrix"
+            if inside in table.transposed:
+                layout = "transposed"
             matrix = (height, prod(info.shape[1:]))
             kernel = (info.shape[2], info.shape[3]) if len(info.shape) == 4 else None  # noqa: PLR2004
             for place, parameter in enumerate(parameters):
-                module = parameter.removesuffix(".weight")
-                if not any(word in module for word in _NO_LAYER) or "time_emb" in module:
-                    rows = (place * height, (place + 1) * height) if len(parameters) > 1 else None
-                    inside = tensor.removeprefix(table.prefix).removesuffix(".weight")
-                    original = inside if is_denoiser else module
-                    yield Target(table.component, module, tensor, matrix, kernel, rows, original)
+                module, _, leaf = parameter.rpartition(".")
+                yield Target(
+                    table.component,
+                    module,
+                    tensor,
+                    matrix if layout != "transposed" else (matrix[1], matrix[0]),
+                    kernel,
+                    (place * height, (place + 1) * height) if len(parameters) > 1 else None,
+                    inside.removesuffix(f".{leaf}") if is_denoiser else module,
+                    "bias" if leaf == "bias" else "weight",
+                    layout,
+                )
+
+
+def _is_layer(target: Target) -> bool:
+    """Whether it is the weight of a linear layer or a convolution, and no table of tokens or positions."""
+    return target.layout != "vector" and ".embeddings." not in target.module
+
+
+def _holds_parameters(info: TensorInfo) -> bool:
+    """Whether a tensor is what a layer, a norm or a bias is made of; the positions' numbers are not."""
+    return len(info.shape) in {1, 2, 4} and info.dtype in _NUMBERS
 
 
 def _holds(header: Header, component: Component) -> bool:
