@@ -10,7 +10,7 @@ from clora_ext import families
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header, read_header
 from clora_ext.formats.history import HISTORY_KEY, decode_history
-from clora_ext.formats.lora.names import is_lora_name
+from clora_ext.formats.lora.contents import describe
 from clora_ext.formats.memory import STRATEGY_KEY
 from clora_ext.training.state import TRAINING_KEY
 
@@ -23,7 +23,8 @@ class FileReport:
 
     Attributes:
         path: of the file.
-        kind: ``checkpoint``, ``LoRA``, ``clora memory``, ``clora training state`` or ``unknown``.
+        kind: ``checkpoint``, ``LoRA``, ``clora memory``, ``clora training state`` or ``unknown``; of other
+            adapters their name, such as ``LoHa``, ``DoRA`` or ``OFT``.
         family: the kind of model, if clora knows it.
         bytes: size of the file.
         tensors: how many.
@@ -87,6 +88,4 @@ def _kind(header: Header) -> str:
         return "clora memory"
     if TRAINING_KEY in header.metadata:
         return "clora training state"
-    if any(map(is_lora_name, header.tensors)):
-        return "LoRA"
-    return "unknown"
+    return describe(header.tensors) or "unknown"

@@ -11,8 +11,9 @@ __all__ = ["Delta", "DenseDelta"]
 class Delta(Protocol):
     """A change of a weight of shape (out, in).
 
-    Low-rank factors (:class:`clora_ext.adapters.factors.Factors`) are one kind. Changes of norms and biases,
-    and of adapters that are no pair of factors (LoHa, LoKr, DoRA), are :class:`DenseDelta`.
+    Low-rank factors (:class:`clora_ext.adapters.factors.Factors`) are one kind, products of other adapters
+    (:class:`clora_ext.adapters.products.HadamardDelta`) others; a change of a norm or a bias has a value for
+    every number (:class:`DenseDelta`).
     """
 
     @property
@@ -26,6 +27,10 @@ class Delta(Protocol):
 
     def rows(self, start: int, stop: int) -> "Delta":
         """The change of the layer's rows ``start`` to ``stop``; from a tile's bound on, the very bits."""
+        ...
+
+    def scaled(self, strength: float) -> "Delta":
+        """``strength`` times the change."""
         ...
 
 
@@ -51,3 +56,7 @@ class DenseDelta:
     def rows(self, start: int, stop: int) -> "DenseDelta":
         """These rows."""
         return DenseDelta(self.change[start:stop])
+
+    def scaled(self, strength: float) -> "DenseDelta":
+        """``strength`` times the change."""
+        return DenseDelta(self.change * strength)

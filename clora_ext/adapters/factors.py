@@ -59,6 +59,10 @@ class Factors:
         """The adapter of the layer's rows ``start`` to ``stop``: the same ``down``, these rows of ``up``."""
         return Factors(self.down, self.up[start:stop], self.alpha)
 
+    def scaled(self, strength: float) -> "Factors":
+        """The adapter with ``strength`` times its delta."""
+        return Factors(self.down, self.up, self.alpha * strength)
+
     def with_alpha(self, alpha: float) -> "Factors":
         """The same delta expressed with another ``alpha`` (which must not be 0)."""
         if alpha == self.alpha:

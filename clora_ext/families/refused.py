@@ -7,7 +7,7 @@ from pathlib import Path
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import SDXL_TEXT_2_PREFIX, SDXL_TEXT_PREFIX, UNET_PREFIX
-from clora_ext.formats.lora.names import is_lora_name
+from clora_ext.formats.lora.keys import is_adapter_name
 
 __all__ = ["refuse_known"]
 
@@ -39,7 +39,7 @@ def _input_channels(count: int) -> Callable[[Header], bool]:
 
 
 def _lora(header: Header) -> bool:
-    return any(map(is_lora_name, header.tensors))
+    return any(map(is_adapter_name, header.tensors))
 
 
 def _eight_bits(header: Header) -> bool:

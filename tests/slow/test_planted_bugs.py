@@ -157,10 +157,17 @@ BUGS = (
     ),
     Bug(
         "a LoRA file's alpha is ignored",
-        "formats/lora/reader.py",
+        "formats/lora/alpha.py",
         "            return float(rank)\n        return alpha\n",
         "            return float(rank)\n        return float(rank)\n",
         "tests/formats/lora/test_lora_reader.py",
+    ),
+    Bug(
+        "a DoRA's norm is that of the weight alone",
+        "adapters/decomposed.py",
+        "(weight(start, stop) + self.direction.rows(start, stop).delta()).double()",
+        "weight(start, stop).double()",
+        "tests/formats/lora/test_lora_kinds.py",
     ),
     Bug(
         "a LoRA's tensors that have no place are skipped",

@@ -1,33 +1,57 @@
-"""LoRA files of any dialect as adapters of known sites, at exactly the strength that they are meant to have.
+"""LoRA files of any dialect as changes of known sites, at exactly the strength that they are meant to have.
 
-Nothing is skipped: a tensor that has no place, half a pair or a kind that cannot be read is refused by name.
+Nothing is skipped but embeddings that are bundled in, with a note: a tensor that has no place, half a pair or
+a kind that cannot be read is refused by name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
+from clora_ext.adapters.decomposed import DecomposedAdapter
+from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint
-from clora_ext.formats.text import quoted
 
+from .alpha import AlphaRule
+from .contents import Algorithm, KindCount, algorithms_of, kind_of_adapter
+from .dora import check_magnitude, with_magnitude
+from .keys import Key, Role, bundled_embedding, is_adapter_name, parse_key
+from .loha import check_loha, loha_rank, read_loha
+from .lokr import check_lokr, lokr_rank, read_lokr
 from .metadata import name_of, triggers_of
-from .names import Dialect, Key, NameTable, Role, parse_key
-from .refusal import listed, recognise_file, recognise_sites, refuse_other_kinds
-from .strength import Configs, checked_alpha, read_configs
+from .names import Dialect, NameTable
+from .pair import check_pair, pair_rank, read_pair
+from .parts import Parts
+from .refusal import listed, recognise_sites, refuse_other_kinds, refuse_other_model
+from .strength import read_configs
+from .whole import check_whole, read_whole
 
-__all__ = ["LoraFile", "read_lora"]
+__all__ = ["Change", "LoraFile", "read_lora"]
 
-_FACTORS = frozenset({"F64", "F32", "F16", "BF16"})
-_NUMBERS = _FACTORS | {"I64", "I32", "I16", "I8", "U8"}  # diffusers' converter writes alpha as an integer
-_DAMAGED = "the file is damaged; download or export it again"
+Change = Delta | DecomposedAdapter
+"""A change of one weight, or one that is fixed only when the weight is."""
 
 _Names = dict[Role, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How one kind of adapter is checked by its header, measured, and read."""
+
+    check: Callable[[Parts], None]
+    rank: Callable[[Parts], int | None]
+    read: Callable[[Parts, AlphaRule], Delta]
+
+
+_READINGS: Mapping[Algorithm, _Reading] = {
+    "LoRA": _Reading(check_pair, pair_rank, read_pair),
+    "LoHa": _Reading(check_loha, loha_rank, read_loha),
+    "LoKr": _Reading(check_lokr, lokr_rank, read_lokr),
+    "full": _Reading(check_whole, lambda parts: None, read_whole),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +59,32 @@ class LoraFile:
     """What a LoRA file holds.
 
     Attributes:
-        factors: float32 adapters in matrix form, in the order of the model's sites: ``down`` (rank,
-            in * kernel height * kernel width), ``up`` (out, rank).
+        changes: in the order of the model's sites, as matrices (out, in * kernel height * kernel width), of
+            norms and biases (out, 1); float32. Whole changes stay in the file until they are asked for.
+        kinds: what they are made of.
+        parameters: how many numbers that is.
         dialect: whose names it uses.
         name: by its own account; may be empty.
         triggers: what to write into a prompt, by its own account.
         notes: what a user should know about how it was read.
     """
 
-    factors: Mapping[Site, Factors]
+    changes: Mapping[Site, Change]
+    kinds: tuple[KindCount, ...]
+    parameters: int
     dialect: Dialect
     name: str
     triggers: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def factors(self) -> Mapping[Site, Factors]:
+        """Those changes that are pairs of factors."""
+        return {site: change for site, change in self.changes.items() if isinstance(change, Factors)}
+
 
 def read_lora(path: Path, sites: Sequence[Site]) -> LoraFile:
-    """The adapters in a LoRA file.
+    """The changes in a LoRA file.
 
     An alpha that is missing or 0 means the rank (sd-scripts' rule), unless PEFT's configuration in the
     metadata or beside the file says otherwise.
@@ -67,17 +100,30 @@ def read_lora(path: Path, sites: Sequence[Site]) -> LoraFile:
     file = Checkpoint(path)
     refuse_other_kinds(path, file.names)
     keys = {name: key for name in file.names if (key := parse_key(name)) is not None}
-    if not any(key.role != "alpha" for key in keys.values()):
+    if not any(map(is_adapter_name, keys)):
         message = f"{path} is not a LoRA: none of its {len(file.names)} tensors is a factor"
         raise CheckpointError(message, fix="name a LoRA file; a whole model is not a LoRA")
     dialect, found = _assign(file, keys, sites)
-    ordered = {site: found[site] for site in sites if site in found}
-    _check_pairs(file, ordered, sites)
-    reader = _Reader(file, read_configs(path, file.header.metadata, keys))
-    factors = {site: reader.factors(site, names) for site, names in ordered.items()}
+    model = recognise_sites(sites)
+    everything = [Parts(file, site, found[site], model) for site in sites if site in found]
+    alphas = AlphaRule(read_configs(path, file.header.metadata, keys))
+    for parts in everything:
+        _algorithm(parts).check(parts)
+        check_magnitude(parts, alphas.configs)
+    changes = {
+        parts.site: with_magnitude(parts, _algorithm(parts).read(parts, alphas)) for parts in everything
+    }
+    kinds = _kinds(everything)
     metadata = file.header.metadata
-    notes = _notes(ordered, factors, reader)
-    return LoraFile(factors, dialect, name_of(metadata), triggers_of(metadata), notes)
+    return LoraFile(
+        changes,
+        kinds,
+        sum(parts.parameters() for parts in everything),
+        dialect,
+        name_of(metadata),
+        triggers_of(metadata),
+        _notes(file, kinds, alphas),
+    )
 
 
 def _assign(
@@ -85,7 +131,10 @@ def _assign(
 ) -> tuple[Dialect, dict[Site, _Names]]:
     """The dialect, and each site's tensors by role."""
     table = NameTable(sites)
-    places = {name: table.find(keys[name].stem) if name in keys else None for name in file.names}
+    names = [name for name in file.names if bundled_embedding(name) is None]
+    places = {
+        name: table.find(keys[name].stem, keys[name].parameter) if name in keys else None for name in names
+    }
     _refuse_unknown(file, [name for name, place in places.items() if place is None], keys, table, sites)
     examples: dict[Dialect, str] = {}
     found: dict[Site, _Names] = {}
@@ -93,12 +142,12 @@ def _assign(
         assert place is not None  # noqa: S101 - refused above
         dialect, site = place
         examples.setdefault(dialect, name)
-        names = found.setdefault(site, {})
+        roles = found.setdefault(site, {})
         role = keys[name].role
-        if role in names:
-            message = f"{file.path}: {listed([names[role], name])} are the same part of the same layer"
+        if role in roles:
+            message = f"{file.path}: {listed([roles[role], name])} are the same part of the same layer"
             raise CheckpointError(message, fix="the file holds several adapters; split it")
-        names[role] = name
+        roles[role] = name
     if len(examples) > 1:
         message = (
             f"{file.path} mixes the names of {' and '.join(examples)}: {listed(list(examples.values()))}"
@@ -113,7 +162,7 @@ def _refuse_unknown(
     """Refuse tensors that have no place in the model."""
     if not names:
         return
-    _refuse_other_model(file, sites)
+    refuse_other_model(file, recognise_sites(sites))
     shown = f"{len(names)} of {len(file.names)} tensors"
     if any(name in keys and table.is_ambiguous(keys[name].stem) for name in names):
         message = f"{file.path}: {shown} do not say which text encoder they belong to: {listed(names)}"
@@ -122,99 +171,50 @@ def _refuse_unknown(
     raise CheckpointError(message, fix="check that it was trained on this kind of model")
 
 
-def _refuse_other_model(file: Checkpoint, sites: Sequence[Site]) -> None:
-    """Refuse a file that is recognisably for another kind of model."""
-    theirs, ours = recognise_file(file.header.tensors), recognise_sites(sites)
-    if theirs is not None and ours is not None and theirs != ours:
-        message = f"{file.path} is a LoRA for {theirs}, the model is {ours}"
-        raise CheckpointError(message, fix=f"use a LoRA that was trained on {ours}")
+def _algorithm(parts: Parts) -> _Reading:
+    """How the site's adapter is read; half a pair is the pair's to refuse."""
+    found = algorithms_of(parts.names.keys())
+    if (
+        len(found) > 1
+        or {"diff", "w_norm"} <= parts.names.keys()
+        or {"diff_b", "b_norm"} <= parts.names.keys()
+    ):
+        names = listed(list(parts.names.values()))
+        message = (
+            f"{parts.file.path} holds two changes of the {parts.site.parameter} of {parts.site.module}: "
+        )
+        raise CheckpointError(message + names, fix="the file holds several adapters; split it")
+    return _READINGS[found[0] if found else "LoRA"]
 
 
-def _check_pairs(file: Checkpoint, found: Mapping[Site, _Names], sites: Sequence[Site]) -> None:
-    """Every site has both factors, and they fit it and each other."""
-    for site, names in found.items():
-        missing = [role for role in ("down", "up") if role not in names]
-        if missing:
-            message = (
-                f"{file.path}: the {' and the '.join(missing)} factor of {site.module} is missing, "
-                f"there is only {listed(list(names.values()))}"
-            )
-            raise CheckpointError(message, fix=_DAMAGED)
-        down, up = file.info(names["down"]), file.info(names["up"])
-        rank = down.shape[0] if down.shape else 0
-        wanted = (rank, *_trimmed(site.shape)[1:]), (site.shape[0], rank)
-        if rank == 0 or (_trimmed(down.shape), _trimmed(up.shape)) != wanted:
-            _refuse_other_model(file, sites)
-            message = (
-                f"{file.path}: {quoted(names['down'])} {list(down.shape)} and {quoted(names['up'])} "
-                f"{list(up.shape)} do not fit the layer's weight {list(site.shape)}"
-            )
-            raise CheckpointError(message, fix="check that it was trained on this kind of model")
+def _kinds(everything: Sequence[Parts]) -> tuple[KindCount, ...]:
+    """What the adapters are, each kind once."""
+    ranks: dict[str, list[int | None]] = {}
+    for parts in everything:
+        ranks.setdefault(kind_of_adapter(parts.names.keys()), []).append(_algorithm(parts).rank(parts))
+    counts = []
+    for kind, found in ranks.items():
+        known = [rank for rank in found if rank is not None]
+        counts.append(KindCount(kind, len(found), (min(known), max(known)) if known else None))
+    return tuple(counts)
 
 
-def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without a kernel of 1 x 1, which some files write and others leave out."""
-    return shape[:2] if shape[2:] == (1, 1) else shape
-
-
-class _Reader:
-    """Reads tensors and counts where alpha came from."""
-
-    def __init__(self, file: Checkpoint, configs: Configs) -> None:
-        self._file = file
-        self._configs = configs
-        self.without_alpha = 0
-        self.zero_alpha = 0
-
-    def factors(self, site: Site, names: _Names) -> Factors:
-        """One site's adapter, float32."""
-        down = self._factor(names["down"]).flatten(start_dim=1)
-        up = self._factor(names["up"]).flatten(start_dim=1)
-        return Factors(down, up, self._alpha(site, names, int(down.shape[0])))
-
-    def _factor(self, name: str) -> Tensor:
-        """One checked factor, float32."""
-        dtype = self._file.info(name).dtype
-        if dtype not in _FACTORS:
-            message = (
-                f"{self._file.path}: tensor {quoted(name)} is {dtype}, too coarse, or not a number format"
-            )
-            raise CheckpointError(message, fix="use an fp16, bf16 or fp32 version of the LoRA")
-        factor = self._file.read_float(name)
-        if not torch.isfinite(factor).all():
-            message = f"{self._file.path}: tensor {quoted(name)} has values that are not finite"
-            raise CheckpointError(message, fix="the training broke down; use an earlier version of the LoRA")
-        return factor
-
-    def _alpha(self, site: Site, names: _Names, rank: int) -> float:
-        """alpha by the file, its configuration, or the rule."""
-        name = names.get("alpha")
-        if name is None:
-            configured = self._configs.alpha(site, rank)
-            if configured is not None:
-                return configured
-            self.without_alpha += 1
-            return float(rank)
-        where = f"{self._file.path}: tensor {quoted(name)}"
-        info = self._file.info(name)
-        if info.shape not in {(), (1,)} or info.dtype not in _NUMBERS:
-            message = f"{where} is {info.dtype} of shape {list(info.shape)}, alpha is one number"
-            raise CheckpointError(message, fix=_DAMAGED)
-        alpha = checked_alpha(self._file.read(name).item(), where)
-        if alpha == 0:
-            self.zero_alpha += 1
-            return float(rank)
-        return alpha
-
-
-def _notes(found: Mapping[Site, _Names], factors: Mapping[Site, Factors], reader: _Reader) -> tuple[str, ...]:
+def _notes(file: Checkpoint, kinds: Sequence[KindCount], alphas: AlphaRule) -> tuple[str, ...]:
     """What a user should know."""
     notes: list[str] = []
-    if reader.without_alpha:
-        notes.append(f"{reader.without_alpha} of {len(found)} layers say no alpha: read as alpha = rank")
-    if reader.zero_alpha:
-        notes.append(f"alpha is 0 in {reader.zero_alpha} of {len(found)} layers: read as alpha = rank")
-    ranks = {adapter.rank for adapter in factors.values()}
-    if len(ranks) > 1:
-        notes.append(f"ranks differ by layer, from {min(ranks)} to {max(ranks)}")
+    layers = sum(one.count for one in kinds if one.kind != "full")
+    if alphas.without_alpha:
+        notes.append(f"{alphas.without_alpha} of {layers} layers say no alpha: read as alpha = rank")
+    if alphas.zero_alpha:
+        notes.append(f"alpha is 0 in {alphas.zero_alpha} of {layers} layers: read as alpha = rank")
+    notes += [
+        f"ranks differ by layer, from {one.ranks[0]} to {one.ranks[1]}"
+        for one in kinds
+        if one.kind == "LoRA" and one.ranks is not None and one.ranks[0] < one.ranks[1]
+    ]
+    triggers = sorted({trigger for name in file.names if (trigger := bundled_embedding(name)) is not None})
+    if triggers:
+        notes.append(f"embeddings that are bundled in are left out: {listed(triggers)}")
+    if any("DoRA" in one.kind for one in kinds):
+        notes.append("DoRA: its magnitudes are set over the model as it is now")
     return tuple(notes)

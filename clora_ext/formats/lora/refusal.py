@@ -3,41 +3,59 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import TensorInfo
 from clora_ext.formats.text import quoted
 
-from .names import parse_key
+from .keys import parse_key
 
-__all__ = ["listed", "recognise_file", "recognise_sites", "refuse_other_kinds"]
+if TYPE_CHECKING:
+    from clora_ext.formats.checkpoint import Checkpoint
+
+__all__ = [
+    "listed",
+    "other_kind",
+    "recognise_file",
+    "recognise_sites",
+    "refuse_other_kinds",
+    "refuse_other_model",
+]
 
 _SHOWN = 4
 
-# What marks an adapter that is more than pairs of factors, its name, and why it cannot be read as pairs.
+# What marks an adapter that is no change of fixed tensors, its name, and why it cannot be read.
 _OTHER_KINDS: Sequence[tuple[re.Pattern[str], str, str]] = tuple(
     (re.compile(pattern), kind, reason)
     for pattern, kind, reason in (
-        (r"\.hada_", "LoHa", "its change is an elementwise product, not a product of two factors"),
-        (r"\.lokr_", "LoKr", "its change is a Kronecker product, not a product of two factors"),
+        (r"\.(?:oft_|boft_|oft$)", "OFT", "it multiplies the model's weights by rotations"),
+        (r"\.on_input$|\.ia3_l(?:\.\w+)?$", "IA3", "it rescales the model's own weights"),
+        (r"^l(?:ora|ycoris)_.*\.[ab][12]\.weight$", "GLoRA", "its change depends on the model's own weights"),
         (
-            r"\.dora_scale$|\.lora_magnitude_vector",
-            "DoRA",
-            "it also rescales the model's own weight, which is not a fixed change",
+            r"\.(?:lambda_layer$|[pq]_layer\.weight$)",
+            "T-LoRA",
+            "its strength depends on the time of a denoising step",
         ),
-        (r"\.lora_mid\.", "a Tucker (CP) LoRA", "a third factor stands between the two"),
-        (r"\.(?:oft_|boft_|oft$)", "OFT", "it multiplies the model's weight by a rotation"),
-        (r"\.[ab][12]\.weight$", "GLoRA", "its change depends on the model's own weight"),
-        (r"\.lora_[AB](?:\.\w+)?\.bias$|\.lora_bias", "a LoRA with biases", "biases are not taught"),
+        (
+            r"\.lora_[AB](?:\.\w+)?\.bias$|\.lora_bias",
+            "a LoRA with biases",
+            "its factors have biases of their own",
+        ),
+        (r"\.lora_embedding_[AB]", "a LoRA of embeddings", "its factors change the table of tokens"),
         (r"\.(?:vera_|lora_E$|lora_E\.|ranknum)", "VeRA or AdaLoRA", "a third tensor scales the two factors"),
-        (r"\.scalar$", "a LyCORIS adapter with a trained scalar", "a third tensor scales the two factors"),
         (
-            r"\.(?:diff|diff_b|set_weight|w_norm|b_norm|reshape_weight)$",
-            "not a LoRA alone",
-            "it also holds whole changes of weights, norms or biases",
+            r"^l(?:ora|ycoris)_.*\.scalar$",
+            "a LyCORIS adapter with a trained scalar",
+            "a third tensor scales the two factors",
         ),
-        (r"^bundle_emb\.", "not a LoRA alone", "it also holds a trained embedding"),
+        (
+            r"\.set_weight$",
+            "not a LoRA alone",
+            "it also replaces weights of the model, and with them what they have learned",
+        ),
+        (r"\.reshape_weight$", "for a model of another shape", "it also changes the sizes of layers"),
     )
 )
 
@@ -65,19 +83,35 @@ _WIDTHS = {768: "SD1", 1024: "SD2", 2048: "SDXL"}
 _TEXT_SIDE = re.compile(r"attn2[._]to_[kv]$")
 
 
+def other_kind(names: Iterable[str]) -> tuple[str, str, str] | None:
+    """The kind of adapter in a file that cannot be read: its name, why, and a tensor; None: no such kind."""
+    for name in names:
+        for pattern, kind, reason in _OTHER_KINDS:
+            if pattern.search(name):
+                return kind, reason, name
+    return None
+
+
 def refuse_other_kinds(path: Path, names: Iterable[str]) -> None:
-    """Refuse adapters that are no pairs of factors.
+    """Refuse adapters that are no change of fixed tensors.
 
     Raises:
         CheckpointError: with the kind, an example and the reason.
     """
-    for name in names:
-        for pattern, kind, reason in _OTHER_KINDS:
-            if pattern.search(name):
-                message = f"{path} is {kind}, which cannot be read: {reason} (tensor {quoted(name)})"
-                raise CheckpointError(
-                    message, fix="use a plain LoRA, or merge it into the base elsewhere first"
-                )
+    found = other_kind(names)
+    if found is not None:
+        kind, reason, name = found
+        message = f"{path} is {kind}, which cannot be read: {reason} (tensor {quoted(name)})"
+        fix = "use a LoRA, LoHa, LoKr or DoRA, or merge it into the base elsewhere first"
+        raise CheckpointError(message, fix=fix)
+
+
+def refuse_other_model(file: "Checkpoint", model: str | None) -> None:
+    """Refuse a file that is recognisably for another kind of model than ``model``."""
+    theirs = recognise_file(file.header.tensors)
+    if theirs is not None and model is not None and theirs != model:
+        message = f"{file.path} is a LoRA for {theirs}, the model is {model}"
+        raise CheckpointError(message, fix=f"use a LoRA that was trained on {model}")
 
 
 def recognise_file(tensors: Mapping[str, TensorInfo]) -> str | None:
@@ -93,7 +127,9 @@ def recognise_file(tensors: Mapping[str, TensorInfo]) -> str | None:
 
 def recognise_sites(sites: Sequence[Site]) -> str | None:
     """The kind of model that has these sites."""
-    widths = (site.matrix[1] for site in sites if _TEXT_SIDE.search(site.module))
+    widths = (
+        site.matrix[1] for site in sites if site.parameter == "weight" and _TEXT_SIDE.search(site.module)
+    )
     return _recognise([f"{site.component}.{site.module}" for site in sites], widths)
 
 

@@ -10,13 +10,14 @@ from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.text import quoted
 
-from .names import Key
+from .keys import Key
 
 __all__ = ["Configs", "checked_alpha", "read_configs"]
 
 _METADATA_KEY = "lora_adapter_metadata"  # diffusers; keys with the component's name in front
 _PEFT_FILE = "adapter_config.json"
 _PEFT_PREFIX = "base_model.model."
+_PEFT_PRODUCTS = {"LOHA", "LOKR"}
 _LARGEST_CONFIG = 1 << 20
 # Initialisations that change the model's own weight as well: such factors are no change of the base.
 _REPLACING = ("pissa", "olora", "corda", "loftq", "lora_ga")
@@ -57,28 +58,57 @@ class Configs:
         Raises:
             CheckpointError: the configuration is of a kind that is no plain change, or is unusable.
         """
-        config = self.by_component.get(site.component, self.by_component.get("", {}))
-        if "lora_alpha" not in config:
+        config = self._config(site)
+        if "lora_alpha" in config:
+            self._refuse_kinds(config)
+            alpha = self._number(config, "lora_alpha", "alpha_pattern", site)
+            # PEFT's rank-stabilised LoRA divides by the root of the rank (arXiv 2312.03732).
+            return alpha * math.sqrt(rank) if config.get("use_rslora") else alpha
+        if config.get("peft_type") in _PEFT_PRODUCTS and "alpha" in config:
+            return self._number(config, "alpha", "alpha_pattern", site)
+        return None
+
+    def whole_scale(self, site: Site) -> float | None:
+        """The strength of a LoKr of two whole matrices by PEFT's configuration; None if there is none.
+
+        PEFT divides by the rank that was asked for, although no such rank is in the file.
+        """
+        config = self._config(site)
+        if config.get("peft_type") != "LOKR" or "alpha" not in config:
             return None
-        self._refuse_kinds(config)
-        patterns = config.get("alpha_pattern") or {}
-        if not isinstance(patterns, Mapping):
-            raise CheckpointError(f"{self.where}: alpha_pattern is not a table", fix=_FIX)
-        fitting = (alpha for pattern, alpha in patterns.items() if self._fits(str(pattern), site.module))
-        alpha = checked_alpha(next(fitting, config["lora_alpha"]), self.where)
-        # PEFT's rank-stabilised LoRA divides by the root of the rank (arXiv 2312.03732).
-        return alpha * math.sqrt(rank) if config.get("use_rslora") else alpha
+        rank = self._number(config, "r", "rank_pattern", site)
+        if rank == 0:
+            raise CheckpointError(f"{self.where}: the rank is 0", fix=_FIX)
+        return self._number(config, "alpha", "alpha_pattern", site) / rank
+
+    def has_magnitude(self, site: Site) -> bool:
+        """Whether the configuration says that a magnitude belongs to the site's factors (DoRA)."""
+        return bool(self._config(site).get("use_dora"))
+
+    def _config(self, site: Site) -> Mapping[str, object]:
+        """The table for the site's component."""
+        return self.by_component.get(site.component, self.by_component.get("", {}))
+
+    def _number(self, config: Mapping[str, object], name: str, patterns: str, site: Site) -> float:
+        """A number that may differ by layer."""
+        exceptions = config.get(patterns) or {}
+        if not isinstance(exceptions, Mapping):
+            raise CheckpointError(f"{self.where}: {patterns} is not a table", fix=_FIX)
+        fitting = (
+            number
+            for pattern, number in exceptions.items()
+            if self._fits(str(pattern), site.module, patterns)
+        )
+        return checked_alpha(next(fitting, config.get(name)), self.where)
 
     def _refuse_kinds(self, config: Mapping[str, object]) -> None:
         """Refuse what the tensors' names do not show."""
-        if config.get("use_dora"):
-            raise CheckpointError(f"{self.where}: DoRA cannot be read as a plain change", fix=_FIX)
         start = config.get("init_lora_weights")
         if isinstance(start, str) and start.lower().startswith(_REPLACING):
             message = f"{self.where}: {quoted(start)} changes the model's own weights too"
             raise CheckpointError(message, fix="convert it to a plain LoRA with PEFT first")
 
-    def _fits(self, pattern: str, module: str) -> bool:
+    def _fits(self, pattern: str, module: str, where: str) -> bool:
         """Whether a pattern names the module or its end, as PEFT understands a plain name.
 
         PEFT takes patterns for regular expressions; from a file that anybody may have made, only names are
@@ -86,7 +116,7 @@ class Configs:
         """
         name = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
         if not name.replace(".", "").replace("_", "").isalnum():
-            message = f"{self.where}: the alpha_pattern {quoted(pattern)} is not a module's name"
+            message = f"{self.where}: the {where} {quoted(pattern)} is not a module's name"
             raise CheckpointError(message, fix=_FIX)
         flat = module.removeprefix("text_model.")
         if pattern.startswith("^"):
@@ -106,7 +136,7 @@ def read_configs(path: Path, metadata: Mapping[str, str], keys: Mapping[str, Key
         where = f"{path}, metadata {_METADATA_KEY}"
         return Configs(_by_component(_table(metadata[_METADATA_KEY], where)), where)
     beside = path.with_name(_PEFT_FILE)
-    if any(name.startswith(_PEFT_PREFIX) for name in keys) and beside.is_file():
+    if any(_PEFT_PREFIX in name for name in keys) and beside.is_file():
         return Configs({"": _table(_read_text(beside), str(beside))}, str(beside))
     return Configs({}, str(path))
 

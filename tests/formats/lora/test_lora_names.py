@@ -11,8 +11,9 @@ from lora_sites import golden_names, published, sites_of
 
 from clora_ext.adapters.sites import Site
 from clora_ext.errors import UsageError
+from clora_ext.formats.lora.keys import parse_key
 from clora_ext.formats.lora.kinds import KINDS, kind_of
-from clora_ext.formats.lora.names import DIALECTS, NameTable, join, parse_key, stems
+from clora_ext.formats.lora.names import DIALECTS, NameTable, join, stems
 from clora_ext.formats.lora.writer import kohya_name
 
 FAMILIES = ["sd1", "sdxl"]
@@ -54,7 +55,8 @@ def test_no_name_stands_for_two_sites_or_two_dialects() -> None:
         # Only PEFT's own files, which do not say which of two text encoders they are of.
         encoders = {site.component for site in sites(family)} - {"unet"}
         assert (clashes == set()) == (len(encoders) == 1)
-        assert all(stem.startswith("base_model.model.") for stem in clashes)
+        bare = ("text_model.", "encoder.")
+        assert all(stem.startswith(bare) for stem in clashes)
         table = NameTable(sites(family))
         assert all(table.find(stem) is None for stem in clashes)
 
@@ -91,7 +93,34 @@ ENDINGS = {
     ".lora.down.weight": "down", ".lora.up.weight": "up",
     "_lora.down.weight": "down", "_lora.up.weight": "up", "_lora.alpha": "alpha",
     ".lora_linear_layer.down.weight": "down", ".lora_linear_layer.up.weight": "up",
+    ".lora_mid.weight": "mid", ".hada_w1_a": "hada_w1_a", ".hada_t2": "hada_t2", ".lokr_w1": "lokr_w1",
+    ".lokr_w2_b": "lokr_w2_b", ".lokr_t2": "lokr_t2", ".diff": "diff", ".diff_b": "diff_b",
+    ".w_norm": "w_norm", ".b_norm": "b_norm", ".dora_scale": "dora_scale",
+    ".lora_magnitude_vector": "lora_magnitude_vector",
+    ".lora_magnitude_vector.default.weight": "lora_magnitude_vector",
 }  # fmt: skip
+
+WRAPPED = {
+    "unet.base_model.model.conv_in": "unet.conv_in",
+    "base_model.model.unet.conv_in": "unet.conv_in",
+    "base_model.model.conv_in": "conv_in",
+    "unet.unet.conv_in": "unet.conv_in",
+    "text_encoder_2.text_encoder_2.text_projection": "text_encoder_2.text_projection",
+    "_orig_mod.unet.conv_in": "unet.conv_in",
+    "unet._orig_mod.conv_in": "unet.conv_in",
+    "module.unet.conv_in": "unet.conv_in",
+    "lora_unet__orig_mod_conv_in": "lora_unet_conv_in",
+}
+
+
+def test_what_a_model_was_wrapped_in_is_left_out() -> None:
+    found = {stem: parse_key(f"{stem}.lora_A.weight") for stem in WRAPPED}
+    assert {stem: key.stem for stem, key in found.items() if key} == WRAPPED
+
+
+def test_lycoris_own_prefix_is_a_unets() -> None:
+    site = sites("sdxl")[0]
+    assert NameTable(sites("sdxl")).find(join("lycoris_", site.module)) == ("kohya", site)
 
 
 @given(
@@ -104,7 +133,7 @@ def test_names_are_taken_apart_again(stem: str, ending: str) -> None:
 
 
 def test_other_names_are_no_keys() -> None:
-    others = {"model.diffusion_model.out.2.weight", "x.lora_mid.weight", "x.hada_w1_a"}
+    others = {"model.diffusion_model.out.2.weight", "x.hada_w3_a", "x.lokr_t1", "x.diff_w", "diff"}
     others |= {"alpha", ".alpha", "lora_up.weight"}
     assert {name: parse_key(name) for name in others} == dict.fromkeys(others)
 

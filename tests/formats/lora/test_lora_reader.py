@@ -176,6 +176,29 @@ def test_pefts_own_files_take_alpha_from_the_file_beside_them(tmp_path: Path) ->
     assert read_lora(file, sites("sd1")).factors[site].alpha == 16
 
 
+def test_an_alpha_of_any_shape_is_one_number(tmp_path: Path) -> None:
+    site = sites("sd1")[0]
+    adapter = random_factors([site], RANK, ALPHA)
+    for shape in ((), (1,), (1, 1), (1, 1, 1, 1)):
+        tensors = tensors_of("kohya, SAI's blocks", adapter)
+        tensors = {n: t.reshape(shape) if n.endswith("alpha") else t for n, t in tensors.items()}
+        read = read_lora(save(tmp_path / "x.safetensors", tensors), sites("sd1"))
+        assert read.factors[site].alpha == ALPHA
+
+
+def test_bundled_embeddings_are_told_and_left_out(tmp_path: Path) -> None:
+    """OneTrainer's names and those of A1111's bundles."""
+    tensors = tensors_of("comfyui", random_factors(sites("sd1")[:1]))
+    plain = read_lora(save(tmp_path / "1.safetensors", tensors), sites("sd1"))
+    tensors |= {
+        "bundle_emb.sks.clip_l": torch.ones(2, 8),
+        "bundle_emb.\x1bbad.string_to_param.*": torch.ones(1),
+    }
+    read = read_lora(save(tmp_path / "2.safetensors", tensors), sites("sd1"))
+    assert read.changes.keys() == plain.changes.keys()
+    assert read.notes == ("embeddings that are bundled in are left out: '\\x1bbad', 'sks'",)
+
+
 def test_names_and_trigger_words_are_found(tmp_path: Path) -> None:
     tensors = tensors_of("comfyui", random_factors(sites("sd1")[:1]))
     tags = {"10_sks dog": {"sks dog": 12, "grass": 5}, "1_reg": {"grass": 9, "sky": 1}}

@@ -52,20 +52,17 @@ def test_the_pair_that_the_refusals_start_from_is_read(tmp_path: Path) -> None:
 
 
 OTHER_KINDS = {
-    "LoHa": f"{STEM}.hada_w1_a",
-    "LoKr": f"{STEM}.lokr_w1",
-    "DoRA": f"{STEM}.dora_scale",
-    "Tucker": f"{STEM}.lora_mid.weight",
-    "whole changes": f"{STEM}.diff",
-    "norms": f"{STEM}.w_norm",
-    "biases": f"{STEM}.diff_b",
     "OFT": f"{STEM}.oft_blocks",
+    "IA3": f"{STEM}.on_input",
+    "IA3, which": f"{DOTTED}.ia3_l",
     "GLoRA": f"{STEM}.a1.weight",
-    "embedding": "bundle_emb.sks.string_to_param",
+    "T-LoRA": f"{STEM}.lambda_layer",
     "AdaLoRA": f"{DOTTED}.lora_E",
     "LoRA with biases": f"{DOTTED}.lora_B.bias",
-    "DoRA, which": f"{DOTTED}.lora_magnitude_vector",
+    "a LoRA of embeddings": "text_encoder.text_model.embeddings.token_embedding.lora_embedding_A",
     "scalar": f"{STEM}.scalar",
+    "replaces weights": f"{STEM}.set_weight",
+    "another shape": f"{STEM}.reshape_weight",
 }
 
 
@@ -192,7 +189,7 @@ def test_a_name_that_could_be_of_either_text_encoder_is_refused(tmp_path: Path) 
 
 ALPHAS = (
     torch.tensor(-1.0), torch.tensor(float("nan")), torch.tensor(float("inf")), torch.ones(2),
-    torch.ones(1, 1), torch.tensor(True), torch.ones(0), torch.tensor(-3),
+    torch.tensor(True), torch.ones(0), torch.tensor(-3),
 )  # fmt: skip
 
 
@@ -201,6 +198,36 @@ def test_an_unusable_alpha_is_refused(tmp_path: Path) -> None:
         assert f"{STEM}.alpha" in refusal(tmp_path, pair(alpha=alpha)).message
 
     check_each(ALPHAS, check)
+
+
+def test_two_adapters_of_one_weight_are_refused(tmp_path: Path) -> None:
+    for other in ("hada_w1_a", "lokr_w1", "diff"):
+        message = refusal(tmp_path, pair(**{other: torch.ones(8, 8)})).message
+        assert "holds two changes of the weight of mid_block.attentions.0" in message
+
+
+def test_a_norm_takes_no_factors(tmp_path: Path) -> None:
+    norm = Site("unet", "conv_norm_out", "out.0", (8,))
+    for parts in (
+        {"lora_down.weight": (2,), "lora_up.weight": (8, 2)},
+        {"lokr_w1": (8, 1), "lokr_w2": (1, 1)},
+    ):
+        tensors = {f"lora_unet_conv_norm_out.{part}": torch.ones(shape) for part, shape in parts.items()}
+        assert "do not fit the layer's weight [8]" in refusal(tmp_path, tensors, [norm]).message
+
+
+def test_a_matrix_that_is_whole_and_in_factors_is_refused(tmp_path: Path) -> None:
+    whole = {"lokr_w1": torch.ones(2, 2), "lokr_w2": torch.ones(4, 4)}
+    for extra in ("lokr_w1_a", "lokr_t2"):
+        tensors = {f"{STEM}.{part}": tensor for part, tensor in (whole | {extra: torch.ones(2, 2)}).items()}
+        assert "whole and in factors" in refusal(tmp_path, tensors).message
+
+
+def test_a_magnitude_is_there_once_and_where_it_is_promised(tmp_path: Path) -> None:
+    twice = pair(dora_scale=torch.ones(8, 1), lora_magnitude_vector=torch.ones(8))
+    assert "has two magnitudes" in refusal(tmp_path, twice).message
+    promised = {"lora_adapter_metadata": json.dumps({"unet.use_dora": True, "unet.lora_alpha": 1})}
+    assert "holds no magnitude of mid_block" in refusal(tmp_path, lettered(DOTTED), metadata=promised).message
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
