@@ -20,7 +20,7 @@ from .output import Output
 from .runs import show_context, show_dry_run, teach
 
 if TYPE_CHECKING:
-    from clora_ext.runs.plan import Plan
+    from clora_ext.runs.plan import LoraMaterial, Plan
 
 __all__ = ["EPILOG", "add_lora"]
 
@@ -82,23 +82,34 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     settings = Settings.of(strategy=strategy, strategy_options=options, sample_prompt=prompt)
     request = Request(Lora(file, weight), project, base, token, class_name, settings, keep)
     if dry_run:
-        show_dry_run(make_plan(request), _show_plan, output)
+        show_dry_run(make_plan(request), _show_plan_and_notes, output)
     else:
         teach(lambda sink, on_plan: add_concept(request, sink, on_plan), _show_plan, output, "folded in")
 
 
-def _show_plan(plan: "Plan", output: Output) -> None:
-    """What was found, what it will be called, and what will be done with it."""
+def _show_plan_and_notes(plan: "Plan", output: Output) -> None:
+    """The plan, and what a run says of the file when it reads it."""
+    _show_plan(plan, output)
+    for note in _material(plan).notes:
+        output.show(f"note: {note}")
+
+
+def _material(plan: "Plan") -> "LoraMaterial":
+    """The finished LoRA; this command makes no other plan."""
     from clora_ext.runs.plan import LoraMaterial
 
-    request, material = plan.request, plan.material
-    assert isinstance(material, LoraMaterial)  # this command makes no other plan  # noqa: S101
+    assert isinstance(plan.material, LoraMaterial)  # noqa: S101
+    return plan.material
+
+
+def _show_plan(plan: "Plan", output: Output) -> None:
+    """What was found, what it will be called, and what will be done with it."""
+    request, material = plan.request, _material(plan)
     show_context(plan.context, request.project, request.base, output)
-    smallest, largest = material.ranks
-    rank = f"rank {smallest}" if smallest == largest else f"ranks {smallest} to {largest}"
     output.facts(
         {
-            "LoRA": f"{material.dialect}, {len(material.layers)} layers, {rank}, weight {material.weight:g}",
+            "LoRA": f"{material.dialect}, weight {material.weight:g}",
+            "changes": "; ".join(map(str, material.kinds)),
             "token": f"{plan.concept.token} ({'as given' if request.token else 'from the file'})",
             "class": plan.concept.class_name,
             "strategy": f"{plan.settings.strategy}, state level {plan.strategy.state_level}",

@@ -1,14 +1,21 @@
 """Export what was learned since the base as one LoRA file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from clora_ext.adapters.sites import Target
 from clora_ext.data import Concept
 from clora_ext.errors import ProjectError
-from clora_ext.events import Sink, ignore
+from clora_ext.events import Note, Sink, ignore
+from clora_ext.formats.text import quoted
 from clora_ext.project import Project
 from clora_ext.runs.context import open_evolving, project_context
 from clora_ext.runs.lora_files import check_new_file, write_layers
+
+if TYPE_CHECKING:
+    from clora_ext.evolving.model import Evolving
 
 __all__ = ["ExportedLora", "export_lora"]
 
@@ -22,7 +29,8 @@ class ExportedLora:
         bytes: its size.
         layers: how many layers it changes.
         rank: of every layer, or less where the layer is smaller.
-        captured: share of the squared norm of everything learned that it holds, in [0, 1].
+        captured: share of the squared norm of all that the layers have learned that it holds, in [0, 1].
+        left_out: names of changed norms, biases and embeddings: no kohya LoRA has a place for them.
     """
 
     path: Path
@@ -30,6 +38,7 @@ class ExportedLora:
     layers: int
     rank: int
     captured: float
+    left_out: tuple[str, ...] = ()
 
 
 def export_lora(
@@ -56,8 +65,26 @@ def export_lora(
     if not opened.concepts:
         raise ProjectError(f"{project} has learned nothing yet", fix="teach a first concept")
     context, evolving = project_context(opened, None), open_evolving(opened)
-    targets = evolving.changeable(context.family.modules(context.header))
+    layers = set(context.family.modules(context.header))
+    changeable = evolving.changeable(context.family.parameters(context.header))
+    targets = [target for target in changeable if target in layers]
+    left_out = tuple(
+        target.name for target in changeable if target not in layers and _is_changed(evolving, target)
+    )
     extracted = extract(targets, lambda target: evolving.layer(target, "").earlier, rank, sink)
     concepts = [Concept(record.token, record.class_name) for record in opened.concepts]
     written = write_layers(target, extracted.layers, context, concepts, sink)
-    return ExportedLora(target, written.bytes, written.modules, rank, extracted.captured)
+    if left_out:
+        sink(Note(_left_out(left_out)))
+    return ExportedLora(target, written.bytes, written.modules, rank, extracted.captured, left_out)
+
+
+def _is_changed(evolving: "Evolving", target: Target) -> bool:
+    """Whether a parameter differs from the base's."""
+    return bool(evolving.layer(target, "").earlier.any())
+
+
+def _left_out(names: Sequence[str]) -> str:
+    """What a user should know of parameters that the LoRA does not hold."""
+    count = f"{len(names)} changed norms, biases or embeddings, first {quoted(names[0])}"
+    return f"left out of the LoRA: {count}; clora export without --lora keeps them"

@@ -1,6 +1,7 @@
 """A LoRA that was trained elsewhere becomes a concept like any other."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clora_ext.events import Note, Sink
@@ -10,7 +11,11 @@ from .prepared import PreparedRun
 
 if TYPE_CHECKING:
     from clora_ext.adapters.delta import Delta
+    from clora_ext.adapters.sites import Target
+    from clora_ext.evolving.model import Evolving
     from clora_ext.evolving.trained_concept import TrainedConcept
+    from clora_ext.formats.lora.reader import Change
+    from clora_ext.strategies.base import Layer, Strategy
 
 __all__ = ["import_lora"]
 
@@ -23,8 +28,6 @@ def import_lora(run: PreparedRun, material: LoraMaterial, sink: Sink) -> "Traine
     Raises:
         UsageError: the strategy asks for what only a training can give.
     """
-    import torch
-
     from clora_ext.errors import UsageError
     from clora_ext.evolving.trained_concept import TrainedConcept
 
@@ -35,13 +38,39 @@ def import_lora(run: PreparedRun, material: LoraMaterial, sink: Sink) -> "Traine
     for note in material.notes:
         sink(Note(note))
     evolving = plan.context.evolving()
+    layers = set(plan.layers)
     trained: dict[str, Delta] = {}
-    for index, (target, factors) in enumerate(material.layers.items()):
-        layer = replace(evolving.layer(target, ""), inputs=run.before.inputs.get(target.name))
-        rng = torch.Generator().manual_seed(index)
-        constraint = plan.strategy.begin(layer, factors.rank, factors.alpha, rng).constraint
-        trained[target.name] = factors if constraint is None else constraint.project(factors)
-    targets = {target.name: target for target in material.layers}
+    for index, (target, change) in enumerate(material.changes.items()):
+        delta = _fixed(change, target, evolving)
+        if target in layers:
+            layer = replace(evolving.layer(target, ""), inputs=run.before.inputs.get(target.name))
+            delta = _allowed(plan.strategy, layer, delta, index)
+        trained[target.name] = delta
+    targets = {target.name: target for target in material.changes}
     return TrainedConcept(
         plan.strategy, plan.settings.strategy, targets, trained, imported=True, prompts=run.kept_prompts
     )
+
+
+def _fixed(change: "Change", target: "Target", evolving: "Evolving") -> "Delta":
+    """The change itself; of a DoRA, over the weight as it is now."""
+    from clora_ext.adapters.decomposed import DecomposedAdapter
+
+    if not isinstance(change, DecomposedAdapter):
+        return change
+    return change.over(partial(evolving.matrix_rows, target), target.shape)
+
+
+def _allowed(strategy: "Strategy", layer: "Layer", delta: "Delta", seed: int) -> "Delta":
+    """The part of a layer's change that the strategy's training would have allowed."""
+    import torch
+
+    from clora_ext.adapters.factors import Factors
+
+    rng = torch.Generator().manual_seed(seed)
+    if isinstance(delta, Factors):
+        constraint = strategy.begin(layer, delta.rank, delta.alpha, rng).constraint
+        return delta if constraint is None else constraint.project(delta)
+    # No adapter of any rank has to find room: one direction is the least that a strategy must leave.
+    constraint = strategy.begin(layer, 1, 1.0, rng).constraint
+    return delta if constraint is None else constraint.project_delta(delta)

@@ -14,10 +14,10 @@ from clora_ext.runs.context import ProjectContext
 
 if TYPE_CHECKING:
     from clora_ext.adapters.factors import Factors
-    from clora_ext.formats.lora.reader import LoraFile
+    from clora_ext.formats.lora.reader import Change, LoraFile
     from clora_ext.formats.lora.writer import WrittenLora
 
-__all__ = ["check_new_file", "read_layers", "write_layers"]
+__all__ = ["check_new_file", "read_changes", "write_layers"]
 
 _PLAN_KEY = "clora.made_by"
 _ENDING = ".safetensors"
@@ -50,17 +50,17 @@ def _made_by(file: Path) -> str:
         return ""  # somebody else's file
 
 
-def read_layers(file: Path, context: ProjectContext) -> "tuple[LoraFile, dict[Target, Factors]]":
-    """A LoRA file and its adapters by the model's layers, float32, in the order of the layers' names.
+def read_changes(file: Path, context: ProjectContext) -> "tuple[LoraFile, dict[Target, Change]]":
+    """A LoRA file and its changes by what they change of the model, in the order of names.
 
     Raises:
         CheckpointError: it is no LoRA for this model; see :func:`clora_ext.formats.lora.reader.read_lora`.
     """
     from clora_ext.formats.lora.reader import read_lora
 
-    sites = {target.site: target for target in context.family.modules(context.header)}
+    sites = {target.site: target for target in context.family.parameters(context.header)}
     lora = read_lora(file, list(sites))
-    return lora, {sites[site]: factors for site, factors in lora.factors.items()}
+    return lora, {sites[site]: change for site, change in lora.changes.items()}
 
 
 def write_layers(

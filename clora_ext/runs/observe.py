@@ -48,7 +48,7 @@ def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink)
     try:
         return Observed(
             samples=prompt.sample(model, sink),
-            inputs=input_moments(model, plan.targets, needs.inputs_before, prompt.sampler(model)),
+            inputs=input_moments(model, plan.layers, needs.inputs_before, prompt.sampler(model)),
             replay=record_replay(model, needs.replay, prompt.size, prompt.sampler(model)),
         )
     finally:

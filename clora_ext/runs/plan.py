@@ -1,7 +1,7 @@
 """What a run would do, as data: everything read and checked, nothing written, no model loaded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
@@ -13,7 +13,8 @@ from .context import ProjectContext
 from .request import Request
 
 if TYPE_CHECKING:
-    from clora_ext.adapters.factors import Factors
+    from clora_ext.formats.lora.contents import KindCount
+    from clora_ext.formats.lora.reader import Change
     from clora_ext.strategies.base import Strategy
 
 __all__ = ["LoraMaterial", "Plan"]
@@ -24,7 +25,9 @@ class LoraMaterial:
     """A finished LoRA, read.
 
     Attributes:
-        layers: its adapters at the asked strength, by layer.
+        changes: at the asked strength, by what they change.
+        kinds: what they are made of.
+        parameters: how many numbers that is.
         dialect: whose names the file uses.
         weight: the asked strength.
         sha256: of the file.
@@ -32,7 +35,9 @@ class LoraMaterial:
         notes: what a user should know about the file.
     """
 
-    layers: "Mapping[Target, Factors]"
+    changes: "Mapping[Target, Change]"
+    kinds: "tuple[KindCount, ...]"
+    parameters: int
     dialect: str
     weight: float
     sha256: str
@@ -40,10 +45,10 @@ class LoraMaterial:
     notes: tuple[str, ...]
 
     @property
-    def ranks(self) -> tuple[int, int]:
-        """The smallest and the largest rank of a layer."""
-        found = [factors.rank for factors in self.layers.values()]
-        return min(found), max(found)
+    def ranks(self) -> tuple[int, ...]:
+        """The smallest and the largest rank of the factors; empty if nothing has any."""
+        found = [rank for kind in self.kinds for rank in kind.ranks or ()]
+        return (min(found), max(found)) if found else ()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -62,7 +67,7 @@ class Plan:
         strategy: how it joins what is there.
         concept: what will be learned.
         material: the pictures, or the LoRA.
-        targets: the layers that are taught.
+        targets: the layers that are taught; a finished LoRA may change norms, biases and embeddings too.
         resolution: of training and samples, pixels.
         sizes: (width, height) in pixels at which each picture is trained, in their order; none for a LoRA.
         sample_prompt: what previews and the contact sheet show.
@@ -119,10 +124,15 @@ class Plan:
     @property
     def parameters(self) -> int:
         """How many are trained, or hold the finished LoRA."""
-        sides = {target: sum(target.shape) for target in self.targets}
         if isinstance(self.material, LoraMaterial):
-            return sum(factors.rank * sides[target] for target, factors in self.material.layers.items())
-        return self.settings.adapter.rank * sum(sides.values())
+            return self.material.parameters
+        return self.settings.adapter.rank * sum(sum(target.shape) for target in self.targets)
+
+    @property
+    def layers(self) -> tuple[Target, ...]:
+        """Those of the targets that read inputs: linear layers and convolutions."""
+        modules = set(self.context.family.modules(self.context.header))
+        return tuple(target for target in self.targets if target in modules)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -154,6 +164,7 @@ def _material(material: Dataset | LoraMaterial) -> dict[str, Any]:
     if isinstance(material, LoraMaterial):
         return {
             "lora": {"file": material.file_name, "sha256": material.sha256, "dialect": material.dialect},
+            "kinds": [asdict(kind) for kind in material.kinds],
             "ranks": list(material.ranks),
             "weight": material.weight,
             "notes": list(material.notes),

@@ -1,19 +1,14 @@
 """The plan of folding in a finished LoRA."""
 
-from typing import TYPE_CHECKING
-
 from clora_ext.data import Concept
 from clora_ext.errors import UsageError
 from clora_ext.formats.models import file_sha256
 
 from .already_learned import find_learned_lora
-from .lora_files import read_layers
+from .lora_files import read_changes
 from .plan import LoraMaterial, Plan
 from .plan_basis import PlanBasis
 from .request import Lora, Request
-
-if TYPE_CHECKING:
-    from clora_ext.adapters.factors import Factors
 
 __all__ = ["plan_lora"]
 
@@ -25,15 +20,18 @@ def plan_lora(basis: PlanBasis, source: Lora) -> Plan:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
     request, context, settings = basis.request, basis.context, basis.settings
-    file, found = read_layers(source.file, context)
+    file, found = read_changes(source.file, context)
     material = LoraMaterial(
-        layers={target: _scaled(factors, source.weight) for target, factors in found.items()},
+        changes={target: change.scaled(source.weight) for target, change in found.items()},
+        kinds=file.kinds,
+        parameters=file.parameters,
         dialect=file.dialect,
         weight=source.weight,
         sha256=file_sha256(source.file),
         file_name=source.file.name,
         notes=file.notes,
     )
+    _check_strategy(basis, material)
     learned = find_learned_lora(basis.records, request, material, settings)
     concept = _name(request, source, file.triggers, () if learned else context.used_tokens)
     if learned is not None:
@@ -47,7 +45,7 @@ def plan_lora(basis: PlanBasis, source: Lora) -> Plan:
         strategy=basis.strategy,
         concept=concept,
         material=material,
-        targets=tuple(material.layers),
+        targets=tuple(material.changes),
         resolution=basis.resolution,
         sizes=(),
         sample_prompt=settings.sampling.sample_prompt or trigger,
@@ -67,8 +65,17 @@ def _name(request: Request, source: Lora, triggers: tuple[str, ...], used_tokens
     return Concept(token, request.class_name or "LoRA")
 
 
-def _scaled(factors: "Factors", weight: float) -> "Factors":
-    """The same adapter at another strength."""
-    from clora_ext.adapters.factors import Factors
+def _check_strategy(basis: PlanBasis, material: LoraMaterial) -> None:
+    """Refuse a strategy that cannot fold what the file is made of.
 
-    return Factors(factors.down, factors.up, factors.alpha * weight)
+    Raises:
+        UsageError: it folds pairs of factors alone.
+    """
+    others = [str(kind) for kind in material.kinds if kind.kind != "LoRA"]
+    if basis.strategy.low_rank_only and others:
+        name = basis.settings.strategy
+        message = (
+            f"the strategy {name} folds pairs of low-rank factors alone, {material.file_name} holds "
+            f"{', '.join(others)}"
+        )
+        raise UsageError(message, fix="choose another strategy, such as --strategy merge")

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
-from clora_ext.adapters.delta import Delta
+from clora_ext.adapters.delta import Delta, DenseDelta
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Target
 
@@ -76,6 +76,16 @@ class Constraint(Protocol):
     def project(self, factors: Factors) -> Factors:
         """The nearest factors that are allowed; applied after every optimiser step and to imported LoRAs."""
         return factors
+
+    def project_delta(self, delta: Delta) -> Delta:
+        """The nearest change that is allowed, of one that is no pair of factors; for imported adapters.
+
+        By default it is projected as the product of itself and the identity.
+        """
+        change = delta.delta()
+        whole = Factors(change, torch.eye(change.shape[0]), float(change.shape[0]))
+        projected = self.project(whole)
+        return delta if projected is whole else DenseDelta(projected.delta())
 
     def penalty(self, factors: Factors) -> Tensor | None:
         """What is added to the loss, a scalar that gradients flow through; None: nothing."""
@@ -156,6 +166,10 @@ class Strategy(Protocol):
     """Whether a row of the result depends on that same row of the layer and the change alone. ``fold`` is
     then given a few rows at a time, unless the strategy keeps memory or asks for the layers' inputs after
     the training: folding takes little memory however large the layers are."""
+
+    low_rank_only: ClassVar[bool] = False
+    """Whether ``fold`` takes pairs of low-rank factors alone. A finished adapter of another kind (LoHa, LoKr,
+    DoRA, whole changes) is then refused before anything is done."""
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """The start of a new concept's training on this layer."""

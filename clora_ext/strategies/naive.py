@@ -7,6 +7,7 @@ it is overwritten by every concept and never holds a past one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ __all__ = ["STRATEGY", "Naive"]
 @dataclass(frozen=True, slots=True)
 class Naive(Strategy):
     """W(t) = W0 + the one adapter's delta."""
+
+    low_rank_only: ClassVar[bool] = True
 
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
         """The one adapter."""

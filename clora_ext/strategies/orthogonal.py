@@ -19,6 +19,7 @@ from torch import Tensor
 from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import Factors, fresh
 from clora_ext.adapters.linalg import complement, row_space
+from clora_ext.adapters.projected import ProjectedDelta
 from clora_ext.config.knob import Knob
 
 from .base import Constraint, Fold, Layer, Start, Strategy
@@ -49,6 +50,10 @@ class AvoidDirections(Constraint):
     def project(self, factors: Factors) -> Factors:
         """Take the protected directions out of ``down``."""
         return Factors(complement(factors.down, self.protected_basis), factors.up, factors.alpha)
+
+    def project_delta(self, delta: Delta) -> Delta:
+        """Take the protected directions out of every row."""
+        return ProjectedDelta(delta, self.protected_basis)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class AddLora(io.ComfyNode):
                     "project", tooltip="From Start Project, Load Evolving Model or another concept."
                 ),
                 io.Combo.Input(
-                    "lora", options=lora_names(), tooltip="kohya's, diffusers', ComfyUI's, OneTrainer's."
+                    "lora", options=lora_names(), tooltip="LoRA, LoHa, LoKr or DoRA, from any trainer."
                 ),
                 _STRATEGY,
                 io.Float.Input(

@@ -198,6 +198,8 @@ def test_what_was_learned_goes_out_as_a_lora_and_comes_in_as_a_concept(
     dry = call(*arguments, "--dry-run")
     assert dry.code == 0, dry.err
     assert "kohya" in dry.out
+    assert "LoRA of" in dry.out
+    assert "rank 4" in dry.out
     assert not other.exists()
     done = call(*arguments, "--json")
     assert done.code == 0, done.err

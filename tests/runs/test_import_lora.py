@@ -35,7 +35,7 @@ from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.writer import write_lora
 from clora_ext.runs.context import open_evolving, project_context
-from clora_ext.runs.lora_files import read_layers
+from clora_ext.runs.lora_files import read_changes
 
 SETTINGS = Settings.of(
     steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64, sample_steps=2, sample_count=1
@@ -154,7 +154,7 @@ def test_text_encoders_and_every_transformer_layer_can_be_taught(sdxl: Path, tmp
     targets = targets_of(sdxl, "transformer", text_encoders=True)
     changed = {target for target in targets if change(evolving, target).any()}
     assert {target.component for target in changed} == {"unet", "text_encoder", "text_encoder_2"}
-    _, layers = read_layers(kept, project_context(project, None))
+    _, layers = read_changes(kept, project_context(project, None))
     assert set(layers) == set(targets)
     for target in changed:
         wanted = layers[target].delta()
@@ -174,7 +174,7 @@ def test_what_was_learned_is_extracted_as_one_lora(sdxl: Path, tmp_path: Path) -
     exported = export_lora(tmp_path / "model", tmp_path / "out.safetensors", rank=8)
     assert exported.captured > 0.999
     assert exported.layers == len(targets)
-    _, found = read_layers(
+    _, found = read_changes(
         tmp_path / "out.safetensors", project_context(Project.open(tmp_path / "model"), None)
     )
     for target, factors in layers.items():

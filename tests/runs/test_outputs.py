@@ -175,6 +175,17 @@ def test_a_report_says_what_kind_a_file_is(project: Path, base: Path, tmp_path: 
     assert inspect_file(opened.memory_path).kind == "clora memory"
     save_file({"lora_unet_x.lora_down.weight": torch.ones(1)}, tmp_path / "l.safetensors")
     assert inspect_file(tmp_path / "l.safetensors").kind == "LoRA"
+    kinds = {
+        "LoHa": ("hada_w1_a", "hada_w1_b"),
+        "LoKr with DoRA, full": ("lokr_w1", "dora_scale", "diff_b"),
+        "DoRA": ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector"),
+        "OFT": ("oft_blocks", "alpha"),
+        "IA3": ("weight", "on_input"),
+        "unknown": ("weight", "alpha", "scalar"),
+    }
+    for kind, parts in kinds.items():
+        save_file({f"unet.x.{part}": torch.ones(1) for part in parts}, tmp_path / "l.safetensors")
+        assert inspect_file(tmp_path / "l.safetensors").kind == kind
     save_file({"x": torch.ones(1)}, tmp_path / "u.safetensors")
     assert inspect_file(tmp_path / "u.safetensors").kind == "unknown"
 
