@@ -1,5 +1,6 @@
 """Changes that are no pair of factors: of whole matrices, of norms and biases."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,11 @@ def test_a_transposed_tensor_is_seen_as_its_module_has_it(tmp_path: Path) -> Non
     assert torch.equal(layer.current, stored.T)
     assert torch.equal(layer.origin, stored.T)
     assert torch.equal(model.matrix_rows(target, 3, 20), stored.T[3:20])
-    whole = TARGETS["to_q.weight"]
-    assert torch.equal(model.matrix_rows(whole, 3, 20), model.weight("to_q.weight")[3:20])
+
+
+def test_rows_of_a_part_of_a_tensor_are_counted_in_the_part(tmp_path: Path) -> None:
+    model, part = evolving(tmp_path), replace(TARGETS["to_q.weight"], shape=(230, 20), rows=(100, 330))
+    assert torch.equal(model.matrix_rows(part, 3, 20), model.weight("to_q.weight")[103:120])
 
 
 def test_a_strategy_that_keeps_one_adapter_refuses_them_by_name(tmp_path: Path) -> None:
