@@ -85,4 +85,6 @@ class ExportLora(io.ComfyNode):
         """Extract."""
         written = save_lora(project, name, rank)
         text = f"{written.path}\n{100 * written.captured:.1f} % of what was learned"
+        if written.left_out:
+            text += f"\nwithout {len(written.left_out)} changed norms, biases or embeddings"
         return io.NodeOutput(str(written.path), ui={"text": (text,)})
