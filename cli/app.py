@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from . import add_concept, add_lora, boundary, comfyui, copy, export, generate, inspect, status, undo
+from . import (
+    add_concept,
+    add_lora,
+    boundary,
+    comfyui,
+    copy,
+    export,
+    generate,
+    inspect,
+    relocate,
+    status,
+    undo,
+)
 from .output import Output, tolerate_any_text
 from .quiet import quiet
 from .stopping import at_once
@@ -29,6 +41,7 @@ app.command("generate", epilog=generate.EPILOG)(generate.generate)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("copy", epilog=copy.EPILOG)(copy.copy)
 app.command("undo", epilog=undo.EPILOG)(undo.undo)
+app.command("relocate", epilog=relocate.EPILOG)(relocate.relocate)
 app.add_typer(comfyui.app, name="comfyui")
 app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
 

@@ -9,13 +9,13 @@ from clora_ext.errors import UsageError
 from clora_ext.export import DTYPES
 from clora_ext.export.destinations import names
 
-from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
+from .options import DEFAULT_PROJECT, JsonOption, PlaceOption, ProjectOption
 from .output import Output
 from .watching import watching
 from .wording import printable, size
 
 if TYPE_CHECKING:
-    from clora_ext.export import Exported
+    from clora_ext.export import Exported, ExportedLora
 
 __all__ = ["EPILOG", "export"]
 
@@ -64,43 +64,49 @@ def export(  # noqa: PLR0913 - an argument for every option: Typer reads the com
     rank: Annotated[int | None, typer.Option(help="With --lora: its rank.", show_default=str(_RANK))] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     project: ProjectOption = DEFAULT_PROJECT,
+    base: PlaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the model for other programs: one safetensors file, or all that one program wants.
 
     For ComfyUI, Automatic1111 and Forge, a preview and a card come with it.
     """
+    from clora_ext.export import export_checkpoint, export_lora, export_to
+
     output = Output(as_json=as_json)
     if name is not None and to is None:
         raise UsageError("--name needs --to", fix="without --to, the file itself bears the name")
     if lora:
-        _export_lora(output, project, target, rank or _RANK, others=(to, name, dtype), overwrite=overwrite)
+        _refuse_others(to, name, dtype)
+        with watching(output) as (sink, _):
+            written = export_lora(project, target, rank or _RANK, overwrite=overwrite, sink=sink, base=base)
+        _show_lora(written, output)
+        output.result(written)
         return
     if rank is not None:
         raise UsageError("--rank needs --lora", fix="add --lora, or leave it out")
-    from clora_ext.export import export_checkpoint, export_to
 
     # The engine refuses any other word itself, and names the nearest.
     with watching(output) as (sink, _):
         if to is None:
-            exported = export_checkpoint(project, target, dtype, overwrite=overwrite, sink=sink)
+            exported = export_checkpoint(project, target, dtype, overwrite=overwrite, sink=sink, base=base)
         else:
-            exported = export_to(project, to, target, dtype, name=name, overwrite=overwrite, sink=sink)
+            exported = export_to(
+                project, to, target, dtype, name=name, overwrite=overwrite, sink=sink, base=base
+            )
     _show(exported, output)
     output.result(exported)
 
 
-def _export_lora(
-    output: Output, project: Path, target: Path, rank: int, *, others: tuple[str | None, ...], overwrite: bool
-) -> None:
-    """What was learned, as one LoRA."""
-    from clora_ext.export import export_lora
-
+def _refuse_others(*others: str | None) -> None:
+    """A LoRA is one file of one kind."""
     if any(other is not None for other in others):
         message = "--lora does not go with --to, --name or --dtype"
         raise UsageError(message, fix="write the LoRA to a file, in fp16")
-    with watching(output) as (sink, _):
-        written = export_lora(project, target, rank, overwrite=overwrite, sink=sink)
+
+
+def _show_lora(written: "ExportedLora", output: Output) -> None:
+    """What was learned, as one LoRA."""
     output.facts(
         {
             "exported": written.path,
@@ -109,7 +115,6 @@ def _export_lora(
             "captured": f"{100 * written.captured:.1f} % of what was learned",
         }
     )
-    output.result(written)
 
 
 def _show(exported: "Exported", output: Output) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
+from .options import DEFAULT_PROJECT, JsonOption, PlaceOption, ProjectOption
 from .output import Output
 from .watching import watching
 from .wording import counted
@@ -40,6 +40,7 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         ),
     ] = None,
     project: ProjectOption = DEFAULT_PROJECT,
+    base: PlaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Draw pictures with the project's model."""
@@ -49,7 +50,7 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     output = Output(as_json=as_json)
     drawing = GenerateRequest(prompt, negative, count, seed, steps, guidance, size)
     with watching(output) as (sink, _):
-        files = draw(project, drawing, target, sink)
+        files = draw(project, drawing, target, sink, base)
     output.show(f"drew {counted(len(files), 'picture')}:")
     for file in files:
         output.show(str(file))

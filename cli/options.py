@@ -15,6 +15,7 @@ __all__ = [
     "BaseOption",
     "JsonOption",
     "KeepOption",
+    "PlaceOption",
     "ProjectOption",
     "StrategyOption",
     "StrategyOptions",
@@ -38,6 +39,15 @@ BaseOption = Annotated[
         help="The model that a new project starts from: a .safetensors file, a diffusers folder, or the name "
         "of a model on the Hugging Face hub, which is then fetched.",
         show_default="the built-in demo model",
+    ),
+]
+PlaceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--base",
+        metavar="MODEL",
+        help="Where the model that the project started from lies now; `clora relocate` writes it down.",
+        show_default="where it was",
     ),
 ]
 KeepOption = Annotated[int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel="This run")]

@@ -1,6 +1,7 @@
 """`clora status`: what a project has learned and what it holds."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
@@ -39,7 +40,13 @@ def _base(base: "Base | None") -> dict[str, object]:
     if base is None:
         return {"base": "none"}
     where = base.path or "the built-in demo model"
-    return {"base": f"{where}, family {base.family}", "sha256": base.sha256}
+    gone = "" if _is_there(base) else " (gone: say where it lies now by clora relocate)"
+    return {"base": f"{where}, family {base.family}{gone}", "sha256": base.sha256}
+
+
+def _is_there(base: "Base") -> bool:
+    """Whether anything lies where the base was; whether it is the same, only its hash tells."""
+    return base.path is None or Path(base.path).exists()
 
 
 def _base_as_dict(base: "Base") -> dict[str, object]:

@@ -34,8 +34,21 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "did_you_mean",
+    "shortened",
     "writing",
 ]
+
+
+_LONGEST = 10_000  # characters of a message: what strangers named may be megabytes long
+
+
+def shortened(text: str, most: int) -> str:
+    """``text``, or the first ``most`` characters and how many more there are.
+
+    >>> shortened("abcdef", 4)
+    'abcd... (2 more characters)'
+    """
+    return text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more characters)"
 
 
 class CloraError(Exception):
@@ -47,9 +60,9 @@ class CloraError(Exception):
     """
 
     def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
+        self.message = shortened(message, _LONGEST)
+        self.fix = shortened(fix, _LONGEST)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         """Message and remedy in one text."""
@@ -65,7 +78,7 @@ class SettingsError(UsageError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems), fix="")
-        self.problems = tuple(problems)
+        self.problems = tuple(shortened(problem, _LONGEST) for problem in problems)
 
 
 class DatasetError(CloraError):

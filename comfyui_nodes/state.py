@@ -11,6 +11,7 @@ from clora_ext.families.components import denoiser_of
 from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.changes import changes
 from clora_ext.formats.composed import open_model
+from clora_ext.formats.folder_files import folder_at
 
 from . import host
 
@@ -133,12 +134,12 @@ def open_project(folder: Path) -> Evolving:
     """A project as it is now.
 
     Raises:
-        CloraError: it is none, its base has gone, or its files are damaged.
+        CloraError: it is none, its files are damaged, or it has learned nothing and its base has gone.
     """
     project = Project.open(folder)
     project.verify()
-    base = project.base_file()
-    return _loaded(folder, None if base == DEMO_MODEL else base, project.checkpoint_path or base)
+    base = None if project.base is None or project.base.path is None else Path(project.base.path)
+    return _loaded(folder, base, project.model_file())
 
 
 def current(evolving: Evolving) -> Evolving:
@@ -166,7 +167,7 @@ def go_back(evolving: Evolving, concepts: int) -> Evolving:
 
 def _loaded(folder: Path, base: Path | None, checkpoint: Path) -> Evolving:
     """With ComfyUI's objects; where it does not know the model, nodes that ask for them are blocked."""
-    if checkpoint.is_dir():
+    if folder_at(checkpoint) is not None:
         raise UsageError(f"{checkpoint} is a diffusers folder", fix="start from a .safetensors checkpoint")
     try:
         objects = host.load_checkpoint(checkpoint)

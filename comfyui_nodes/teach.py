@@ -40,11 +40,12 @@ def teach(
     """
     evolving = current(evolving)
     target = _target(evolving, copy_to)
-    suggested = at_preset(suggested_settings(target, evolving.base), preset)
+    base = _new_base(evolving, target)
+    suggested = at_preset(suggested_settings(target, base), preset)
     request = Request(
         source=Pictures(dataset.folder),
         project=target,
-        base=evolving.base,
+        base=base,
         token=dataset.token,
         class_name=dataset.class_name,
         settings=suggested.with_values(**requested),
@@ -74,8 +75,13 @@ def teach_lora(
     token, class_name = named
     strategy, options = joined
     settings = Settings.of(strategy=strategy, strategy_options=options)
-    request = Request(Lora(file, weight), target, evolving.base, token, class_name, settings)
+    request = Request(Lora(file, weight), target, _new_base(evolving, target), token, class_name, settings)
     return _taught(evolving, target, lambda sink: add_concept(request, sink))
+
+
+def _new_base(evolving: Evolving, target: Path) -> Path | None:
+    """What a new project starts from; a project knows its own base."""
+    return None if Project.exists(target) else evolving.base
 
 
 def _target(evolving: Evolving, copy_to: str) -> Path:

@@ -41,12 +41,12 @@ class Evolving:
     """A model with everything learned so far.
 
     Attributes:
-        origin: the base.
+        origin: the base; None: it is not at hand, and nothing but the model as it is now can be read.
         current: the checkpoint as other programs load it; the base itself before the first concept.
         memory: what belongs to ``current``; None before the first concept.
     """
 
-    origin: Checkpoint
+    origin: Checkpoint | None
     current: Checkpoint
     memory: Checkpoint | None
 
@@ -90,10 +90,10 @@ class Evolving:
     ) -> Layer:
         """Rows (counted in the tensor) of the layer as the tensor holds it, with the given memory."""
         current = self.rows(target.tensor, start, stop, files)
-        if self.memory is None and self.current.path == self.origin.path:
+        base = self._base()
+        if self.memory is None and self.current.path == base.path:
             return Layer(target.name, current, current, memory)
-        origin = self.origin.read_rows(target.tensor, start, stop, files).float()
-        return Layer(target.name, origin, current, memory)
+        return Layer(target.name, base.read_rows(target.tensor, start, stop, files).float(), current, memory)
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
@@ -143,6 +143,13 @@ class Evolving:
         """Those of the layers that may have changed; of tensors in float32 the memory keeps nothing."""
         taught = set(self.changed_tensors)
         return [t for t in targets if t.tensor in taught or self.current.info(t.tensor).dtype == "F32"]
+
+    def _base(self) -> Checkpoint:
+        """The base, which this model needs to tell what it has learned from what it knew."""
+        if self.origin is None:
+            message = f"{self.current.path} was opened without its base"
+            raise CheckpointError(message, fix="report this: it is a bug in clora")
+        return self.origin
 
     def _kept(self, name: str, part: str, start: int, stop: int, files: Files) -> Tensor:
         """Rows of what the memory keeps of a tensor."""

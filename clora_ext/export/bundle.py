@@ -14,7 +14,7 @@ from clora_ext.families.base import Family
 from clora_ext.formats.checkpoint import Source
 from clora_ext.formats.header import layout
 from clora_ext.formats.spans import reading
-from clora_ext.project import Project
+from clora_ext.project import Base, Project
 from clora_ext.runs.context import open_evolving
 
 from .atomic import PlannedFile
@@ -38,6 +38,7 @@ class ExportBundle:
         card: what it says of itself.
         preview: PNG of what it draws; None: nothing was drawn.
         family: of the model.
+        base: what it was made from; needs not be there any more.
         evolving: the model.
         sources: the exported tensors by name.
         metadata: of the exported checkpoint, but for the hash of its bytes.
@@ -49,6 +50,7 @@ class ExportBundle:
     card: Card
     preview: bytes | None
     family: Family
+    base: Base
     evolving: Evolving
     sources: Mapping[str, Source]
     metadata: Mapping[str, str]
@@ -76,23 +78,35 @@ class ExportBundle:
     @property
     def own_files(self) -> tuple[Path, ...]:
         """What an export must never replace: the base and the project's state."""
-        parts = (self.evolving.origin, self.evolving.current, self.evolving.memory)
-        return tuple(part.path for part in parts if part is not None)
+        parts = (self.evolving.current, self.evolving.memory)
+        base = () if self.base.path is None else (Path(self.base.path),)
+        return (*base, *(part.path for part in parts if part is not None))
 
 
-def make_bundle(project: Path, dtype: str | None, name: str | None, sink: Sink) -> ExportBundle:
+def make_bundle(
+    project: Path, dtype: str | None, name: str | None, sink: Sink, place: Path | None = None
+) -> ExportBundle:
     """Read all that an export needs; writes nothing.
+
+    All of a taught model lies in its project; only one that has learned nothing is its base.
+
+    Args:
+        project: its folder.
+        dtype: as for :func:`clora_ext.export.export_checkpoint`.
+        name: of the files.
+        sink: told what happens.
+        place: where the base lies now; None: where it was.
 
     Raises:
         UsageError: unknown dtype, or a name that is no file name everywhere.
-        ProjectError: there is no project, or its base is gone.
+        ProjectError: there is no project; or it has learned nothing, and its base is gone or another model.
         CheckpointError: its checkpoint cannot be read.
     """
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}", fix=did_you_mean(dtype, tuple(DTYPES)))
     title = None if name is None else check_name(name)
     opened = Project.open(project)
-    evolving, base = open_evolving(opened), opened.base
+    evolving, base = open_evolving(opened, place), opened.base
     if base is None:
         raise ProjectError(f"{project} holds no model yet", fix="teach a first concept")
     header = evolving.current.header
@@ -107,6 +121,7 @@ def make_bundle(project: Path, dtype: str | None, name: str | None, sink: Sink) 
         card=card,
         preview=preview(pictures),
         family=family,
+        base=base,
         evolving=evolving,
         sources=sources,
         metadata=make_metadata(card, base, opened.concepts, header.metadata, data_url(pictures), tensors),

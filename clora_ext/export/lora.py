@@ -11,7 +11,7 @@ from clora_ext.errors import ProjectError
 from clora_ext.events import Note, Sink, ignore
 from clora_ext.formats.text import quoted
 from clora_ext.project import Project
-from clora_ext.runs.context import open_evolving, project_context
+from clora_ext.runs.context import project_context
 from clora_ext.runs.lora_files import check_new_file, write_layers
 
 if TYPE_CHECKING:
@@ -42,7 +42,13 @@ class ExportedLora:
 
 
 def export_lora(
-    project: Path, target: Path, rank: int = 64, *, overwrite: bool = False, sink: Sink = ignore
+    project: Path,
+    target: Path,
+    rank: int = 64,
+    *,
+    overwrite: bool = False,
+    sink: Sink = ignore,
+    base: Path | None = None,
 ) -> ExportedLora:
     """Write everything learned since the base as one kohya LoRA for the base, fp16.
 
@@ -52,10 +58,12 @@ def export_lora(
         rank: of the LoRA.
         overwrite: whether a file that is there may be replaced.
         sink: told what happens; may raise Cancelled to stop.
+        base: where the project's base lies now, without which nobody can tell what was learned since; None:
+            where it was.
 
     Raises:
         UsageError: the rank, the file's name or an existing file does not allow it.
-        ProjectError: nothing has been learned yet.
+        ProjectError: nothing has been learned yet, or the base is gone or another model.
         StorageError: the disk is full or refuses.
     """
     from clora_ext.adapters.extract import extract
@@ -64,7 +72,8 @@ def export_lora(
     opened = Project.open(project)
     if not opened.concepts:
         raise ProjectError(f"{project} has learned nothing yet", fix="teach a first concept")
-    context, evolving = project_context(opened, None), open_evolving(opened)
+    context = project_context(opened, base)
+    evolving = context.evolving()
     layers = set(context.family.modules(context.header))
     changeable = evolving.changeable(context.family.parameters(context.header))
     targets = [target for target in changeable if target in layers]

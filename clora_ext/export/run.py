@@ -55,6 +55,7 @@ def export_checkpoint(
     *,
     overwrite: bool = False,
     sink: Sink = ignore,
+    base: Path | None = None,
 ) -> Exported:
     """Write the project's model to ``target``, one file in the original layout.
 
@@ -62,8 +63,12 @@ def export_checkpoint(
     tensor has it, rounded once from the most exact weights there are. The VAE is copied byte for byte either
     way. The header carries modelspec, the history and a thumbnail; equal projects give equal bytes.
 
+    A model that has learned something needs its base no more. Of one that has not, ``base`` says where the
+    base lies now (None: where it was).
+
     Raises:
         UsageError: unknown dtype, a name that does not end in .safetensors, or an existing file.
+        ProjectError: nothing was learned, and the base is gone, or another model lies in its place.
         CheckpointError: a value is not finite or does not fit the dtype; says which tensor.
         StorageError: the disk is full or refuses; nothing was written.
     """
@@ -71,7 +76,7 @@ def export_checkpoint(
         raise UsageError(f"{target} does not end in {_ENDING}", fix=f"name it {target}{_ENDING}")
     from .bundle import make_bundle
 
-    model = make_bundle(project, dtype, None, sink)
+    model = make_bundle(project, dtype, None, sink, base)
     return _write(model, FileSet((model.checkpoint(target),)), sink, overwrite=overwrite)
 
 
@@ -84,6 +89,7 @@ def export_to(
     name: str | None = None,
     overwrite: bool = False,
     sink: Sink = ignore,
+    base: Path | None = None,
 ) -> Exported:
     """Put the project's model and what belongs to it where a program looks for them: all of it or nothing.
 
@@ -95,6 +101,7 @@ def export_to(
         name: of the files and the model's title; None: the files are called like the project's folder.
         overwrite: whether files that are there may be replaced.
         sink: told what happens; may raise Cancelled to stop.
+        base: as for :func:`export_checkpoint`.
 
     Raises:
         UsageError: unknown destination or dtype, a name that is no file name, the folder is not one of this
@@ -105,7 +112,7 @@ def export_to(
     program = destinations.load(destination)
     from .bundle import make_bundle
 
-    model = make_bundle(project, dtype, name, sink)
+    model = make_bundle(project, dtype, name, sink, base)
     files = program.place(folder, model)
     remark = program.remark(model)
     if remark:

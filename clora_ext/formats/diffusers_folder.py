@@ -10,6 +10,7 @@ from typing import Any
 
 from clora_ext.errors import CheckpointError
 
+from .folder_files import COMPONENTS, INDEX, SAVE_AGAIN, FolderFiles
 from .header import Header, read_header
 from .keys import (
     SD1_TEXT_PREFIX,
@@ -26,28 +27,24 @@ from .pieces import Piece, Pieces
 from .prediction import PREDICTION_KEY, V_MARKER, ZERO_SNR_MARKER, scheduler_prediction
 from .spans import Span
 
-__all__ = ["INDEX", "files_of", "folder_pieces"]
+__all__ = ["files_of", "folder_pieces"]
 
-INDEX = "model_index.json"
-"""The file that makes a folder a diffusers folder."""
-
-_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
 _OLD_VAE_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-_FIX = "save the pipeline again with save_pretrained(safe_serialization=True)"
 _LARGEST = 1 << 20
 _MARKER = Piece("F32", (0,), ())  # an empty tensor whose name says something
 
 
-def folder_pieces(folder: Path) -> Pieces:
+def folder_pieces(files: FolderFiles) -> Pieces:
     """The folder's model.
 
     Raises:
         CheckpointError: not a diffusers folder of Stable Diffusion 1 or SDXL, or one without safetensors.
     """
+    folder = files.path
     _check_index(folder)
     pieces: dict[str, Piece] = {}
     for component, table in _tables(folder).items():
-        pieces |= dict(_pieces(_weights(folder, component), table))
+        pieces |= dict(_pieces(files.weights(component), table))
     scheduler = _json(folder / "scheduler" / "scheduler_config.json")
     prediction = scheduler_prediction(scheduler)
     if prediction == "v" and (folder / "text_encoder_2").is_dir():
@@ -57,16 +54,16 @@ def folder_pieces(folder: Path) -> Pieces:
     return Pieces(pieces, {PREDICTION_KEY: prediction})
 
 
-def files_of(folder: Path) -> tuple[Path, ...]:
+def files_of(files: FolderFiles) -> tuple[Path, ...]:
     """Every file that the model is read from, in a fixed order.
 
     Raises:
         CheckpointError: one is missing.
     """
+    folder = files.path
     _check_index(folder)
-    components = ("unet", "vae", "text_encoder", "text_encoder_2")
-    weights = [_weights(folder, component) for component in components if (folder / component).is_dir()]
-    configs = (folder / name / "config.json" for name in components)
+    weights = [files.weights(component) for component in COMPONENTS if (folder / component).is_dir()]
+    configs = (folder / name / "config.json" for name in COMPONENTS)
     scheduler = folder / "scheduler" / "scheduler_config.json"
     return (*weights, *(config for config in configs if config.is_file()), scheduler)
 
@@ -90,7 +87,7 @@ def _tables(folder: Path) -> dict[str, KeyTable]:
         return {**found, "text_encoder": clip_table("text_encoder", SD1_TEXT_PREFIX)}
     layers = _configuration(folder, "text_encoder_2").get("num_hidden_layers")
     if not isinstance(layers, int) or not 0 < layers <= 1000:  # noqa: PLR2004 - far beyond any
-        raise CheckpointError(f"{folder}: text_encoder_2 has {layers!r} layers", fix=_FIX)
+        raise CheckpointError(f"{folder}: text_encoder_2 has {layers!r} layers", fix=SAVE_AGAIN)
     one = clip_table("text_encoder", SDXL_TEXT_PREFIX)
     two = open_clip_table("text_encoder_2", SDXL_TEXT_2_PREFIX, layers)
     return {**found, "text_encoder": one, "text_encoder_2": two}
@@ -105,7 +102,7 @@ def _configuration(folder: Path, component: str) -> Mapping[str, Any]:
     kinds = (config.get(key, []) for key in ("down_block_types", "up_block_types"))
     if not sane or not all(isinstance(kind, list) and len(kind) <= 16 for kind in kinds):  # noqa: PLR2004
         raise CheckpointError(
-            f"{folder / component / 'config.json'} does not describe such a model", fix=_FIX
+            f"{folder / component / 'config.json'} does not describe such a model", fix=SAVE_AGAIN
         )
     return config
 
@@ -126,23 +123,6 @@ def _json(file: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{file} is not a table", fix="save the pipeline again")
     return content
-
-
-def _weights(folder: Path, component: str) -> Path:
-    """A component's one safetensors file."""
-    stem = _STEMS.get(component, "model")
-    for ending in ("", ".fp16"):
-        file = folder / component / f"{stem}{ending}.safetensors"
-        if file.is_file():
-            return file
-    where = folder / component
-    if any(where.glob(f"{stem}*.safetensors.index.json")) or any(where.glob(f"{stem}-*-of-*.safetensors")):
-        message = f"{where} is sharded: its weights lie in several files"
-        raise CheckpointError(message, fix="save it again with save_pretrained(max_shard_size='100GB')")
-    if any(where.glob("*.bin")):
-        message = f"{where} holds pickles (.bin); opening one can run any program hidden in it"
-        raise CheckpointError(message, fix=_FIX)
-    raise CheckpointError(f"{where} holds no {stem}.safetensors", fix="name a complete diffusers folder")
 
 
 def _pieces(file: Path, table: KeyTable) -> Iterator[tuple[str, Piece]]:

@@ -12,9 +12,11 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from clora_ext.errors import CheckpointError
+from clora_ext.errors import CheckpointError, shortened
 
-from .strict_json import read_json
+from .foreign import FIRST_BYTES, recognise_foreign
+from .strict_json import JsonReader
+from .text import quoted
 
 __all__ = ["BITS", "Header", "TensorInfo", "encode_header", "layout", "read_header"]
 
@@ -29,7 +31,15 @@ BITS: Mapping[str, int] = {
 
 # The limit of the safetensors library itself.
 _LARGEST_HEADER = 100_000_000
+# Far beyond any model and what training programs note beside it: an SDXL has 2,515 tensors.
+_MOST_TENSORS = 50_000
+_MOST_NOTES = 10_000  # entries of the metadata
+_LARGEST_COUNT = 1 << 63
+_MOST_DIMENSIONS = 16
+_LONGEST_ENTRY = 4096  # characters
+_SHOWN = 120  # characters of what a stranger wrote
 _DAMAGED = "download or export the file again; it is damaged or was made to do harm"
+_AGAIN = "name a .safetensors file; if this should be one, download or export it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,67 +105,110 @@ def read_header(path: Path) -> Header:
 
 def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     """Header of an open file of ``size`` bytes."""
-    start = file.read(9)
-    _refuse_pickle(path, start)
-    if len(start) < 8:  # noqa: PLR2004 - the length field
-        raise CheckpointError(f"{path} has {size} bytes and is not a safetensors file", fix=_DAMAGED)
-    (length,) = struct.unpack("<Q", start[:8])
-    file.seek(8)
-    if length > min(size - 8, _LARGEST_HEADER):
-        message = f"{path}: the header claims {length} bytes, the file has {size}"
-        raise CheckpointError(message, fix=_DAMAGED)
+    length = _length(path, file, size)
     try:
-        content = read_json(file.read(length).decode("utf-8"))
+        text = file.read(length).decode("utf-8")
+        _check_count(path, text)
+        header = _read(path, JsonReader(text), 8 + length)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: the header is not valid JSON ({error})", fix=_DAMAGED) from error
-    if not isinstance(content, dict):
+        message = f"{path}: the header is not valid JSON ({shortened(str(error), _SHOWN)})"
+        raise CheckpointError(message, fix=_DAMAGED) from error
+    _check_cover(path, header.tensors, size - 8 - length)
+    return header
+
+
+def _check_count(path: Path, text: str) -> None:
+    """Asked before they are read one by one."""
+    count = text.count('"data_offsets"')
+    if count > _MOST_TENSORS:
+        message = f"{path}: the header describes {count:,} tensors, {_MOST_TENSORS:,} are allowed"
+        raise CheckpointError(message, fix=_DAMAGED)
+
+
+def _length(path: Path, file: BinaryIO, size: int) -> int:
+    """Bytes of JSON; ``file`` then stands where they begin."""
+    start = file.read(FIRST_BYTES)
+    length = int.from_bytes(start[:8], "little")
+    fits = length <= min(size - 8, _LARGEST_HEADER)
+    if not fits or start[8:9] != b"{":
+        foreign = recognise_foreign(path, start)
+        if foreign is not None:
+            raise CheckpointError(f"{path} is {foreign.what}", fix=foreign.fix)
+    if size < 8:  # noqa: PLR2004 - the length field
+        raise CheckpointError(f"{path} has {size} bytes and is not a safetensors file", fix=_AGAIN)
+    if not fits:
+        message = f"{path}: the header claims {length:,} bytes, the file has {size:,}"
+        message += f"; {_LARGEST_HEADER:,} are allowed" if size - 8 >= length else ""
+        raise CheckpointError(message, fix=_AGAIN)
+    file.seek(8)
+    return length
+
+
+def _read(path: Path, reader: JsonReader, data_start: int) -> Header:
+    """The header entry by entry: the first that is wrong ends it, however many follow.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    if not reader.next_is("{"):
         raise CheckpointError(f"{path}: the header is not a table", fix=_DAMAGED)
-    metadata = _metadata(path, content.pop("__metadata__", {}))
-    tensors = {name: _tensor(path, name, entry) for name, entry in content.items()}
-    _check_cover(path, tensors, size - 8 - length)
-    return Header(tensors, metadata, 8 + length)
+    metadata: dict[str, str] = {}
+    tensors: dict[str, TensorInfo] = {}
+    for name in reader.members(_MOST_TENSORS):
+        if name == "__metadata__":
+            metadata = _metadata(path, reader)
+        else:
+            tensors[name] = _tensor(path, name, reader)
+    reader.end()
+    return Header(tensors, metadata, data_start)
 
 
-def _refuse_pickle(path: Path, start: bytes) -> None:
-    """Zip archives and raw pickles are what torch.save writes; opening one runs code from it."""
-    # One length of a header in 2,000 begins like a pickle's protocol, but the header itself begins with "{".
-    protocol = start.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
-    if start.startswith(b"PK\x03\x04") or (protocol and start[8:] != b"{"):
-        raise CheckpointError(
-            f"{path} is a pickle checkpoint; opening one can run any program hidden in it",
-            fix="use the model's .safetensors version",
-        )
-
-
-def _metadata(path: Path, entry: object) -> dict[str, str]:
+def _metadata(path: Path, reader: JsonReader) -> dict[str, str]:
     """The metadata table: text by text."""
-    if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
+    found: dict[str, str] = {}
+    is_text = reader.next_is("{")
+    if is_text:
+        for key in reader.members(_MOST_NOTES):
+            is_text = reader.next_is('"')
+            if not is_text:
+                break
+            found[key] = reader.string()
+    if not is_text:
         raise CheckpointError(f"{path}: the header's metadata is not text", fix=_DAMAGED)
-    return entry
+    return found
 
 
 def _is_count(value: object) -> bool:
-    """A whole number that is not negative (JSON's true is no number)."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    """A whole number that is not negative and that a machine can count to (JSON's true is no number)."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_COUNT
 
 
-def _tensor(path: Path, name: str, entry: object) -> TensorInfo:
+def _tensor(path: Path, name: str, reader: JsonReader) -> TensorInfo:
     """One checked entry."""
-    where = f"{path}: tensor {name!r}"
+    try:
+        entry = reader.value(_LONGEST_ENTRY)
+    except (ValueError, RecursionError) as error:
+        problem = f"is not described as safetensors does ({shortened(str(error), _SHOWN)})"
+        raise _wrong(path, name, problem) from error
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise CheckpointError(f"{where} is not described as safetensors does", fix=_DAMAGED)
+        raise _wrong(path, name, "is not described as safetensors does")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise CheckpointError(f"{where} has the unknown dtype {dtype!r}", fix=_DAMAGED)
-    if not isinstance(shape, list) or not all(map(_is_count, shape)):
-        raise CheckpointError(f"{where} has the impossible shape {shape!r}", fix=_DAMAGED)
+        raise _wrong(path, name, f"has the unknown dtype {dtype!r:.{_SHOWN}}")
+    if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS or not all(map(_is_count, shape)):
+        raise _wrong(path, name, f"has the impossible shape {shape!r:.{_SHOWN}}")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_count, offsets)):  # noqa: PLR2004
-        raise CheckpointError(f"{where} has the impossible offsets {offsets!r}", fix=_DAMAGED)
+        raise _wrong(path, name, f"has the impossible offsets {offsets!r:.{_SHOWN}}")
     info = TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
     if info.bytes * 8 != prod(shape) * BITS[dtype]:
-        message = f"{where}: {dtype} of shape {shape} does not take {info.bytes} bytes"
-        raise CheckpointError(message, fix=_DAMAGED)
+        problem = f"of {dtype} and the shape {shape!r:.{_SHOWN}} does not take {info.bytes} bytes"
+        raise _wrong(path, name, problem)
     return info
+
+
+def _wrong(path: Path, name: str, problem: str) -> CheckpointError:
+    """The complaint about one tensor."""
+    return CheckpointError(f"{path}: tensor {quoted(name)} {problem}", fix=_DAMAGED)
 
 
 def _check_cover(path: Path, tensors: Mapping[str, TensorInfo], size: int) -> None:
@@ -164,7 +217,7 @@ def _check_cover(path: Path, tensors: Mapping[str, TensorInfo], size: int) -> No
     for name, info in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if info.start != position:
             kind = "overlaps another tensor" if info.start < position else "leaves a gap before it"
-            raise CheckpointError(f"{path}: tensor {name!r} {kind}", fix=_DAMAGED)
+            raise _wrong(path, name, kind)
         position = info.end
     if position != size:
         kind = "is cut off" if position > size else "has bytes that belong to no tensor"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .diffusers_folder import files_of, folder_pieces
 from .digest import file_sha256
+from .folder_files import folder_at
 from .hash_cache import cached_sha256
 from .header import Header, read_header
 from .keys import SD1_TEXT_PREFIX, SDXL_TEXT_PREFIX
@@ -35,8 +36,9 @@ def model_pieces(path: Path) -> Pieces | None:
     Raises:
         CheckpointError: it cannot be used; names the file.
     """
-    if path.is_dir():
-        return folder_pieces(path)
+    folder = folder_at(path)
+    if folder is not None:
+        return folder_pieces(folder)
     header = read_header(path)
     if not any(_FLAT_TEXT.match(name) for name in header.tensors):
         return None
@@ -57,9 +59,10 @@ def model_sha256(path: Path) -> str:
     Raises:
         CheckpointError: it cannot be read.
     """
-    if not path.is_dir():
+    folder = folder_at(path)
+    if folder is None:
         return cached_sha256(path)
     total = sha256()
-    for file in files_of(path):
-        total.update(f"{file.relative_to(path).as_posix()}\0{cached_sha256(file)}\n".encode())
+    for file in files_of(folder):
+        total.update(f"{file.relative_to(folder.path).as_posix()}\0{cached_sha256(file)}\n".encode())
     return total.hexdigest()

@@ -7,6 +7,7 @@ from .folder import Project
 from .manifest import MANIFEST, Manifest
 from .migrations import FORMAT_VERSION
 from .records import ConceptRecord, Image, State
+from .relocating import relocate
 
 __all__ = [
     "FORMAT_VERSION",
@@ -20,4 +21,5 @@ __all__ = [
     "Project",
     "State",
     "copy_project",
+    "relocate",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from clora_ext.errors import BaseChanged, ProjectError
-from clora_ext.families.hub import DEMO_MODEL
+from clora_ext.families.hub import DEMO_MODEL, find_base
 from clora_ext.formats.models import model_sha256
 
 from .values import NO_UNKNOWN_FIELDS, Checked, Sha256, matching, one_of, optional, text
@@ -20,6 +20,7 @@ CHECKPOINT = "checkpoint"
 
 _MAIN = (CHECKPOINT, "transformer")  # one of them is in every base: it holds the weights that are taught
 _DEMO = "demo"
+_GONE = "say where it lies now: `clora relocate FILE --project PROJECT`, or this command with --base FILE"
 _FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _PART = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -48,7 +49,7 @@ class BasePart:
         """
         file = DEMO_MODEL if self.kind == _DEMO else Path(self.path or "")
         if not file.exists():
-            raise ProjectError(f"the project's base {file} is gone", fix="name its new place with --base")
+            raise ProjectError(f"the project's base {file} is gone", fix=_GONE)
         return file
 
 
@@ -122,6 +123,21 @@ class Base:
         """
         return self.main.locate()
 
+    def find(self, place: Path | None = None) -> Path:
+        """Where the main part lies: the very model that is recorded, never another one in its place.
+
+        Args:
+            place: where it lies now, or its name on the hub; None: where it was.
+
+        Raises:
+            BaseChanged: what lies there is another model.
+            ProjectError: nothing lies where it was.
+            CheckpointError: it cannot be read.
+        """
+        file = self.locate() if place is None else find_base(place)
+        self.check(file)
+        return file
+
     def moved_to(self, path: Path) -> "Base":
         """The same base, whose main part lies at ``path`` now; the demo model never moves."""
         if self.main.kind == _DEMO:
@@ -152,7 +168,9 @@ class Base:
         if self.kind == _DEMO:
             fix = "install the version of clora that the project was started with, or start a new project"
         else:
-            fix = f"put the original file back (it was {self.path}), name it with --base, or start over"
+            fix = (
+                f"put the original back (it was {self.path}), or say where it lies now: `clora relocate FILE`"
+            )
         message = (
             f"{name} is not the base that the project started from: its sha256 is {found}, "
             f"recorded is {recorded}"

@@ -85,15 +85,15 @@ class Project:
         """The model that the project started from; None in a new project before :meth:`start`."""
         return self._manifest.base if self._manifest else None
 
-    def base_file(self) -> Path:
-        """Where the project's base lies.
-
-        Raises:
-            ProjectError: it is gone, or the project has none yet.
-        """
+    def base_file(self, place: Path | None = None) -> Path:
+        """Where the project's base lies; see :meth:`Base.find`. ProjectError: the project has none yet."""
         if self.base is None:
             raise ProjectError(f"{self.folder} holds no model yet", fix="teach a first concept")
-        return self.base.locate()
+        return self.base.find(place)
+
+    def model_file(self, base: Path | None = None) -> Path:
+        """The model as it is now; before the first concept, the base, which ``base`` says the place of."""
+        return self.checkpoint_path or self.base_file(base)
 
     @property
     def concepts(self) -> tuple[ConceptRecord, ...]:
@@ -175,12 +175,14 @@ class Project:
         now = self._manifest or Manifest(base, (), ())
         self._manifest = Manifest(base, now.concepts, now.states)
 
-    def check_base(self, sha256: str) -> None:
-        """Make sure that a file with this sha256 is the project's base.
+    def relocate(self, base: Base) -> None:
+        """Write down at once where the same base lies now; raises as :meth:`start` and :meth:`commit` do."""
+        self.check_base(base.sha256)
+        self.start(base)
+        self._replace(self._started())
 
-        Raises:
-            BaseChanged: it is another.
-        """
+    def check_base(self, sha256: str) -> None:
+        """Make sure that a file with this sha256 is the project's base; else raise BaseChanged."""
         self._started().base.check_hash(sha256)
 
     def adopt(self, number: int, content_hash: str, *, checkpoint: Path, memory: Path) -> State:
@@ -248,11 +250,7 @@ class Project:
         return last
 
     def verify(self) -> None:
-        """Make sure that the current state's files are there and complete (their headers, not every byte).
-
-        Raises:
-            ProjectError: names the file that is not.
-        """
+        """Make sure that the current state's files are complete by their headers; else raise ProjectError."""
         if self.current is not None:
             check_complete(self._files(self.current))
 

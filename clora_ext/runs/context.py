@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from clora_ext import families
 from clora_ext.config.settings import Settings
 from clora_ext.families.base import Family
-from clora_ext.families.hub import DEMO_MODEL, find_base
+from clora_ext.families.hub import DEMO_MODEL, find_base, place_of
+from clora_ext.formats.folder_files import folder_at
 from clora_ext.formats.header import Header
 from clora_ext.formats.models import model_header, model_sha256
 from clora_ext.project import Base, Project
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
     from clora_ext.strategies.base import ConceptPrompts
 
-__all__ = ["ProjectContext", "open_evolving", "project_context", "suggested_settings"]
+__all__ = [
+    "ProjectContext",
+    "open_evolving",
+    "project_context",
+    "suggested_settings",
+]
 
 _DEMO = "demo"
 
@@ -145,35 +151,40 @@ def suggested_settings(project: Path, base: Path | None = None) -> Settings:
     return Settings.of(**families.detect(header, file).suggested_settings(header))
 
 
-def open_evolving(project: Project) -> "Evolving":
+def open_evolving(project: Project, base: Path | None = None) -> "Evolving":
     """The model of a project that is open; before its first concept, the base itself.
 
+    What has been learned lies in the project, so that the base is neither needed nor opened from then on.
+
+    Args:
+        project: the project.
+        base: where its base lies now, asked only before the first concept; None: where it was.
+
     Raises:
-        ProjectError: it holds no model yet, or its base is gone.
+        BaseChanged: before the first concept, what lies in the base's place is another model.
+        ProjectError: it holds no model yet, or before the first concept its base is gone.
         CheckpointError: its files do not belong together.
     """
     from clora_ext.evolving.model import Evolving
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.formats.composed import open_model
 
-    base = open_model(project.base_file())
     if project.checkpoint_path is None or project.memory_path is None or project.current is None:
-        return Evolving(base, base, None)
-    evolving = Evolving(base, Checkpoint(project.checkpoint_path), Checkpoint(project.memory_path))
+        origin = open_model(project.base_file(base))
+        return Evolving(origin, origin, None)
+    evolving = Evolving(None, Checkpoint(project.checkpoint_path), Checkpoint(project.memory_path))
     evolving.check(project.current.content_hash)
     return evolving
 
 
 def _base(recorded: Base | None, asked: Path | None) -> tuple[Base, Path]:
     """The base and where it lies; a recorded one must be the same model that it was."""
-    found = None if asked is None else find_base(asked)
-    if recorded is None:
-        file = found or DEMO_MODEL
-        family = families.detect(model_header(file), file).name
-        if found is None:
-            return Base.of_checkpoint(family, _DEMO, None, model_sha256(file)), file
-        kind = "folder" if file.is_dir() else "file"
-        return Base.of_checkpoint(family, kind, str(file.resolve()), model_sha256(file)), file
-    file = found or recorded.locate()
-    recorded.check(file)
-    return recorded if found is None else recorded.moved_to(file.resolve()), file
+    if recorded is not None:
+        file = recorded.find(asked)
+        return recorded if asked is None else recorded.moved_to(place_of(file)), file
+    file = DEMO_MODEL if asked is None else find_base(asked)
+    family = families.detect(model_header(file), file).name
+    if asked is None:
+        return Base.of_checkpoint(family, _DEMO, None, model_sha256(file)), file
+    kind = "file" if folder_at(file) is None else "folder"
+    return Base.of_checkpoint(family, kind, str(place_of(file)), model_sha256(file)), file

@@ -78,7 +78,7 @@ class _Sampler:
     def __init__(self, project: Project) -> None:
         from clora_ext.formats.composed import open_model
 
-        self._checkpoint = open_model(project.checkpoint_path or project.base_file())
+        self._checkpoint = open_model(project.model_file())
         self._family = families.detect(self._checkpoint.header, self._checkpoint.path)
 
     @cached_property

@@ -7,7 +7,7 @@ from typing import Any
 from clora_ext import families
 from clora_ext.errors import UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
-from clora_ext.formats.diffusers_folder import INDEX
+from clora_ext.formats.folder_files import INDEX
 from clora_ext.project import Project
 
 __all__ = ["GenerateRequest", "generate"]
@@ -48,7 +48,11 @@ class GenerateRequest:
 
 
 def generate(
-    source: Path, request: GenerateRequest, output: Path | None = None, sink: Sink = ignore
+    source: Path,
+    request: GenerateRequest,
+    output: Path | None = None,
+    sink: Sink = ignore,
+    base: Path | None = None,
 ) -> list[Path]:
     """Generate pictures and write them as PNG files.
 
@@ -58,6 +62,8 @@ def generate(
         output: a ``.png`` file (a number is put before its ending when there are several pictures) or a
             folder; None: the folder ``pictures`` inside the project, or beside the checkpoint.
         sink: told what happens; may raise Cancelled to stop.
+        base: where a project's base lies now, which is drawn with before the first concept; None: where it
+            was.
 
     Returns:
         The files, in the order of their seeds. No file is overwritten.
@@ -66,7 +72,7 @@ def generate(
     from clora_ext.formats.composed import open_model
 
     request.check()
-    checkpoint = open_model(_checkpoint(source))
+    checkpoint = open_model(_checkpoint(source, base))
     family = families.detect(checkpoint.header, checkpoint.path)
     multiple = family.size_multiple(checkpoint.header)
     size = request.size or family.resolution(checkpoint.header)
@@ -98,12 +104,11 @@ def generate(
     return files
 
 
-def _checkpoint(source: Path) -> Path:
+def _checkpoint(source: Path, base: Path | None) -> Path:
     """The file that ``source`` stands for."""
     if source.is_file() or (source / INDEX).is_file():
         return source
-    project = Project.open(source)
-    return project.checkpoint_path or project.base_file()
+    return Project.open(source).model_file(base)
 
 
 def _targets(source: Path, request: GenerateRequest, output: Path | None) -> list[Path]:

@@ -2,6 +2,8 @@
 
 import json
 import struct
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,12 @@ HOSTILE: list[tuple[str, Any, bytes]] = [
     ("not valid JSON", b"{", b""),
     ("appears twice", b'{"__metadata__": {}, "__metadata__": {}}', b""),
     ("is not valid JSON", b"\xff\xfe", b""),
-    ("the header is not valid JSON", b"[" * 200_000, b""),
+    ("the header is not a table", b"[" * 200_000, b""),
+    ("not described as safetensors does (maximum", b'{"a":' + b"[" * 200_000, b""),
+    ("(there is more", b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} {}', b"\0" * 4),
+    ("impossible shape [922", {"a": entry(shape=(2**63,))}, b"\0" * 4),
+    ("impossible shape [1, 1", {"a": entry(shape=(1,) * 17)}, b"\0" * 4),
+    ("impossible offsets [0, 922", {"a": entry(0, 2**63)}, b"\0" * 4),
 ]
 
 
@@ -90,12 +97,80 @@ def test_hostile_headers_are_refused(tmp_path: Path) -> None:
     check_each(HOSTILE, check)
 
 
+def _tensor(shape: str) -> str:
+    return f'{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":[0,4]}}}}'
+
+
+# Headers of about n characters, and what is said of them: once it took seconds, minutes or megabytes of words.
+LONG: dict[str, tuple[Callable[[int], str], str]] = {
+    "one side of n digits": (lambda n: _tensor(f"[{'9' * n}]"), "is not described"),
+    "sides of many digits": (lambda n: _tensor("[" + ("9" * 4000 + ",") * (n // 4001) + "1]"), "is not described"),
+    "many sides": (lambda n: _tensor(f"[{','.join('1' * (n // 2))}]"), "is not described"),
+    "a name of n letters": (lambda n: '{"' + "a" * n + '":3}', "is not described"),
+    "a dtype of n letters": (lambda n: '{"a":{"dtype":"' + "F" * n + '"}}', "is not described"),
+    "nested lists": (lambda n: '{"a":' + "[" * n, "is not described"),
+    "metadata that is a list": (lambda n: '{"__metadata__":[' + "[]," * (n // 3), "metadata is not text"),
+    "many tensors": (
+        lambda n: "{" + ",".join([_tensor("[0]")[1:-1]] * (n // 50)) + "}", "tensors, 50,000 are allowed"
+    ),
+    "many words": (
+        lambda n: '{"__metadata__":{' + ",".join(f'"{i}":""' for i in range(n // 12)) + "}}", "10,000 entries"
+    ),
+    "blanks": (lambda n: '{"a"' + " " * n + "3}", "not valid JSON"),
+}  # fmt: skip
+
+
+def test_long_hostile_headers_are_refused_at_their_first_fault(tmp_path: Path) -> None:
+    """Of megabytes, only reading them takes time; what is said of them fits on a screen."""
+    size = 4_000_000
+
+    def check(kind: str) -> None:
+        make, words = LONG[kind]
+        file = write(tmp_path / "x.safetensors", make(size).encode(), b"\0" * 4)
+        began = time.process_time()
+        with pytest.raises(CheckpointError, match=words) as caught:
+            read_header(file)
+        assert time.process_time() - began < 0.5  # seconds; the worst took 28 with half as many bytes
+        assert len(str(caught.value)) < 1000
+
+    check_each(LONG, check)
+
+
 def test_a_huge_length_allocates_nothing(tmp_path: Path) -> None:
     def check(length: int) -> None:
         with pytest.raises(CheckpointError, match="claims"):
             read_header(write(tmp_path / "x.safetensors", b"{}", length=length))
 
     check_each([2**63, 2**64 - 1, 100_000_001, 50], check)
+
+
+FOREIGN: dict[str, tuple[bytes, str]] = {
+    "README.md": (b"# clora\n\nOne model, many concepts: \xc3\xa9\n" * 200, "is a text file"),
+    "cut.txt": ("\u20ac".encode() * 2000, "is a text file"),
+    "page.safetensors": (b"\n<!DOCTYPE html><html><body>404", "is a web page"),
+    "lfs.safetensors": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "is a Git LFS pointer"),
+    "a.png": (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "is a PNG picture"),
+    "a.jpg": (b"\xff\xd8\xff\xe0" + b"\0" * 30, "is a JPEG picture"),
+    "a.webp": (b"RIFF\x10\0\0\0WEBPVP8 ", "is a WebP picture"),
+    "a.heic": (b"\0\0\0\x18ftypheic" + b"\0" * 9, "is a HEIC picture"),
+    "model.gguf": (b"GGUF\x03\0\0\0" + b"\0" * 30, "is a GGUF file"),
+    "models.zip": (b"PK\x03\x04" + b"\0" * 22 + b"\x05\0\0\0a.txt", "is a zip archive"),
+    "model.zip": (b"PK\x03\x04" + b"\0" * 22 + b"\x10\0\0\0archive/data.pkl", "is a pickle checkpoint"),
+    "a.gz": (b"\x1f\x8b\x08" + b"\0" * 30, "is a gzip archive"),
+    "empty.safetensors": (b"", "is empty"),
+}
+
+
+def test_files_of_other_kinds_are_called_what_they_are(tmp_path: Path) -> None:
+    def check(name: str) -> None:
+        content, words = FOREIGN[name]
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=words) as caught:
+            read_header(tmp_path / name)
+        assert "harm" not in str(caught.value)
+        assert caught.value.fix
+
+    check_each(FOREIGN, check)
 
 
 def test_pickles_are_refused_with_the_reason(tmp_path: Path) -> None:

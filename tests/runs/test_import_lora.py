@@ -34,7 +34,7 @@ from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.writer import write_lora
-from clora_ext.runs.context import open_evolving, project_context
+from clora_ext.runs.context import project_context
 from clora_ext.runs.lora_files import read_changes
 
 SETTINGS = Settings.of(
@@ -108,7 +108,7 @@ def test_someones_lora_becomes_a_concept_at_exactly_its_strength(sdxl: Path, tmp
     project = Project.open(tmp_path / "model")
     assert project.concepts[0].token == "wtrclr"
     assert result.sheet.exists()
-    evolving = open_evolving(project)
+    evolving = project_context(project, None).evolving()
     origin, current = Checkpoint(sdxl), Checkpoint(result.checkpoint)
     for target, factors in layers.items():
         wanted = 0.5 * 2.0 / 4 * factors.up @ factors.down
@@ -129,9 +129,12 @@ def test_a_lora_keeps_what_was_learned_before_whatever_the_strategy(sdxl: Path, 
         folder = tmp_path / strategy
         own = SETTINGS.with_values(strategy=strategy)
         add_concept(Request(Pictures(images), folder, base=sdxl, settings=own))
-        before = {target: change(open_evolving(Project.open(folder)), target) for target in targets}
+        before = {
+            target: change(project_context(Project.open(folder), None).evolving(), target)
+            for target in targets
+        }
         add_concept(Request(Lora(file), folder, settings=QUICK.with_values(strategy=strategy)))
-        after = open_evolving(Project.open(folder))
+        after = project_context(Project.open(folder), None).evolving()
         for target in targets[:8]:
             new = change(after, target) - before[target]
             if strategy == "orthogonal":
@@ -150,7 +153,7 @@ def test_text_encoders_and_every_transformer_layer_can_be_taught(sdxl: Path, tmp
     )
     add_concept(request)
     project = Project.open(request.project)
-    evolving = open_evolving(project)
+    evolving = project_context(project, None).evolving()
     targets = targets_of(sdxl, "transformer", text_encoders=True)
     changed = {target for target in targets if change(evolving, target).any()}
     assert {target.component for target in changed} == {"unet", "text_encoder", "text_encoder_2"}
@@ -191,7 +194,7 @@ def test_a_small_rank_says_how_much_it_holds(sdxl: Path, tmp_path: Path) -> None
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 8, 8.0, 3))
     add_concept(Request(Lora(file), tmp_path / "model", base=sdxl, settings=QUICK))
     project = Project.open(tmp_path / "model")
-    context, evolving = project_context(project, None), open_evolving(project)
+    context, evolving = project_context(project, None), project_context(project, None).evolving()
     changeable = evolving.changeable(context.family.modules(context.header))
     extracted = extract(changeable, lambda target: evolving.layer(target, "").earlier, 2, lambda event: None)
     whole = sum(float(change(evolving, target).square().sum()) for target in targets)

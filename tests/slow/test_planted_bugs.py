@@ -232,6 +232,13 @@ BUGS = (
         "images = tuple(named)",
         "tests/data/test_beside.py",
     ),
+    Bug(
+        "another file at the base's place is exported under the recorded hash",
+        "project/base.py",
+        "        self.check(file)\n        return file",
+        "        return file",
+        "tests/runs/test_moved_base.py",
+    ),
 )
 
 

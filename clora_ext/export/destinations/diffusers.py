@@ -9,7 +9,7 @@ from clora_ext.errors import UsageError
 from clora_ext.export.atomic import FileSet, PlannedFile
 from clora_ext.export.bundle import ExportBundle
 from clora_ext.families.components import Role, component_of
-from clora_ext.formats.diffusers_folder import INDEX
+from clora_ext.formats.folder_files import INDEX
 from clora_ext.formats.header import BITS
 
 __all__ = ["DESTINATION", "Diffusers"]

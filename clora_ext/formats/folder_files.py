@@ -1,0 +1,87 @@
+"""The files of a diffusers folder: which of them clora reads. Needs no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clora_ext.errors import CheckpointError
+
+__all__ = ["COMPONENTS", "INDEX", "SAVE_AGAIN", "FolderFiles", "folder_at", "weights_names"]
+
+INDEX = "model_index.json"
+"""The file that makes a folder a diffusers folder."""
+
+COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+"""Its folders that are read; what else lies in it (safety checkers, other VAEs, ONNX) is of no use."""
+
+SAVE_AGAIN = "save the pipeline again with save_pretrained(safe_serialization=True)"
+"""What to do with a folder that holds its weights in another way."""
+
+_DENOISER = "unet"
+_STEMS = {_DENOISER: "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+_VARIANTS = ("", "fp16")
+
+
+def weights_names(component: str, variant: str) -> tuple[str, ...]:
+    """Names of the one file with a component's weights, the wanted variant (``fp16`` or empty) first.
+
+    >>> weights_names("vae", "")
+    ('diffusion_pytorch_model.safetensors', 'diffusion_pytorch_model.fp16.safetensors')
+    """
+    stem = _STEMS.get(component, "model")
+    ordered = sorted(_VARIANTS, key=lambda one: one != variant)
+    return tuple(f"{stem}.{one}.safetensors" if one else f"{stem}.safetensors" for one in ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFiles:
+    """A diffusers folder, and which variant of its weights is meant.
+
+    Attributes:
+        path: of the folder.
+        variant: ``fp16``, or empty. Where a component lacks the one, the other is read.
+    """
+
+    path: Path
+    variant: str = ""
+
+    @property
+    def place(self) -> Path:
+        """A path that stands for just this: the folder, or the UNet's weights in the variant that is read."""
+        file = self.weights(_DENOISER)
+        return self.path if file.name == weights_names(_DENOISER, "")[0] else file
+
+    def weights(self, component: str) -> Path:
+        """A component's one safetensors file.
+
+        Raises:
+            CheckpointError: there is none; says what there is instead.
+        """
+        where = self.path / component
+        names = weights_names(component, self.variant)
+        for name in names:
+            if (where / name).is_file():
+                return where / name
+        stem = _STEMS.get(component, "model")
+        if any(where.glob(f"{stem}*.index.json")) or any(where.glob(f"{stem}*-of-*.safetensors")):
+            message = f"{where} is sharded: its weights lie in several files"
+            raise CheckpointError(message, fix="save it again with save_pretrained(max_shard_size='100GB')")
+        if any(where.glob("*.bin")):
+            message = f"{where} holds pickles (.bin); opening one can run any program hidden in it"
+            raise CheckpointError(message, fix=SAVE_AGAIN)
+        message = f"{where} holds no {stem}.safetensors"
+        raise CheckpointError(message, fix="name a complete diffusers folder with safetensors weights")
+
+
+def folder_at(path: Path) -> FolderFiles | None:
+    """The diffusers folder that ``path`` stands for; None: it is a file of its own.
+
+    The weights of a folder's UNet stand for the folder in their variant.
+    """
+    if path.is_dir():
+        return FolderFiles(path)
+    folder = path.parent.parent
+    if path.parent.name != _DENOISER or not (folder / INDEX).is_file():
+        return None
+    return next(
+        (FolderFiles(folder, one) for one in _VARIANTS if weights_names(_DENOISER, one)[0] == path.name), None
+    )
