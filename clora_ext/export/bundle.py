@@ -11,6 +11,7 @@ from clora_ext.errors import ProjectError, UsageError, did_you_mean
 from clora_ext.events import Sink
 from clora_ext.evolving.model import Evolving
 from clora_ext.families.base import Family
+from clora_ext.families.components import Role
 from clora_ext.formats.checkpoint import Source
 from clora_ext.formats.header import layout
 from clora_ext.formats.spans import reading
@@ -40,6 +41,7 @@ class ExportBundle:
         family: of the model.
         base: what it was made from; needs not be there any more.
         evolving: the model.
+        roles: of the exported tensors, by name; None: a left-over, which no component reads.
         sources: the exported tensors by name.
         metadata: of the exported checkpoint, but for the hash of its bytes.
         sink: told of every tensor; may raise Cancelled to stop.
@@ -52,6 +54,7 @@ class ExportBundle:
     family: Family
     base: Base
     evolving: Evolving
+    roles: Mapping[str, Role | None]
     sources: Mapping[str, Source]
     metadata: Mapping[str, str]
     sink: Sink
@@ -113,7 +116,8 @@ def make_bundle(
     family = families.detect(header, evolving.current.path)
     card = make_card(base, opened.concepts, family, header, title)
     pictures = drawings([opened.sheets_dir / one.sheet for one in opened.concepts if one.sheet])
-    sources = model_sources(evolving, family.components, dtype)
+    roles = family.roles(header)
+    sources = model_sources(evolving, roles, dtype)
     tensors = layout({key: (source.dtype, source.shape) for key, source in sources.items()})
     return ExportBundle(
         name=title or safe_name(project.resolve().name),
@@ -123,6 +127,7 @@ def make_bundle(
         family=family,
         base=base,
         evolving=evolving,
+        roles=roles,
         sources=sources,
         metadata=make_metadata(card, base, opened.concepts, header.metadata, data_url(pictures), tensors),
         sink=sink,

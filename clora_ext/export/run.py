@@ -133,9 +133,7 @@ def _write(
     content = place(files, overwrite=overwrite)
     written = tuple(file for item in items for file in _written(item.target))
     total = sum(file.bytes for file in written)
-    return Exported(
-        target, total, content, describe(model.sources, model.family.components), written, next_step
-    )
+    return Exported(target, total, content, describe(model.sources, model.roles), written, next_step)
 
 
 def _refuse_own(model: "ExportBundle", targets: Sequence[Path]) -> None:

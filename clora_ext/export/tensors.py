@@ -12,7 +12,7 @@ from torch import Tensor
 from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
 from clora_ext.evolving.model import Evolving
-from clora_ext.families.components import Component, component_of
+from clora_ext.families.components import Role
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.formats.digest import stream_sha256
 from clora_ext.formats.header import BITS, encode_header, layout, read_header
@@ -25,46 +25,37 @@ __all__ = ["describe", "model_bytes", "model_sources", "write_model"]
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 _KEPT = frozenset({"F16", "BF16"})
 _DEFAULT = "F16"
-_POSITIONS = "position_ids"  # whole numbers; rounded to half precision they name the wrong places
 _LIMITS = {"F16": torch.finfo(torch.float16).max, "BF16": torch.finfo(torch.bfloat16).max}
 
 
 def model_sources(
-    evolving: Evolving, components: Mapping[str, Component], dtype: str | None
+    evolving: Evolving, roles: Mapping[str, Role | None], dtype: str | None
 ) -> dict[str, Source]:
     """What the exported file holds, by name.
 
     Args:
         evolving: the model.
-        components: of its family.
-        dtype: one of :data:`DTYPES`, for every floating point tensor outside of the VAE; None: fp16 and bf16
-            stay as they are, everything else becomes fp16.
+        roles: of its tensors; see :meth:`clora_ext.families.base.Family.roles`.
+        dtype: one of :data:`DTYPES`, for the weights of denoiser and text encoders; None: fp16 and bf16 stay
+            as they are, everything else becomes fp16. VAE and left-overs always stay as they are.
 
     Making a tensor raises CheckpointError when it holds values that are not finite or that do not fit.
     """
-    return {
-        name: _source(evolving, name, dtype, in_vae=_in_vae(components, name))
-        for name in evolving.current.names
-    }
+    return {name: _source(evolving, name, roles[name], dtype) for name in evolving.current.names}
 
 
-def _source(evolving: Evolving, name: str, dtype: str | None, *, in_vae: bool) -> Source:
-    """One tensor; whole numbers travel as bytes."""
+def _source(evolving: Evolving, name: str, role: Role | None, dtype: str | None) -> Source:
+    """One tensor; left-overs and whole numbers travel as bytes."""
     current = evolving.current
     info = current.info(name)
-    if info.dtype not in _FLOATS or name.endswith(_POSITIONS):
+    if role is None or info.dtype not in _FLOATS:
         return Source.copy(current, name)
-    stored = info.dtype if in_vae else _stored(info.dtype, dtype)
+    stored = info.dtype if role == "vae" else _stored(info.dtype, dtype)
     if stored == info.dtype:
         return Source(stored, info.shape, lambda: _checked(name, current.read(name), stored))
     return Source(
         stored, info.shape, lambda: _checked(name, evolving.weight(name).reshape(info.shape), stored)
     )
-
-
-def _in_vae(components: Mapping[str, Component], tensor: str) -> bool:
-    component = component_of(components, tensor)
-    return component is not None and component.role == "vae"
 
 
 def _stored(now: str, wanted: str | None) -> str:
@@ -93,15 +84,15 @@ def _checked(name: str, tensor: Tensor, dtype: str) -> Tensor:
     return tensor
 
 
-def describe(sources: Mapping[str, Source], components: Mapping[str, Component]) -> str:
-    """The precision of the exported file in words, the VAE's apart if it differs."""
+def describe(sources: Mapping[str, Source], roles: Mapping[str, Role | None]) -> str:
+    """The precision of the exported file in words, the VAE's apart if it differs; left-overs do not count."""
 
     def describe(names: list[str]) -> str:
         counts = Counter(sources[name].dtype for name in names if sources[name].dtype in _FLOATS)
         return " and ".join(NAMES.get(dtype, dtype) for dtype, _ in counts.most_common())
 
-    vae = describe([name for name in sources if _in_vae(components, name)])
-    rest = describe([name for name in sources if not _in_vae(components, name)])
+    vae = describe([name for name in sources if roles[name] == "vae"])
+    rest = describe([name for name in sources if roles[name] not in {"vae", None}])
     return rest if vae in ("", rest) else f"{rest}; the VAE {vae}, as in the base"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
+from clora_ext.formats.text import one_line
 
 from .refused import refuse_known
 
@@ -42,7 +43,8 @@ def detect(header: Header, where: Path) -> "Family":
     refuse_known(header, where)
     fitting = [family for family in map(load, names()) if family.matches(header)]
     if len(fitting) != 1:
-        found = ", ".join(sorted({name.split(".")[0] for name in header.tensors})[:8]) or "no tensors"
+        first = sorted({name.split(".", maxsplit=1)[0] for name in header.tensors})[:8]
+        found = ", ".join(one_line(name, 40) for name in first) or "no tensors"
         message = f"{where} is not a model that clora knows (it holds: {found})"
         raise CheckpointError(message, fix=f"use a checkpoint of one of: {', '.join(names())}")
     fitting[0].check(header, where)

@@ -219,6 +219,21 @@ class Family(Protocol):
         """
         ...
 
+    def roles(self, header: Header) -> "Mapping[str, Role | None]":
+        """The role of the component that each tensor belongs to, by the tensor's name.
+
+        None: a left-over, which nothing reads and which travels byte for byte.
+        """
+        ...
+
+    def check_loading(self, header: Header, where: Path) -> None:
+        """Make sure that a checkpoint with this header loads; only values that are not finite are not seen.
+
+        Raises:
+            CheckpointError: as :meth:`load` would raise it.
+        """
+        ...
+
     def load(
         self, checkpoint: "Checkpoint", precision: "Precision", weights: "Mapping[str, Tensor] | None" = None
     ) -> Model:

@@ -8,6 +8,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import SDXL_TEXT_2_PREFIX, SDXL_TEXT_PREFIX, UNET_PREFIX
 from clora_ext.formats.lora.keys import is_adapter_name
+from clora_ext.formats.quantised import quantised
 
 __all__ = ["refuse_known"]
 
@@ -42,10 +43,6 @@ def _lora(header: Header) -> bool:
     return any(map(is_adapter_name, header.tensors))
 
 
-def _eight_bits(header: Header) -> bool:
-    return any(info.dtype.startswith("F8") for info in header.tensors.values())
-
-
 def _refiner(header: Header) -> bool:
     return _begins("conditioner.embedders.0.model.")(header)
 
@@ -60,8 +57,6 @@ def _half_text(header: Header) -> bool:
 
 
 _KNOWN = (
-    _Refused("a LoRA, not a model", _lora, "fold it into a project with clora add-lora"),
-    _Refused("stored in 8 bits (fp8)", _eight_bits, "use its fp16, bf16 or fp32 version"),
     _Refused(
         "an EDM v-prediction model", _begins("edm_vpred."), "use a model that predicts noise or v (v_pred)"
     ),
@@ -95,6 +90,13 @@ _KNOWN = (
 
 def refuse_known(header: Header, where: Path) -> None:
     """Raise CheckpointError if the header is of a kind that is recognised and not taught."""
+    if _lora(header):
+        raise CheckpointError(
+            f"{where} is a LoRA, not a model", fix="fold it into a project with clora add-lora"
+        )
+    how = quantised(header.tensors)
+    if how is not None:
+        raise CheckpointError(f"{where} is {how}", fix="use its fp16, bf16 or fp32 version")
     for kind in _KNOWN:
         if kind.recognised(header):
             raise CheckpointError(f"{where} is {kind.what}", fix=kind.fix)

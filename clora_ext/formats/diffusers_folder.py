@@ -23,8 +23,10 @@ from .keys import (
     unet_table,
     vae_table,
 )
+from .leftovers import is_leftover
 from .pieces import Piece, Pieces
 from .prediction import PREDICTION_KEY, V_MARKER, ZERO_SNR_MARKER, scheduler_prediction
+from .quantised import quantised
 from .spans import Span
 
 __all__ = ["files_of", "folder_pieces"]
@@ -128,14 +130,32 @@ def _json(file: Path) -> Mapping[str, Any]:
 def _pieces(file: Path, table: KeyTable) -> Iterator[tuple[str, Piece]]:
     """The tensors of a component's file in the original layout."""
     header = read_header(file)
+    how = quantised(header.tensors)
+    if how is not None:
+        raise CheckpointError(f"{file} is {how}", fix="use an fp16, bf16 or fp32 version of the model")
     parts: dict[str, list[tuple[Place, str]]] = {}
     for name in header.tensors:
+        # Positions are numbered again: what was read without them so far still is.
         if not name.endswith("position_ids"):
-            place = table.place(_canonical(name, table.component))
+            place = _place(table, name)
             parts.setdefault(place.tensor, []).append((place, name))
     for tensor, found in parts.items():
         found.sort(key=lambda item: item[0].part)
         yield tensor, _piece(file, header, table.component, found)
+
+
+def _place(table: KeyTable, name: str) -> Place:
+    """Where the original layout has a tensor of the folder; left-overs keep their name.
+
+    Raises:
+        CheckpointError: it has no such tensor.
+    """
+    try:
+        return table.place(_canonical(name, table.component))
+    except CheckpointError:
+        if is_leftover(table.component, name):
+            return Place(table.prefix + name)
+        raise
 
 
 def _piece(file: Path, header: Header, component: str, found: list[tuple[Place, str]]) -> Piece:

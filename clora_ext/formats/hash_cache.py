@@ -1,28 +1,23 @@
 """Hashes of large files, remembered from one run to the next: a base of 7 GB is not read on every command.
 
-A file is hashed again when its size, its time of change or its inode differs. What the cache file says is
-believed only if nobody else could have written it; that it is missing or damaged is never a reason to fail.
+A file is hashed again when its size, its time of change or its inode differs.
 """
 
-import json
 import os
 import re
-import stat
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 from .digest import file_sha256
-from .strict_json import read_json
+from .user_cache import read_cached, write_cached
 
 __all__ = ["cached_sha256"]
 
+_FILE = "hashes.json"
 _VERSION = 1
 _HASH = re.compile(r"[0-9a-f]{64}")
-_LARGEST = 1 << 20  # bytes of the cache file
 _MOST = 64  # files remembered
 # A file that was written this short a time ago may be written again with no new time (FAT counts in 2 s).
 _FRESH = 3_000_000_000  # nanoseconds
@@ -71,58 +66,15 @@ def _remember(key: str, entry: _Entry) -> None:
     _entries[key] = entry
     others = {path: other for path, other in _stored().items() if path != key}
     newest = dict([*others.items(), (key, entry)][-_MOST:])
-    with suppress(OSError, RuntimeError):
-        _write(json.dumps({"version": _VERSION, "files": newest}))
-
-
-def _file() -> Path:
-    """The cache file; RuntimeError: this user has no home."""
-    wanted = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification of that variable: a relative path is to be ignored.
-    cache = Path(wanted) if Path(wanted).is_absolute() else Path.home() / ".cache"
-    return cache / "clora" / "hashes.json"
-
-
-def _write(text: str) -> None:
-    """Replace the cache file as a whole; another process may be reading it."""
-    file = _file()
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", dir=file.parent, encoding="utf-8", delete=False) as partial:
-        try:
-            partial.write(text)
-            partial.close()
-            os.replace(partial.name, file)
-        except OSError:
-            Path(partial.name).unlink(missing_ok=True)
-            raise
+    write_cached(_FILE, {"version": _VERSION, "files": newest})
 
 
 def _stored() -> dict[str, _Entry]:
     """What the cache file says; what is no entry in it is passed over."""
-    try:
-        content = read_json(_read())
-    except (OSError, RuntimeError, ValueError):  # RecursionError is a RuntimeError
-        return {}
+    content = read_cached(_FILE)
     if not isinstance(content, dict) or content.get("version") != _VERSION:
         return {}
     return dict(_valid(content.get("files")))
-
-
-def _read() -> str:
-    """The cache file's text.
-
-    Raises:
-        OSError: there is none, or somebody else could have written it.
-    """
-    # A pipe in its place must not make us wait, nor a link lead elsewhere; Windows has neither flag.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(_file(), flags), "rb") as file:
-        found = os.fstat(file.fileno())
-        own = os.name == "nt" or (found.st_uid == os.geteuid() and not found.st_mode & 0o022)
-        if not stat.S_ISREG(found.st_mode) or not own:
-            message = "not a file of this user's own"
-            raise OSError(message)
-        return file.read(_LARGEST).decode("utf-8")
 
 
 def _valid(files: object) -> Iterator[tuple[str, _Entry]]:

@@ -9,7 +9,7 @@ from .digest import file_sha256
 from .folder_files import folder_at
 from .hash_cache import cached_sha256
 from .header import Header, read_header
-from .keys import SD1_TEXT_PREFIX, SDXL_TEXT_PREFIX
+from .keys import SD1_TEXT_PREFIX, SDXL_TEXT_PREFIX, VAE_PREFIX
 from .pieces import Piece, Pieces
 from .spans import Span
 
@@ -18,6 +18,21 @@ __all__ = ["file_sha256", "model_header", "model_pieces", "model_sha256"]
 # Some programs write CLIP-L without `text_model.`; others then lose it in silence.
 _CLIP_L = "|".join(map(re.escape, (SD1_TEXT_PREFIX, SDXL_TEXT_PREFIX)))
 _FLAT_TEXT = re.compile(rf"({_CLIP_L})(embeddings|encoder|final_layer_norm)\.")
+# Some write the VAE's attention as diffusers calls it now, or called it once, and as matrices.
+_VAE_ATTENTION = re.compile(
+    rf"({re.escape(VAE_PREFIX)}(?:encoder|decoder)\.mid\.attn_1\.)(.+)\.(weight|bias)"
+)
+_VAE_NAMES = {
+    "to_q": "q",
+    "to_k": "k",
+    "to_v": "v",
+    "to_out.0": "proj_out",
+    "group_norm": "norm",
+    "query": "q",
+    "key": "k",
+    "value": "v",
+    "proj_attn": "proj_out",
+}
 
 
 def model_header(path: Path) -> Header:
@@ -40,15 +55,33 @@ def model_pieces(path: Path) -> Pieces | None:
     if folder is not None:
         return folder_pieces(folder)
     header = read_header(path)
-    if not any(_FLAT_TEXT.match(name) for name in header.tensors):
+    names = {name: _usual_name(name) for name in header.tensors}
+    # A file may hold both: then the other one is a left-over, and keeps its name.
+    renamed = {name: usual for name, usual in names.items() if usual != name and usual not in header.tensors}
+    if not renamed:
         return None
     pieces = {
-        _FLAT_TEXT.sub(r"\1text_model.\2.", name): Piece(
-            info.dtype, info.shape, (Span(path, header.data_start + info.start, info.bytes),)
+        renamed.get(name, name): Piece(
+            info.dtype,
+            _usual_shape(renamed.get(name, ""), info.shape),
+            (Span(path, header.data_start + info.start, info.bytes),),
         )
         for name, info in header.tensors.items()
     }
     return Pieces(pieces, header.metadata)
+
+
+def _usual_name(name: str) -> str:
+    """A tensor's name in the original layout as its authors wrote it."""
+    attention = _VAE_ATTENTION.fullmatch(name)
+    if attention and attention[2] in _VAE_NAMES:
+        return f"{attention[1]}{_VAE_NAMES[attention[2]]}.{attention[3]}"
+    return _FLAT_TEXT.sub(r"\1text_model.\2.", name)
+
+
+def _usual_shape(renamed: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The VAE's attention is made of convolutions of 1 x 1; what was not ``renamed`` stays as it is."""
+    return (*shape, 1, 1) if renamed.startswith(VAE_PREFIX) and len(shape) == 2 else shape  # noqa: PLR2004
 
 
 def model_sha256(path: Path) -> str:

@@ -77,6 +77,16 @@ class ProjectContext:
         """
         return self.evolving().prompts(strategy)
 
+    def check_loading(self) -> None:
+        """Make sure that the model loads; reads headers only. A run need not ask, it is told by loading.
+
+        Raises:
+            CheckpointError: it does not, or its files do not belong together.
+        """
+        current = self.evolving().current
+        if self.base.kind != _DEMO:  # which ships with clora
+            self.family.check_loading(current.header, current.path)
+
     def evolving(self) -> "Evolving":
         """The model itself.
 

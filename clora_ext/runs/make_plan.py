@@ -18,13 +18,17 @@ __all__ = ["make_plan", "plan_within"]
 
 
 def make_plan(request: Request) -> Plan:
-    """Read and check everything that ``request`` needs; write nothing.
+    """Read and check everything that ``request`` needs, the model's header too; write nothing.
+
+    A plan that is given can be carried out, unless the disk, the memory or a broken weight is in the way.
 
     Raises:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
     exists = Project.exists(request.project)
-    return plan_within(Project.open(request.project) if exists else None, request)
+    plan = plan_within(Project.open(request.project) if exists else None, request)
+    plan.context.check_loading()
+    return plan
 
 
 def plan_within(project: Project | None, request: Request) -> Plan:

@@ -101,10 +101,10 @@ def _tensor(shape: str) -> str:
     return f'{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":[0,4]}}}}'
 
 
-# Headers of about n characters, and what is said of them: once it took seconds, minutes or megabytes of words.
+# Headers of about n characters, and what is said of them: once it took minutes, or megabytes of words.
 LONG: dict[str, tuple[Callable[[int], str], str]] = {
     "one side of n digits": (lambda n: _tensor(f"[{'9' * n}]"), "is not described"),
-    "sides of many digits": (lambda n: _tensor("[" + ("9" * 4000 + ",") * (n // 4001) + "1]"), "is not described"),
+    "sides of many digits": (lambda n: _tensor(f"[{(4000 * '9' + ',') * (n // 4001)}1]"), "is not described"),
     "many sides": (lambda n: _tensor(f"[{','.join('1' * (n // 2))}]"), "is not described"),
     "a name of n letters": (lambda n: '{"' + "a" * n + '":3}', "is not described"),
     "a dtype of n letters": (lambda n: '{"a":{"dtype":"' + "F" * n + '"}}', "is not described"),

@@ -19,7 +19,7 @@ from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.kinds import kind_of
 from clora_ext.formats.lora.writer import kohya_name
-from clora_ext.runs.context import open_evolving
+from clora_ext.runs.context import project_context
 
 QUICK = Settings.of(sample_steps=1, sample_count=1, resolution=64)
 FAMILIES = ("sd1", "sdxl")
@@ -52,7 +52,7 @@ def weight(evolving: Evolving, target: Target) -> Tensor:
 
 def check_state(folder: Path, wanted: Mapping[Target, Tensor]) -> None:
     """As exactly as float32 and residuals allow."""
-    evolving = open_evolving(Project.open(folder))
+    evolving = project_context(Project.open(folder), None).evolving()
     off = {}
     for target, expected in wanted.items():
         error = (weight(evolving, target) - expected).norm() / expected.norm()
@@ -96,7 +96,7 @@ def check_orthogonal(
     layers: tuple[Target, ...],
 ) -> None:
     """What is new has no part in the directions that were used, in the module's own orientation."""
-    evolving = open_evolving(Project.open(folder))
+    evolving = project_context(Project.open(folder), None).evolving()
     changed = 0
     for target in layers:
         new = (weight(evolving, target) - current[target]).reshape(target.shape)

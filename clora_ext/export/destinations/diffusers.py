@@ -8,7 +8,7 @@ from clora_ext import families
 from clora_ext.errors import UsageError
 from clora_ext.export.atomic import FileSet, PlannedFile
 from clora_ext.export.bundle import ExportBundle
-from clora_ext.families.components import Role, component_of
+from clora_ext.families.components import Role
 from clora_ext.formats.folder_files import INDEX
 from clora_ext.formats.header import BITS
 
@@ -58,23 +58,17 @@ def _bytes(model: ExportBundle, dtypes: Mapping[Role, str]) -> int:
     """Size of the components' files."""
     total = 0
     for name, source in model.sources.items():
-        role = _role(model, name)
+        role = model.roles[name]
         if role is not None and role in dtypes:
             total += prod(source.shape) * BITS[dtypes[role]] // 8
     return total
-
-
-def _role(model: ExportBundle, tensor: str) -> Role | None:
-    """Of the component that a checkpoint's tensor belongs to; None: the folder has no place for it."""
-    component = component_of(model.family.components, tensor)
-    return None if component is None else component.role
 
 
 def _dtypes(model: ExportBundle) -> Mapping[Role, str]:
     """One dtype for the components of each role: their tensors' own, or float32 where they differ."""
     found: dict[Role, set[str]] = {}
     for name, source in model.sources.items():
-        role = _role(model, name)
+        role = model.roles[name]
         if role is not None and source.dtype in {"F16", "BF16", "F32"}:
             found.setdefault(role, set()).add(source.dtype)
     return {role: kinds.pop() if len(kinds) == 1 else "F32" for role, kinds in found.items()}

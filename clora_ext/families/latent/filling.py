@@ -1,7 +1,6 @@
 """Modules filled from a checkpoint in the original layout, one tensor at a time."""
 
-from collections.abc import Callable, Mapping
-from math import prod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +9,11 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable, Place
 
+from .modules import places_in
+
 __all__ = ["fill", "local_name"]
 
 _TEXT_MODEL = "text_model."
-_MISMATCH = "the file and its configuration do not match"
-# What training programs leave in checkpoints and no program reads.
-_LEFTOVERS = ("text_model.embeddings.position_ids", "logit_scale", "loss.", "model_ema.", "attn_mask")
 
 
 def local_name(module: nn.Module, path: str) -> str:
@@ -26,19 +24,19 @@ def local_name(module: nn.Module, path: str) -> str:
 
 
 def fill(
-    build: Callable[[], nn.Module],
+    module: nn.Module,
     table: KeyTable,
     checkpoint: Checkpoint,
     weights: Mapping[str, Tensor],
     dtype: torch.dtype,
 ) -> nn.Module:
-    """A module with the checkpoint's weights.
+    """The module with the checkpoint's weights.
 
-    The names and shapes are compared on the meta device first, so that a hostile configuration costs no
-    memory; the module's own initial values are never used.
+    The names and shapes are compared first, so that a hostile configuration costs no memory; the module's own
+    initial values are never used.
 
     Args:
-        build: makes the module.
+        module: on the meta device.
         table: its names in the checkpoint.
         checkpoint: in the original layout.
         weights: float32 matrices that stand in for the file's, by :attr:`Target.name`.
@@ -47,13 +45,8 @@ def fill(
     Raises:
         CheckpointError: tensors are missing, too many, of another shape, or not finite.
     """
-    with torch.device("meta"):
-        module = build()
-    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    places = {name: table.place(_canonical(module, name)) for name in shapes}
-    for name, place in places.items():
-        _check_shape(checkpoint, place, shapes[name])
-    _check_leftovers(checkpoint, table, places)
+    places = places_in(module, table, checkpoint.header, checkpoint.path)
+    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     state = {
         name: _weight(checkpoint, place, weights).reshape(shapes[name]).to(dtype)
         for name, place in places.items()
@@ -76,39 +69,6 @@ def _number_positions(module: nn.Module) -> None:
             module.get_submodule(owner).register_buffer(leaf, numbers, persistent=False)
 
 
-def _canonical(module: nn.Module, name: str) -> str:
-    """A parameter's name with the ``text_model.`` that :func:`local_name` drops."""
-    first = name.split(".", maxsplit=1)[0]
-    flat = first in {"embeddings", "encoder", "final_layer_norm"} and hasattr(module, "encoder")
-    return f"{_TEXT_MODEL}{name}" if flat and hasattr(module, "final_layer_norm") else name
-
-
-def _check_shape(checkpoint: Checkpoint, place: Place, needed: tuple[int, ...]) -> None:
-    """The tensor must be there and hold the parameter."""
-    found = checkpoint.info(place.tensor).shape
-    seen = found[::-1] if place.transposed else found
-    if seen:
-        seen = (seen[0] // place.part[1], *seen[1:])
-    if _squeezed(seen) != _squeezed(needed):
-        message = f"{checkpoint.path}: {place.tensor!r} has the shape {list(found)}, expected {list(needed)}"
-        raise CheckpointError(message, fix=_MISMATCH)
-
-
-def _check_leftovers(checkpoint: Checkpoint, table: KeyTable, places: Mapping[str, Place]) -> None:
-    """A tensor without a place means that the file is another kind of model."""
-    known = {place.tensor for place in places.values()}
-    extra = [
-        name
-        for name in checkpoint.names
-        if name.startswith(table.prefix)
-        and name not in known
-        and not name.removeprefix(table.prefix).startswith(_LEFTOVERS)
-    ]
-    if extra:
-        message = f"{checkpoint.path}: {len(extra)} tensors have no place in the model, first {extra[0]!r}"
-        raise CheckpointError(message, fix=_MISMATCH)
-
-
 def _weight(checkpoint: Checkpoint, place: Place, weights: Mapping[str, Tensor]) -> Tensor:
     """One parameter's values, in the file's dtype or float32."""
     index, count = place.part
@@ -124,8 +84,3 @@ def _weight(checkpoint: Checkpoint, place: Place, weights: Mapping[str, Tensor])
         message = f"{checkpoint.path}: {place.tensor!r} has values that are NaN or infinite"
         raise CheckpointError(message, fix="use another copy of the model; this one is broken")
     return tensor.T.contiguous() if place.transposed else tensor
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without the 1 x 1 of a convolution: the original layout stores some matrices that way."""
-    return shape[:2] if len(shape) == 4 and prod(shape[2:]) == 1 else shape  # noqa: PLR2004

@@ -16,12 +16,14 @@ from clora_ext.adapters.sites import Layout, Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Model
-from clora_ext.families.components import Component, denoiser_of
+from clora_ext.families.components import Component, Role, component_of, denoiser_of
 from clora_ext.formats.header import Header, TensorInfo
 from clora_ext.formats.keys import KeyTable
+from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import header_prediction, scheduler_prediction
 
 from .targets import in_clip, in_unet
+from .verdicts import Verdict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,6 +143,25 @@ class OriginalLayout:
             )
         )
 
+    def roles(self, header: Header) -> Mapping[str, Role | None]:
+        """By the components' prefixes, left-overs aside."""
+        found: dict[str, Role | None] = {}
+        for name in header.tensors:
+            one = component_of(self.components, name)
+            left = one is None or is_leftover(one.name, name.removeprefix(one.prefix))
+            found[name] = None if one is None or left else one.role
+        return found
+
+    def check_loading(self, header: Header, where: Path) -> None:
+        """Build the modules without memory and compare; what was found to fit once is not built again."""
+        config = self.config(header, where)
+        verdict = Verdict.of(header, config)
+        if not verdict.is_known():
+            from .modules import check_modules
+
+            check_modules(header, where, config, self.tables(config))
+            verdict.remember()
+
     def load(
         self, checkpoint: "Checkpoint", precision: "Precision", weights: "Mapping[str, Tensor] | None" = None
     ) -> Model:
@@ -154,14 +175,14 @@ class OriginalLayout:
         """Of one component: every tensor of numbers that the table has a place for."""
         is_denoiser = self.components[table.component].role == "denoiser"
         for tensor, info in header.tensors.items():
-            if not tensor.startswith(table.prefix) or not _holds_parameters(info):
+            inside = tensor.removeprefix(table.prefix)
+            if inside == tensor or not _holds_parameters(info) or is_leftover(table.component, inside):
                 continue
             try:
                 parameters = table.parameters(tensor)
             except CheckpointError:
                 continue  # of no layer; whether it may be there at all is asked when the model is loaded
             height = info.shape[0] // len(parameters)
-            inside = tensor.removeprefix(table.prefix)
             layout: Layout = "vector" if len(info.shape) == 1 else "matrix"
             if inside in table.transposed:
                 layout = "transposed"
