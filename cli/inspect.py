@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from clora_ext.formats.text import one_line
+
 from .options import JsonOption
 from .output import Output
 from .tables import table
@@ -19,6 +21,8 @@ __all__ = ["EPILOG", "inspect"]
 
 EPILOG = "Example: clora inspect my_model.safetensors"
 _LONGEST = 200
+_LONGEST_NAME = 80
+_MOST = 500  # lines of what a file says; a hostile one says millions
 _COLUMNS = "token class strategy pictures steps rank learning_rate seed created".split()
 _SHOWN = {"clora.history", "modelspec.title", "modelspec.architecture", "modelspec.trigger_phrase"}
 
@@ -55,21 +59,30 @@ def _show(report: "FileReport", output: Output) -> None:
     if report.history:
         columns = [name for name in _COLUMNS if any(name in entry for entry in report.history)]
         learned = table("#", *(printable(name) for name in columns), right=["#"])
-        for number, entry in enumerate(report.history, start=1):
+        for number, entry in enumerate(report.history[:_MOST], start=1):
             learned.add_row(str(number), *(_cell(entry, name) for name in columns))
         output.show(learned)
+        _show_rest(len(report.history), output)
     else:
         output.show("no concept of clora's is recorded in it")
     others = {name: value for name, value in report.metadata.items() if name not in _SHOWN}
     if others:
         output.show("")
         output.show("the file says of itself:")
-        output.facts({f"  {printable(name)}": _begin(value) for name, value in others.items()})
+        shown = list(others.items())[:_MOST]
+        output.facts({f"  {one_line(name, _LONGEST_NAME)}": _begin(value) for name, value in shown})
+        _show_rest(len(others), output)
+
+
+def _show_rest(count: int, output: Output) -> None:
+    """How many of so many lines were not shown."""
+    if count > _MOST:
+        output.show(f"and {count - _MOST:,} more; --json shows all")
 
 
 def _cell(entry: Mapping[str, str], name: str) -> Text:
     """One value of a concept; of a time, the day."""
-    value = printable(entry.get(name, ""))
+    value = one_line(entry.get(name, ""), _LONGEST_NAME)
     return Text(value[: len("2026-01-31")] if name == "created" else value)
 
 

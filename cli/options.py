@@ -36,8 +36,9 @@ BaseOption = Annotated[
     Path | None,
     typer.Option(
         metavar="MODEL",
-        help="The model that a new project starts from: a .safetensors file, a diffusers folder, or the name "
-        "of a model on the Hugging Face hub, which is then fetched.",
+        help="The model that a new project starts from, or where a project's base lies now: a .safetensors "
+        "file, a diffusers folder, or a name on the Hugging Face hub, which is then fetched (NAME:fp16: in "
+        "half precision).",
         show_default="the built-in demo model",
     ),
 ]

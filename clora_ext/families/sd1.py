@@ -86,6 +86,8 @@ def _from_shapes(header: Header) -> Config:
 
 def _own(text: str) -> Config:
     """The checked configuration of a header that carries one."""
+    if len(text) > _MOST:
+        raise CheckpointError(f"{CONFIG_KEY} has {len(text):,} characters", fix=_DAMAGED)
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ from clora_ext.errors import CheckpointError
 from .header import Header, TensorInfo, layout, read_header
 from .spans import Files, Span, part, reading
 from .stored import check_finite, dtype_name, dtype_of, raw
+from .text import quoted
 from .threads import workers
 from .writer import Writer, combine, reserve
 
@@ -64,7 +65,7 @@ class Checkpoint:
         try:
             return self.header.tensors[name]
         except KeyError as error:
-            message = f"{self.path} has no tensor {name!r}"
+            message = f"{self.path} has no tensor {quoted(name)}"
             raise CheckpointError(message, fix="use a complete checkpoint") from error
 
     def spans(self, name: str) -> Sequence[Span] | None:
@@ -100,11 +101,10 @@ class Checkpoint:
 
     def _read(self, files: Files, name: str, start: int, length: int) -> Tensor:
         """``length`` bytes of the tensor, flat, in its own dtype."""
-        dtype = dtype_of(self.info(name).dtype)
+        stored = self.info(name).dtype
+        dtype = dtype_of(stored)
         if dtype is None:
-            message = (
-                f"{self.path}: tensor {name!r} is {self.info(name).dtype}, which cannot be computed with"
-            )
+            message = f"{self.path}: tensor {quoted(name)} is {stored}, which cannot be computed with"
             raise CheckpointError(message, fix="use an fp16, bf16 or fp32 version of the model")
         spans = self.spans(name)
         if spans is None:

@@ -28,6 +28,7 @@ from .pieces import Piece, Pieces
 from .prediction import PREDICTION_KEY, V_MARKER, ZERO_SNR_MARKER, scheduler_prediction
 from .quantised import quantised
 from .spans import Span
+from .text import quoted
 
 __all__ = ["files_of", "folder_pieces"]
 
@@ -89,7 +90,7 @@ def _tables(folder: Path) -> dict[str, KeyTable]:
         return {**found, "text_encoder": clip_table("text_encoder", SD1_TEXT_PREFIX)}
     layers = _configuration(folder, "text_encoder_2").get("num_hidden_layers")
     if not isinstance(layers, int) or not 0 < layers <= 1000:  # noqa: PLR2004 - far beyond any
-        raise CheckpointError(f"{folder}: text_encoder_2 has {layers!r} layers", fix=SAVE_AGAIN)
+        raise CheckpointError(f"{folder}: text_encoder_2 has {layers!r:.40} layers", fix=SAVE_AGAIN)
     one = clip_table("text_encoder", SDXL_TEXT_PREFIX)
     two = open_clip_table("text_encoder_2", SDXL_TEXT_2_PREFIX, layers)
     return {**found, "text_encoder": one, "text_encoder_2": two}
@@ -163,7 +164,8 @@ def _piece(file: Path, header: Header, component: str, found: list[tuple[Place, 
     place, name = found[0]
     infos = [header.tensors[inner] for _, inner in found]
     if len(found) != place.part[1] or len({(info.dtype, info.shape) for info in infos}) != 1:
-        message = f"{file}: {place.tensor!r} is not complete: only {[inner for _, inner in found]} are there"
+        there = ", ".join(quoted(inner) for _, inner in found[: place.part[1]])
+        message = f"{file}: {quoted(place.tensor)} is not complete: only {there} are there"
         raise CheckpointError(message, fix="use a complete copy of the model")
     shape = infos[0].shape
     if place.transposed:

@@ -9,6 +9,7 @@ HISTORY_KEY = "clora.history"
 """Metadata key of a checkpoint: the concepts in it, JSON."""
 
 _CONCEPTS = "concepts"
+_LONGEST = 1 << 24  # characters: of some ten thousand concepts; beyond that, nobody wrote them
 
 
 def encode_history(concepts: Sequence[Mapping[str, object]], about: Mapping[str, object]) -> str:
@@ -29,6 +30,8 @@ def decode_history(text: str) -> tuple[Mapping[str, str], ...]:
     >>> decode_history('[{"token": "sks"}]') == decode_history('{"concepts": [{"token": "sks"}]}')
     True
     """
+    if len(text) > _LONGEST:
+        return ()
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):

@@ -11,6 +11,8 @@ from typing import Any
 
 from clora_ext.errors import CheckpointError
 
+from .text import quoted
+
 __all__ = [
     "SD1_TEXT_PREFIX",
     "SDXL_TEXT_2_PREFIX",
@@ -137,7 +139,7 @@ class KeyTable:
     def _translate(self, name: str, pairs: Sequence[tuple[str, str]]) -> str:
         fitting = [pair for pair in pairs if name == pair[0] or name.startswith(f"{pair[0]}.")]
         if not fitting:
-            message = f"{self.component}: no place is known for the tensor {name!r}"
+            message = f"{self.component}: no place is known for the tensor {quoted(name)}"
             raise CheckpointError(message, fix="the checkpoint and its configuration do not belong together")
         source, target = max(fitting, key=lambda pair: len(pair[0]))
         return target + name.removeprefix(source)

@@ -87,6 +87,30 @@ def test_the_hash_of_a_folder_changes_with_every_file_it_is_read_from(folder: Pa
         (copy / name).write_bytes(content)
 
 
+def test_of_a_folder_with_two_variants_the_plain_one_is_read_unless_the_other_is_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The UNet's file stands for the folder in its variant; what has only one variant is read as it is."""
+    both = shutil.copytree(folder, tmp_path / "both")
+    for weights in sorted(both.glob("*/*.safetensors")):
+        if weights.parent.name != "vae":
+            halved = {name: tensor.half() for name, tensor in load_file(weights).items()}
+            save_file(halved, weights.with_suffix(".fp16.safetensors"))
+    file = find_base(both / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    half, whole = open_model(file), open_model(both)
+    assert content_hash(whole) == content_hash(open_model(folder))
+    plain = both / "unet" / "diffusion_pytorch_model.safetensors"
+    assert content_hash(open_model(plain)) == content_hash(whole)
+    in_vae = {name: name.startswith("first_stage_model.") for name in half.names}
+    assert {(in_vae[name], half.info(name).dtype) for name in half.names} == {(False, "F16"), (True, "F32")}
+    assert set(half.names) == set(whole.names)
+    assert model_sha256(both) == model_sha256(folder)
+    assert model_sha256(file) != model_sha256(both)
+    (both / "model_index.json").unlink()
+    with pytest.raises(CheckpointError, match="one component of a diffusers folder"):
+        families.detect(model_header(file), file)
+
+
 def test_clip_written_without_text_model_is_read_with_it(tmp_path: Path) -> None:
     with torch.device("meta"):
         modules = sd1_modules(text={**CLIP_L, "num_hidden_layers": 1})

@@ -26,7 +26,7 @@ def load_tokenizer(name: object, where: Path) -> CLIPTokenizer:
     """
     folder = _TOKENIZERS.get(str(name))
     if folder is None:
-        message = f"{where}: the tokenizer {name!r} is not known"
+        message = f"{where}: the tokenizer {name!r:.80} is not known"
         raise CheckpointError(message, fix=f"known are: {', '.join(_TOKENIZERS)}")
     tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     return tokenizer
