@@ -82,8 +82,7 @@ class ExportBundle:
     def own_files(self) -> tuple[Path, ...]:
         """What an export must never replace: the base and the project's state."""
         parts = (self.evolving.current, self.evolving.memory)
-        base = () if self.base.path is None else (Path(self.base.path),)
-        return (*base, *(part.path for part in parts if part is not None))
+        return (self.base.main.place, *(part.path for part in parts if part is not None))
 
 
 def make_bundle(

@@ -41,16 +41,20 @@ class BasePart:
     path: Annotated[str | None, Checked(optional(text))]
     sha256: Sha256
 
+    @property
+    def place(self) -> Path:
+        """Where it was recorded to lie, whether or not anything is there."""
+        return DEMO_MODEL if self.kind == _DEMO else Path(self.path or "")
+
     def locate(self) -> Path:
         """Where it was recorded to lie.
 
         Raises:
             ProjectError: nothing is there any more.
         """
-        file = DEMO_MODEL if self.kind == _DEMO else Path(self.path or "")
-        if not file.exists():
-            raise ProjectError(f"the project's base {file} is gone", fix=_GONE)
-        return file
+        if not self.place.exists():
+            raise ProjectError(f"the project's base {self.place} is gone", fix=_GONE)
+        return self.place
 
 
 @dataclass(frozen=True, slots=True)

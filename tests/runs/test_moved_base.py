@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from tiny_project import project_of
 
 from clora_ext import GenerateRequest, Pictures, Project, Request, export_checkpoint, export_lora, export_to
 from clora_ext import generate as draw
-from clora_ext.errors import BaseChanged, ProjectError
-from clora_ext.project import relocate
+from clora_ext.errors import BaseChanged, ProjectError, UsageError
+from clora_ext.project import MANIFEST, Base, Manifest, relocate
 from clora_ext.runs.make_plan import make_plan
 
 DOGS = [("sks", "dog")]
@@ -182,3 +183,22 @@ def test_a_copy_made_elsewhere_needs_no_base_to_be_exported(base: Path) -> None:
     base.unlink()
     shutil.rmtree(project)
     assert export(elsewhere, None) == before
+
+
+def test_the_base_is_never_replaced_by_what_was_made_from_it(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the model is exported without its base does not mean that the base is forgotten."""
+    project, content = taught_project(base), base.read_bytes()
+    manifest = project / MANIFEST
+    of_a_file = Manifest.decode(manifest.read_text(encoding="utf-8"))
+    demo = Base.of_checkpoint("sd1", "demo", None, of_a_file.base.sha256)
+    monkeypatch.setattr("clora_ext.project.base.DEMO_MODEL", base)
+
+    def check(recorded: Manifest) -> None:
+        manifest.write_text(recorded.encode(), encoding="utf-8")
+        with pytest.raises(UsageError, match="belongs to the project or is its base"):
+            export_checkpoint(project, base, overwrite=True)
+        assert base.read_bytes() == content
+
+    check_each([of_a_file, replace(of_a_file, base=demo)], check)
