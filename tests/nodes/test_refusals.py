@@ -157,12 +157,21 @@ def test_a_base_that_has_changed_is_refused(pack: Any, comfy: Comfy, tiny: Path)
         start(pack)
 
 
-def test_a_base_that_has_moved_is_named(pack: Any, comfy: Comfy, tiny: Path) -> None:
+def test_a_base_that_has_moved_is_named_where_it_is_needed_and_nowhere_else(
+    pack: Any, comfy: Comfy, tiny: Path
+) -> None:
     shutil.copy(tiny, comfy.base / "models" / "checkpoints" / "own.safetensors")
     taught(pack, pack.StartProject.execute("own.safetensors", "mine").args[3])
     (comfy.base / "models" / "checkpoints" / "own.safetensors").unlink()
-    with pytest.raises(CloraError, match=r"own\.safetensors"):
-        pack.LoadModel.execute("mine")
+    loaded = pack.LoadModel.execute("mine").args[3]
+    pack.SaveCheckpoint.execute(loaded, "x", "both", "fp16")
+    for needs_it in (
+        lambda: pack.ExportLora.execute(loaded, "x", 4),
+        lambda: taught(pack, loaded, seed=1, copy_to="a copy"),
+    ):
+        with pytest.raises(CloraError, match=r"own\.safetensors is gone") as caught:
+            needs_it()
+        assert "clora relocate" in caught.value.fix
 
 
 def test_what_has_learned_nothing_cannot_be_saved(pack: Any) -> None:
