@@ -16,12 +16,14 @@ from .options import (
     BaseOption,
     JsonOption,
     KeepOption,
+    PredictionOption,
     ProjectOption,
     StrategyOption,
     StrategyOptions,
+    ZeroSnrOption,
 )
 from .output import Output
-from .runs import show_context, show_dry_run, teach
+from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
 from .tables import dataset_summary, dataset_table
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     *,
     project: ProjectOption = DEFAULT_PROJECT,
     base: BaseOption = None,
+    prediction: PredictionOption = None,
+    zero_snr: ZeroSnrOption = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -104,12 +108,13 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     from clora_ext.runs.add_concept import add_concept as add_concept_run
     from clora_ext.runs.context import suggested_settings
     from clora_ext.runs.make_plan import make_plan
-    from clora_ext.runs.request import Pictures, Request
+    from clora_ext.runs.request import Pictures, Request, asked_statements
 
     output = Output(as_json=as_json)
     options = strategies.read_pairs(strategy_option or ())
     given = {"strategy": strategy, "strategy_options": options, **given_values(knobs)}
-    settings = at_preset(suggested_settings(project, base), preset).with_values(**given)
+    suggested = suggested_settings(project, base, asked_statements(prediction, zero_snr=zero_snr))
+    settings = at_preset(suggested, preset).with_values(**given)
     request = Request(
         source=Pictures(images, skip_bad=skip_bad, convert=convert, export_lora=export_lora),
         project=project,
@@ -118,6 +123,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         class_name=class_name,
         settings=settings,
         keep=keep,
+        prediction=prediction,
+        zero_snr=zero_snr,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan, output)
@@ -135,6 +142,7 @@ def _show_plan(plan: "Plan", output: Output) -> None:
     noun = "as given" if request.class_name else "from the folder's name"
     output.facts(
         {
+            **prediction_facts(plan.context),
             "token": f"{plan.concept.token} ({_origin_of_token(plan)})",
             "class": f"{plan.concept.class_name} ({noun})",
             "strategy": f"{settings.strategy}, state level {plan.strategy.state_level}",
@@ -144,6 +152,7 @@ def _show_plan(plan: "Plan", output: Output) -> None:
             f"in {len(plan.targets)} layers, {plan.parameters:,} parameters",
         }
     )
+    show_notes(plan.context, output)
     if plan.resume_step:
         output.show(
             f"going on from step {plan.resume_step} of {settings.schedule.steps}, where it was stopped"

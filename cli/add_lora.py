@@ -12,12 +12,14 @@ from .options import (
     BaseOption,
     JsonOption,
     KeepOption,
+    PredictionOption,
     ProjectOption,
     StrategyOption,
     StrategyOptions,
+    ZeroSnrOption,
 )
 from .output import Output
-from .runs import show_context, show_dry_run, teach
+from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
 
 if TYPE_CHECKING:
     from clora_ext.runs.plan import LoraMaterial, Plan
@@ -42,6 +44,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     *,
     project: ProjectOption = DEFAULT_PROJECT,
     base: BaseOption = None,
+    prediction: PredictionOption = None,
+    zero_snr: ZeroSnrOption = None,
     token: Annotated[
         str | None,
         typer.Option(help="The word that calls it.", show_default="what the file says, else its name"),
@@ -80,7 +84,9 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     output = Output(as_json=as_json)
     options = strategies.read_pairs(strategy_option or ())
     settings = Settings.of(strategy=strategy, strategy_options=options, sample_prompt=prompt)
-    request = Request(Lora(file, weight), project, base, token, class_name, settings, keep)
+    request = Request(
+        Lora(file, weight), project, base, token, class_name, settings, keep, prediction, zero_snr
+    )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)
     else:
@@ -108,6 +114,7 @@ def _show_plan(plan: "Plan", output: Output) -> None:
     show_context(plan.context, request.project, request.base, output)
     output.facts(
         {
+            **prediction_facts(plan.context),
             "LoRA": f"{material.dialect}, weight {material.weight:g}",
             "changes": "; ".join(map(str, material.kinds)),
             "token": f"{plan.concept.token} ({'as given' if request.token else 'from the file'})",
@@ -115,4 +122,5 @@ def _show_plan(plan: "Plan", output: Output) -> None:
             "strategy": f"{plan.settings.strategy}, state level {plan.strategy.state_level}",
         }
     )
+    show_notes(plan.context, output)
     output.show("")

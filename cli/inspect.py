@@ -49,6 +49,7 @@ def _show(report: "FileReport", output: Output) -> None:
         "title": report.title,
         "kind": kind,
         "architecture": report.architecture,
+        "predicts": _prediction(report),
         "size": f"{size(report.bytes)}, {report.parameters:,} parameters",
         "tensors": f"{report.tensors}: {dtypes}" if dtypes else "none",
         "trigger": report.trigger_phrase,
@@ -78,6 +79,15 @@ def _show_rest(count: int, output: Output) -> None:
     """How many of so many lines were not shown."""
     if count > _MOST:
         output.show(f"and {count - _MOST:,} more; --json shows all")
+
+
+def _prediction(report: "FileReport") -> str | None:
+    """What the model predicts, and who says so."""
+    found = report.prediction
+    if found is None:
+        return None
+    words = f"{found['kind']}{', zero terminal SNR' if found['zero_snr'] else ''}"
+    return f"{words} ({found['source'] or 'what is usual: nothing says otherwise'})"
 
 
 def _cell(entry: Mapping[str, str], name: str) -> Text:

@@ -16,9 +16,11 @@ __all__ = [
     "JsonOption",
     "KeepOption",
     "PlaceOption",
+    "PredictionOption",
     "ProjectOption",
     "StrategyOption",
     "StrategyOptions",
+    "ZeroSnrOption",
 ]
 
 # The engine's own defaults, which a test compares: to ask it for them takes a second of imports.
@@ -49,6 +51,26 @@ PlaceOption = Annotated[
         metavar="MODEL",
         help="Where the model that the project started from lies now; `clora relocate` writes it down.",
         show_default="where it was",
+    ),
+]
+_BASE = "A new project's base"
+_AS_IT_SAYS = "as its files say"
+PredictionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="epsilon|v",
+        help="What the base predicts, where its files do not say it. The project keeps to it.",
+        show_default=_AS_IT_SAYS,
+        rich_help_panel=_BASE,
+    ),
+]
+ZeroSnrOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--zero-snr/--no-zero-snr",
+        help="Whether the base was trained on a noise schedule that ends in pure noise (zero terminal SNR).",
+        show_default=_AS_IT_SAYS,
+        rich_help_panel=_BASE,
     ),
 ]
 KeepOption = Annotated[int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel="This run")]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clora_ext.runs.plan import Plan
     from clora_ext.runs.result import Result
 
-__all__ = ["show_context", "show_dry_run", "teach"]
+__all__ = ["prediction_facts", "show_context", "show_dry_run", "show_notes", "teach"]
 
 
 def show_context(context: "ProjectContext", project: Path, base: Path | None, output: Output) -> None:
@@ -26,6 +26,18 @@ def show_context(context: "ProjectContext", project: Path, base: Path | None, ou
     if context.new_project:
         on = "the built-in demo model" if base is None else context.base_file
         output.show(f"no project in {project} yet: starting one on {on}")
+
+
+def prediction_facts(context: "ProjectContext") -> dict[str, str]:
+    """What the model predicts and who says so, as a row of the plan."""
+    found = context.prediction
+    return {"predicts": f"{found.words} ({found.source or 'what is usual: nothing says otherwise'})"}
+
+
+def show_notes(context: "ProjectContext", output: Output) -> None:
+    """Who says otherwise."""
+    for note in context.prediction.notes:
+        output.show(f"note: {note}")
 
 
 def show_dry_run(plan: "Plan", show_plan: "Callable[[Plan, Output], None]", output: Output) -> None:

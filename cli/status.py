@@ -41,7 +41,9 @@ def _base(base: "Base | None") -> dict[str, object]:
         return {"base": "none"}
     where = base.path or "the built-in demo model"
     gone = "" if _is_there(base) else " (gone: say where it lies now by clora relocate)"
-    return {"base": f"{where}, family {base.family}{gone}", "sha256": base.sha256}
+    found = base.recorded_prediction
+    predicts = {} if found is None else {"predicts": found.words}
+    return {"base": f"{where}, family {base.family}{gone}", **predicts, "sha256": base.sha256}
 
 
 def _is_there(base: "Base") -> bool:
@@ -50,7 +52,14 @@ def _is_there(base: "Base") -> bool:
 
 
 def _base_as_dict(base: "Base") -> dict[str, object]:
-    return {"kind": base.kind, "path": base.path, "sha256": base.sha256, "family": base.family}
+    return {
+        "kind": base.kind,
+        "path": base.path,
+        "sha256": base.sha256,
+        "family": base.family,
+        "prediction": base.prediction,
+        "zero_snr": base.zero_snr,
+    }
 
 
 def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:

@@ -12,6 +12,8 @@ from clora_ext.formats.header import Header, read_header
 from clora_ext.formats.history import HISTORY_KEY, decode_history
 from clora_ext.formats.lora.contents import describe
 from clora_ext.formats.memory import STRATEGY_KEY
+from clora_ext.formats.models import statements_beside
+from clora_ext.formats.prediction import say
 from clora_ext.training.state import TRAINING_KEY
 
 __all__ = ["FileReport", "inspect_file"]
@@ -26,6 +28,7 @@ class FileReport:
         kind: ``checkpoint``, ``LoRA``, ``clora memory``, ``clora training state`` or ``unknown``; of other
             adapters their name, such as ``LoHa``, ``DoRA`` or ``OFT``.
         family: the kind of model, if clora knows it.
+        prediction: what the model predicts and who says so, as :meth:`Prediction.as_dict`; None: no model.
         bytes: size of the file.
         tensors: how many.
         parameters: how many numbers in all of them.
@@ -40,6 +43,7 @@ class FileReport:
     path: Path
     kind: str
     family: str | None
+    prediction: Mapping[str, Any] | None
     bytes: int
     tensors: int
     parameters: int
@@ -63,13 +67,16 @@ def inspect_file(path: Path) -> FileReport:
     """
     header = read_header(path)
     try:
-        family: str | None = families.detect(header, path).name
+        header = say(header, *statements_beside(path))
+        found = families.detect(header, path)
+        family, prediction = found.name, found.prediction(header).as_dict()
     except CheckpointError:
-        family = None
+        family, prediction = None, None
     return FileReport(
         path=path,
         kind="checkpoint" if family else _kind(header),
         family=family,
+        prediction=prediction,
         bytes=path.stat().st_size,
         tensors=len(header.tensors),
         parameters=sum(info.elements for info in header.tensors.values()),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import comfy.model_sampling
 import comfy.sd
 import comfy.utils
 import folder_paths
@@ -19,6 +20,7 @@ from PIL import Image
 
 from clora_ext.errors import Cancelled, UsageError
 from clora_ext.events import Event, FoldStep, Preview, Sampled, SampleStep, Sink, TrainStep
+from clora_ext.formats.prediction import Prediction
 
 __all__ = [
     "ComfyExtension",
@@ -37,6 +39,7 @@ __all__ = [
     "lora_path",
     "output_folder",
     "patched",
+    "predicting",
     "program_folder",
     "temporary_folder",
     "to_image",
@@ -217,6 +220,25 @@ def patched(model: Any, weights: dict[str, torch.Tensor]) -> Any:
     if missing:
         message = f"ComfyUI's model has no weight {min(missing)}"
         raise RuntimeError(message)
+    return copy
+
+
+def predicting(model: Any, prediction: Prediction) -> Any:
+    """A MODEL that samples as a model of this prediction must; the same one where ComfyUI has seen it itself.
+
+    ComfyUI sees the markers of SDXL that predicts v, and nothing else.
+    """
+    sampling = model.get_model_object("model_sampling")
+    is_v = isinstance(sampling, comfy.model_sampling.V_PREDICTION)
+    if (is_v, bool(getattr(sampling, "zsnr", False))) == (prediction.kind == "v", prediction.zero_snr):
+        return model
+    kinds = {"epsilon": comfy.model_sampling.EPS, "v": comfy.model_sampling.V_PREDICTION}
+
+    class Sampling(comfy.model_sampling.ModelSamplingDiscrete, kinds[prediction.kind]):
+        """As ComfyUI's own node ModelSamplingDiscrete makes it."""
+
+    copy = model.clone()
+    copy.add_object_patch("model_sampling", Sampling(model.model.model_config, zsnr=prediction.zero_snr))
     return copy
 
 

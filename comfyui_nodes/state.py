@@ -1,5 +1,6 @@
 """What travels along the pack's own wires."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.changes import changes
 from clora_ext.formats.composed import open_model
 from clora_ext.formats.folder_files import folder_at
+from clora_ext.formats.prediction import Prediction
+from clora_ext.formats.statements import Statement
+from clora_ext.project.base import recorded_statements
+from clora_ext.runs.context import check_said
+from clora_ext.runs.request import asked_statements
 
 from . import host
 
@@ -62,6 +68,7 @@ class Evolving:
         model: MODEL, or what blocks the nodes that ask for one.
         clip: CLIP, or the same.
         vae: VAE, or the same.
+        said: what the user says of what a new project's base predicts; (None, None): its files say it.
     """
 
     folder: Path
@@ -70,6 +77,7 @@ class Evolving:
     model: Any = field(repr=False)
     clip: Any = field(repr=False)
     vae: Any = field(repr=False)
+    said: tuple[str | None, bool | None] = (None, None)
 
     @property
     def outputs(self) -> tuple[Any, Any, Any]:
@@ -87,7 +95,8 @@ class Evolving:
         state = replace(self, folder=folder, checkpoint=checkpoint)
         if host.is_blocked(self.model):
             return state
-        before = open_model(self.checkpoint)
+        recorded = recorded_statements(Project.open(folder).base)
+        before = open_model(self.checkpoint, *recorded)
         new = dict(changes(before, open_model(checkpoint)))
         denoiser = denoiser_of(families.detect(before.header, self.checkpoint).components)
         patches = {name: weight for name, weight in new.items() if name.startswith(denoiser.prefix)}
@@ -110,24 +119,32 @@ def project_folder(name: str) -> Path:
     return host.output_folder(_PROJECTS, check_name(name))
 
 
-def start_project(name: str, checkpoint_name: str) -> Evolving:
+def start_project(
+    name: str, checkpoint_name: str, said: tuple[str | None, bool | None] = (None, None)
+) -> Evolving:
     """A new project, or the one of that name, which must have begun with the same model.
 
+    ``said``: what the checkpoint predicts and whether its noise schedule ends in pure noise, where its files
+    do not say it.
+
     Raises:
-        CloraError: the name is none, the project has another base, or the checkpoint is of a kind that
-            cannot be taught.
+        CloraError: the name is none, the project has another base or says otherwise, or the checkpoint is of
+            a kind that cannot be taught.
     """
     folder = project_folder(name)
     base = None if checkpoint_name == DEMO else host.checkpoint_path(checkpoint_name)
     if Project.exists(folder):
-        begun = Project.open(folder).base
-        if begun is not None:
-            begun.check(base or DEMO_MODEL)
-        return open_project(folder)
-    if base is not None:
-        # Before ComfyUI, which knows more models than clora can teach, loads some gigabytes.
-        families.detect(open_model(base).header, base)
-    return _loaded(folder, base, base or DEMO_MODEL)
+        project = Project.open(folder)
+        if project.base is not None:
+            project.base.check(base or DEMO_MODEL)
+        if project.concepts:
+            check_said(
+                project, recorded_statements(project.base), asked_statements(said[0], zero_snr=said[1])
+            )
+        return replace(open_project(folder), said=said)
+    # Before ComfyUI, which knows more models than clora can teach, loads some gigabytes.
+    prediction = _prediction(base or DEMO_MODEL, asked_statements(said[0], zero_snr=said[1]))
+    return replace(_loaded(folder, base, base or DEMO_MODEL, prediction), said=said)
 
 
 def open_project(folder: Path) -> Evolving:
@@ -139,7 +156,9 @@ def open_project(folder: Path) -> Evolving:
     project = Project.open(folder)
     project.verify()
     base = None if project.base is None or project.base.path is None else Path(project.base.path)
-    return _loaded(folder, base, project.model_file())
+    checkpoint = project.model_file()
+    prediction = _prediction(checkpoint, recorded_statements(project.base))
+    return _loaded(folder, base, checkpoint, prediction)
 
 
 def current(evolving: Evolving) -> Evolving:
@@ -165,12 +184,19 @@ def go_back(evolving: Evolving, concepts: int) -> Evolving:
     return open_project(evolving.folder)
 
 
-def _loaded(folder: Path, base: Path | None, checkpoint: Path) -> Evolving:
+def _prediction(checkpoint: Path, said: Sequence[Statement]) -> Prediction:
+    """What a checkpoint predicts."""
+    header = open_model(checkpoint, *said).header
+    return families.detect(header, checkpoint).prediction(header)
+
+
+def _loaded(folder: Path, base: Path | None, checkpoint: Path, prediction: Prediction) -> Evolving:
     """With ComfyUI's objects; where it does not know the model, nodes that ask for them are blocked."""
     if folder_at(checkpoint) is not None:
         raise UsageError(f"{checkpoint} is a diffusers folder", fix="start from a .safetensors checkpoint")
     try:
-        objects = host.load_checkpoint(checkpoint)
+        model, clip, vae = host.load_checkpoint(checkpoint)
+        objects = (host.predicting(model, prediction), clip, vae)
     except RuntimeError:
         if base is not None:
             raise

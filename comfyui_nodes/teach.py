@@ -21,6 +21,7 @@ from clora_ext.config.presets import at_preset
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, Sink, TrainStep
 from clora_ext.project import copy_project
+from clora_ext.runs.request import asked_statements
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
 
 from . import host
@@ -40,8 +41,10 @@ def teach(
     """
     evolving = current(evolving)
     target = _target(evolving, copy_to)
+    prediction, zero_snr = evolving.said
+    asked = asked_statements(prediction, zero_snr=zero_snr)
     base = _new_base(evolving, target)
-    suggested = at_preset(suggested_settings(target, base), preset)
+    suggested = at_preset(suggested_settings(target, base, asked), preset)
     request = Request(
         source=Pictures(dataset.folder),
         project=target,
@@ -49,6 +52,8 @@ def teach(
         token=dataset.token,
         class_name=dataset.class_name,
         settings=suggested.with_values(**requested),
+        prediction=prediction,
+        zero_snr=zero_snr,
     )
     if Project.exists(target):
         _check_copy(evolving, Project.open(target), request)
@@ -75,7 +80,10 @@ def teach_lora(
     token, class_name = named
     strategy, options = joined
     settings = Settings.of(strategy=strategy, strategy_options=options)
-    request = Request(Lora(file, weight), target, _new_base(evolving, target), token, class_name, settings)
+    request = Request(
+        Lora(file, weight), target, _new_base(evolving, target), token, class_name, settings,
+        prediction=evolving.said[0], zero_snr=evolving.said[1],
+    )  # fmt: skip
     return _taught(evolving, target, lambda sink: add_concept(request, sink))
 
 

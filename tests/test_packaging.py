@@ -99,6 +99,7 @@ def test_every_imported_distribution_is_declared() -> None:
         "annotated_types": "annotated-types",
         "huggingface_hub": "huggingface-hub",
         "pydantic_core": "pydantic-core",
+        "yaml": "pyyaml",
     }
     by_comfyui = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
     given = {*sys.stdlib_module_names, "clora_ext", *by_comfyui}

@@ -23,7 +23,7 @@ from .card import Card, make_card
 from .dtypes import DTYPES
 from .metadata import make_metadata
 from .names import check_name, safe_name
-from .tensors import model_bytes, model_sources, write_model
+from .tensors import model_bytes, model_sources, with_markers, write_model
 from .thumbnail import data_url, drawings, preview
 
 __all__ = ["ExportBundle", "make_bundle"]
@@ -115,8 +115,9 @@ def make_bundle(
     family = families.detect(header, evolving.current.path)
     card = make_card(base, opened.concepts, family, header, title)
     pictures = drawings([opened.sheets_dir / one.sheet for one in opened.concepts if one.sheet])
-    roles = family.roles(header)
-    sources = model_sources(evolving, roles, dtype)
+    found = family.roles(header)
+    sources = with_markers(model_sources(evolving, found, dtype), card.prediction)
+    roles = {name: found.get(name) for name in sources}
     tensors = layout({key: (source.dtype, source.shape) for key, source in sources.items()})
     return ExportBundle(
         name=title or safe_name(project.resolve().name),

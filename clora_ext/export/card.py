@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from clora_ext.families.base import Family
 from clora_ext.formats.header import Header
+from clora_ext.formats.prediction import Prediction
 from clora_ext.formats.text import one_line
 from clora_ext.project import Base, ConceptRecord
 
@@ -28,7 +29,7 @@ class Card:
         title: its name for people.
         architecture: as modelspec names it, or :data:`SMALL`.
         resolution: side of a square picture, pixels.
-        prediction: what the network predicts, as modelspec spells it: ``epsilon`` or ``v``.
+        prediction: what the network predicts, and on which noise schedule.
         triggers: the words that call up each concept, oldest first.
         tags: kinds of things it has learned, without repeats.
         description: one paragraph.
@@ -41,7 +42,7 @@ class Card:
     title: str
     architecture: str
     resolution: int
-    prediction: str
+    prediction: Prediction
     triggers: tuple[str, ...]
     tags: tuple[str, ...]
     description: str

@@ -100,8 +100,8 @@ def _modelspec(card: Card) -> dict[str, str]:
         "date": card.created,
         "license": card.licence,
         "merged_from": card.merged_from,
-        "prediction_type": card.prediction,
-        "predict_key": card.prediction,
+        "prediction_type": card.prediction.kind,
+        "predict_key": card.prediction.kind,
         "hash_sha256": UNSEALED,
         "tags": ", ".join(("clora", *card.tags[-_FEWEST:])),
     }

@@ -16,11 +16,12 @@ from clora_ext.families.components import Role
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.formats.digest import stream_sha256
 from clora_ext.formats.header import BITS, encode_header, layout, read_header
+from clora_ext.formats.prediction import V_MARKER, ZERO_SNR_MARKER, Prediction, markers_of
 
 from .dtypes import DTYPES, NAMES
 from .metadata import HASH_KEY
 
-__all__ = ["describe", "model_bytes", "model_sources", "write_model"]
+__all__ = ["describe", "model_bytes", "model_sources", "with_markers", "write_model"]
 
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 _KEPT = frozenset({"F16", "BF16"})
@@ -42,6 +43,14 @@ def model_sources(
     Making a tensor raises CheckpointError when it holds values that are not finite or that do not fit.
     """
     return {name: _source(evolving, name, roles[name], dtype) for name in evolving.current.names}
+
+
+def with_markers(sources: Mapping[str, Source], prediction: Prediction) -> dict[str, Source]:
+    """The same tensors with the empty ones from which other programs see what the model predicts."""
+    wanted = markers_of(prediction)
+    left_over = {V_MARKER, ZERO_SNR_MARKER}.difference(wanted)
+    new = {name: Source.of(torch.empty(0)) for name in wanted if name not in sources}
+    return {**{name: source for name, source in sources.items() if name not in left_over}, **new}
 
 
 def _source(evolving: Evolving, name: str, role: Role | None, dtype: str | None) -> Source:

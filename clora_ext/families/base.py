@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.formats.header import Header
+from clora_ext.formats.prediction import Prediction
 
 from .components import Component, Role
 
@@ -185,8 +186,12 @@ class Family(Protocol):
         """Modelspec's name of the architecture; None: not the sizes that the name stands for."""
         ...
 
-    def prediction(self, header: Header) -> str:
-        """What the denoiser predicts, as modelspec spells it, such as ``epsilon`` or ``v``."""
+    def prediction(self, header: Header) -> Prediction:
+        """What the denoiser predicts, who says so, and who says otherwise.
+
+        Raises:
+            CheckpointError: it is nothing that can be trained, or nobody knows what.
+        """
         ...
 
     def resolution(self, header: Header) -> int:

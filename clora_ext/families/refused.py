@@ -57,9 +57,6 @@ def _half_text(header: Header) -> bool:
 
 
 _KNOWN = (
-    _Refused(
-        "an EDM v-prediction model", _begins("edm_vpred."), "use a model that predicts noise or v (v_pred)"
-    ),
     _Refused("an inpainting model (its UNet reads 9 channels)", _input_channels(9), _BASE),
     _Refused("a picture-editing model (its UNet reads 8 channels)", _input_channels(8), _BASE),
     _Refused("the SDXL refiner", _refiner, "use the SDXL base model"),

@@ -19,7 +19,8 @@ from clora_ext.formats.keys import (
     unet_table,
     vae_table,
 )
-from clora_ext.formats.prediction import DIFFUSERS_NAMES, header_prediction
+from clora_ext.formats.prediction import find_prediction
+from clora_ext.formats.statements import scheduler_statement
 
 from .components import Component, components_by_name
 from .latent.layout import Config, OriginalLayout, family_data
@@ -60,11 +61,14 @@ def _config(header: Header, where: Path) -> Config:
         CheckpointError: it is not one that could belong to such a model.
     """
     try:
-        if CONFIG_KEY in header.metadata:
-            return _own(header.metadata[CONFIG_KEY])
-        return _from_shapes(header)
+        is_own = CONFIG_KEY in header.metadata
+        config = _own(header.metadata[CONFIG_KEY]) if is_own else _from_shapes(header)
     except CheckpointError as error:
         raise CheckpointError(f"{where}: {error.message}", fix=error.fix) from error
+    own = scheduler_statement(config["scheduler"], CONFIG_KEY) if is_own else None
+    prediction = find_prediction(header, where, own)
+    scheduler = {**config["scheduler"], **prediction.scheduler}
+    return {**config, "prediction": prediction, "scheduler": scheduler}
 
 
 def _from_shapes(header: Header) -> Config:
@@ -77,7 +81,6 @@ def _from_shapes(header: Header) -> Config:
         raise CheckpointError(message, fix="use a Stable Diffusion 1 checkpoint")
     return {
         **data,
-        "scheduler": {**data["scheduler"], "prediction_type": DIFFUSERS_NAMES[header_prediction(header)]},
         "unet": {**unet, "sample_size": data["resolution"] // 8},
         "vae": vae_config(header, VAE_PREFIX, data["scaling_factor"]),
         "text_encoder": clip_config(header, SD1_TEXT_PREFIX, data["text_encoder"]),

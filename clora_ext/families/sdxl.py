@@ -1,12 +1,11 @@
 """Stable Diffusion XL and models of its architecture, in the original single-file layout.
 
-The configuration is read from the shapes in the header and from ``sdxl.json``. An empty tensor named
-``v_pred`` says that the UNet predicts v, one named ``ztsnr`` that its noise schedule ends in pure noise.
+The configuration is read from the shapes in the header and from ``sdxl.json``; what the UNet predicts, as
+:mod:`clora_ext.formats.prediction` finds it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
@@ -21,7 +20,7 @@ from clora_ext.formats.keys import (
     unet_table,
     vae_table,
 )
-from clora_ext.formats.prediction import DIFFUSERS_NAMES, ZERO_SNR_MARKER, header_prediction
+from clora_ext.formats.prediction import find_prediction
 
 from .components import Component, components_by_name
 from .latent.layout import Config, OriginalLayout, family_data
@@ -58,11 +57,12 @@ def _config(header: Header, where: Path) -> Config:
     Raises:
         CheckpointError: the tensors are not those of such a model.
     """
-    data = family_data(_NAME)
+    data, prediction = family_data(_NAME), find_prediction(header, where)
     try:
         config = {
             **data,
-            "scheduler": {**data["scheduler"], **_prediction(header)},
+            "prediction": prediction,
+            "scheduler": {**data["scheduler"], **prediction.scheduler},
             "unet": {**unet_config(header, UNET_PREFIX, None), "sample_size": data["resolution"] // 8},
             "vae": vae_config(header, VAE_PREFIX, data["scaling_factor"]),
             "text_encoder": clip_config(header, SDXL_TEXT_PREFIX, data["text_encoder"]),
@@ -72,14 +72,6 @@ def _config(header: Header, where: Path) -> Config:
     except CheckpointError as error:
         raise CheckpointError(f"{where}: {error.message}", fix=error.fix) from error
     return config
-
-
-def _prediction(header: Header) -> dict[str, Any]:
-    """What the scheduler has to be told of the noise schedule."""
-    return {
-        "prediction_type": DIFFUSERS_NAMES[header_prediction(header)],
-        "rescale_betas_zero_snr": ZERO_SNR_MARKER in header.tensors,
-    }
 
 
 def _check_widths(config: Config) -> None:

@@ -6,7 +6,7 @@ touched travels as bytes and is never decoded.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,7 @@ from clora_ext.errors import CheckpointError
 
 from .header import Header, TensorInfo, layout, read_header
 from .spans import Files, Span, part, reading
+from .statements import Statement
 from .stored import check_finite, dtype_name, dtype_of, raw
 from .text import quoted
 from .threads import workers
@@ -40,16 +41,21 @@ class Checkpoint:
 
     Everything is read through :attr:`header`, :meth:`spans` and, where a tensor has no spans, :meth:`read`.
 
+    Attributes:
+        path: of the file.
+        statements: what is said beside the file of what the model predicts; see :attr:`Header.statements`.
+
     Raises:
         CheckpointError: on access, when the file is damaged, hostile or a pickle.
     """
 
     path: Path
+    statements: tuple[Statement, ...] = field(default=(), kw_only=True)
 
     @cached_property
     def header(self) -> Header:
         """The checked header."""
-        return read_header(self.path)
+        return replace(read_header(self.path), statements=self.statements)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from .checkpoint import Checkpoint
 from .header import Header
-from .models import model_pieces
+from .models import model_pieces, statements_beside
 from .pieces import Pieces
+from .prediction import say
 from .spans import Span, reading
+from .statements import Statement
 from .stored import dtype_of, raw
 
 __all__ = ["Composed", "open_model"]
@@ -31,7 +33,7 @@ class Composed(Checkpoint):
     @cached_property
     def header(self) -> Header:
         """dtypes, shapes and sizes; the places in it mean nothing."""
-        return self.pieces.header()
+        return say(self.pieces.header(), *self.statements)
 
     def spans(self, name: str) -> Sequence[Span] | None:
         """Where the tensor's bytes lie, in order; None: nowhere as they are."""
@@ -51,11 +53,18 @@ class Composed(Checkpoint):
         return found.T.contiguous()
 
 
-def open_model(path: Path) -> Checkpoint:
+def open_model(path: Path, *said: Statement) -> Checkpoint:
     """The model at ``path``: a safetensors file or a diffusers folder.
+
+    Args:
+        path: of the model.
+        said: what counts more than all that stands in it and beside it.
 
     Raises:
         CheckpointError: it cannot be used; names the file.
     """
     pieces = model_pieces(path)
-    return Checkpoint(path) if pieces is None else Composed(path, pieces)
+    statements = (*said, *statements_beside(path))
+    if pieces is None:
+        return Checkpoint(path, statements=statements)
+    return Composed(path, pieces, statements=statements)

@@ -25,15 +25,17 @@ from .keys import (
 )
 from .leftovers import is_leftover
 from .pieces import Piece, Pieces
-from .prediction import PREDICTION_KEY, V_MARKER, ZERO_SNR_MARKER, scheduler_prediction
+from .prediction import PREDICTION_KEY, V_MARKER, ZERO_SNR_MARKER, kind_of
 from .quantised import quantised
 from .spans import Span
+from .statements import scheduler_statement
 from .text import quoted
 
 __all__ = ["files_of", "folder_pieces"]
 
 _OLD_VAE_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _LARGEST = 1 << 20
+_SCHEDULER = "scheduler_config.json"
 _MARKER = Piece("F32", (0,), ())  # an empty tensor whose name says something
 
 
@@ -48,13 +50,13 @@ def folder_pieces(files: FolderFiles) -> Pieces:
     pieces: dict[str, Piece] = {}
     for component, table in _tables(folder).items():
         pieces |= dict(_pieces(files.weights(component), table))
-    scheduler = _json(folder / "scheduler" / "scheduler_config.json")
-    prediction = scheduler_prediction(scheduler)
-    if prediction == "v" and (folder / "text_encoder_2").is_dir():
+    said = scheduler_statement(_json(folder / "scheduler" / _SCHEDULER), _SCHEDULER)
+    kind = kind_of(said.word)
+    if kind == "v" and (folder / "text_encoder_2").is_dir():
         pieces[V_MARKER] = _MARKER
-        if scheduler.get("rescale_betas_zero_snr"):
+        if said.zero_snr:
             pieces[ZERO_SNR_MARKER] = _MARKER
-    return Pieces(pieces, {PREDICTION_KEY: prediction})
+    return Pieces(pieces, {PREDICTION_KEY: kind} if kind else {}, (said,))
 
 
 def files_of(files: FolderFiles) -> tuple[Path, ...]:
@@ -67,7 +69,7 @@ def files_of(files: FolderFiles) -> tuple[Path, ...]:
     _check_index(folder)
     weights = [files.weights(component) for component in COMPONENTS if (folder / component).is_dir()]
     configs = (folder / name / "config.json" for name in COMPONENTS)
-    scheduler = folder / "scheduler" / "scheduler_config.json"
+    scheduler = folder / "scheduler" / _SCHEDULER
     return (*weights, *(config for config in configs if config.is_file()), scheduler)
 
 

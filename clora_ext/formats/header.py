@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from clora_ext.errors import CheckpointError, shortened
 
 from .foreign import FIRST_BYTES, recognise_foreign
+from .statements import Statement
 from .strict_json import JsonReader
 from .text import quoted
 
@@ -77,11 +78,13 @@ class Header:
         tensors: by name.
         metadata: free text by key.
         data_start: where in the file the tensors' bytes begin.
+        statements: what stands beside the file about what the model predicts, the most deliberate first.
     """
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str] = field(default_factory=dict)
     data_start: int = 0
+    statements: tuple[Statement, ...] = ()
 
 
 def read_header(path: Path) -> Header:

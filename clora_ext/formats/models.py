@@ -11,9 +11,11 @@ from .hash_cache import cached_sha256
 from .header import Header, read_header
 from .keys import SD1_TEXT_PREFIX, SDXL_TEXT_PREFIX, VAE_PREFIX
 from .pieces import Piece, Pieces
+from .prediction import say
 from .spans import Span
+from .statements import Statement, yaml_statement
 
-__all__ = ["file_sha256", "model_header", "model_pieces", "model_sha256"]
+__all__ = ["file_sha256", "model_header", "model_pieces", "model_sha256", "statements_beside"]
 
 # Some programs write CLIP-L without `text_model.`; others then lose it in silence.
 _CLIP_L = "|".join(map(re.escape, (SD1_TEXT_PREFIX, SDXL_TEXT_PREFIX)))
@@ -35,14 +37,29 @@ _VAE_NAMES = {
 }
 
 
-def model_header(path: Path) -> Header:
-    """The header of the model at ``path``, in the original layout.
+def model_header(path: Path, *said: Statement) -> Header:
+    """The header of the model at ``path``, in the original layout, with what stands beside it.
+
+    Args:
+        path: of the model.
+        said: what counts more than all that stands in it and beside it.
 
     Raises:
         CheckpointError: it cannot be used; names the file.
     """
     pieces = model_pieces(path)
-    return read_header(path) if pieces is None else pieces.header()
+    header = read_header(path) if pieces is None else pieces.header()
+    return say(header, *said, *statements_beside(path))
+
+
+def statements_beside(path: Path) -> tuple[Statement, ...]:
+    """What files beside a single-file model say of what it predicts; a folder has it inside.
+
+    Raises:
+        CheckpointError: there is such a file, and it cannot be read.
+    """
+    found = None if folder_at(path) is not None else yaml_statement(path)
+    return () if found is None else (found,)
 
 
 def model_pieces(path: Path) -> Pieces | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from .header import Header, TensorInfo
 from .spans import Span
+from .statements import Statement
 
 __all__ = ["Piece", "Pieces"]
 
@@ -41,14 +42,16 @@ class Pieces:
     Attributes:
         tensors: by name in the original layout.
         metadata: what a header would say.
+        statements: what stands beside the weights; see :attr:`Header.statements`.
     """
 
     tensors: Mapping[str, Piece]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    statements: tuple[Statement, ...] = ()
 
     def header(self) -> Header:
         """dtypes, shapes and sizes; the places in it mean nothing."""
         infos = {
             name: TensorInfo(piece.dtype, piece.shape, 0, piece.bytes) for name, piece in self.tensors.items()
         }
-        return Header(infos, self.metadata)
+        return Header(infos, self.metadata, statements=self.statements)

@@ -10,10 +10,12 @@ from typing import Annotated, Any, ClassVar
 from clora_ext.errors import BaseChanged, ProjectError
 from clora_ext.families.hub import DEMO_MODEL, find_base
 from clora_ext.formats.models import model_sha256
+from clora_ext.formats.prediction import Prediction, kind_of
+from clora_ext.formats.statements import Statement
 
-from .values import NO_UNKNOWN_FIELDS, Checked, Sha256, matching, one_of, optional, text
+from .values import NO_UNKNOWN_FIELDS, Checked, Sha256, matching, one_of, optional, text, truth
 
-__all__ = ["CHECKPOINT", "Base", "BasePart"]
+__all__ = ["CHECKPOINT", "Base", "BasePart", "recorded_statements"]
 
 CHECKPOINT = "checkpoint"
 """The part that is a whole model: one file, or one folder of diffusers."""
@@ -21,8 +23,15 @@ CHECKPOINT = "checkpoint"
 _MAIN = (CHECKPOINT, "transformer")  # one of them is in every base: it holds the weights that are taught
 _DEMO = "demo"
 _GONE = "say where it lies now: `clora relocate FILE --project PROJECT`, or this command with --base FILE"
+_RECORD = "the project"
 _FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _PART = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def recorded_statements(base: "Base | None") -> tuple[Statement, ...]:
+    """What a project has recorded of what its base predicts, for whoever opens one of its files."""
+    found = None if base is None else base.recorded_prediction
+    return () if found is None else (found.statement(found.source),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +75,16 @@ class Base:
         parts: the files that it consists of, by what they hold. One of them is the main part, whose weights
             are taught: ``checkpoint``, a whole model, or ``transformer``, beside text encoders and VAE in
             files of their own.
+        prediction: what its network predicts, ``epsilon`` or ``v``; None: not recorded, the base itself says.
+        zero_snr: whether its noise schedule ends in pure noise; None: likewise.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
 
     family: Annotated[str, Checked(matching(_FAMILY))]
     parts: Mapping[Annotated[str, Checked(matching(_PART))], BasePart]
+    prediction: Annotated[str | None, Checked(optional(one_of("epsilon", "v")))] = None
+    zero_snr: Annotated[bool | None, Checked(optional(truth))] = None
 
     @classmethod
     def of_checkpoint(cls, family: str, kind: str, path: str | None, sha256: str) -> "Base":
@@ -109,6 +122,16 @@ class Base:
             return next(iter(self.parts.values())).sha256
         lines = (f"{name}\0{part.sha256}\n" for name, part in sorted(self.parts.items()))
         return sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def recorded_prediction(self) -> Prediction | None:
+        """What its network predicts; None: it is not recorded."""
+        kind = kind_of(self.prediction)
+        return None if kind is None else Prediction(kind, bool(self.zero_snr), _RECORD)
+
+    def predicting(self, prediction: Prediction) -> "Base":
+        """The same base, with what its network predicts."""
+        return replace(self, prediction=prediction.kind, zero_snr=prediction.zero_snr)
 
     def problems(self) -> list[str]:
         """What no single field shows to be wrong; each reads on from the base's place in its file."""

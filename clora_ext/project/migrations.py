@@ -10,11 +10,11 @@ from typing import Any
 
 __all__ = ["FORMAT_VERSION", "migrated"]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Of the manifests that this clora writes.
 
 1: the first. 2: memories keep residuals, which a reader of 1 would not see. 3: the base has named parts,
-settings stand in groups.
+settings stand in groups. 4: what the base predicts is recorded.
 """
 
 
@@ -22,7 +22,7 @@ def migrated(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """A manifest of any format up to :data:`FORMAT_VERSION` in that one; ``content`` stays as it is.
 
     >>> migrated({"format_version": 1})
-    {'format_version': 3}
+    {'format_version': 4}
     """
     for migration in _MIGRATIONS[content["format_version"] - 1 :]:
         content = migration(content)
@@ -88,4 +88,16 @@ def _settings_003(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**complete, **groups}
 
 
-_MIGRATIONS: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (_m001_to_002, _m002_to_003)
+def _m003_to_004(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the base predicts was read from it by every run, and still is where nothing is recorded."""
+    new = {**content, "format_version": 4}
+    if isinstance(content.get("base"), dict):
+        new["base"] = {"prediction": None, "zero_snr": None, **content["base"]}
+    return new
+
+
+_MIGRATIONS: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
+    _m001_to_002,
+    _m002_to_003,
+    _m003_to_004,
+)

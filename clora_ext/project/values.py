@@ -28,6 +28,7 @@ __all__ = [
     "one_of",
     "optional",
     "text",
+    "truth",
     "whole",
 ]
 
@@ -60,6 +61,14 @@ def text(value: object) -> str:
     if not isinstance(value, str) or "\0" in value:
         message = f"is not text: {value!r:.80}"
         raise ValueError(message)
+    return value
+
+
+def truth(value: object) -> bool:
+    """True or false, no number."""
+    if not isinstance(value, bool):
+        message = f"is not true or false: {value!r:.80}"
+        raise ValueError(message)  # noqa: TRY004 - what pydantic collects
     return value
 
 

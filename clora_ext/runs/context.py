@@ -1,28 +1,29 @@
 """The state of a project that a run starts from: its base, its evolving model, its concepts."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
 from clora_ext.config.settings import Settings
+from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.base import Family
 from clora_ext.families.hub import DEMO_MODEL, find_base, place_of
 from clora_ext.formats.folder_files import folder_at
 from clora_ext.formats.header import Header
 from clora_ext.formats.models import model_header, model_sha256
+from clora_ext.formats.prediction import Prediction, say
+from clora_ext.formats.statements import Statement
 from clora_ext.project import Base, Project
+from clora_ext.project.base import recorded_statements
 
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
+    from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.strategies.base import ConceptPrompts
 
-__all__ = [
-    "ProjectContext",
-    "open_evolving",
-    "project_context",
-    "suggested_settings",
-]
+__all__ = ["ProjectContext", "check_said", "open_evolving", "project_context", "suggested_settings"]
 
 _DEMO = "demo"
 
@@ -40,7 +41,8 @@ class ProjectContext:
         parent_hash: content hash of the state that the run starts from; before the first concept, the base's
             own hash.
         family: the kind of model.
-        header: of the base.
+        header: of the base, with the project's word for what it predicts.
+        prediction: what the model predicts, who says so, and who says otherwise.
         used_tokens: tokens of the concepts that are in it, the first first.
     """
 
@@ -52,6 +54,7 @@ class ProjectContext:
     parent_hash: str
     family: Family
     header: Header
+    prediction: Prediction
     used_tokens: tuple[str, ...]
 
     @property
@@ -68,6 +71,21 @@ class ProjectContext:
     def size_multiple(self) -> int:
         """Sides of pictures are multiples of this, pixels."""
         return self.family.size_multiple(self.header)
+
+    @property
+    def stamp(self) -> dict[str, str]:
+        """Metadata with which the project's checkpoints say what they predict; none if they do so anyway."""
+        try:
+            by_itself = self.family.prediction(replace(self.header, statements=()))
+        except CheckpointError:  # it says something that nobody knows
+            return self.prediction.metadata
+        return {} if by_itself == self.prediction else self.prediction.metadata
+
+    def open_current(self) -> "Checkpoint":
+        """The checkpoint to go on from."""
+        from clora_ext.formats.composed import open_model
+
+        return open_model(self.current_file, *recorded_statements(self.base))
 
     def kept_prompts(self, strategy: str) -> "tuple[ConceptPrompts, ...]":
         """What the named strategy has kept of past concepts in words.
@@ -98,7 +116,8 @@ class ProjectContext:
         from clora_ext.formats.composed import open_model
 
         memory = None if self.memory_file is None else Checkpoint(self.memory_file)
-        evolving = Evolving(open_model(self.base_file), open_model(self.current_file), memory)
+        origin = open_model(self.base_file, *recorded_statements(self.base))
+        evolving = Evolving(origin, self.open_current(), memory)
         if memory is not None:
             evolving.check(self.parent_hash)
         return evolving
@@ -109,20 +128,25 @@ class ProjectContext:
             "new_project": self.new_project,
             "base": {"kind": self.base.kind, "path": str(self.base_file), "sha256": self.base.sha256},
             "family": self.family.name,
+            "prediction": self.prediction.as_dict(),
             "parent_hash": self.parent_hash,
         }
 
 
-def project_context(project: Project | None, base: Path | None) -> ProjectContext:
+def project_context(
+    project: Project | None, base: Path | None, said: Sequence[Statement] = ()
+) -> ProjectContext:
     """The context of a project that is open (None: one that does not exist yet).
 
     Args:
         project: the project.
         base: what a new project starts from, or where a project's base lies now; None: the demo model, or
             where it was.
+        said: what the user says of what the base predicts.
 
     Raises:
         CheckpointError: the base cannot be used.
+        UsageError: the project has recorded that it predicts something else.
         BaseChanged: another model than the recorded one.
         ProjectError: the recorded base is gone.
     """
@@ -130,8 +154,15 @@ def project_context(project: Project | None, base: Path | None) -> ProjectContex
     used_tokens = tuple(record.token for record in manifest.concepts) if manifest else ()
     # A project whose concepts were all undone may start over from another base.
     bound = manifest is not None and (bool(used_tokens) or base is None)
-    found, file = _base(manifest.base if manifest and bound else None, base)
-    header = model_header(file)
+    recorded = manifest.base if manifest and bound else None
+    found, file = _base(recorded, base, said)
+    kept = recorded_statements(recorded)
+    if project is not None and used_tokens:
+        check_said(project, kept, said)
+    header = model_header(file, *said, *kept)
+    family = families.detect(header, file)
+    prediction = family.prediction(header)
+    found = found.predicting(prediction)
     current = project.current if project is not None else None
     return ProjectContext(
         new_project=manifest is None,
@@ -140,13 +171,30 @@ def project_context(project: Project | None, base: Path | None) -> ProjectContex
         current_file=(project.checkpoint_path if project is not None else None) or file,
         memory_file=project.memory_path if project is not None else None,
         parent_hash=found.sha256 if current is None else current.content_hash,
-        family=families.detect(header, file),
-        header=header,
+        family=family,
+        header=say(header, *recorded_statements(found)),
+        prediction=prediction,
         used_tokens=used_tokens,
     )
 
 
-def suggested_settings(project: Path, base: Path | None = None) -> Settings:
+def check_said(project: Project, kept: Sequence[Statement], said: Sequence[Statement]) -> None:
+    """A project that has learned concepts keeps to what is recorded of what its model predicts.
+
+    Raises:
+        UsageError: the user says otherwise.
+    """
+    for record in kept:
+        for one in said:
+            if one.word in {None, record.word} and one.zero_snr in {None, record.zero_snr}:
+                continue
+            asked = " ".join(filter(None, (one.source, one.word)))
+            how = f"{record.word}, {'with' if record.zero_snr else 'without'} zero terminal SNR"
+            message = f"{asked} does not fit {project.folder}: it was begun with a model that predicts {how}"
+            raise UsageError(message, fix=f"leave {one.source} out, or start a new project: --project DIR")
+
+
+def suggested_settings(project: Path, base: Path | None = None, said: Sequence[Statement] = ()) -> Settings:
     """Settings that suit a project's model; see :func:`project_context`. Reads one header.
 
     Raises:
@@ -157,7 +205,7 @@ def suggested_settings(project: Path, base: Path | None = None) -> Settings:
     file = DEMO_MODEL if recorded is None else recorded.locate()
     if base is not None:
         file = find_base(base)
-    header = model_header(file)
+    header = model_header(file, *said, *recorded_statements(recorded))
     return Settings.of(**families.detect(header, file).suggested_settings(header))
 
 
@@ -179,21 +227,23 @@ def open_evolving(project: Project, base: Path | None = None) -> "Evolving":
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.formats.composed import open_model
 
+    kept = recorded_statements(project.base)
     if project.checkpoint_path is None or project.memory_path is None or project.current is None:
-        origin = open_model(project.base_file(base))
+        origin = open_model(project.base_file(base), *kept)
         return Evolving(origin, origin, None)
-    evolving = Evolving(None, Checkpoint(project.checkpoint_path), Checkpoint(project.memory_path))
+    current = Checkpoint(project.checkpoint_path, statements=kept)
+    evolving = Evolving(None, current, Checkpoint(project.memory_path))
     evolving.check(project.current.content_hash)
     return evolving
 
 
-def _base(recorded: Base | None, asked: Path | None) -> tuple[Base, Path]:
+def _base(recorded: Base | None, asked: Path | None, said: Sequence[Statement]) -> tuple[Base, Path]:
     """The base and where it lies; a recorded one must be the same model that it was."""
     if recorded is not None:
         file = recorded.find(asked)
         return recorded if asked is None else recorded.moved_to(place_of(file)), file
     file = DEMO_MODEL if asked is None else find_base(asked)
-    family = families.detect(model_header(file), file).name
+    family = families.detect(model_header(file, *said), file).name
     if asked is None:
         return Base.of_checkpoint(family, _DEMO, None, model_sha256(file)), file
     kind = "file" if folder_at(file) is None else "folder"

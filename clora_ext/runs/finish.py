@@ -39,7 +39,8 @@ def fold_concept(run: PreparedRun, concept: "TrainedConcept", sink: Sink) -> Sta
         (plan.concept.token, plan.concept.class_name, concept.name),
     ]
     entries = [dict(zip(("token", "class", "strategy"), words, strict=True)) for words in history]
-    metadata = {**evolving.current.header.metadata, HISTORY_KEY: encode_history(entries, {})}
+    metadata = {**evolving.current.header.metadata, **plan.context.stamp}
+    metadata[HISTORY_KEY] = encode_history(entries, {})
     digest = fold(evolving, concept, checkpoint, memory, metadata, sink)
     return project.adopt(plan.number, digest, checkpoint=checkpoint, memory=memory)
 

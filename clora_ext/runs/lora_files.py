@@ -97,6 +97,8 @@ def write_layers(
         base_name=context.base_file.name,
         base_hash=context.base.sha256,
         resolution=context.family.resolution(context.header),
+        prediction="v" if context.prediction.kind == "v" else "",  # epsilon is understood
+        zero_snr=context.prediction.zero_snr,
         tags={"clora": dict.fromkeys(triggers, 1)},
         extra={_PLAN_KEY: plan} if plan else {},
     )

@@ -34,7 +34,7 @@ def make_plan(request: Request) -> Plan:
 def plan_within(project: Project | None, request: Request) -> Plan:
     """The plan for a project that is open (None: one that does not exist yet)."""
     asked = checked_settings(request.settings or Settings(), _problems(request))
-    context = project_context(project, request.base)
+    context = project_context(project, request.base, request.statements)
     settings = context.suggested if request.settings is None else asked
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     basis = PlanBasis(request, project, context, settings, strategy)

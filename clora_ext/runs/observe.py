@@ -38,13 +38,12 @@ class Observed:
 def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink) -> Observed:
     """Load the current model once, and take all that is wanted of it."""
     from clora_ext.config.precision import pick_precision
-    from clora_ext.formats.composed import open_model
     from clora_ext.training.replay import record_replay
     from clora_ext.training.statistics import input_moments
 
     sink(Stage("sample", "before"))
     context = plan.context
-    model = context.family.load(open_model(context.current_file), pick_precision())
+    model = context.family.load(context.open_current(), pick_precision())
     try:
         return Observed(
             samples=prompt.sample(model, sink),

@@ -65,5 +65,11 @@ class PlanBasis:
             "parent": self.context.parent_hash,
             "dataset": material,
             "settings": shaping,
+            **self._said_beside(),
         }
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _said_beside(self) -> dict[str, Any]:
+        """What the base predicts, where the base's own hash does not stand for it."""
+        stamp = self.context.stamp
+        return {"prediction": stamp} if stamp else {}

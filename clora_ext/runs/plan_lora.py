@@ -1,10 +1,16 @@
 """The plan of folding in a finished LoRA."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from clora_ext.data import Concept
-from clora_ext.errors import UsageError
+from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.formats.header import read_header
 from clora_ext.formats.models import file_sha256
+from clora_ext.formats.prediction import find_prediction
 
 from .already_learned import find_learned_lora
+from .context import ProjectContext
 from .lora_files import read_changes
 from .plan import LoraMaterial, Plan
 from .plan_basis import PlanBasis
@@ -29,7 +35,7 @@ def plan_lora(basis: PlanBasis, source: Lora) -> Plan:
         weight=source.weight,
         sha256=file_sha256(source.file),
         file_name=source.file.name,
-        notes=file.notes,
+        notes=(*file.notes, *_prediction_notes(source.file, context)),
     )
     _check_strategy(basis, material)
     learned = find_learned_lora(basis.records, request, material, settings)
@@ -63,6 +69,20 @@ def _name(request: Request, source: Lora, triggers: tuple[str, ...], used_tokens
         message = f"the token {token!r} belongs to an earlier concept already"
         raise UsageError(message, fix="give another one: --token NAME")
     return Concept(token, request.class_name or "LoRA")
+
+
+def _prediction_notes(file: Path, context: ProjectContext) -> Iterator[str]:
+    """A LoRA that was trained on a model that predicts something else changes this one in the wrong way."""
+    try:
+        said = find_prediction(read_header(file), file)
+    except CheckpointError as error:
+        yield error.message
+        return
+    if said.source and said.kind != context.prediction.kind:
+        yield (
+            f"by its own account ({said.source}) it was trained on a model that predicts {said.kind}; "
+            f"this one predicts {context.prediction.kind}"
+        )
 
 
 def _check_strategy(basis: PlanBasis, material: LoraMaterial) -> None:

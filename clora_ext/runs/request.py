@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from clora_ext.config.settings import Settings
+from clora_ext.errors import UsageError, did_you_mean
+from clora_ext.formats.prediction import PredictionKind
+from clora_ext.formats.statements import Statement
+from clora_ext.formats.text import quoted
 
-__all__ = ["Lora", "Pictures", "Request"]
+__all__ = ["Lora", "Pictures", "Request", "asked_statements"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,10 @@ class Request:
         class_name: what kind of thing it is; None: from the folder's name; of a LoRA, ``LoRA``.
         settings: how to teach; None: as suits the model. Of a finished LoRA, strategy and samples count.
         keep: earlier checkpoints to keep for undo.
+        prediction: what the network of a new project's base predicts, ``epsilon`` or ``v``; None: as its
+            files say.
+        zero_snr: whether it was trained on a noise schedule that ends in pure noise; None: likewise. A
+            project keeps to both: a later request may leave them out, or say the same.
     """
 
     source: Pictures | Lora
@@ -63,3 +72,25 @@ class Request:
     class_name: str | None = None
     settings: Settings | None = None
     keep: int = 1
+    prediction: str | None = None
+    zero_snr: bool | None = None
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What it says of what the base predicts; see :func:`asked_statements`."""
+        return asked_statements(self.prediction, zero_snr=self.zero_snr)
+
+
+def asked_statements(prediction: str | None, *, zero_snr: bool | None) -> tuple[Statement, ...]:
+    """What a user says of what a base predicts, by the options that say so; None: nothing.
+
+    Raises:
+        UsageError: it is no such word; the remedy is the nearest.
+    """
+    kinds = get_args(PredictionKind)
+    if prediction not in {None, *kinds}:
+        word = str(prediction)
+        raise UsageError(f"unknown prediction {quoted(word)}", fix=did_you_mean(word, kinds))
+    by_word = () if prediction is None else (Statement("--prediction", prediction),)
+    switch = "--zero-snr" if zero_snr else "--no-zero-snr"
+    return by_word if zero_snr is None else (*by_word, Statement(switch, None, zero_snr))

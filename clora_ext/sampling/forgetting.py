@@ -11,6 +11,7 @@ from clora_ext.config.settings import SamplingSettings, Settings
 from clora_ext.errors import writing
 from clora_ext.events import Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
+from clora_ext.project.base import recorded_statements
 
 from .samples import SamplePrompt
 
@@ -78,7 +79,7 @@ class _Sampler:
     def __init__(self, project: Project) -> None:
         from clora_ext.formats.composed import open_model
 
-        self._checkpoint = open_model(project.model_file())
+        self._checkpoint = open_model(project.model_file(), *recorded_statements(project.base))
         self._family = families.detect(self._checkpoint.header, self._checkpoint.path)
 
     @cached_property

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
 from clora_ext.errors import UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.formats.folder_files import INDEX
 from clora_ext.project import Project
+from clora_ext.project.base import recorded_statements
+
+if TYPE_CHECKING:
+    from clora_ext.formats.checkpoint import Checkpoint
 
 __all__ = ["GenerateRequest", "generate"]
 
@@ -69,10 +73,9 @@ def generate(
         The files, in the order of their seeds. No file is overwritten.
     """
     from clora_ext.config.precision import pick_precision
-    from clora_ext.formats.composed import open_model
 
     request.check()
-    checkpoint = open_model(_checkpoint(source, base))
+    checkpoint = _open(source, base)
     family = families.detect(checkpoint.header, checkpoint.path)
     multiple = family.size_multiple(checkpoint.header)
     size = request.size or family.resolution(checkpoint.header)
@@ -104,11 +107,14 @@ def generate(
     return files
 
 
-def _checkpoint(source: Path, base: Path | None) -> Path:
-    """The file that ``source`` stands for."""
+def _open(source: Path, base: Path | None) -> "Checkpoint":
+    """The model that ``source`` stands for."""
+    from clora_ext.formats.composed import open_model
+
     if source.is_file() or (source / INDEX).is_file():
-        return source
-    return Project.open(source).model_file(base)
+        return open_model(source)
+    project = Project.open(source)
+    return open_model(project.model_file(base), *recorded_statements(project.base))
 
 
 def _targets(source: Path, request: GenerateRequest, output: Path | None) -> list[Path]:

@@ -1,12 +1,18 @@
 """Projects: begin one, load one, go back."""
 
-from typing import Any
+from typing import Any, get_args
+
+from clora_ext.formats.prediction import PredictionKind
 
 from ..host import checkpoint_names, io
 from ..state import DEMO, Evolving, go_back, open_project, project_folder, project_names, start_project
 from .types import CATEGORY, EVOLVING, evolving_outputs, state_of
 
 __all__ = ["LoadEvolvingModel", "StartProject", "Undo"]
+
+
+_AS_IT_SAYS = "as its files say"
+_TRUTH = {"yes": True, "no": False}
 
 
 class StartProject(io.ComfyNode):
@@ -31,20 +37,40 @@ class StartProject(io.ComfyNode):
                     default="my-model",
                     tooltip="Of the project: a folder in output/clora. If it exists, it is continued.",
                 ),
+                io.Combo.Input(
+                    "prediction",
+                    optional=True,
+                    options=[_AS_IT_SAYS, *get_args(PredictionKind)],
+                    default=_AS_IT_SAYS,
+                    tooltip="What the checkpoint predicts, where no file says it. The project keeps to it.",
+                ),
+                io.Combo.Input(
+                    "zero_snr",
+                    optional=True,
+                    options=[_AS_IT_SAYS, *_TRUTH],
+                    default=_AS_IT_SAYS,
+                    tooltip="Whether the checkpoint was trained on a noise schedule that ends in pure noise "
+                    "(zero terminal SNR).",
+                ),
             ],
             outputs=evolving_outputs(),
         )
 
     @classmethod
-    def execute(cls, checkpoint: str, name: str) -> io.NodeOutput:
+    def execute(
+        cls, checkpoint: str, name: str, prediction: str = _AS_IT_SAYS, zero_snr: str = _AS_IT_SAYS
+    ) -> io.NodeOutput:
         """Open or begin."""
-        evolving = start_project(name, checkpoint)
+        kind = None if prediction == _AS_IT_SAYS else prediction
+        evolving = start_project(name, checkpoint, (kind, _TRUTH.get(zero_snr)))
         return io.NodeOutput(*evolving.outputs, evolving, evolving.triggers)
 
     @classmethod
-    def fingerprint_inputs(cls, checkpoint: str, name: str) -> Any:
+    def fingerprint_inputs(
+        cls, checkpoint: str, name: str, prediction: str = _AS_IT_SAYS, zero_snr: str = _AS_IT_SAYS
+    ) -> Any:
         """Looks again when the project has changed, whoever has changed it."""
-        return checkpoint, name, state_of(name)
+        return checkpoint, name, prediction, zero_snr, state_of(name)
 
 
 class LoadEvolvingModel(io.ComfyNode):

@@ -24,7 +24,7 @@ def main() -> None:
 
     found += [
         name
-        for name in ("clone", "add_patches")
+        for name in ("clone", "add_patches", "add_object_patch", "get_model_object")
         if not _takes(getattr(ModelPatcher, name), getattr(Patcher, name))
     ]
     print(json.dumps(found))

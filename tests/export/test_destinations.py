@@ -4,6 +4,7 @@ import io
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,16 @@ from safetensors.torch import load_file, save_file
 from tiny_model import write_tiny_model
 from tiny_project import project_of
 
-from clora_ext import export_to
+from clora_ext import export_to, families
 from clora_ext.errors import UsageError
-from clora_ext.events import Note
-from clora_ext.export.destinations import names
+from clora_ext.events import Note, ignore
+from clora_ext.export.bundle import make_bundle
+from clora_ext.export.destinations import load, names
+from clora_ext.export.ldm_config import V_CONFIGS
+from clora_ext.formats.prediction import Prediction
+from clora_ext.formats.statements import yaml_statement
 
+ARCHITECTURES = {"sd1": "stable-diffusion-v1", "sdxl": "stable-diffusion-xl-v1-base"}
 DOGS = [("sks", "dog"), ("zwz", "robot")]
 LAYER = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight"
 
@@ -110,10 +116,49 @@ def test_a_model_that_predicts_v_comes_with_a_configuration(base: Path, tmp_path
     assert any(isinstance(event, Note) and "predicts v" in event.text for event in events)
 
 
-def test_automatic1111s_configuration_for_v_builds_stable_diffusion_1() -> None:
-    from clora_ext.export.destinations.a1111 import _sd1_config
+REMARKS: list[tuple[str, str, Prediction, str, str]] = [
+    ("sd1", "comfyui", Prediction(), "", ""),
+    ("sdxl", "comfyui", Prediction("v"), "", ""),
+    ("sdxl", "comfyui", Prediction("v", zero_snr=True), "", ""),
+    ("sd1", "comfyui", Prediction("v"), "sampling v_prediction and zsnr false", ""),
+    ("sd1", "comfyui", Prediction("v", zero_snr=True), "sampling v_prediction and zsnr true", ""),
+    ("sdxl", "comfyui", Prediction(zero_snr=True), "sampling eps and zsnr true", ""),
+    ("sdxl", "a1111", Prediction(), "", ""),
+    ("sd1", "a1111", Prediction("v"), "", "LatentDiffusion"),
+    ("sdxl", "a1111", Prediction("v", zero_snr=True), "Zero Terminal SNR", "VScaling"),
+    ("sd1", "a1111", Prediction(zero_snr=True), "Zero Terminal SNR", ""),
+    ("sdxl", "forge", Prediction("v"), "", '"parameterization": "v"'),
+    ("sdxl", "forge", Prediction("v", zero_snr=True), "Zero Terminal SNR", '"parameterization": "v"'),
+]
 
-    told = yaml.safe_load(json.dumps(_sd1_config()))
+
+def test_every_program_is_told_what_it_cannot_see(project: Path, tmp_path: Path) -> None:
+    tiny = make_bundle(project, None, None, ignore)
+
+    def check(case: tuple[str, str, Prediction, str, str]) -> None:
+        family, program, prediction, remark, config = case
+        card = replace(tiny.card, architecture=ARCHITECTURES[family], prediction=prediction)
+        model = replace(tiny, card=card, family=families.load(family))
+        destination = load(program)
+        said = destination.remark(model)
+        assert remark in said
+        assert bool(remark) == bool(said)
+        root = make(empty_folder(tmp_path), *LAYOUTS[program])
+        written = destination.place(root, model)
+        (yaml_file,) = [f for f in written.items if f.target.suffix == ".yaml"] or [None]
+        assert bool(yaml_file) == bool(config)
+        if yaml_file is not None:
+            yaml_file.write(tmp_path / "told.yaml")
+            assert config in (tmp_path / "told.yaml").read_text(encoding="utf-8")
+            said_by_yaml = yaml_statement(tmp_path / "told.safetensors")
+            assert said_by_yaml is not None
+            assert said_by_yaml.word == "v"  # clora itself reads what it writes
+
+    check_each(REMARKS, check)
+
+
+def test_automatic1111s_configuration_for_v_builds_stable_diffusion_1() -> None:
+    told = yaml.safe_load(json.dumps(V_CONFIGS["stable-diffusion-v1"]))
     params = told["model"]["params"]
     assert params["parameterization"] == "v"
     assert isinstance(params["linear_start"], float)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import check_each
 from diffusers import DDPMScheduler
 from real_shapes import tiny_sdxl, write
 from tiny_model import write_tiny_model
@@ -24,12 +25,12 @@ CUT = SizeConditioning((64, 50), (3, 0), (32, 32))
 SCHEDULE: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
 
-def marked(file: Path) -> Path:
-    """The same model, said to predict v on a schedule that ends in pure noise."""
+def marked(file: Path, *markers: str) -> Path:
+    """The same model with empty tensors that say what it predicts."""
     checkpoint = Checkpoint(file)
     sources = {name: Source.copy(checkpoint, name) for name in checkpoint.names}
-    empty = {name: Source.of(torch.empty(0)) for name in ("v_pred", "ztsnr")}
-    target = file.with_name("v.safetensors")
+    empty = {name: Source.of(torch.empty(0)) for name in markers}
+    target = file.with_name("marked.safetensors")
     write_checkpoint(target, {**sources, **empty}, dict(checkpoint.header.metadata))
     return target
 
@@ -47,7 +48,11 @@ def sd1(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def sdxl_v(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return loaded(
-        marked(write(tmp_path_factory.mktemp("sdxl") / "x.safetensors", tiny_sdxl(), torch.float32))
+        marked(
+            write(tmp_path_factory.mktemp("sdxl") / "x.safetensors", tiny_sdxl(), torch.float32),
+            "v_pred",
+            "ztsnr",
+        )
     )
 
 
@@ -103,6 +108,41 @@ def test_losses_of_an_sdxl_that_predicts_v_are_those_of_the_formula_bit_for_bit(
     schedule = DDPMScheduler(**SCHEDULE, prediction_type="v_prediction", rescale_betas_zero_snr=True)
     assert list(differing(sdxl_v, schedule)) == []
     assert list(differing(sdxl_v, DDPMScheduler(**SCHEDULE, prediction_type="v_prediction"))) != []
+
+
+def test_losses_with_zero_terminal_snr_are_those_of_the_formula_in_both_families(tmp_path: Path) -> None:
+    def check(case: tuple[str, tuple[str, ...], str]) -> None:
+        family, markers, word = case
+        plain = tmp_path / f"{family}.safetensors"
+        if family == "sd1":
+            write_tiny_model(plain, dtype=torch.float32)
+        else:
+            write(plain, tiny_sdxl(), torch.float32)
+        model = loaded(marked(plain, *markers))
+        schedule = DDPMScheduler(**SCHEDULE, prediction_type=word, rescale_betas_zero_snr=True)
+        assert list(differing(model, schedule)) == []
+        assert list(differing(model, DDPMScheduler(**SCHEDULE, prediction_type=word))) != []
+
+    cases = [
+        ("sd1", ("v_pred", "ztsnr"), "v_prediction"),
+        ("sd1", ("ztsnr",), "epsilon"),
+        ("sdxl", ("ztsnr",), "epsilon"),
+    ]
+    check_each(cases, check)
+
+
+@torch.no_grad()
+def test_samples_with_zero_terminal_snr_are_finite(tmp_path: Path) -> None:
+    def check(markers: tuple[str, ...]) -> None:
+        plain = write_tiny_model(tmp_path / "x.safetensors", dtype=torch.float32)
+        model = loaded(marked(plain, *markers))
+        seen: list[Tensor] = []
+        decode = model.vae.decode
+        model.vae.decode = lambda latents: (seen.append(latents), decode(latents))[1]
+        model.sample("a dog", negative="", seeds=[1], steps=4, guidance=4.0, size=32)
+        assert torch.isfinite(seen[0]).all()
+
+    check_each([("ztsnr",), ("v_pred", "ztsnr"), ("v_pred",)], check)
 
 
 @dataclass(frozen=True)

@@ -221,13 +221,13 @@ def test_v_prediction_is_found_in_marker_tensors_and_in_modelspec() -> None:
     said = {"modelspec.prediction_type": "v"}
     for plain, name in ((sd1_header(), "sd1"), (sdxl_header(), "sdxl")):
         family = families.load(name)
-        assert family.prediction(plain) == config(plain)["scheduler"]["prediction_type"] == "epsilon"
+        assert family.prediction(plain).kind == config(plain)["scheduler"]["prediction_type"] == "epsilon"
         for marked in (with_tensors(plain, v_pred=(0,)), Header(plain.tensors, said)):
-            assert family.prediction(marked) == "v"
+            assert family.prediction(marked).kind == "v"
             assert config(marked)["scheduler"]["prediction_type"] == "v_prediction"
-    zero_snr = config(with_tensors(sdxl_header(), v_pred=(0,), ztsnr=(0,)))["scheduler"]
-    assert zero_snr["rescale_betas_zero_snr"]
-    assert not config(with_tensors(sdxl_header(), v_pred=(0,)))["scheduler"]["rescale_betas_zero_snr"]
+            assert not config(marked)["scheduler"]["rescale_betas_zero_snr"]
+        for markers in ({"ztsnr": (0,)}, {"v_pred": (0,), "ztsnr": (0,)}):
+            assert config(with_tensors(plain, **markers))["scheduler"]["rescale_betas_zero_snr"]
 
 
 def sized(channels: int, width: int) -> Header:

@@ -207,6 +207,6 @@ def test_a_configuration_of_its_own_says_what_the_network_predicts(tiny: Checkpo
         config["scheduler"]["prediction_type"] = "v_prediction"
 
     family = families.load("sd1")
-    assert family.prediction(tiny.header) == "epsilon"
+    assert family.prediction(tiny.header).kind == "epsilon"
     other = rewritten(tiny, tmp_path / "x.safetensors", metadata=hostile(tiny, predict_v))
-    assert family.prediction(other.header) == "v"
+    assert family.prediction(other.header).kind == "v"

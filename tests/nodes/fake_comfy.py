@@ -23,15 +23,51 @@ class InterruptProcessingException(Exception):
 Patch = tuple[float, tuple[Any, ...], float, tuple[int, int, int] | None, Callable[[Any], Any] | None]
 
 
+class EPS:
+    """How a model that predicts noise is sampled."""
+
+
+class V_PREDICTION(EPS):  # noqa: N801 - its name there
+    """How one that predicts v is."""
+
+
+class ModelSamplingDiscrete:
+    """The noise schedule."""
+
+    def __init__(self, model_config: Any = None, zsnr: bool | None = None) -> None:  # noqa: FBT001 - as there
+        self.zsnr = bool(zsnr)
+
+
+class SamplingAsSeen(ModelSamplingDiscrete, EPS):
+    """What ComfyUI takes every Stable Diffusion 1 for."""
+
+
+@dataclass
+class Model:
+    """What a MODEL patches."""
+
+    model_config: Any = None
+    model_sampling: Any = field(default_factory=SamplingAsSeen)
+
+
 @dataclass
 class Patcher:
     """A MODEL: weights, and lists of patches on them, which are applied one after the other."""
 
     weights: dict[str, Any]
     patches: dict[str, list[Patch]] = field(default_factory=dict)
+    object_patches: dict[str, Any] = field(default_factory=dict)
+    model: Model = field(default_factory=Model)
 
     def clone(self) -> "Patcher":
-        return Patcher(self.weights, {name: list(patches) for name, patches in self.patches.items()})
+        patches = {name: list(patches) for name, patches in self.patches.items()}
+        return Patcher(self.weights, patches, dict(self.object_patches), self.model)
+
+    def add_object_patch(self, name: str, obj: Any) -> None:
+        self.object_patches[name] = obj
+
+    def get_model_object(self, name: str) -> Any:
+        return self.object_patches.get(name, getattr(self.model, name))
 
     def add_patches(
         self, patches: Mapping[str, Any], strength_patch: float = 1.0, strength_model: float = 1.0
@@ -195,6 +231,7 @@ def _modules(comfy: Comfy) -> dict[str, dict[str, Any]]:
     return {
         "comfy": {},
         "comfy.model_management": _management(comfy),
+        "comfy.model_sampling": {kind.__name__: kind for kind in (EPS, V_PREDICTION, ModelSamplingDiscrete)},
         "comfy.utils": {"ProgressBar": lambda total: _bar(comfy, total)},
         "comfy.sd": {"load_checkpoint_guess_config": lambda path, **options: _load(comfy, path, **options)},
         "folder_paths": _paths(comfy),

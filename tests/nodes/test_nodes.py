@@ -229,3 +229,23 @@ def test_every_execute_is_thin_and_every_input_explained(pack: Any) -> None:
         assert schema.description
         for socket in [*schema.inputs, *schema.outputs]:
             assert socket.options.get("tooltip"), (schema.node_id, socket.id)
+
+
+def test_what_a_checkpoint_predicts_reaches_the_model_and_the_project(pack: Any) -> None:
+    usual = start(pack, "usual")
+    assert usual.model.object_patches == {}
+    project = pack.StartProject.execute("tiny.safetensors", "mine", "v", "yes").args[3]
+    after = taught(pack, project)
+    base = Project.open(project.folder).base
+    assert base is not None
+    assert (base.prediction, base.zero_snr) == ("v", True)
+    again = pack.LoadModel.execute("mine").args[0]
+    for model in (project.model, after[0], again):
+        sampling = model.get_model_object("model_sampling")
+        assert "V_PREDICTION" in {kind.__name__ for kind in type(sampling).__mro__}
+        assert sampling.zsnr
+    with pytest.raises(UsageError, match="--prediction epsilon does not fit"):
+        pack.StartProject.execute("tiny.safetensors", "mine", "epsilon")
+    assert (
+        pack.StartProject.execute("tiny.safetensors", "mine", "v").args[3].checkpoint == after[3].checkpoint
+    )

@@ -17,6 +17,8 @@ from clora_ext import Pictures, Project, Request, add_concept, export_checkpoint
 from clora_ext.config.recorded import settings_that_differ
 from clora_ext.errors import BaseChanged, ProjectError, UsageError
 from clora_ext.events import Event, Note, TrainStep
+from clora_ext.families.sd1 import CONFIG_KEY
+from clora_ext.formats.header import read_header
 from clora_ext.project import Base, Manifest
 from clora_ext.project.migrations import FORMAT_VERSION, migrated
 
@@ -100,7 +102,8 @@ def test_status_of_a_project_of_format_2(project: Path, capsys: pytest.CaptureFi
     assert clora.load()(["status", "--project", str(project), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)["result"]
     path = "/models/base.safetensors"
-    assert status["base"] == {"kind": "file", "path": path, "sha256": BASE, "family": "sd1"}
+    unrecorded = {"prediction": None, "zero_snr": None}
+    assert status["base"] == {"kind": "file", "path": path, "sha256": BASE, "family": "sd1"} | unrecorded
     assert status["content_hash"] == SECOND
     assert [concept["settings"]["schedule"]["steps"] for concept in status["concepts"]] == [6, 6]
 
@@ -148,9 +151,10 @@ def test_a_project_of_format_2_learns_and_goes_back(project: Path) -> None:
     file = project / "manifest.json"
     text = file.read_text(encoding="utf-8")
     content = json.loads(text)
-    assert content["format_version"] == FORMAT_VERSION == 3
+    assert content["format_version"] == FORMAT_VERSION == 4
     (part,) = content["base"]["parts"].values()
     assert part == {"kind": "file", "path": str(STORED / "base.safetensors"), "sha256": BASE}
+    assert (content["base"]["prediction"], content["base"]["zero_snr"]) == ("epsilon", False)
     assert Manifest.decode(text).encode() == text
     assert [c["parent_hash"] for c in content["concepts"]] == [BASE, FIRST, SECOND]
     for content_hash in (SECOND, FIRST):
@@ -159,6 +163,39 @@ def test_a_project_of_format_2_learns_and_goes_back(project: Path) -> None:
         current = Project.open(project).current
         assert current is not None
         assert current.content_hash == content_hash
+    Project.open(project).verify()
+
+
+def test_a_project_of_format_3_goes_on_with_what_its_base_predicts(tmp_path: Path) -> None:
+    stored = STORED.parent / "format_3"
+    project = shutil.copytree(stored / "project", tmp_path / "project")
+    asked = Request(
+        Pictures(STORED / "toy"),
+        project,
+        base=stored / "base.safetensors",
+        token="zwz",
+        class_name="toy",
+        settings=SETTINGS.with_values(strategy="mask"),
+        keep=2,
+    )
+    before = Project.open(project)
+    assert before.base is not None
+    assert (before.base.prediction, before.base.zero_snr) == (None, None)
+    plan = make_plan(asked)
+    assert (plan.context.prediction.kind, plan.context.prediction.source) == ("v", CONFIG_KEY)
+    assert plan.resume_step == 4  # what shapes the result is what it was
+    assert add_concept(asked).number == 2
+    content = json.loads((project / "manifest.json").read_text(encoding="utf-8"))
+    assert content["format_version"] == FORMAT_VERSION
+    assert (content["base"]["prediction"], content["base"]["zero_snr"]) == ("v", False)
+    assert (
+        content["concepts"][0]
+        == json.loads((stored / "project" / "manifest.json").read_text())["concepts"][0]
+    )
+    exported = export_checkpoint(project, tmp_path / "model.safetensors")
+    assert "v_pred" in read_header(exported.path).tensors
+    with Project.writing(project) as opened:
+        opened.undo()
     Project.open(project).verify()
 
 

@@ -4,13 +4,12 @@ from pathlib import Path
 
 from clora_ext.export.atomic import FileSet
 from clora_ext.export.bundle import ExportBundle
+from clora_ext.export.ldm_config import V_CONFIGS
 
-from .base import refuse_folder, unknown_model
+from .base import refuse_folder, unknown_model, zero_snr_remark
 from .webui import LOOKED_FOR, is_webui, sidecars
 
 __all__ = ["DESTINATION", "Automatic1111"]
-
-_SD1 = "stable-diffusion-v1"
 
 
 class Automatic1111:
@@ -26,14 +25,14 @@ class Automatic1111:
         if (folder / "modules_forge").is_dir():
             raise refuse_folder(folder, self.title, "no modules_forge/", "this is Forge: use --to forge")
         card = {"description": model.card.description, "notes": model.card.notes}
-        config = _sd1_config() if _is_v(model) and model.card.architecture == _SD1 else None
+        config = V_CONFIGS.get(model.card.architecture) if _is_v(model) else None
         return sidecars(folder, model, card, config)
 
     def remark(self, model: ExportBundle) -> str:
-        """Models of other sizes, and v-prediction that the program cannot be told of."""
-        if _is_v(model) and model.card.architecture != _SD1:
+        """Models of other sizes, v-prediction that the program cannot be told of, and zero terminal SNR."""
+        if _is_v(model) and model.card.architecture not in V_CONFIGS:
             return "this model predicts v; Automatic1111 needs a .yaml beside it that clora does not write"
-        return unknown_model(model, self.title)
+        return unknown_model(model, self.title) or zero_snr_remark(model, self.title)
 
     def next_step(self, model: ExportBundle) -> str:
         """Where it appears."""
@@ -41,62 +40,7 @@ class Automatic1111:
 
 
 def _is_v(model: ExportBundle) -> bool:
-    return model.card.prediction == "v"
-
-
-def _sd1_config() -> dict[str, object]:
-    """Stable Diffusion 1 that predicts v, for the classes of CompVis' and Stability AI's `ldm` package.
-
-    The numbers are those of the model (https://github.com/CompVis/stable-diffusion, v1-inference).
-    """
-    levels = [1, 2, 4, 4]
-    unet = {
-        "image_size": 32,
-        "in_channels": 4,
-        "out_channels": 4,
-        "model_channels": 320,
-        "attention_resolutions": [4, 2, 1],
-        "num_res_blocks": 2,
-        "channel_mult": levels,
-        "num_heads": 8,
-        "use_spatial_transformer": True,
-        "transformer_depth": 1,
-        "context_dim": 768,
-        "use_checkpoint": False,
-        "legacy": False,
-    }
-    autoencoder = {
-        "double_z": True,
-        "z_channels": 4,
-        "resolution": 256,
-        "in_channels": 3,
-        "out_ch": 3,
-        "ch": 128,
-        "ch_mult": levels,
-        "num_res_blocks": 2,
-        "attn_resolutions": [],
-        "dropout": 0.0,
-    }
-    first_stage = {"embed_dim": 4, "ddconfig": autoencoder, "lossconfig": {"target": "torch.nn.Identity"}}
-    params = {
-        "parameterization": "v",
-        "linear_start": 0.00085,
-        "linear_end": 0.012,
-        "timesteps": 1000,
-        "num_timesteps_cond": 1,
-        "first_stage_key": "jpg",
-        "cond_stage_key": "txt",
-        "image_size": 64,
-        "channels": 4,
-        "cond_stage_trainable": False,
-        "conditioning_key": "crossattn",
-        "scale_factor": 0.18215,
-        "use_ema": False,
-        "unet_config": {"target": "ldm.modules.diffusionmodules.openaimodel.UNetModel", "params": unet},
-        "first_stage_config": {"target": "ldm.models.autoencoder.AutoencoderKL", "params": first_stage},
-        "cond_stage_config": {"target": "ldm.modules.encoders.modules.FrozenCLIPEmbedder"},
-    }
-    return {"model": {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": params}}
+    return model.card.prediction.kind == "v"
 
 
 DESTINATION = Automatic1111()

@@ -8,7 +8,7 @@ from clora_ext.export.atomic import FileSet
 from clora_ext.export.bundle import ExportBundle
 from clora_ext.export.card import SMALL
 
-__all__ = ["Destination", "refuse_folder", "unknown_model"]
+__all__ = ["Destination", "refuse_folder", "unknown_model", "zero_snr_remark"]
 
 
 class Destination(Protocol):
@@ -38,6 +38,16 @@ def refuse_folder(folder: Path, title: str, looked_for: str, fix: str) -> UsageE
     """The complaint about a folder that is not the program's."""
     what = "does not exist" if not folder.exists() else f"is not a {title} folder"
     return UsageError(f"{folder} {what}; looked for {looked_for}", fix=fix)
+
+
+def zero_snr_remark(model: ExportBundle, title: str) -> str:
+    """A remark for web interfaces if the model's noise schedule ends in pure noise; may be empty."""
+    if not model.card.prediction.zero_snr:
+        return ""
+    return (
+        f"this model was trained with zero terminal SNR: where {title} does not set it by itself, choose "
+        "Zero Terminal SNR in Settings, Sampler parameters, Noise schedule for sampling"
+    )
 
 
 def unknown_model(model: ExportBundle, title: str) -> str:

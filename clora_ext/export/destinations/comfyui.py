@@ -4,6 +4,7 @@ from pathlib import Path
 
 from clora_ext.export.atomic import FileSet, file_of
 from clora_ext.export.bundle import ExportBundle
+from clora_ext.formats.prediction import Prediction
 
 from .base import refuse_folder, unknown_model
 
@@ -33,12 +34,25 @@ class ComfyUI:
         return FileSet((file_of(preview, model.preview), checkpoint))
 
     def remark(self, model: ExportBundle) -> str:
-        """Models of other sizes."""
-        return unknown_model(model, self.title)
+        """Models of other sizes, and what ComfyUI cannot see of what a model predicts."""
+        return unknown_model(model, self.title) or _unseen(model)
 
     def next_step(self, model: ExportBundle) -> str:
         """Where it appears."""
         return f"in ComfyUI, press R and choose {model.name}.safetensors in Load Checkpoint"
+
+
+def _unseen(model: ExportBundle) -> str:
+    """ComfyUI looks for the tensor ``v_pred``, and for ``ztsnr`` beside it, in SDXL only."""
+    prediction = model.card.prediction
+    seen = prediction.kind == "v" and model.family.name == "sdxl"
+    if seen or prediction == Prediction():
+        return ""
+    sampling = {"epsilon": "eps", "v": "v_prediction"}[prediction.kind]
+    return (
+        f"ComfyUI cannot see what this model predicts ({prediction.words}): put ModelSamplingDiscrete behind "
+        f"Load Checkpoint, with sampling {sampling} and zsnr {str(prediction.zero_snr).lower()}"
+    )
 
 
 def _is_comfyui(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from clora_ext.export.atomic import FileSet
 from clora_ext.export.bundle import ExportBundle
 
-from .base import refuse_folder, unknown_model
+from .base import refuse_folder, unknown_model, zero_snr_remark
 from .webui import LOOKED_FOR, is_webui, sidecars
 
 __all__ = ["DESTINATION", "Forge"]
@@ -32,13 +32,13 @@ class Forge:
             "sd_version_str": f"SdVersion.{version}",
         }
         # Of the file, Forge reads this one entry.
-        is_v = model.card.prediction == "v"
+        is_v = model.card.prediction.kind == "v"
         config = {"model": {"params": {"parameterization": "v"}}} if is_v else None
         return sidecars(folder, model, card, config)
 
     def remark(self, model: ExportBundle) -> str:
-        """Models of other sizes."""
-        return unknown_model(model, self.title)
+        """Models of other sizes, and zero terminal SNR."""
+        return unknown_model(model, self.title) or zero_snr_remark(model, self.title)
 
     def next_step(self, model: ExportBundle) -> str:
         """Where it appears."""

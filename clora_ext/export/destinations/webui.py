@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from clora_ext.export.atomic import FileSet, file_of
 from clora_ext.export.bundle import ExportBundle
@@ -22,7 +23,7 @@ def is_webui(folder: Path) -> bool:
 
 
 def sidecars(
-    folder: Path, model: ExportBundle, card: Mapping[str, str], config: Mapping[str, object] | None
+    folder: Path, model: ExportBundle, card: Mapping[str, str], config: Mapping[str, Any] | None
 ) -> FileSet:
     """The checkpoint with what its card in the web interface shows.
 

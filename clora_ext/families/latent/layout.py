@@ -20,7 +20,7 @@ from clora_ext.families.components import Component, Role, component_of, denoise
 from clora_ext.formats.header import Header, TensorInfo
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.leftovers import is_leftover
-from clora_ext.formats.prediction import header_prediction, scheduler_prediction
+from clora_ext.formats.prediction import Prediction
 
 from .targets import in_clip, in_unet
 from .verdicts import Verdict
@@ -35,7 +35,8 @@ __all__ = ["Config", "OriginalLayout", "family_data"]
 
 Config = dict[str, Any]
 """``unet``, ``vae``, ``text_encoder`` (and ``text_encoder_2``), ``scheduler``: diffusers' and transformers'
-configurations; ``tokenizer``: a name; ``resolution``: pixels; ``suggested_settings``: by name."""
+configurations; ``prediction``: a :class:`Prediction`, which the scheduler follows; ``tokenizer``: a name;
+``resolution``: pixels; ``suggested_settings``: by name."""
 
 _NUMBERS = {"F64", "F32", "F16", "BF16"}
 _HERE = Path("the checkpoint")
@@ -97,10 +98,10 @@ class OriginalLayout:
         fits = first is not None and first.shape[0] == data["channels"] and widths == {data["text_width"]}
         return str(data["architecture"]) if fits else None
 
-    def prediction(self, header: Header) -> str:
-        """``v`` if the header says so in one of the ways that are in use, its own configuration included."""
-        said = header_prediction(header)
-        return said if said == "v" else scheduler_prediction(self.config(header, _HERE)["scheduler"])
+    def prediction(self, header: Header) -> Prediction:
+        """From the configuration."""
+        found: Prediction = self.config(header, _HERE)["prediction"]
+        return found
 
     def resolution(self, header: Header) -> int:
         """From the configuration."""

@@ -11,6 +11,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from clora_ext.formats.prediction import kind_of
+
 from .text import Text
 
 __all__ = ["Pipeline", "make_pipeline"]
@@ -51,12 +53,16 @@ def make_pipeline(
 
 def _ddim(noise: DDPMScheduler) -> DDIMScheduler:
     """The sampler on the schedule of training."""
-    zero_ended = bool(noise.config.get("rescale_betas_zero_snr"))
+    # A schedule that ends in pure noise must be entered there (arXiv 2305.08891), if the network predicts v.
+    # In pure noise, predicted noise says nothing of the picture, and DDIM would divide by zero. (diffusers'
+    # Euler sampler takes 2**-24 for that zero, and so multiplies the network's error by 4096.)
+    from_the_end = bool(noise.config.get("rescale_betas_zero_snr")) and (
+        kind_of(noise.config["prediction_type"]) == "v"
+    )
     return DDIMScheduler.from_config(
         noise.config,
         clip_sample=False,
         set_alpha_to_one=False,
-        steps_offset=0 if zero_ended else 1,
-        # A schedule that ends in pure noise must be entered there (arXiv 2305.08891).
-        timestep_spacing="trailing" if zero_ended else "leading",
+        steps_offset=1,  # of leading steps; trailing ones have none
+        timestep_spacing="trailing" if from_the_end else "leading",
     )

@@ -7,7 +7,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Generator, Tensor
 
-from clora_ext.formats.prediction import scheduler_prediction
+from clora_ext.formats.prediction import kind_of
 
 __all__ = ["DiffusionProcess"]
 
@@ -33,7 +33,7 @@ class DiffusionProcess:
 
     def target(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """The noise, or v."""
-        if scheduler_prediction(self.scheduler.config) == "v":
+        if kind_of(self.scheduler.config["prediction_type"]) == "v":
             velocity: Tensor = self.scheduler.get_velocity(latents, noise, times)
             return velocity
         return noise

@@ -28,6 +28,7 @@ class Details:
         base_hash: sha256 of that file.
         resolution: side of a square picture, pixels; 0: the family's.
         prediction: what the model predicts: ``epsilon`` or ``v``.
+        zero_snr: whether it was trained on a noise schedule that ends in pure noise.
         tags: folder -> tag -> in how many captions it stands; web interfaces show them as trigger words.
         date: when it was made, with its time zone. It makes equal content differ in its bytes.
         extra: further metadata, such as lineage; may not begin with ``ss_``, ``sshs_`` or ``modelspec.``.
@@ -40,6 +41,7 @@ class Details:
     base_hash: str = ""
     resolution: int = 0
     prediction: str = ""
+    zero_snr: bool = False
     tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     date: datetime | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +68,8 @@ def training_metadata(details: Details, kind: LoraKind, rank: str, alpha: str) -
         "ss_sd_model_name": details.base_name,
         "ss_new_sd_model_hash": details.base_hash,
         "ss_tag_frequency": json.dumps(details.tags, sort_keys=True) if details.tags else "",
+        "ss_v_parameterization": "True" if details.prediction == "v" else "",
+        "ss_zero_terminal_snr": "True" if details.zero_snr else "",
         "ss_training_started_at": str(details.date.timestamp()) if details.date else "",
     }
     return {key: text for key, text in entries.items() if text}

@@ -198,6 +198,7 @@ def test_metadata_says_what_web_interfaces_ask(tmp_path: Path) -> None:
         "modelspec.title": "rex",
         "modelspec.trigger_phrase": "sks dog",
         "ss_base_model_version": "sdxl_base_v1-0",
+        "ss_v_parameterization": "True",
         "ss_network_alpha": "4.0",
         "ss_network_dim": "8",
         "ss_network_module": "networks.lora",
