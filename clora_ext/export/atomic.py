@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clora_ext.errors import StorageError, UsageError, writing
+from clora_ext.formats.flush import flush
 from clora_ext.project.storage import sync_folder
 
 __all__ = ["FileSet", "PlannedFile", "file_of", "place"]
@@ -56,7 +57,7 @@ def file_of(target: Path, content: bytes) -> PlannedFile:
         with path.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            flush(file.fileno())
 
     return PlannedFile(target, len(content), write)
 

@@ -1,6 +1,5 @@
 """The evolving model's tensors as other programs want them: rounded once at the most, the VAE as it was."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from math import inf, isfinite, prod
@@ -15,6 +14,7 @@ from clora_ext.evolving.model import Evolving
 from clora_ext.families.components import Role
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.formats.digest import stream_sha256
+from clora_ext.formats.flush import flush
 from clora_ext.formats.header import BITS, encode_header, layout, read_header
 from clora_ext.formats.prediction import V_MARKER, ZERO_SNR_MARKER, Prediction, markers_of
 
@@ -138,7 +138,7 @@ def write_model(target: Path, sources: Mapping[str, Source], metadata: Mapping[s
     with target.open("r+b") as file:
         file.write(head)
         file.flush()
-        os.fsync(file.fileno())
+        flush(file.fileno())
     if Checkpoint(target).header.metadata != sealed:
         raise CheckpointError(f"{target} does not hold what was written", fix="check the disk")
     return content

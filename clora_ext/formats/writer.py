@@ -1,6 +1,5 @@
 """A safetensors file in the making: it appears complete or not at all. Needs no torch."""
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from clora_ext.errors import CheckpointError, StorageError, writing
 
+from .flush import flush
 from .header import TensorInfo, encode_header
 from .spans import Files, Span, write_all
 
@@ -84,7 +84,7 @@ class Writer:
     def finish(self) -> None:
         """Force everything to the disk; only then may :meth:`publish` follow."""
         with FileIO(self._partial, "r+") as file:
-            os.fsync(file.fileno())
+            flush(file.fileno())
 
     def publish(self) -> None:
         """Take ``target``'s place."""

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from clora_ext.errors import writing
+from clora_ext.formats.flush import flush
 
 __all__ = ["PARTIAL", "replace_text", "sync_file", "sync_folder"]
 
@@ -32,7 +33,7 @@ def sync_folder(path: Path) -> bool:
 def _sync(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
-        os.fsync(descriptor)
+        flush(descriptor)
     finally:
         os.close(descriptor)
 
@@ -49,7 +50,7 @@ def replace_text(path: Path, text: str) -> None:
             with partial.open("w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())
+                flush(file.fileno())
             os.replace(partial, path)  # the one step on which all atomicity rests
         except OSError:
             with suppress(OSError):
