@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clora_ext.config.presets import preset_summaries
 from clora_ext.config.settings import Settings
 
 from .knobs import given_values, with_knobs
@@ -70,7 +71,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     preset: Annotated[
         str,
         typer.Option(
-            help="fast: half of the steps that suit the model; balanced; thorough: twice as many.",
+            help=preset_summaries(),
+            metavar="NAME",
             rich_help_panel=_TRAINING,
         ),
     ] = "balanced",

@@ -4,12 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .settings import Settings
+from .settings import NOT_SHAPING, Settings
 
 __all__ = ["settings_that_differ", "with_defaults"]
 
 _OPTIONS = "strategy_options"  # a table, but no group of settings
-_SAMPLES = "sampling"  # changes nothing about the model
 
 
 def with_defaults(recorded: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +43,7 @@ def settings_that_differ(recorded: Mapping[str, Any], settings: Settings) -> lis
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Every setting that shapes the model by its own name; no two groups share one."""
     for name, value in settings.items():
-        if name == _SAMPLES:
+        if name in NOT_SHAPING:
             continue
         if isinstance(value, Mapping) and name != _OPTIONS:
             yield from value.items()

@@ -16,6 +16,7 @@ from .knob_fields import knob_fields
 from .knob_values import check_knob
 
 __all__ = [
+    "NOT_SHAPING",
     "AdapterSettings",
     "ComputeSettings",
     "DataSettings",
@@ -28,6 +29,9 @@ __all__ = [
 
 TargetSet = Literal["attention", "transformer"]
 """Which of the denoiser's layers are taught."""
+
+NOT_SHAPING = ("sampling", "compute")
+"""Groups of settings that change nothing about the model: samples, and what the training costs."""
 
 _SEED_LIMIT = 2**63
 
@@ -154,7 +158,10 @@ class Settings:
         int,
         Ge(0),
         Lt(_SEED_LIMIT),
-        Knob("Decides all that is left to chance. The same seed gives the same model."),
+        Knob(
+            "Decides all that is left to chance. The same seed gives the same model, bit for bit, on the "
+            "same processor and versions; on a GPU nearly the same."
+        ),
     ] = 0
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
@@ -205,7 +212,5 @@ class Settings:
         return {**asdict(self), "strategy_options": dict(self.strategy_options)}
 
     def shaping(self) -> dict[str, Any]:
-        """As :meth:`as_dict`, but only what makes another model: no samples."""
-        values = self.as_dict()
-        del values["sampling"]
-        return values
+        """As :meth:`as_dict`, but only what makes another model."""
+        return {name: value for name, value in self.as_dict().items() if name not in NOT_SHAPING}

@@ -1,7 +1,7 @@
 """Teach the model: from pictures, or by somebody else's LoRA."""
 
 from clora_ext import strategies
-from clora_ext.config.presets import PRESETS
+from clora_ext.config.presets import PRESETS, preset_summaries
 from clora_ext.config.settings import Settings
 
 from ..host import io, lora_names, lora_path, to_image, ui
@@ -68,7 +68,7 @@ class AddConcept(io.ComfyNode):
                     "preset",
                     options=list(PRESETS),
                     default="balanced",
-                    tooltip="fast: half of the steps that suit the model; thorough: twice as many.",
+                    tooltip=preset_summaries(),
                 ),
                 *(knob_input(name, _OWN_DEFAULTS.get(name)) for name in _KNOBS),
                 _COPY,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clora_ext import strategies
 from clora_ext.config.knob_fields import KnobField, knob_fields
+from clora_ext.config.presets import PRESETS
 from clora_ext.config.settings import Settings
 
 __all__ = ["PAGE", "settings_page"]
@@ -29,6 +30,16 @@ _STRATEGIES = """## Options of strategies
 A strategy's own options are given by `--strategy-option NAME=VALUE`, once for each; in ComfyUI a line each in
 `strategy_options`; in Python by `Settings(strategy="orthogonal", strategy_options={"mode": "paper"})`.
 """
+_PRESETS = """## Presets
+
+`clora add-concept --preset NAME`, in ComfyUI the choice `preset`, in Python
+`clora_ext.config.presets.at_preset(settings, NAME)`: settings that belong together. A setting that is given
+besides counts more. SDXL's own defaults are the paper's, but for what a preset says; how well they learn has
+not been measured with clora.
+
+| name | settings | learning measured on |
+|---|---|---|
+"""
 _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _KINDS = {int: "whole number", float: "number", bool: "on or off", str: "text"}
 
@@ -38,6 +49,8 @@ def settings_page() -> str:
     parts = [_INTRODUCTION]
     for group, knobs in groupby(knob_fields(Settings).values(), key=lambda knob: knob.group):
         parts.append(f"## {group.capitalize() or 'General'}\n\n{_table(knobs, '--')}")
+    rows = [f"| `{name}` | {one.summary} | {one.measured} |\n" for name, one in PRESETS.items()]
+    parts.append(_PRESETS + "".join(rows))
     parts.append(_STRATEGIES)
     for name in strategies.names():
         fields = strategies.option_fields(name)
