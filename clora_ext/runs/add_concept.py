@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from clora_ext.config.processes import check_single_process
 from clora_ext.events import Note, Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
 
@@ -39,6 +40,7 @@ def add_concept(
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
     began = time.monotonic()
+    check_single_process()  # before the project is locked: each of the processes says why
     with Project.writing(request.project) as project:
         plan = plan_within(project, request)
         if plan.learned is not None:

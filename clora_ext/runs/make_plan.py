@@ -3,6 +3,7 @@
 from math import isfinite
 
 from clora_ext import strategies
+from clora_ext.config.processes import check_single_process
 from clora_ext.config.settings import Settings
 from clora_ext.project import Project
 
@@ -25,6 +26,7 @@ def make_plan(request: Request) -> Plan:
     Raises:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
+    check_single_process()
     exists = Project.exists(request.project)
     plan = plan_within(Project.open(request.project) if exists else None, request)
     plan.context.check_loading()
