@@ -8,7 +8,8 @@ CloraError
 +-- ProjectError        the project folder cannot be used
 |   +-- ProjectLocked   another run works in it
 |   +-- BaseChanged     the base is not the one that the project started from
-+-- TrainingError       training cannot go on (NaN, Inf, out of memory)
++-- TrainingError       training cannot go on (NaN, Inf)
++-- OutOfMemory         the accelerator or the machine has too little memory
 +-- StorageError        the disk is full or refuses to be written
 +-- Cancelled           the user stopped the run; not a fault
 
@@ -27,6 +28,7 @@ __all__ = [
     "CheckpointError",
     "CloraError",
     "DatasetError",
+    "OutOfMemory",
     "ProjectError",
     "ProjectLocked",
     "SettingsError",
@@ -103,6 +105,10 @@ class BaseChanged(ProjectError):
 
 class TrainingError(CloraError):
     """Training cannot go on."""
+
+
+class OutOfMemory(CloraError):
+    """The accelerator's memory, or the machine's, is too small for what was being done."""
 
 
 class StorageError(CloraError):

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, autocast
 
-__all__ = ["Precision", "pick_precision"]
+__all__ = ["Precision", "pick_precision", "to_device"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +17,27 @@ class Precision:
     Attributes:
         device: of the model.
         frozen: dtype of the frozen weights while training and sampling.
-        mixed: accelerate's name of the mixed precision: ``no``, ``bf16`` or ``fp16``.
         reason: why, for people.
     """
 
     device: torch.device
     frozen: torch.dtype
-    mixed: str
     reason: str
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the frozen weights are half as wide as the adapter's."""
+        return self.frozen != torch.float32
+
+    @property
+    def needs_scaling(self) -> bool:
+        """Whether gradients vanish unless the loss is scaled up: float16 ends at 6e-8."""
+        return self.frozen == torch.float16
+
+    def autocast(self) -> autocast:
+        """While it is entered, float32 inputs meet the frozen weights in their dtype."""
+        dtype = self.frozen if self.is_mixed else None
+        return autocast(self.device.type, dtype, enabled=self.is_mixed)
 
 
 def pick_precision() -> Precision:
@@ -31,9 +45,20 @@ def pick_precision() -> Precision:
     if torch.cuda.is_available():
         device = torch.device("cuda")
         name = torch.cuda.get_device_name(device)
-        if torch.cuda.is_bf16_supported():
-            return Precision(device, torch.bfloat16, "bf16", f"{name} computes in bfloat16")
-        return Precision(device, torch.float16, "fp16", f"{name} has no bfloat16; float16 with loss scaling")
+        # Older cards say that they support bfloat16 and compute it in float32, slower than float16.
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision(device, torch.bfloat16, f"{name} computes in bfloat16")
+        return Precision(device, torch.float16, f"{name} has no bfloat16; float16 with loss scaling")
     if torch.backends.mps.is_available():
-        return Precision(torch.device("mps"), torch.float32, "no", "Apple GPU, float32")
-    return Precision(torch.device("cpu"), torch.float32, "no", "no GPU found; float32 on the processor")
+        return Precision(torch.device("mps"), torch.float32, "Apple GPU, float32")
+    return Precision(torch.device("cpu"), torch.float32, "no GPU found; float32 on the processor")
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on ``device``; a copy to a GPU is queued, and the processor does not wait for it.
+
+    A plain ``to`` waits until all that was queued before is done: the GPU would idle in every step.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

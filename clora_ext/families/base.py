@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clora_ext.config.precision import Precision
     from clora_ext.formats.checkpoint import Checkpoint
 
-__all__ = ["Conditioning", "Family", "Model", "Process", "SizeConditioning"]
+__all__ = ["Conditioning", "EncodedPrompt", "Family", "Model", "Process", "SizeConditioning"]
 
 Conditioning = Mapping[str, "Tensor"]
 """What the denoiser is given beside latents and times, by names that only its family knows. The first
@@ -39,6 +39,21 @@ class SizeConditioning:
     original: tuple[int, int]
     corner: tuple[int, int]
     size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A prompt as the text encoders read it, and what to steer away from.
+
+    Attributes:
+        wanted: condition of one picture.
+        unwanted: the same of the negative prompt.
+        size: side of the square pictures, pixels.
+    """
+
+    wanted: Conditioning
+    unwanted: Conditioning
+    size: int
 
 
 class Process(Protocol):
@@ -91,8 +106,12 @@ class Model(Protocol):
         """From now on, compute the denoiser's activations again for the gradient instead of keeping them."""
         ...
 
-    def drop_encoders(self) -> None:
-        """Free the memory of everything but the denoiser, which alone can be used from now on."""
+    def drop_text_encoders(self) -> None:
+        """Free the memory of the text encoders: from now on no prompt can be read."""
+        ...
+
+    def drop_vae(self) -> None:
+        """Free the memory of the VAE: from now on no picture can be encoded or sampled."""
         ...
 
     def encode_images(self, pixels: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -120,6 +139,16 @@ class Model(Protocol):
         """The denoiser's output for noised latents (n, channels, h, w) at times (n,): of the same shape."""
         ...
 
+    def encode_prompt(self, prompt: str, negative: str, size: int) -> EncodedPrompt:
+        """What :meth:`sample_encoded` needs of the text encoders.
+
+        Args:
+            prompt: what pictures show.
+            negative: what to steer away from.
+            size: side of the square pictures, pixels.
+        """
+        ...
+
     def sample(
         self,
         prompt: str,
@@ -132,6 +161,18 @@ class Model(Protocol):
         on_step: Callable[[int, int], None],
     ) -> "list[Image]":
         """One picture (size x size pixels) for every seed; ``on_step`` is told (done, total) steps."""
+        ...
+
+    def sample_encoded(
+        self,
+        prompt: EncodedPrompt,
+        *,
+        seeds: Sequence[int],
+        steps: int,
+        guidance: float,
+        on_step: Callable[[int, int], None],
+    ) -> "list[Image]":
+        """As :meth:`sample`, when the text encoders may be gone."""
         ...
 
     def save(self, folder: Path, dtypes: "Mapping[Role, dtype]") -> None:

@@ -13,6 +13,7 @@ from clora_ext.data import (
 )
 from clora_ext.events import Note, Sink, Stage
 
+from .memory_remedies import sampling_remedies
 from .plan import Plan
 from .request import Pictures
 
@@ -37,19 +38,24 @@ class Encoded:
 
 
 def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
-    """Encode every picture at the size at which it is trained; notes captions that are too long."""
+    """Encode every picture at the size at which it is trained; notes captions that are too long.
+
+    Raises:
+        OutOfMemory: a picture is too large for the VAE.
+    """
+    from clora_ext.config.memory import reporting_out_of_memory
+
     pictures = plan.dataset.pictures
     sink(Stage("encode", f"{len(pictures)} pictures"))
     _tell_what_is_cut(model, plan, sink)
     convert = isinstance(plan.request.source, Pictures) and plan.request.source.convert
     bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, plan.sizes, strict=True)]
-    return Encoded(
-        [
+    with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
+        examples = [
             _example(model, plan, one, size, convert=convert)
             for one, size in zip(pictures, plan.sizes, strict=True)
-        ],
-        batches(bucketed, plan.settings.data.batch_size, plan.settings.seed),
-    )
+        ]
+    return Encoded(examples, batches(bucketed, plan.settings.data.batch_size, plan.settings.seed))
 
 
 def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:

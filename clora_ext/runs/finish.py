@@ -14,6 +14,7 @@ from clora_ext.formats.pages import free_models
 from clora_ext.project import ConceptRecord, Image, State
 from clora_ext.version import VERSION
 
+from .memory_remedies import sampling_remedies
 from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun
 
@@ -50,7 +51,9 @@ def verify(run: PreparedRun, state: State, sink: Sink) -> "list[Picture]":
 
     Raises:
         CheckpointError: it does not hold what was written.
+        OutOfMemory: it cannot be drawn with.
     """
+    from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
     from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
@@ -61,7 +64,9 @@ def verify(run: PreparedRun, state: State, sink: Sink) -> "list[Picture]":
         raise CheckpointError(message, fix="check the disk, then run the same command again")
     sink(Stage("sample", "after"))
     free_models()
-    return run.prompt.sample(run.plan.context.family.load(checkpoint, pick_precision()), sink)
+    model = run.plan.context.family.load(checkpoint, pick_precision())
+    with reporting_out_of_memory("drawing after the training", sampling_remedies(run.plan)):
+        return run.prompt.sample(model, sink)
 
 
 def write_contact_sheet(

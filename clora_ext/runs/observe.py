@@ -8,6 +8,7 @@ from clora_ext.events import Sink, Stage
 from clora_ext.formats.pages import free_models
 from clora_ext.sampling.samples import SamplePrompt
 
+from .memory_remedies import sampling_remedies
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Observed:
 
 def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink) -> Observed:
     """Load the current model once, and take all that is wanted of it."""
+    from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
     from clora_ext.training.replay import record_replay
     from clora_ext.training.statistics import input_moments
@@ -45,11 +47,12 @@ def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink)
     context = plan.context
     model = context.family.load(context.open_current(), pick_precision())
     try:
-        return Observed(
-            samples=prompt.sample(model, sink),
-            inputs=input_moments(model, plan.layers, needs.inputs_before, prompt.sampler(model)),
-            replay=record_replay(model, needs.replay, prompt.size, prompt.sampler(model)),
-        )
+        with reporting_out_of_memory("drawing before the training", sampling_remedies(plan)):
+            return Observed(
+                samples=prompt.sample(model, sink),
+                inputs=input_moments(model, plan.layers, needs.inputs_before, prompt.sampler(model)),
+                replay=record_replay(model, needs.replay, prompt.size, prompt.sampler(model)),
+            )
     finally:
         del model
         free_models()

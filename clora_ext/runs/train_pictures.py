@@ -10,14 +10,17 @@ from clora_ext.events import Note, Preview, Sink, Stage
 from clora_ext.formats.pages import release_on_free
 from clora_ext.training.state import STATE_FILE
 
-from .encode import encode_pictures
+from .encode import Encoded, encode_pictures
 from .lora_files import write_layers
+from .memory_remedies import training_remedies
 from .observe import Observed
 from .plan import Plan
 from .prepared import PreparedRun
 from .request import Pictures
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from clora_ext.adapters.factors import Factors
     from clora_ext.config.precision import Precision
     from clora_ext.evolving.model import Evolving
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from clora_ext.families.base import Model
     from clora_ext.strategies.base import Start
     from clora_ext.training.adapters import AdapterStart
+    from clora_ext.training.loop import Training
 
 __all__ = ["train_pictures"]
 
@@ -36,47 +40,80 @@ def train_pictures(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple
         run: of pictures; where it is stopped, its project keeps the training state.
         sink: told what happens; may raise Cancelled to stop.
     """
+    from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
     from clora_ext.evolving.trained_concept import TrainedConcept
-    from clora_ext.strategies.objective import TrainingAccess
-    from clora_ext.training.adapters import Adapters
-    from clora_ext.training.loop import Training, train
-    from clora_ext.training.objective import DenoisingObjective
+    from clora_ext.training.loop import train
     from clora_ext.training.statistics import input_moments
 
     plan, precision = run.plan, pick_precision()
-    settings, training_dir = plan.settings, run.project.training_dir
     sink(Note(f"computing on: {precision.reason}"))
     model, starts = _load(plan, run.before, precision)
     encoded = encode_pictures(model, plan, sink)
-    if not (settings.adapter.text_encoder or settings.sampling.preview_every or run.needs.inputs_after):
-        model.drop_encoders()  # SDXL's take 3.6 GB in float32, and what they tell is known by now
-    adapters = Adapters(model, starts, settings.adapter, precision.device)
+    sampler = _keep_what_samples_need(run, model)
+    with reporting_out_of_memory("training", training_remedies(plan)):
+        training = _training(run, model, starts, encoded, precision)
+        del starts  # the adapters have values of their own, where the model lies
+        sink(Stage("train", f"{plan.settings.schedule.steps} steps"))
+        losses = train(training, sink, _preview(run, sampler, sink))
+        inputs = input_moments(model, plan.targets, run.needs.inputs_after, sampler)
+    trained = dict(training.adapters.factors())
+    concept = TrainedConcept(
+        strategy=plan.strategy,
+        name=plan.settings.strategy,
+        targets={target.name: target for target in plan.targets},
+        trained=trained,
+        inputs=inputs,
+        prompts=run.kept_prompts,
+    )
+    _export_lora(plan, trained, sink)
+    return concept, losses
+
+
+def _keep_what_samples_need(run: PreparedRun, model: "Model") -> "Callable[[str], Image]":
+    """Free the encoders that have nothing left to do; gives what samples previews and measured prompts.
+
+    SDXL's take 3.6 GB in float32, and what they tell of the pictures is known by now.
+    """
+    every, needs = run.plan.settings.sampling.preview_every, run.needs.inputs_after
+    texts = dict.fromkeys([*([run.prompt.text] if every else []), *needs])
+    if run.plan.settings.adapter.text_encoder:  # it learns: what it says of a prompt changes
+        sampler = run.prompt.sampler(model)
+    else:
+        sampler = run.prompt.encoded_sampler(model, texts)
+        model.drop_text_encoders()
+    if not texts:
+        model.drop_vae()
+    return sampler
+
+
+def _training(
+    run: PreparedRun,
+    model: "Model",
+    starts: "Mapping[Target, AdapterStart]",
+    encoded: Encoded,
+    precision: "Precision",
+) -> "Training":
+    """The training of the plan, with its adapters inside the model."""
+    from clora_ext.strategies.objective import TrainingAccess
+    from clora_ext.training.adapters import Adapters
+    from clora_ext.training.loop import Training
+    from clora_ext.training.objective import DenoisingObjective
+
+    plan = run.plan
+    adapters = Adapters(model, starts, plan.settings.adapter, precision.device)
     access = TrainingAccess(model, run.before.replay, adapters.disabled)
-    training = Training(
+    return Training(
         model=model,
         adapters=adapters,
         objective=plan.strategy.objective(DenoisingObjective(), access),
         examples=encoded.examples,
         batch_at=encoded.schedule.batch_at,
-        settings=settings,
+        settings=plan.settings,
         precision=precision,
-        state_file=training_dir / STATE_FILE,
+        state_file=run.project.training_dir / STATE_FILE,
         fingerprint=plan.fingerprint,
     )
-    sink(Stage("train", f"{settings.schedule.steps} steps"))
-    losses = train(training, sink, _preview(run, model, sink))
-    trained = dict(adapters.factors())
-    concept = TrainedConcept(
-        strategy=plan.strategy,
-        name=settings.strategy,
-        targets={target.name: target for target in plan.targets},
-        trained=trained,
-        inputs=input_moments(model, plan.targets, run.needs.inputs_after, run.prompt.sampler(model)),
-        prompts=run.kept_prompts,
-    )
-    _export_lora(plan, trained, sink)
-    return concept, losses
 
 
 def _load(plan: Plan, before: Observed, precision: "Precision") -> "tuple[Model, dict[Target, AdapterStart]]":
@@ -106,7 +143,7 @@ def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tupl
         yield target, plan.strategy.begin(layer, adapter.rank, adapter.effective_alpha, rng)
 
 
-def _preview(run: PreparedRun, model: "Model", sink: Sink) -> Callable[[int], None]:
+def _preview(run: PreparedRun, sampler: "Callable[[str], Image]", sink: Sink) -> Callable[[int], None]:
     """Called after every step: now and then, a picture in the training folder."""
     every, folder = run.plan.settings.sampling.preview_every, run.project.training_dir
 
@@ -116,7 +153,7 @@ def _preview(run: PreparedRun, model: "Model", sink: Sink) -> Callable[[int], No
         target = folder / f"preview-{step}.png"
         with writing(target):
             folder.mkdir(parents=True, exist_ok=True)
-            run.prompt.sample_one(model).save(target)
+            sampler(run.prompt.text).save(target)
         sink(Preview(step, target))
 
     return preview

@@ -72,6 +72,7 @@ def generate(
     Returns:
         The files, in the order of their seeds. No file is overwritten.
     """
+    from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
 
     request.check()
@@ -88,15 +89,17 @@ def generate(
         cut = model.tokens_cut(prompt)
         if cut:
             sink(Note(f"the prompt is too long: its last {cut} tokens are not read"))
-    images: list[Any] = model.sample(
-        request.prompt,
-        negative=request.negative,
-        seeds=range(request.seed, request.seed + request.count),
-        steps=request.steps,
-        guidance=request.guidance,
-        size=size,
-        on_step=lambda done, total: sink(SampleStep(done, total)),
-    )
+    smaller = max(multiple, size // 2 - size // 2 % multiple)
+    with reporting_out_of_memory("drawing", [f"--size {smaller}"] if smaller < size else []):
+        images: list[Any] = model.sample(
+            request.prompt,
+            negative=request.negative,
+            seeds=range(request.seed, request.seed + request.count),
+            steps=request.steps,
+            guidance=request.guidance,
+            size=size,
+            on_step=lambda done, total: sink(SampleStep(done, total)),
+        )
     files = []
     for image, target in zip(images, _targets(source, request, output), strict=True):
         with writing(target):

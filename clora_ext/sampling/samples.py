@@ -1,6 +1,6 @@
 """Samples with fixed seeds: the same prompt with the same noise, whatever the model has learned meanwhile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from clora_ext.events import SampleStep, Sink
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from clora_ext.families.base import Model
+    from clora_ext.families.base import EncodedPrompt, Model
 
 __all__ = ["SamplePrompt"]
 
@@ -33,24 +33,32 @@ class SamplePrompt:
 
     def sample(self, model: "Model", sink: Sink) -> "list[Image]":
         """One picture for each of the fixed seeds; ``sink`` is told of every denoising step."""
-        count = self.settings.sample_count
-        return self._sample(model, count, lambda done, total: sink(SampleStep(done, total)))
+        count, prompt = self.settings.sample_count, self._encode(model, self.text)
+        return self._sample(model, prompt, count, lambda done, total: sink(SampleStep(done, total)))
 
     def sample_one(self, model: "Model") -> "Image":
         """The first of them."""
-        return self._sample(model, 1, lambda done, total: None)[0]
+        return self._sample(model, self._encode(model, self.text), 1, lambda done, total: None)[0]
 
     def sampler(self, model: "Model") -> "Callable[[str], Image]":
         """Samples one picture of any prompt as this one is sampled."""
         return lambda text: replace(self, text=text).sample_one(model)
 
-    def _sample(self, model: "Model", count: int, on_step: Callable[[int, int], None]) -> "list[Image]":
-        return model.sample(
-            self.text,
-            negative="",
+    def encoded_sampler(self, model: "Model", texts: Iterable[str]) -> "Callable[[str], Image]":
+        """As :meth:`sampler`, of these prompts alone: they are encoded now, and the encoders may go."""
+        encoded = {text: self._encode(model, text) for text in texts}
+        return lambda text: self._sample(model, encoded[text], 1, lambda done, total: None)[0]
+
+    def _encode(self, model: "Model", text: str) -> "EncodedPrompt":
+        return model.encode_prompt(text, negative="", size=self.size)
+
+    def _sample(
+        self, model: "Model", prompt: "EncodedPrompt", count: int, on_step: Callable[[int, int], None]
+    ) -> "list[Image]":
+        return model.sample_encoded(
+            prompt,
             seeds=range(_FIRST_SEED, _FIRST_SEED + count),
             steps=self.settings.sample_steps,
             guidance=self.settings.guidance,
-            size=self.size,
             on_step=on_step,
         )

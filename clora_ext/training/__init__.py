@@ -1,1 +1,1 @@
-"""Teach adapters on a frozen model; accelerate and peft are used only here."""
+"""Teach adapters on a frozen model; peft is used only here."""

@@ -9,24 +9,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
-from accelerate import Accelerator
 
+from clora_ext.config.memory import peak_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
 from clora_ext.config.settings import Settings
-from clora_ext.errors import Cancelled
+from clora_ext.errors import CloraError, OutOfMemory
 from clora_ext.events import Sink, TrainStep
 from clora_ext.families.base import Model
 from clora_ext.strategies.objective import Example, Objective
 
 from .adapters import Adapters
 from .objective import check_finite
+from .optimizer import TrainingOptimizer
+from .save_pace import SavePace
 from .state import TrainingState
 
 __all__ = ["Training", "train"]
-
-_SAVE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +60,35 @@ def train(
 ) -> tuple[float, ...]:
     """Train the adapters in place; give every step's loss.
 
+    Whatever ends it before its end, the state is saved if the adapter is whole, and the same training goes on
+    from there.
+
     Args:
         training: what to train.
-        sink: told of every step; raising Cancelled in it saves the state and stops.
+        sink: told of every step; may raise Cancelled.
         after_step: called after every step with the number of steps done; may raise Cancelled too.
 
     Raises:
-        TrainingError: the loss is NaN or infinite.
-        Cancelled: as raised by ``sink``, after the state has been saved.
+        TrainingError: the loss is NaN or infinite, or the gradients are.
+        OutOfMemory: a step does not fit.
+        Cancelled: as raised by ``sink``.
     """
     run = _Run(training)
     steps = training.settings.schedule.steps
-    saved = time.monotonic()
     for step in range(len(run.losses), steps):
         began = time.monotonic()
         rate = _rate(training.settings, step)
-        loss = run.step(step, rate)
-        seconds = time.monotonic() - began
         try:
-            sink(TrainStep(step + 1, steps, loss, rate, seconds, _memory(training.precision)))
+            with reporting_out_of_memory(f"training step {step + 1}"):
+                loss = run.step(step, rate)
+            seconds = time.monotonic() - began
+            sink(TrainStep(step + 1, steps, loss, rate, seconds, peak_memory(training.precision.device)))
             after_step(step + 1)
-        except (Cancelled, KeyboardInterrupt):
-            run.save()
+        except (Exception, KeyboardInterrupt) as error:
+            run.save_before(error)
             raise
-        if time.monotonic() - saved > _SAVE_SECONDS:
+        if run.pace.is_due:
             run.save()
-            saved = time.monotonic()
     run.save()
     for component in training.adapters.components:
         component.eval()
@@ -97,49 +99,77 @@ class _Run:
     """Optimiser and losses of one training, as far as it has come."""
 
     def __init__(self, training: Training) -> None:
-        settings, precision = training.settings, training.precision
         self._training = training
         self._state = TrainingState(training.state_file, training.fingerprint)
         self._parameters = training.adapters.parameters
-        self._accelerator = Accelerator(mixed_precision=precision.mixed, cpu=precision.device.type == "cpu")
-        adamw = torch.optim.AdamW(
-            list(self._parameters.values()),
-            lr=settings.optimizer.learning_rate,
-            weight_decay=settings.optimizer.weight_decay,
+        self._optimizer = TrainingOptimizer(
+            list(self._parameters.values()), training.settings.optimizer, training.precision
         )
-        self.losses = self._state.restore(self._parameters, adamw)
-        self._optimizer = self._accelerator.prepare(adamw)
+        self.losses = self._state.restore(self._parameters, *self._optimizer.parts)
+        self._whole = True
+        self._saved_steps = len(self.losses)
+        self.pace = SavePace()
         for component in training.adapters.components:
             component.train()
-        if settings.compute.gradient_checkpointing:
+        if training.settings.compute.gradient_checkpointing:
             training.model.recompute_activations()
 
     def step(self, step: int, rate: float) -> float:
-        """One optimiser step; gives its loss."""
+        """One optimiser step; gives its loss.
+
+        Nothing is asked of the accelerator before all of it is queued, so that it never waits for the
+        processor. What is not finite is noticed here all the same, before anything is saved.
+        """
         training = self._training
         batch = [training.examples[index] for index in training.batch_at(step)]
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        with self._accelerator.autocast():
+        with training.precision.autocast():
             loss = training.objective.loss(
                 training.model, batch, training.settings.seed, step, training.precision.device
             )
         penalty = training.adapters.penalty()
         loss = loss if penalty is None else loss + penalty
-        value = float(loss.detach())
-        check_finite(value, batch, step, rate)
-        self._accelerator.backward(loss)
-        largest = training.settings.optimizer.max_grad_norm
-        self._accelerator.clip_grad_norm_(list(self._parameters.values()), largest)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        norm = self._optimizer.gradients(loss)
+        self._whole = False
+        self._optimizer.step(rate)
         training.adapters.project()
+        value, found_norm = _read(loss, norm)
+        check_finite(value, batch, step, rate)
+        self._optimizer.check_norm(found_norm, step, rate)
+        self._whole = True
         self.losses.append(value)
         return value
 
     def save(self) -> None:
         """Write what resuming needs."""
-        self._state.save(self._parameters, self._optimizer.optimizer, self.losses)
+        began = self.pace.clock()
+        self._state.save(self._parameters, *self._optimizer.parts, self.losses)
+        self._saved_steps = len(self.losses)
+        self.pace.saved(began)
+
+    def save_before(self, error: BaseException) -> None:
+        """Save before ``error`` ends the training; what cannot be saved does not take its place."""
+        if self._whole and self._saved_steps < len(self.losses):
+            try:
+                self.save()
+            except (CloraError, OSError, RuntimeError) as refusal:
+                reason = refusal.message if isinstance(refusal, CloraError) else f"{refusal}"
+                lost = f"what was trained after step {self._saved_steps} could not be saved ({reason})"
+                _add_to_fix(error, f"{lost}; the same command goes on from there")
+                return
+        if isinstance(error, OutOfMemory) and self._saved_steps:
+            _add_to_fix(error, f"the same command goes on from step {self._saved_steps}")
+
+
+def _add_to_fix(error: BaseException, sentence: str) -> None:
+    """Say more about what to do, where it is said at all."""
+    if isinstance(error, CloraError):
+        error.fix = f"{error.fix}\n{sentence}".strip()
+
+
+def _read(loss: torch.Tensor, norm: torch.Tensor) -> tuple[float, float]:
+    """Loss and norm of a step as numbers: the one place where the processor waits for the accelerator."""
+    value, found_norm = torch.stack([loss.detach().float(), norm.float()]).tolist()
+    return value, found_norm
 
 
 def _rate(settings: Settings, step: int) -> float:
@@ -148,10 +178,3 @@ def _rate(settings: Settings, step: int) -> float:
     if step >= warmup:
         return rate
     return rate * (step + 1) / (warmup + 1)
-
-
-def _memory(precision: Precision) -> int:
-    """Bytes in use at the most: the accelerator's, else the process's."""
-    if precision.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(precision.device)
-    return int(psutil.Process().memory_info().rss)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from clora_ext.config.precision import to_device
 from clora_ext.errors import TrainingError
 from clora_ext.families.base import Conditioning, Model
 from clora_ext.strategies.objective import Example
@@ -66,9 +67,9 @@ def noised_batch(
     """
     mean = torch.stack([example.mean for example in batch])
     deviation = torch.stack([example.deviation for example in batch])
-    latents = (mean + deviation * torch.randn(mean.shape, generator=rng)).to(device)
-    noise = torch.randn(mean.shape, generator=rng).to(device)
-    times = model.process.sample_times(mean.shape, rng).to(device)
+    latents = to_device(mean + deviation * torch.randn(mean.shape, generator=rng), device)
+    noise = to_device(torch.randn(mean.shape, generator=rng), device)
+    times = to_device(model.process.sample_times(mean.shape, rng), device)
     noised = model.process.noised(latents, noise, times)
     return NoisedBatch(latents, noise, times, noised, _condition(model, batch, device))
 
@@ -84,7 +85,7 @@ def _condition(model: Model, batch: Sequence[Example], device: torch.device) -> 
     if len(encoded) < len(batch):
         prompts = [example.prompt for example in batch]
         return model.condition(prompts, [example.size_conditioning for example in batch])
-    return {name: value.to(device) for name, value in model.collate(encoded).items()}
+    return {name: to_device(value, device) for name, value in model.collate(encoded).items()}
 
 
 def check_finite(loss: float, batch: Sequence[Example], step: int, rate: float) -> None:

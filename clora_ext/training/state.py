@@ -1,4 +1,4 @@
-"""What a stopped training run leaves behind: adapters, optimiser moments and losses, as safetensors.
+"""What a stopped training run leaves behind: adapters, optimiser, loss scale and losses, as safetensors.
 
 Asking how far a run had come needs no torch; it is imported when a state is read or written.
 """
@@ -6,14 +6,16 @@ Asking how far a run had come needs no torch; it is imported when a state is rea
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import read_header
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
+
+    from clora_ext.formats.checkpoint import Checkpoint
 
 __all__ = ["STATE_FILE", "TRAINING_KEY", "TrainingState", "resume_step"]
 
@@ -23,8 +25,13 @@ STATE_FILE = "state.safetensors"
 TRAINING_KEY = "clora.plan"
 """Metadata key of a training state: the fingerprint of its plan."""
 
+_FORMAT_KEY = "clora.training_state"
+_FORMAT = "2"  # the first one had no number, and kept AdamW's moments without its steps
 _LOSSES = "clora.losses"
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+_OPTIMIZER = "clora.optimizer"
+_SCALER = "clora.scaler"
+# How an optimiser computes, which is this run's affair and not that of the run before.
+_HOW = ("foreach", "fused", "capturable", "differentiable")
 
 
 def resume_step(file: Path, fingerprint: str) -> int:
@@ -33,11 +40,11 @@ def resume_step(file: Path, fingerprint: str) -> int:
         return 0
     try:
         metadata = read_header(file).metadata
-    except CheckpointError:
+        if metadata.get(TRAINING_KEY) != fingerprint or metadata.get(_FORMAT_KEY) != _FORMAT:
+            return 0
+        return len(_losses(metadata))
+    except (CheckpointError, RecursionError, ValueError):
         return 0  # not a finished file: the run starts over, nothing else depends on it
-    if metadata.get(TRAINING_KEY) != fingerprint:
-        return 0
-    return len(json.loads(metadata[_LOSSES]))
 
 
 class TrainingState:
@@ -53,41 +60,96 @@ class TrainingState:
         self._fingerprint = fingerprint
 
     def restore(
-        self, parameters: "Mapping[str, nn.Parameter]", optimizer: "torch.optim.AdamW"
+        self,
+        parameters: "Mapping[str, nn.Parameter]",
+        optimizer: "torch.optim.Optimizer",
+        scaler: "torch.amp.GradScaler",
     ) -> list[float]:
-        """Fill parameters and optimiser from the file, if it is of this plan.
+        """Fill parameters, optimiser and loss scale from the file, if it is of this plan.
+
+        The optimiser itself decides where its values belong: AdamW's steps stay on the processor.
 
         Returns:
             The losses of the steps done so far; their number is the next step.
-        """
-        import torch
 
+        Raises:
+            CheckpointError: the file is this plan's and does not hold what it should.
+        """
         from clora_ext.formats.checkpoint import Checkpoint
 
-        steps = resume_step(self._file, self._fingerprint)
-        if not steps:
+        if not resume_step(self._file, self._fingerprint):
             return []
         checkpoint = Checkpoint(self._file)
-        for name, parameter in parameters.items():
-            parameter.data = checkpoint.read(name).to(parameter.device)
-            if f"{name}::{_MOMENTS[0]}" in checkpoint:
-                moments = {key: checkpoint.read(f"{name}::{key}").to(parameter.device) for key in _MOMENTS}
-                optimizer.state[parameter] = {"step": torch.tensor(float(steps)), **moments}
-        losses: list[float] = json.loads(checkpoint.header.metadata[_LOSSES])
-        return losses
+        metadata = checkpoint.header.metadata
+        try:
+            for name, parameter in parameters.items():
+                parameter.data = _fitting(checkpoint, name, parameter).to(parameter.device)
+            _fill_optimizer(optimizer, json.loads(metadata[_OPTIMIZER]), checkpoint)
+            if scale := json.loads(metadata[_SCALER]):
+                scaler.load_state_dict(scale)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            message = f"{self._file} does not hold the training that it should ({error})"
+            fix = "delete it, then run the same command again: the training starts over"
+            raise CheckpointError(message, fix=fix) from error
+        return _losses(metadata)
 
     def save(
-        self, parameters: "Mapping[str, nn.Parameter]", optimizer: "torch.optim.AdamW", losses: list[float]
+        self,
+        parameters: "Mapping[str, nn.Parameter]",
+        optimizer: "torch.optim.Optimizer",
+        scaler: "torch.amp.GradScaler",
+        losses: list[float],
     ) -> None:
-        """Write the state; the file is replaced as a whole."""
+        """Write the state; the file is replaced as a whole.
+
+        Raises:
+            CheckpointError: a value is NaN or infinite.
+            StorageError: the disk is full or refuses.
+            TrainingError: the optimiser keeps what cannot be stored.
+        """
         from clora_ext.formats.checkpoint import Source, write_checkpoint
 
-        sources = {}
-        for name, parameter in parameters.items():
-            sources[name] = Source.of(parameter.detach())
-            # A parameter that the loss does not depend on has none: SDXL's UNet never sees CLIP's last layer.
-            moments = {key: optimizer.state[parameter].get(key) for key in _MOMENTS}
-            sources |= {f"{name}::{key}": Source.of(m) for key, m in moments.items() if m is not None}
+        from .plain_values import split
+
+        tensors: dict[str, Tensor] = {name: parameter.detach() for name, parameter in parameters.items()}
+        metadata = {
+            TRAINING_KEY: self._fingerprint,
+            _FORMAT_KEY: _FORMAT,
+            _LOSSES: json.dumps(losses),
+            _OPTIMIZER: json.dumps(split(optimizer.state_dict(), "optimizer", tensors)),
+            _SCALER: json.dumps(scaler.state_dict()),
+        }
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {TRAINING_KEY: self._fingerprint, _LOSSES: json.dumps(losses)}
-        write_checkpoint(self._file, sources, metadata)
+        write_checkpoint(self._file, {name: Source.of(one) for name, one in tensors.items()}, metadata)
+
+
+def _losses(metadata: Mapping[str, str]) -> list[float]:
+    """Of every step.
+
+    Raises:
+        ValueError: they are none.
+    """
+    losses = json.loads(metadata.get(_LOSSES, ""))
+    if not isinstance(losses, list) or not all(isinstance(loss, float) for loss in losses):
+        message = "the losses are no list of numbers"
+        raise ValueError(message)
+    return losses
+
+
+def _fitting(checkpoint: "Checkpoint", name: str, parameter: "nn.Parameter") -> "Tensor":
+    """A parameter's stored values, which must be of its shape and dtype."""
+    value = checkpoint.read(name)
+    if value.shape != parameter.shape or value.dtype != parameter.dtype:
+        message = f"{name} is {value.dtype} of shape {list(value.shape)}"
+        raise ValueError(message)
+    return value
+
+
+def _fill_optimizer(optimizer: "torch.optim.Optimizer", stored: Any, checkpoint: "Checkpoint") -> None:  # noqa: ANN401
+    """Give the optimiser what it knew; how it computes stays as it is."""
+    from .plain_values import joined
+
+    state = joined(stored, checkpoint.read)
+    for group, now in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        group.update({key: now[key] for key in _HOW if key in now})
+    optimizer.load_state_dict(state)

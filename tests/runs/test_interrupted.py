@@ -47,6 +47,37 @@ def test_another_plans_state_is_never_resumed(request_: Request) -> None:
     assert seen == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_state_that_cannot_be_saved_does_not_hide_that_the_user_stopped(request_: Request) -> None:
+    def sink(event: Event) -> None:
+        if isinstance(event, TrainStep) and event.step == 3:
+            (request_.project / "training" / "001" / "state.safetensors").mkdir(parents=True)
+            raise Cancelled
+
+    with pytest.raises(Cancelled) as caught:
+        add_concept(request_, sink)
+    assert "after step 0 could not be saved" in caught.value.fix
+    assert "state.safetensors" in caught.value.fix
+
+
+def test_any_other_fault_saves_the_training_too(request_: Request) -> None:
+    def sink(event: Event) -> None:
+        if isinstance(event, TrainStep) and event.step == 3:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        add_concept(request_, sink)
+    seen: list[int] = []
+    add_concept(request_, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
+    assert seen == [4, 5, 6]
+
+
+def test_what_diverged_is_not_saved(request_: Request) -> None:
+    wild = replace(request_, settings=SETTINGS.with_values(learning_rate=1e20, steps=60))
+    with pytest.raises(TrainingError, match="diverged"):
+        add_concept(wild)
+    assert not list(request_.project.rglob("state.safetensors"))
+
+
 def test_stopping_in_any_stage_leaves_the_project_as_it_was(request_: Request, tmp_path: Path) -> None:
     add_concept(request_)
     before = snapshot(request_.project)

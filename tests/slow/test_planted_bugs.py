@@ -109,15 +109,15 @@ BUGS = (
     Bug(
         "a resumed run forgets the optimiser's moments",
         "training/state.py",
-        "**moments}",
-        "**{key: torch.zeros_like(value) for key, value in moments.items()}}",
+        "    optimizer.load_state_dict(state)\n",
+        "    optimizer.load_state_dict({**state, 'state': {}})\n",
         "tests/runs/test_interrupted.py",
     ),
     Bug(
         "another plan's training state is resumed",
         "training/state.py",
-        "if metadata.get(TRAINING_KEY) != fingerprint:",
-        "if TRAINING_KEY not in metadata:",
+        "metadata.get(TRAINING_KEY) != fingerprint or",
+        "TRAINING_KEY not in metadata or",
         "tests/runs/test_interrupted.py",
     ),
     Bug(

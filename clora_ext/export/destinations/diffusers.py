@@ -39,7 +39,7 @@ class Diffusers:
             wanted = {role: kinds[dtype] for role, dtype in dtypes.items()}
             taught = {dtype for role, dtype in wanted.items() if role != "vae"}
             held = taught.pop() if len(taught) == 1 else torch.float32
-            precision = Precision(torch.device("cpu"), held, "no", "nothing is computed")
+            precision = Precision(torch.device("cpu"), held, "nothing is computed")
             loaded = model.family.load(model.evolving.current, precision, model.weights())
             loaded.save(path, wanted)
 

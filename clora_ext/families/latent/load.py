@@ -7,6 +7,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from clora_ext.config.memory import reporting_out_of_memory
 from clora_ext.config.precision import Precision
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable
@@ -22,6 +23,7 @@ __all__ = ["load_model"]
 
 
 @release_on_free()
+@reporting_out_of_memory("loading the model")
 def load_model(
     checkpoint: Checkpoint,
     config: Mapping[str, Any],
@@ -40,6 +42,7 @@ def load_model(
 
     Raises:
         CheckpointError: tensors are missing, of another shape, or not finite.
+        OutOfMemory: it does not fit.
     """
     tokenizer = make_tokenizer(config, checkpoint.path)
     build = builders(config)

@@ -10,8 +10,9 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from clora_ext.adapters.sites import Target
+from clora_ext.config.memory import release_device_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
-from clora_ext.families.base import Conditioning, SizeConditioning
+from clora_ext.families.base import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.components import Role
 
 from .filling import local_name
@@ -56,11 +57,16 @@ class LatentDiffusion:
         """Gradient checkpointing (arXiv 1604.06174) of the UNet, from now on."""
         self.denoiser.enable_gradient_checkpointing()
 
-    def drop_encoders(self) -> None:
-        """Free the memory of everything but the UNet, which alone can be used from now on."""
-        for part in self.parts.values():
-            if part is not self.denoiser:
-                part.to("meta")
+    def drop_text_encoders(self) -> None:
+        """Free the memory of the text encoders: from now on no prompt can be read."""
+        for encoder in self.text.encoders.values():
+            encoder.to("meta")
+        release_device_memory()
+
+    def drop_vae(self) -> None:
+        """Free the memory of the VAE: from now on no picture can be encoded or sampled."""
+        self.vae.to("meta")
+        release_device_memory()
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,6 +105,13 @@ class LatentDiffusion:
         return output
 
     @torch.no_grad()
+    def encode_prompt(self, prompt: str, negative: str, size: int) -> EncodedPrompt:
+        """What :meth:`sample_encoded` needs of the text encoders."""
+        square = SizeConditioning((size, size), (0, 0), (size, size))
+        with reporting_out_of_memory("reading a prompt"):
+            wanted, unwanted = (self.condition([words], [square]) for words in (prompt, negative))
+        return EncodedPrompt(wanted, unwanted, size)
+
     def sample(
         self,
         prompt: str,
@@ -110,11 +123,24 @@ class LatentDiffusion:
         size: int,
         on_step: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Image]:
+        """One picture for every seed; see :meth:`sample_encoded`."""
+        encoded = self.encode_prompt(prompt, negative, size)
+        return self.sample_encoded(encoded, seeds=seeds, steps=steps, guidance=guidance, on_step=on_step)
+
+    @torch.no_grad()
+    def sample_encoded(
+        self,
+        prompt: EncodedPrompt,
+        *,
+        seeds: Sequence[int],
+        steps: int,
+        guidance: float,
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Image]:
         """One picture for every seed; see :meth:`clora_ext.families.latent.sample.Sampler.sample`."""
-        square = SizeConditioning((size, size), (0, 0), (size, size))
-        wanted, unwanted = (self.condition([words], [square]) for words in (prompt, negative))
-        sampler = Sampler(self._pipeline(), self.vae, self.precision, steps, guidance, size)
-        return sampler.sample(wanted, unwanted, seeds, on_step)
+        sampler = Sampler(self._pipeline(), self.vae, self.precision, steps, guidance)
+        with reporting_out_of_memory(f"drawing pictures of {prompt.size} px"):
+            return sampler.sample(prompt, seeds, on_step)
 
     def save(self, folder: Path, dtypes: Mapping[Role, torch.dtype]) -> None:
         """Write a new folder that diffusers' ``from_pretrained`` reads; see :func:`save_pipeline`."""

@@ -10,6 +10,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from torch import nn
 
 from clora_ext.formats.prediction import kind_of
 
@@ -28,10 +29,11 @@ def make_pipeline(
     Args:
         unet: the denoiser.
         vae: decodes latents.
-        text: one text encoder makes it a Stable Diffusion 1, two an SDXL.
+        text: one text encoder makes it a Stable Diffusion 1, two an SDXL; those whose memory was freed are
+            left out, since the pipeline computes where the first of its parts lies.
         noise: the noise schedule of training.
     """
-    encoders = text.encoders
+    encoders = {name: None if _is_freed(part) else part for name, part in text.encoders.items()}
     common = {
         "vae": vae,
         **encoders,
@@ -49,6 +51,11 @@ def make_pipeline(
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _is_freed(part: nn.Module) -> bool:
+    """Whether a module has been moved to where there is no memory."""
+    return any(parameter.is_meta for parameter in part.parameters())
 
 
 def _ddim(noise: DDPMScheduler) -> DDIMScheduler:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 from PIL.Image import Image
-from torch import Tensor, autocast
+from torch import Tensor
 
 from clora_ext.config.precision import Precision
-from clora_ext.families.base import Conditioning
+from clora_ext.families.base import Conditioning, EncodedPrompt
 
 from .pipeline import Pipeline
 
@@ -31,7 +31,6 @@ class Sampler:
         precision: where the model lies.
         steps: denoising steps.
         guidance: 1 switches guidance off.
-        size: side of the square pictures, pixels.
     """
 
     pipeline: Pipeline
@@ -39,34 +38,28 @@ class Sampler:
     precision: Precision
     steps: int
     guidance: float
-    size: int
 
     def sample(
-        self,
-        wanted: Conditioning,
-        unwanted: Conditioning,
-        seeds: Sequence[int],
-        on_step: Callable[[int, int], None],
+        self, prompt: EncodedPrompt, seeds: Sequence[int], on_step: Callable[[int, int], None]
     ) -> list[Image]:
         """One picture for every seed.
 
         Args:
-            wanted: one prompt's conditioning, encoded as in training.
-            unwanted: of what to steer away from.
+            prompt: encoded as in training.
             seeds: of the starting noises, drawn on the processor: equal on every device.
             on_step: told (done, total) after every step; may raise to stop.
         """
-        prompts = {**_arguments("", wanted), **_arguments("negative_", unwanted)}
-        at_once = max(1, _PIXELS_AT_ONCE // self.size**2)
+        prompts = {**_arguments("", prompt.wanted), **_arguments("negative_", prompt.unwanted)}
+        at_once = max(1, _PIXELS_AT_ONCE // prompt.size**2)
         parts = [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
         images: list[Image] = []
         for number, part in enumerate(parts):
             tell = partial(_tell, on_step, number * self.steps, len(parts) * self.steps)
-            images += self._decoded(self._latents(prompts, part, tell))
+            images += self._decoded(self._latents(prompts, prompt.size, part, tell))
         return images
 
     def _latents(
-        self, prompts: Mapping[str, Tensor], seeds: Sequence[int], tell: Callable[[int], None]
+        self, prompts: Mapping[str, Tensor], size: int, seeds: Sequence[int], tell: Callable[[int], None]
     ) -> Tensor:
         """Some pictures' latents at once, (n, 4, h, w), scaled; ``tell`` is told the steps done."""
 
@@ -76,16 +69,14 @@ class Sampler:
 
         # Prompts and noise are float32 whatever the UNet is: autocast joins them. The VAE stays outside: in
         # float16 SDXL's overflows.
-        half = self.precision.frozen != torch.float32
-        dtype = self.precision.frozen if half else None
-        with autocast(self.precision.device.type, dtype, enabled=half):
+        with self.precision.autocast():
             latents: Tensor = self.pipeline(
                 **{name: _repeated(value, len(seeds)) for name, value in prompts.items()},
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                 num_inference_steps=self.steps,
                 guidance_scale=self.guidance,
-                height=self.size,
-                width=self.size,
+                height=size,
+                width=size,
                 output_type="latent",
                 callback_on_step_end=after_step,
             ).images

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from clora_ext.config.precision import to_device
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Conditioning, SizeConditioning
 
@@ -65,7 +66,7 @@ def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], pad: int, device: 
     """
     length = tokenizer.model_max_length
     read = tokenizer(list(prompts), max_length=length, truncation=True).input_ids
-    return torch.tensor([ids + [pad] * (length - len(ids)) for ids in read], device=device)
+    return to_device(torch.tensor([ids + [pad] * (length - len(ids)) for ids in read]), device)
 
 
 @dataclass(frozen=True)
@@ -130,5 +131,5 @@ class TwoTexts:
             "states": states,
             "pooled": two.text_embeds.to(states),
             # In half precision 1083 pixels would be 1080.
-            "time_ids": torch.tensor(cuts, dtype=torch.float32, device=device),
+            "time_ids": to_device(torch.tensor(cuts, dtype=torch.float32), device),
         }

@@ -1,0 +1,28 @@
+"""What takes less memory than a plan does, for a run that has run out of it."""
+
+from .plan import Plan
+
+__all__ = ["sampling_remedies", "training_remedies"]
+
+_STEP = 64  # sizes that people use are multiples of it
+
+
+def training_remedies(plan: Plan) -> list[str]:
+    """Options that are left to try, the cheapest first."""
+    settings, found = plan.settings, []
+    if not settings.compute.gradient_checkpointing:
+        found.append("--gradient-checkpointing")
+    if settings.data.batch_size > 1:
+        found.append(f"--batch-size {settings.data.batch_size // 2}")
+    found += sampling_remedies(plan)
+    if settings.adapter.text_encoder:
+        found.append("leaving out --text-encoder")
+    return found
+
+
+def sampling_remedies(plan: Plan) -> list[str]:
+    """What makes encoding and drawing smaller."""
+    multiple = plan.context.size_multiple
+    smaller = plan.resolution * 3 // 4
+    smaller -= smaller % (_STEP if smaller >= _STEP else multiple)
+    return [f"--resolution {smaller}"] if smaller >= multiple else []
