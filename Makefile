@@ -62,8 +62,10 @@ test-slow: $(INSTALLED) ## the tests that take minutes each
 	"$(BIN)/python" -m pytest -m slow
 
 .PHONY: test-gpu
-test-gpu: $(INSTALLED) ## the tests that need a CUDA device
-	"$(BIN)/python" -m pytest -m gpu
+test-gpu: $(INSTALLED) ## the tests that need a CUDA device; without one they are named and skipped
+	@"$(BIN)/python" -c 'import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() \
+		else "no CUDA device on this machine: none of these tests can run")'
+	"$(BIN)/python" -m pytest -m gpu -rs
 
 COMFYUI_VENV ?= .venv-comfyui
 COMFYUI_INSTALLED := $(COMFYUI_VENV)/.installed

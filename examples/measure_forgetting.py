@@ -111,7 +111,7 @@ def ceiling(model: Model, scorer: Scorer, asked: Sequence[Question]) -> float:
     for question in asked:
         mean, _ = model.encode_images(question.references)
         again = model.vae.decode(mean / model.vae.config.scaling_factor).sample.clamp(-1, 1)  # type: ignore[attr-defined]
-        values.append(likeness(scorer, again, question.references))
+        values.append(likeness(scorer, again.cpu(), question.references))
     return sum(values) / len(values)
 
 

@@ -29,6 +29,15 @@ settings.register_profile("clora", deadline=None, derandomize=True)
 settings.load_profile("clora")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What needs a CUDA device says so where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device on this machine")
+
+
 @pytest.fixture(autouse=True)
 def heard_signals() -> Iterator[None]:
     """Ctrl-C is heard, also where the whole run was started in the background, which ignores it."""

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import torch
 
-OPERATORS = torch.library.Library("torchvision", "FRAGMENT")  # kept: its operators live as long as it does
-for _name in ("nms", "qnms"):
-    OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+if torch.version.cuda is None:
+    # Kept: its operators live as long as it does.
+    OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
+    for _name in ("nms", "qnms"):
+        OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def main() -> None:

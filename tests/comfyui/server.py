@@ -1,4 +1,4 @@
-"""A running ComfyUI: started on the processor with its own folders, asked through its HTTP interface."""
+"""A running ComfyUI with its own folders, asked through its HTTP interface."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,14 +112,23 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def running(base: Path, *options: str) -> AbstractContextManager[Comfy]:
+    """A server on the processor whose folders are below ``base``, stopped at the end."""
+    return _serving(base, "--cpu", *options)
+
+
+def running_on_gpu(base: Path, *options: str) -> AbstractContextManager[Comfy]:
+    """The same, as ComfyUI itself places its models."""
+    return _serving(base, *options)
+
+
 @contextmanager
-def running(base: Path, *options: str) -> Iterator[Comfy]:
-    """A server whose folders are below ``base``, stopped at the end."""
+def _serving(base: Path, *options: str) -> Iterator[Comfy]:
     for folder in ("models/checkpoints", "models/loras", "input", "output", "temp", "user", "custom_nodes"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     port, log = _free_port(), base / "comfyui.log"
     command = [
-        sys.executable, str(HERE / "launch.py"), TREE, "--cpu", "--listen", "127.0.0.1", "--port", str(port),
+        sys.executable, str(HERE / "launch.py"), TREE, "--listen", "127.0.0.1", "--port", str(port),
         "--base-directory", str(base), "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
         *options,
     ]  # fmt: skip

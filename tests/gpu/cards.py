@@ -1,0 +1,24 @@
+"""Runs on a GPU, in either kind of half precision."""
+
+import pytest
+import torch
+
+from clora_ext.config.precision import Precision
+
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def on_card(patch: pytest.MonkeyPatch, name: str) -> Precision:
+    """From now on, models are loaded onto the card in this format, whatever it would be given itself."""
+    dtype = HALVES[name]
+    if dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        pytest.skip("this card does not compute in bfloat16")
+    precision = Precision(torch.device("cuda"), dtype, f"a test in {name}")
+    patch.setattr("clora_ext.config.precision.pick_precision", lambda: precision)
+    return precision
+
+
+def on_processor(patch: pytest.MonkeyPatch) -> None:
+    """The same without the card."""
+    precision = Precision(torch.device("cpu"), torch.float32, "a test on the processor")
+    patch.setattr("clora_ext.config.precision.pick_precision", lambda: precision)
