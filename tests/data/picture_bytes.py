@@ -5,7 +5,8 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, features
 
 
 def photo(width: int = 48, height: int = 32) -> Image.Image:
@@ -31,3 +32,26 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     target = io.BytesIO()
     image.save(target, kind, **options)
     return target.getvalue()
+
+
+def kinds_here() -> list[str]:
+    """The kinds that can be written here, to be read again; AVIF is Pillow's own, the others are plugins'."""
+    found = ["AVIF"] if features.check("avif") else []
+    try:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        found.append("HEIF")
+    except ImportError:
+        pass
+    try:
+        import pillow_jxl  # noqa: F401 - it registers itself
+
+        found.append("JXL")
+    except ImportError:
+        pass
+    return found or pytest.skip("neither Pillow's AVIF nor a plugin is installed")
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return (8 + len(content)).to_bytes(4, "big") + kind + content

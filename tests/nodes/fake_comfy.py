@@ -15,25 +15,21 @@ from safetensors.torch import load_file
 UNET = "model.diffusion_model."
 
 
-class InterruptProcessingException(Exception):
-    """The user has pressed cancel."""
+class InterruptProcessingException(Exception): ...
 
 
 # Strength, what it is, the model's strength, the part of the weight that it is for, a function of the change.
 Patch = tuple[float, tuple[Any, ...], float, tuple[int, int, int] | None, Callable[[Any], Any] | None]
 
 
-class EPS:
-    """How a model that predicts noise is sampled."""
+# How a model that predicts noise is sampled, and one that predicts v.
+class EPS: ...
 
 
-class V_PREDICTION(EPS):  # noqa: N801 - its name there
-    """How one that predicts v is."""
+class V_PREDICTION(EPS): ...  # noqa: N801 - its name there
 
 
 class ModelSamplingDiscrete:
-    """The noise schedule."""
-
     def __init__(self, model_config: Any = None, zsnr: bool | None = None) -> None:  # noqa: FBT001 - as there
         self.zsnr = bool(zsnr)
 

@@ -2,48 +2,22 @@
 
 import json
 import math
-from collections.abc import Mapping
-from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from cases import check_each
 from hypothesis import given
 from hypothesis import strategies as st
-from lora_sites import golden_names, published, sites_of, tiny
+from lora_sites import golden_names, published, sites_of
+from refused_files import DOTTED, RANK, STEM, lettered, pair, refusal, sites
 from safetensors.torch import save_file
 from torch import Tensor
 
 from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.lora.reader import read_lora
-
-RANK = 2
-STEM = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
-DOTTED = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
-
-
-@cache
-def sites(family: str = "sd1") -> list[Site]:
-    return sites_of(tiny(family))
-
-
-def pair(stem: str = STEM, width: int = 8, **other: Tensor) -> dict[str, Tensor]:
-    tensors = {"lora_down.weight": torch.ones(RANK, width), "lora_up.weight": torch.ones(8, RANK)}
-    return {f"{stem}.{part}": tensor for part, tensor in (tensors | other).items()}
-
-
-def refusal(
-    folder: Path, tensors: Mapping[str, Tensor], of: list[Site] | None = None, metadata: Any = None
-) -> CheckpointError:
-    save_file(dict(tensors), folder / "x.safetensors", metadata=metadata)
-    with pytest.raises(CheckpointError, match=r"x\.safetensors") as caught:
-        read_lora(folder / "x.safetensors", of or sites())
-    assert caught.value.fix
-    return caught.value
 
 
 def test_the_pair_that_the_refusals_start_from_is_read(tmp_path: Path) -> None:
@@ -248,44 +222,6 @@ def test_coarse_dtypes_are_refused(tmp_path: Path) -> None:
         assert "too coarse" in refusal(tmp_path, tensors).message
 
     check_each((torch.float8_e4m3fn, torch.float8_e5m2, torch.int8), check)
-
-
-BAD_CONFIGS: dict[str, Any] = {
-    "not valid JSON": "{",
-    "not a table": "[]",
-    "DoRA": {"unet.use_dora": True, "unet.lora_alpha": 1},
-    "pissa_niter_4": {"unet.init_lora_weights": "pissa_niter_4", "unet.lora_alpha": 1},
-    "alpha is -1": {"unet.lora_alpha": -1},
-    "alpha is inf": {"unet.lora_alpha": 10**400},
-    "alpha is 'two'": {"unet.lora_alpha": "two"},
-    "alpha_pattern is not a table": {"unet.lora_alpha": 1, "unet.alpha_pattern": [1]},
-    "is not a module's name": {"unet.lora_alpha": 1, "unet.alpha_pattern": {"(a+)+$": 2}},
-}
-
-
-def lettered(stem: str) -> dict[str, Tensor]:
-    return {f"{stem}.lora_A.weight": torch.ones(RANK, 8), f"{stem}.lora_B.weight": torch.ones(8, RANK)}
-
-
-def test_configurations_that_cannot_be_followed_are_refused(tmp_path: Path) -> None:
-    def check(reason: str) -> None:
-        settings = BAD_CONFIGS[reason]
-        written = settings if isinstance(settings, str) else json.dumps(settings)
-        error = refusal(tmp_path, lettered(DOTTED), metadata={"lora_adapter_metadata": written})
-        assert reason in error.message
-
-    check_each(BAD_CONFIGS, check)
-
-
-def test_a_hostile_configuration_beside_the_file_is_refused(tmp_path: Path) -> None:
-    save_file(lettered(DOTTED.replace("unet.", "base_model.model.")), tmp_path / "x.safetensors")
-
-    def check(content: bytes) -> None:
-        (tmp_path / "adapter_config.json").write_bytes(content)
-        with pytest.raises(CheckpointError, match=r"adapter_config\.json"):
-            read_lora(tmp_path / "x.safetensors", sites())
-
-    check_each((b"{", b"\xff\xfe", b" " * (2 << 20)), check)
 
 
 @given(
