@@ -34,8 +34,8 @@ class ModelSamplingDiscrete:
         self.zsnr = bool(zsnr)
 
 
-class SamplingAsSeen(ModelSamplingDiscrete, EPS):
-    """What ComfyUI takes every Stable Diffusion 1 for."""
+# What ComfyUI takes every Stable Diffusion 1 for.
+class SamplingAsSeen(ModelSamplingDiscrete, EPS): ...
 
 
 @dataclass
