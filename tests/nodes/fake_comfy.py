@@ -18,7 +18,7 @@ UNET = "model.diffusion_model."
 class InterruptProcessingException(Exception): ...
 
 
-# Strength, what it is, the model's strength, the part of the weight that it is for, a function of the change.
+# Strength, change, the model's strength, part of the weight, function of the change.
 Patch = tuple[float, tuple[Any, ...], float, tuple[int, int, int] | None, Callable[[Any], Any] | None]
 
 
@@ -70,8 +70,7 @@ class Patcher:
     ) -> list[str]:
         known = {name: what for name, what in patches.items() if name in self.weights}
         for name, what in known.items():
-            patch = (strength_patch, what, strength_model, None, None)
-            self.patches.setdefault(name, []).append(patch)
+            self.patches.setdefault(name, []).append((strength_patch, what, strength_model, None, None))
         return list(known)
 
     def effective(self) -> dict[str, Any]:
