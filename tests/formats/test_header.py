@@ -130,7 +130,7 @@ def test_long_hostile_headers_are_refused_at_their_first_fault(tmp_path: Path) -
         began = time.process_time()
         with pytest.raises(CheckpointError, match=words) as caught:
             read_header(file)
-        assert time.process_time() - began < 0.5  # seconds; the worst took 28 with half as many bytes
+        assert time.process_time() - began < 3  # seconds; the worst took 28 with half as many bytes
         assert len(str(caught.value)) < 1000
 
     check_each(LONG, check)
