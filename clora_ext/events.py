@@ -28,8 +28,8 @@ class Stage:
     """A new part of the run begins.
 
     Attributes:
-        name: one of ``encode``, ``train``, ``fold``, ``verify``, ``sample``, ``commit``, ``extract``,
-            ``export``.
+        name: one of ``encode``, ``train``, ``measure``, ``fold``, ``verify``, ``sample``, ``commit``,
+            ``extract``, ``export``.
         detail: a few words for people.
     """
 

@@ -115,7 +115,7 @@ class SamplingSettings:
         str | None,
         Knob(
             "Prompt of previews and the contact sheet.",
-            default_text="the first picture's caption",
+            default_text="one that is no training caption",
         ),
     ] = None
     preview_every: Annotated[

@@ -1,16 +1,27 @@
-"""The scorer: a small image encoder and text encoder that share a space, in the manner of CLIP."""
+"""The demo world's scorer: a small image encoder and text encoder that share a space, in the manner of CLIP.
 
-from __future__ import annotations
+It ships beside the demo model, had no part in its training, and knows that world's objects, styles and
+backgrounds alone.
+"""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize, silu
+
+from clora_ext.families.hub import DEMO_MODEL
+from clora_ext.formats.checkpoint import Checkpoint
+
+__all__ = ["CONFIG_KEY", "DEMO_SCORER", "SIDE", "Scorer", "ScorerConfig", "load_scorer"]
+
+DEMO_SCORER = DEMO_MODEL.with_name("demo_scorer.safetensors")
+"""The shipped one."""
+
+SIDE = 64
+"""Of the pictures that it judges, pixels."""
 
 CONFIG_KEY = "clora.scorer_config"
 """The header entry that holds the configuration as JSON."""
@@ -119,19 +130,12 @@ class Scorer(nn.Module):
         return normalize(self.text(ids).float(), dim=1)
 
 
-def save_scorer(scorer: Scorer, file: Path) -> None:
-    """One float16 safetensors with the configuration in its header."""
-    tensors = {
-        name: tensor.detach().half().contiguous() for name, tensor in sorted(scorer.state_dict().items())
-    }
-    save_file(tensors, file, metadata={CONFIG_KEY: json.dumps(asdict(scorer.config), sort_keys=True)})
-
-
-def load_scorer(file: Path) -> Scorer:
-    """The scorer of a file, in float32, ready to score."""
-    with safe_open(file, framework="pt") as opened:
-        values = json.loads(opened.metadata()[CONFIG_KEY])
-        tensors = {name: opened.get_tensor(name).float() for name in sorted(opened.keys())}
+def load_scorer(file: Path = DEMO_SCORER) -> Scorer:
+    """The scorer of a file, in float32 on the processor, ready to score."""
+    checkpoint = Checkpoint(file)
+    values = json.loads(checkpoint.header.metadata[CONFIG_KEY])
     scorer = Scorer(ScorerConfig(**{**values, "image_widths": tuple(values["image_widths"])}))
-    scorer.load_state_dict(tensors)
+    scorer.load_state_dict(
+        {name: checkpoint.read(name).float() for name in sorted(checkpoint.header.tensors)}
+    )
     return scorer.eval()
