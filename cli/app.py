@@ -16,6 +16,7 @@ from . import (
     generate,
     inspect,
     relocate,
+    report,
     status,
     undo,
 )
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command("add-concept", epilog=add_concept.EPILOG)(add_concept.add_concept)
 app.command("add-lora", epilog=add_lora.EPILOG)(add_lora.add_lora)
 app.command("status", epilog=status.EPILOG)(status.status)
+app.command("report", epilog=report.EPILOG)(report.report)
 app.command("generate", epilog=generate.EPILOG)(generate.generate)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("copy", epilog=copy.EPILOG)(copy.copy)

@@ -60,10 +60,17 @@ class TrainStep:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A picture of what the concept looks like after ``step`` steps; gone when the run ends."""
+    """A picture of what a concept looks like after ``step`` steps; gone when the run ends.
+
+    Attributes:
+        step: of the training.
+        path: of the picture.
+        concept: token and class; of several, the one that is being learned comes last.
+    """
 
     step: int
     path: Path
+    concept: str = ""
 
 
 @dataclass(frozen=True, slots=True)

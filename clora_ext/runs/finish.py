@@ -105,11 +105,22 @@ def write_contact_sheet(
     from clora_ext.sampling.contact_sheet import Row, SheetMetadata, write_sheet
 
     prompt = run.plan.sample_prompt
-    rows = [Row(f"before: {prompt}", run.before.samples), Row("after", after)]
+    rows = [
+        Row(f"before: {prompt}", run.before.samples),
+        Row(f"after {_how(run.plan)}; {run.prompt.words}", after),
+    ]
     with writing(target):
         size = max(image.width for image in after)
         write_sheet(rows, size, SheetMetadata(prompt, tuple(losses)), target)
     sink(Sampled(target))
+
+
+def _how(plan: Plan) -> str:
+    """What was done to the model, for a label."""
+    strategy, material = plan.settings.strategy, plan.material
+    if isinstance(material, LoraMaterial):
+        return f"{strategy}, weight {material.weight:g}"
+    return f"{strategy}, {plan.settings.schedule.steps} steps, seed {plan.settings.seed}"
 
 
 def make_record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> ConceptRecord:

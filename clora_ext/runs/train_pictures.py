@@ -1,12 +1,11 @@
 """Pictures become a trained concept: starts, model, examples, training."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
-from clora_ext.errors import writing
-from clora_ext.events import Note, Preview, Sink, Stage
+from clora_ext.events import Note, Sink, Stage
 from clora_ext.formats.pages import release_on_free
 from clora_ext.training.state import STATE_FILE
 
@@ -18,6 +17,7 @@ from .memory_remedies import training_remedies
 from .observe import Observed
 from .plan import Plan
 from .prepared import PreparedRun
+from .previews import PreviewPrompt, preview_prompts, previews
 from .request import Pictures
 
 if TYPE_CHECKING:
@@ -66,12 +66,13 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     sink(Note(f"computing on: {precision.reason}"))
     model, starts = _load(plan, run.before, precision)
     encoded = encode_pictures(model, plan, sink)
-    sampler = _keep_what_samples_need(run, model)
+    asked = preview_prompts(run)
+    sampler = _keep_what_samples_need(run, asked, model)
     with reporting_out_of_memory("training", training_remedies(plan)):
         training = _training(run, model, starts, encoded, precision)
         del starts  # the adapters have values of their own, where the model lies
         sink(Stage("train", f"{plan.settings.schedule.steps} steps"))
-        losses = _with_curve(run, training, sink, _preview(run, sampler, sink))
+        losses = _with_curve(run, training, sink, previews(run, asked, sampler, sink))
         sink(Stage("measure", "the adapter"))
         held_out = measure_trained(model, plan, encoded.examples, run.before.baseline, precision)
         inputs = input_moments(model, plan.targets, run.needs.inputs_after, sampler)
@@ -104,13 +105,14 @@ def _with_curve(
     return losses
 
 
-def _keep_what_samples_need(run: PreparedRun, model: "Model") -> "Callable[[str], Image]":
+def _keep_what_samples_need(
+    run: PreparedRun, asked: Sequence[PreviewPrompt], model: "Model"
+) -> "Callable[[str], Image]":
     """Free the encoders that have nothing left to do; gives what samples previews and measured prompts.
 
     SDXL's take 3.6 GB in float32, and what they tell of the pictures is known by now.
     """
-    every, needs = run.plan.settings.sampling.preview_every, run.needs.inputs_after
-    texts = dict.fromkeys([*([run.prompt.text] if every else []), *needs])
+    texts = dict.fromkeys([*(one.text for one in asked), *run.needs.inputs_after])
     if run.plan.settings.adapter.text_encoder:  # it learns: what it says of a prompt changes
         sampler = run.prompt.sampler(model)
     else:
@@ -175,22 +177,6 @@ def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tupl
         layer = replace(evolving.layer(target, settings.strategy), inputs=before.inputs.get(target.name))
         adapter = settings.adapter
         yield target, plan.strategy.begin(layer, adapter.rank, adapter.effective_alpha, rng)
-
-
-def _preview(run: PreparedRun, sampler: "Callable[[str], Image]", sink: Sink) -> Callable[[int], None]:
-    """Called after every step: now and then, a picture in the training folder."""
-    every, folder = run.plan.settings.sampling.preview_every, run.project.training_dir
-
-    def preview(step: int) -> None:
-        if not every or step % every:
-            return
-        target = folder / f"preview-{step}.png"
-        with writing(target):
-            folder.mkdir(parents=True, exist_ok=True)
-            sampler(run.prompt.text).save(target)
-        sink(Preview(step, target))
-
-    return preview
 
 
 def _export_lora(plan: Plan, trained: "Mapping[str, Factors]", sink: Sink) -> None:
