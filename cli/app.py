@@ -11,6 +11,7 @@ from . import (
     add_lora,
     boundary,
     comfyui,
+    compare,
     copy,
     export,
     generate,
@@ -41,6 +42,7 @@ app.command("status", epilog=status.EPILOG)(status.status)
 app.command("report", epilog=report.EPILOG)(report.report)
 app.command("generate", epilog=generate.EPILOG)(generate.generate)
 app.command("export", epilog=export.EPILOG)(export.export)
+app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.command("copy", epilog=copy.EPILOG)(copy.copy)
 app.command("undo", epilog=undo.EPILOG)(undo.undo)
 app.command("relocate", epilog=relocate.EPILOG)(relocate.relocate)

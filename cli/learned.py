@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from clora_ext.project.outcome import HeldOutLoss, Outcome
     from clora_ext.runs.result import Result
 
-__all__ = ["kept_words", "learned_facts", "learned_words", "loss_words", "verdict"]
+__all__ = ["brief_words", "kept_words", "learned_facts", "learned_words", "loss_words", "verdict"]
 
 
 def verdict(result: "Result", done: str, console: Console) -> Text:
@@ -53,6 +53,14 @@ def _measured(outcome: "Outcome") -> str:
 def learned_words(outcome: "Outcome") -> str:
     """The share that was learned; a dash where there is no scorer."""
     return "-" if outcome.likeness is None else f"{outcome.likeness.learned:.2f}"
+
+
+def brief_words(outcome: "Outcome") -> str:
+    """What was learned in a word or two."""
+    if outcome.likeness is not None or outcome.held_out is None:
+        return learned_words(outcome)
+    found = outcome.held_out
+    return f"loss {found.before.mean:.4f} to {found.after.mean:.4f}"
 
 
 def kept_words(outcome: "Outcome") -> str:

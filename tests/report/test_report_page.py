@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 from tiny_model import write_tiny_model
 from tiny_project import project_of
 
@@ -13,11 +15,14 @@ from clora_ext.project import Project
 from clora_ext.project.concept_files import concept_files
 from clora_ext.project.outcome import Estimate, HeldOutLoss, Kept, Likeness, Outcome
 from clora_ext.report import write_report
+from clora_ext.sampling.contact_sheet import Row, SheetMetadata, write_sheet
 from clora_ext.training.curve import CurvePoint, write_curve
 
 HOSTILE = '<img src="http://x.test/a">'
 CONCEPTS = [("sks", "dog"), ('"><script>alert(1)</script>', HOSTILE)]
-FAST = {"sampling": {"sample_steps": 1, "sample_count": 1, "sample_prompt": f"{HOSTILE} & {{{{ 7 * 7 }}}}"}}
+FAST: dict[str, dict[str, Any]] = {
+    "sampling": {"sample_steps": 1, "sample_count": 1, "sample_prompt": f"{HOSTILE} & {{{{ 7 * 7 }}}}"}
+}
 
 
 class Page(HTMLParser):
@@ -50,6 +55,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = project_of(folder / "model", base, CONCEPTS, settings=FAST)
     score = Likeness(Estimate(0.5, 0.1), Estimate(0.9, 0.1), 1.0, ())
     files = concept_files(made, 1, *CONCEPTS[0])
+    rows = [Row(colour, [Image.new("RGB", (64, 64), colour)]) for colour in ("lime", "blue")]
+    write_sheet(rows, 64, SheetMetadata(FAST["sampling"]["sample_prompt"]), files.sheet)
     Outcome(None, score, ()).write(files.outcome)
     write_curve([CurvePoint(step, 1 / step, 1e-3, 0.5) for step in range(1, 1201)], files.curve)
     loss = HeldOutLoss.of([1.0, 1.5], [0.9, 1.6], [1.0, 1.5])
