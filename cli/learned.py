@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["brief_words", "kept_words", "learned_facts", "learned_words", "loss_words", "verdict"]
 
+_TOLD = 0.1  # what folding changes, as a share of the gain; less is not worth a reader's time
+
 
 def verdict(result: "Result", done: str, console: Console) -> Text:
     """The line that says whether the concept was learned; ``done``: what has become of it."""
@@ -22,7 +24,7 @@ def verdict(result: "Result", done: str, console: Console) -> Text:
     if outcome is None or outcome.is_learned is None:  # of a LoRA nothing is measured, and nothing claimed
         return Text.assemble(tick(console), (f"{concept} is {done}", "bold green"), how)
     if outcome.is_learned:
-        return Text.assemble(tick(console), (f"{concept} is {done}: {_measured(outcome)}", "bold green"), how)
+        return Text.assemble(tick(console), (f"{concept} is {done}, {_measured(outcome)}", "bold green"), how)
     words = f"! {concept} is in the model, but was hardly learned: {_measured(outcome)}"
     return Text.assemble((words, "bold yellow"), how, "\n", ("try more --steps", "yellow"))
 
@@ -44,7 +46,7 @@ def learned_facts(result: "Result") -> dict[str, object]:
 def _measured(outcome: "Outcome") -> str:
     """The number on which the verdict rests."""
     if outcome.likeness is not None:
-        return f"learned {learned_words(outcome)}"
+        return f"{learned_words(outcome)} of the way"
     found = outcome.held_out
     assert found is not None  # else there is no verdict  # noqa: S101
     return f"loss {found.before.mean:.4f} to {found.after.mean:.4f} on noise not trained with"
@@ -71,8 +73,7 @@ def kept_words(outcome: "Outcome") -> str:
 
 def loss_words(found: "HeldOutLoss") -> str:
     """The held-out losses, and how sure their difference is."""
-    fold = f", {found.trained.mean:.4f} before folding"
-    return (
-        f"{found.before.mean:.4f} to {found.after.mean:.4f} on noise not trained with{fold}; "
-        f"better by {found.gain.mean:.4f} +- {found.gain.error:.4f}, {found.draws} draws"
-    )
+    lost = found.after.mean - found.trained.mean
+    fold = f" ({found.trained.mean:.4f} before folding)" if abs(lost) > _TOLD * abs(found.gain.mean) else ""
+    words = f"{found.before.mean:.4f} to {found.after.mean:.4f} on noise not trained with{fold}"
+    return f"{words}, better by {found.gain.mean:.4f} +- {found.gain.error:.4f}"
