@@ -25,7 +25,8 @@ def verdict(result: "Result", done: str, console: Console) -> Text:
         return Text.assemble(tick(console), (f"{concept} is {done}", "bold green"), how)
     if outcome.is_learned:
         return Text.assemble(tick(console), (f"{concept} is {done}, {_measured(outcome)}", "bold green"), how)
-    words = f"! {concept} is in the model, but was hardly learned: {_measured(outcome)}"
+    doubt = "learned in part" if outcome.likeness else "nothing shows that it was learned"
+    words = f"! {concept} is in the model, but {doubt}: {_measured(outcome)}"
     return Text.assemble((words, "bold yellow"), how, "\n", ("try more --steps", "yellow"))
 
 

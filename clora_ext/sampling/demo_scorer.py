@@ -1,21 +1,22 @@
-"""The demo world's scorer: a small image encoder and text encoder that share a space, in the manner of CLIP.
+"""The demo world's scorer: an image encoder that had no part in training the demo model.
 
-It ships beside the demo model, had no part in its training, and knows that world's objects, styles and
-backgrounds alone.
+It knows that world's objects, styles and backgrounds alone. What trains it, and its text encoder, is the
+recipe in ``examples/demo_model``; here it only looks.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import normalize, silu
+from torch import Tensor
+from torch.nn.functional import conv2d, group_norm, linear, normalize, silu
 
 from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.checkpoint import Checkpoint
 
-__all__ = ["CONFIG_KEY", "DEMO_SCORER", "SIDE", "Scorer", "ScorerConfig", "load_scorer"]
+__all__ = ["DEMO_SCORER", "SIDE", "Scorer", "load_scorer"]
 
 DEMO_SCORER = DEMO_MODEL.with_name("demo_scorer.safetensors")
 """The shipped one."""
@@ -23,119 +24,50 @@ DEMO_SCORER = DEMO_MODEL.with_name("demo_scorer.safetensors")
 SIDE = 64
 """Of the pictures that it judges, pixels."""
 
-CONFIG_KEY = "clora.scorer_config"
-"""The header entry that holds the configuration as JSON."""
+_CONFIG_KEY = "clora.scorer_config"
+_GROUPS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class ScorerConfig:
-    """The sizes of both encoders."""
+class Scorer:
+    """An encoder of strided convolutions, each with a residual block behind it.
 
-    vocabulary: int
-    end_token: int
-    max_tokens: int = 20
-    text_width: int = 128
-    text_layers: int = 2
-    image_widths: tuple[int, ...] = (32, 64, 128, 256)
-    space: int = 128
+    Attributes:
+        weights: of the image encoder by their names in the file, float32, on the processor.
+        stages: how many convolutions halve the picture.
+    """
 
+    weights: Mapping[str, Tensor]
+    stages: int
 
-class Residual(nn.Module):
-    """Two 3 x 3 convolutions around a shortcut."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.GroupNorm(8, width), nn.GroupNorm(8, width)
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The input plus what the two convolutions add; same shape."""
-        y = self.conv1(silu(self.norm1(x)))
-        added: Tensor = self.conv2(silu(self.norm2(y)))
-        return x + added
-
-
-class ImageEncoder(nn.Module):
-    """(n, 3, 64, 64) in [-1, 1] to (n, space)."""
-
-    def __init__(self, config: ScorerConfig) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        before = 3
-        for width in config.image_widths:
-            layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), Residual(width)]
-            before = width
-        self.body = nn.Sequential(*layers)
-        self.norm = nn.GroupNorm(8, before)
-        self.project = nn.Linear(2 * before, config.space)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Features from the average and the maximum over positions."""
-        features = silu(self.norm(self.body(pictures))).flatten(2)
-        projected: Tensor = self.project(torch.cat([features.mean(dim=2), features.amax(dim=2)], dim=1))
-        return projected
-
-
-class TextEncoder(nn.Module):
-    """Token ids (n, tokens), padded with the end token, to (n, space)."""
-
-    def __init__(self, config: ScorerConfig) -> None:
-        super().__init__()
-        self.end = config.end_token
-        self.tokens = nn.Embedding(config.vocabulary, config.text_width)
-        self.places = nn.Parameter(0.02 * torch.randn(config.max_tokens, config.text_width))
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                config.text_width,
-                nhead=4,
-                dim_feedforward=4 * config.text_width,
-                dropout=0.0,
-                activation="gelu",
-                batch_first=True,
-                norm_first=True,
-            )
-            for _ in range(config.text_layers)
-        )
-        self.norm = nn.LayerNorm(config.text_width)
-        self.project = nn.Linear(config.text_width, config.space)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """The state at the first end token; what follows it is masked."""
-        end = (ids == self.end).int().argmax(dim=1)
-        padding = torch.arange(ids.shape[1]) > end[:, None]
-        x = self.tokens(ids) + self.places[: ids.shape[1]]
-        for layer in self.layers:
-            x = layer(x, src_key_padding_mask=padding)
-        projected: Tensor = self.project(self.norm(x[torch.arange(len(ids)), end]))
-        return projected
-
-
-class Scorer(nn.Module):
-    """Both encoders and the temperature between them."""
-
-    def __init__(self, config: ScorerConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.image = ImageEncoder(config)
-        self.text = TextEncoder(config)
-        self.log_scale = nn.Parameter(torch.tensor(2.5))
-
+    @torch.no_grad()
     def images(self, pictures: Tensor) -> Tensor:
         """Unit vectors (n, space) of pictures (n, 3, 64, 64) in [-1, 1]."""
-        return normalize(self.image(pictures).float(), dim=1)
+        x = pictures
+        for stage in range(self.stages):
+            x = self._residual(self._convolved(x, f"body.{2 * stage}", stride=2), f"body.{2 * stage + 1}")
+        features = silu(self._normed(x, "norm")).flatten(2)
+        pooled = torch.cat([features.mean(dim=2), features.amax(dim=2)], dim=1)
+        return normalize(linear(pooled, *self._of("project")), dim=1)
 
-    def texts(self, ids: Tensor) -> Tensor:
-        """Unit vectors (n, space) of token ids (n, tokens)."""
-        return normalize(self.text(ids).float(), dim=1)
+    def _residual(self, x: Tensor, name: str) -> Tensor:
+        y = self._convolved(silu(self._normed(x, f"{name}.norm1")), f"{name}.conv1")
+        return x + self._convolved(silu(self._normed(y, f"{name}.norm2")), f"{name}.conv2")
+
+    def _convolved(self, x: Tensor, name: str, stride: int = 1) -> Tensor:
+        return conv2d(x, *self._of(name), stride=stride, padding=1)
+
+    def _normed(self, x: Tensor, name: str) -> Tensor:
+        return group_norm(x, _GROUPS, *self._of(name))
+
+    def _of(self, name: str) -> tuple[Tensor, Tensor]:
+        """Weight and bias."""
+        return self.weights[f"image.{name}.weight"], self.weights[f"image.{name}.bias"]
 
 
 def load_scorer(file: Path = DEMO_SCORER) -> Scorer:
-    """The scorer of a file, in float32 on the processor, ready to score."""
+    """The scorer of a file, ready to score."""
     checkpoint = Checkpoint(file)
-    values = json.loads(checkpoint.header.metadata[CONFIG_KEY])
-    scorer = Scorer(ScorerConfig(**{**values, "image_widths": tuple(values["image_widths"])}))
-    scorer.load_state_dict(
-        {name: checkpoint.read(name).float() for name in sorted(checkpoint.header.tensors)}
-    )
-    return scorer.eval()
+    stages = len(json.loads(checkpoint.header.metadata[_CONFIG_KEY])["image_widths"])
+    names = [name for name in checkpoint.names if name.startswith("image.")]
+    return Scorer({name: checkpoint.read_float(name) for name in names}, stages)

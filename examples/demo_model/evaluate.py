@@ -27,13 +27,12 @@ from pictures import (
 )
 from PIL import Image
 from sampling import Model, sample
+from scorer import Scorer, load_scorer
 from tokenizer import load_tokenizer
 from torch import nn
 from trainer import say
 from transformers import CLIPTextModel
 from vae import measure
-
-from clora_ext.sampling.demo_scorer import Scorer, load_scorer
 
 CENTRED = FileSet(scale=0.78, right=0, down=0, mirror=False)
 """How candidate pictures are placed."""

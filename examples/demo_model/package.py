@@ -12,11 +12,11 @@ from captions import RARE_TOKENS
 from evaluate import load_snapshot
 from pictures import SIZE
 from sampling import Model
+from scorer import CONFIG_KEY as SCORER_KEY
 from trainer import say
 
 from clora_ext.formats.checkpoint import Checkpoint, Source, content_hash, write_checkpoint
 from clora_ext.formats.keys import SD1_TEXT_PREFIX, KeyTable, clip_table, unet_table, vae_table
-from clora_ext.sampling.demo_scorer import CONFIG_KEY as SCORER_KEY
 
 MODEL_LIMIT, SCORER_LIMIT = 40_000_000, 15_000_000
 """Bytes that the two files may have."""

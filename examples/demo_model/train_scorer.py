@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,13 +22,11 @@ from pictures import (
     to_tensor,
 )
 from PIL import Image, ImageFilter
-from safetensors.torch import save_file
+from scorer import Scorer, ScorerConfig, load_scorer, save_scorer
 from tokenizer import MAX_TOKENS, made_tokenizer, token_ids
 from torch import Tensor
 from trainer import Schedule, Trainer, say
 from transformers import CLIPTokenizer
-
-from clora_ext.sampling.demo_scorer import CONFIG_KEY, Scorer, ScorerConfig, load_scorer
 
 KEPT_SHARE = 10
 """One in this many (object, vendor) pictures is kept for validation."""
@@ -218,14 +216,6 @@ class ScorerTask:
                 for one in shown
             ]
         )
-
-
-def save_scorer(scorer: Scorer, file: Path) -> None:
-    """One float16 safetensors with the configuration in its header."""
-    tensors = {
-        name: tensor.detach().half().contiguous() for name, tensor in sorted(scorer.state_dict().items())
-    }
-    save_file(tensors, file, metadata={CONFIG_KEY: json.dumps(asdict(scorer.config), sort_keys=True)})
 
 
 def train_scorer(packages: Path, work: Path, schedule: Schedule, seed: int) -> None:

@@ -87,7 +87,7 @@ def test_every_concept_hash_and_number_stands_in_it(page: str, project: Path) ->
     for record in opened.concepts:
         facts += [record.content_hash, record.parent_hash, record.dataset_fingerprint]
         facts += [f"{record.token} {record.class_name}", record.strategy, record.created]
-    facts += ["a private caption", "rank", "learning_rate", "0.80", "0.25 kept", "hardly"]
+    facts += ["a private caption", "rank", "learning_rate", "0.80", "0.25 kept", "not shown"]
     facts += ["better by 0.0000", "600 s of training", FAST["sampling"]["sample_prompt"]]
     assert [fact for fact in map(str, facts) if fact not in text] == []
 

@@ -39,7 +39,7 @@ def test_strategies_are_taught_on_copies_and_a_stopped_comparison_goes_on(reques
     assert [row.strategy for row in found.rows] == ["merge", "mask"]
     assert snapshot(request_.project) == before
     assert sorted(path.name for path in folder.iterdir()) == ["sheet.png", "table.csv"]
-    rows = list(csv.DictReader(found.table.open(encoding="utf-8")))
+    rows = list(csv.DictReader(found.table.read_text(encoding="utf-8").splitlines()))
     assert [row["content_hash"] for row in rows] == [row.content_hash for row in found.rows]
     assert all(float(row["loss after"]) > 0 and float(row["seconds"]) > 0 for row in rows)
     with Image.open(found.sheet) as sheet:
