@@ -86,7 +86,8 @@ def comparison_folder(project: Path) -> Path:
     >>> comparison_folder(Path("clora-model")).as_posix()
     'clora-model-compared'
     """
-    return project.parent / f"{project.name}-compared"
+    place = project if project.name not in {"", ".."} else project.resolve()
+    return place.parent / f"{place.name}-compared"
 
 
 def compare(

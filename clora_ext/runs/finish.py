@@ -107,7 +107,7 @@ def write_contact_sheet(
     prompt = run.plan.sample_prompt
     rows = [
         Row(f"before: {prompt}", run.before.samples),
-        Row(f"after {_how(run.plan)}; {run.prompt.words}", after),
+        Row(f"after: {_how(run.plan)}; {run.prompt.words}", after),
     ]
     with writing(target):
         size = max(image.width for image in after)

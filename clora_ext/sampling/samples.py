@@ -41,7 +41,7 @@ class SamplePrompt:
         """How it is drawn, for a label."""
         first, last, settings = self.seeds[0], self.seeds[-1], self.settings
         noises = f"noise {first}" if first == last else f"noises {first} to {last}"
-        return f"{noises}, {settings.sample_steps} steps, guidance {settings.guidance:g}"
+        return f"drawn with {noises} in {settings.sample_steps} steps, guidance {settings.guidance:g}"
 
     def sample(self, model: "Model", sink: Sink) -> "list[Image]":
         """One picture for each of the fixed seeds; ``sink`` is told of every denoising step."""

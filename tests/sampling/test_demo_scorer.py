@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,8 +17,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def pixels(file: Path) -> torch.Tensor:
     with Image.open(file) as image:
-        values = torch.tensor(list(image.convert("RGB").getdata()), dtype=torch.float32)
-    return values.reshape(64, 64, 3).permute(2, 0, 1) / 127.5 - 1
+        values = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32))
+    return values.permute(2, 0, 1) / 127.5 - 1
 
 
 def test_it_looks_as_the_network_that_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:
