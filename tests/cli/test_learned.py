@@ -23,7 +23,9 @@ LOW = replace(SCORE, after=Estimate(0.6, 0.1))
 
 def told(outcome: Outcome | None) -> str:
     made = Result(Path("p"), Path("c"), 64 * "a", 3, "sks dog", Path("s"), None, None, outcome, 65.0)
-    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system="standard")
+    console = Console(
+        file=io.StringIO(), width=200, force_terminal=True, color_system="standard", no_color=False
+    )
     console.print(verdict(made, "learned", console))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

@@ -20,8 +20,9 @@ from clora_ext.training.curve import CurvePoint, write_curve
 
 HOSTILE = '<img src="http://x.test/a">'
 CONCEPTS = [("sks", "dog"), ('"><script>alert(1)</script>', HOSTILE)]
-FAST: dict[str, dict[str, Any]] = {
-    "sampling": {"sample_steps": 1, "sample_count": 1, "sample_prompt": f"{HOSTILE} & {{{{ 7 * 7 }}}}"}
+FAST: dict[str, Any] = {
+    "remark": "back\u202ewards \ud800",
+    "sampling": {"sample_steps": 1, "sample_count": 1, "sample_prompt": f"{HOSTILE} & {{{{ 7 * 7 }}}}"},
 }
 
 
@@ -88,7 +89,12 @@ def test_every_concept_hash_and_number_stands_in_it(page: str, project: Path) ->
         facts += [record.content_hash, record.parent_hash, record.dataset_fingerprint]
         facts += [f"{record.token} {record.class_name}", record.strategy, record.created]
     facts += ["a private caption", "rank", "learning_rate", "0.80", "0.25 kept", "not shown"]
-    facts += ["better by 0.0000", "600 s of training", FAST["sampling"]["sample_prompt"]]
+    facts += [
+        "better by 0.0000",
+        "600 s of training",
+        "back\\u202ewards \\ud800",
+        FAST["sampling"]["sample_prompt"],
+    ]
     assert [fact for fact in map(str, facts) if fact not in text] == []
 
 
