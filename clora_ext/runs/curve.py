@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import isclose
 
 from clora_ext.errors import StorageError, writing
 from clora_ext.events import Event, Sink, TrainStep
@@ -12,6 +13,8 @@ from .plan import Plan
 from .prepared import PreparedRun
 
 __all__ = ["LossCurve"]
+
+_ROUNDED = 1e-6  # tables have eight digits
 
 
 class LossCurve:
@@ -48,7 +51,9 @@ class LossCurve:
             StorageError: the disk is full or refuses.
         """
         for step, loss in enumerate(losses, start=1):
-            if step not in self._points:  # it was stopped by an older clora, or killed
+            known = self._points.get(step)
+            # It was killed, or stopped by an older clora, or the table is of another plan.
+            if known is None or not isclose(known.loss, loss, rel_tol=_ROUNDED):
                 self._points[step] = CurvePoint(step, loss, rate(step - 1), None)
         self._write([self._points[step] for step in range(1, len(losses) + 1)])
 

@@ -11,7 +11,7 @@ from clora_ext.errors import Cancelled
 from clora_ext.project import copy_project
 from clora_ext.project.concept_files import concept_files
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
-from clora_ext.training.curve import read_curve
+from clora_ext.training.curve import read_curve, write_curve
 
 
 def test_the_loss_on_held_out_noise_is_told_before_and_after(request_: Request) -> None:
@@ -48,13 +48,16 @@ def test_a_curve_is_left_by_a_run_that_is_stopped_and_finished_by_the_same_comma
     with pytest.raises(Cancelled):
         add_concept(request_, stop_at(2))
     assert [point.step for point in read_curve(files.curve)] == [1, 2]
-    early = read_curve(files.curve)
+    first, second = read_curve(files.curve)
     assert files.plot.is_file()
+    write_curve([first, replace(second, loss=9.0)], files.curve)  # as another plan's run might have left it
     result = add_concept(request_)
     points = read_curve(files.curve)
-    assert points[:2] == early
+    assert points[0] == first
+    assert points[1].loss == pytest.approx(second.loss)
+    assert points[1].seconds is None
     assert [point.step for point in points] == [1, 2, 3, 4, 5, 6]
-    assert all(point.seconds for point in points)
+    assert all(point.seconds for point in points if point.step != 2)
     assert [point.rate for point in points][2:] == [SETTINGS.optimizer.learning_rate] * 4
     assert points[0].loss == pytest.approx(result.first_loss)
     assert {name for name, _ in files.there()} == {"sheet", "outcome", "curve", "plot"}
