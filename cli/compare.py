@@ -13,7 +13,7 @@ from clora_ext.config.presets import preset_summaries
 from clora_ext.config.settings import Settings
 
 from .knobs import given_values, with_knobs
-from .learned import kept_words, learned_words
+from .learned import learned_words
 from .options import DEFAULT_PROJECT, BaseOption, JsonOption, ProjectOption
 from .output import Output, tick
 from .tables import table
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["EPILOG", "compare"]
 
 EPILOG = "Example: clora compare --strategies mask,merge ./dog_images"
+
+
+_WIDE = 70  # columns
 
 
 @with_knobs(Settings, after="preset")
@@ -75,7 +78,7 @@ def compare(  # noqa: PLR0913 - an argument for every option: Typer reads the co
 
 def _show(found: "Comparison", output: Output, *, keep_copies: bool) -> None:
     output.show("")
-    output.show(_table(found.rows))
+    output.show(_table(found.rows, output.answers.width))
     output.show("")
     words = f"compared {len(found.rows)} strategies; the project is as it was"
     output.show(Text.assemble(tick(output.answers), printable(words)))
@@ -83,18 +86,26 @@ def _show(found: "Comparison", output: Output, *, keep_copies: bool) -> None:
     output.facts({"sheet": found.sheet, "table": found.table, **copies})
 
 
-def _table(rows: "Sequence[ComparisonRow]") -> Table:
-    look = table("strategy", "learned", "kept", "loss", "time", "content", right=["learned", "time"])
-    for row in rows:
-        outcome = row.outcome
-        loss = outcome.held_out if outcome else None
-        cells = [
-            row.strategy,
-            learned_words(outcome) if outcome else "-",
-            kept_words(outcome) if outcome and outcome.kept else "-",
-            f"{loss.before.mean:.4f} to {loss.after.mean:.4f}" if loss else "-",
-            "-" if row.seconds is None else duration(row.seconds),
-            short_hash(row.content_hash),
-        ]
-        look.add_row(*(Text(printable(cell)) for cell in cells))
+def _table(rows: "Sequence[ComparisonRow]", width: int) -> Table:
+    """A row for each strategy; on a narrow screen without what only the table's file needs."""
+    cells = [_cells(row) for row in rows]
+    names = [name for name in cells[0] if width >= _WIDE or name not in {"loss", "content"}]
+    look = table(*names, right=["learned", "time"])
+    for row in cells:
+        look.add_row(*(Text(printable(row[name])) for name in names))
     return look
+
+
+def _cells(row: "ComparisonRow") -> dict[str, str]:
+    """One strategy by the names of the columns."""
+    outcome = row.outcome
+    loss = outcome.held_out if outcome else None
+    kept = [f"{one.share:.2f}" for one in outcome.kept] if outcome else []
+    return {
+        "strategy": row.strategy,
+        "learned": learned_words(outcome) if outcome else "-",
+        "kept": ", ".join(kept) or "-",
+        "loss": f"{loss.before.mean:.4f} to {loss.after.mean:.4f}" if loss else "-",
+        "time": "-" if row.seconds is None else duration(row.seconds),
+        "content": short_hash(row.content_hash),
+    }
