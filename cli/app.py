@@ -11,11 +11,13 @@ from . import (
     add_lora,
     boundary,
     comfyui,
+    compare,
     copy,
     export,
     generate,
     inspect,
     relocate,
+    report,
     status,
     undo,
 )
@@ -37,8 +39,10 @@ app = typer.Typer(
 app.command("add-concept", epilog=add_concept.EPILOG)(add_concept.add_concept)
 app.command("add-lora", epilog=add_lora.EPILOG)(add_lora.add_lora)
 app.command("status", epilog=status.EPILOG)(status.status)
+app.command("report", epilog=report.EPILOG)(report.report)
 app.command("generate", epilog=generate.EPILOG)(generate.generate)
 app.command("export", epilog=export.EPILOG)(export.export)
+app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.command("copy", epilog=copy.EPILOG)(copy.copy)
 app.command("undo", epilog=undo.EPILOG)(undo.undo)
 app.command("relocate", epilog=relocate.EPILOG)(relocate.relocate)

@@ -24,6 +24,7 @@ __all__ = ["Course", "live", "plain", "shown"]
 DOING = {
     "encode": "preparing",
     "train": "training",
+    "measure": "measuring",
     "extract": "extracting",
     "fold": "folding",
     "verify": "verifying",

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from clora_ext.events import Sink
 
+from .learned import learned_facts, verdict
 from .options import DEFAULT_PROJECT
-from .output import Output, tick
+from .output import Output
 from .watching import watching
-from .wording import command, duration
+from .wording import command
 
 if TYPE_CHECKING:
     from clora_ext.runs.context import ProjectContext
@@ -71,15 +70,11 @@ def teach(
 
 def _show_result(result: "Result", output: Output, done: str) -> None:
     """What was made, and what to do with it."""
-    how = f"  in {duration(result.seconds)}"
-    if result.first_loss is not None and result.last_loss is not None:
-        how += f", loss {result.first_loss:.4f} to {result.last_loss:.4f}"
     output.show("")
-    output.show(
-        Text.assemble(tick(output.answers), (f"concept {result.number} is {done}", "bold green"), how)
-    )
+    output.show(verdict(result, done, output.answers))
     output.facts(
         {
+            **learned_facts(result),
             "checkpoint": result.checkpoint,
             "content": result.content_hash,
             "prompt": result.trigger_prompt,

@@ -4,13 +4,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .learned import brief_words, kept_words
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
 from .output import Output
 from .tables import concepts_table
 from .wording import command, counted, size
 
 if TYPE_CHECKING:
-    from clora_ext.project import Base, DiskUsage, Project
+    from clora_ext.project import Base, ConceptRecord, DiskUsage, Project
 
 __all__ = ["EPILOG", "status"]
 
@@ -31,7 +32,7 @@ def status(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonOption = Fa
     else:
         output.show(f"nothing learned yet: {command('clora', 'add-concept', '--project', project)} IMAGES")
     output.show("")
-    output.facts(_state(opened, usage))
+    output.facts({**_measured(opened), **_state(opened, usage)})
     output.result(_as_dict(opened, usage))
 
 
@@ -68,6 +69,7 @@ def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
         "models": usage.checkpoints,
         "memory": usage.memory,
         "sheets": usage.sheets,
+        "curves": usage.curves,
         "an unfinished run": usage.training,
     }
     sizes = ", ".join(f"{name} {size(count)}" for name, count in parts.items() if count)
@@ -80,13 +82,42 @@ def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
     return facts | {"on disk": f"{size(usage.total)}{f' ({sizes})' if sizes else ''}"}
 
 
+def _measured(project: "Project") -> dict[str, object]:
+    """What was learned when each concept was taught, and what is left of those before the last."""
+    from clora_ext.project.concept_files import read_outcome_of
+
+    outcomes = [(one.number, read_outcome_of(project.folder, one)) for one in project.concepts]
+    learned = [f"{brief_words(outcome)} of concept {number}" for number, outcome in outcomes if outcome]
+    kept = outcomes[-1][1] if outcomes else None
+    return {
+        **({"learned": ", ".join(learned)} if learned else {}),
+        **({"kept now": kept_words(kept)} if kept and kept.kept else {}),
+    }
+
+
+def _concept(project: "Project", record: "ConceptRecord") -> dict[str, object]:
+    """A concept for programs: what is recorded, what was measured, and where its files lie."""
+    from clora_ext.project.concept_files import concept_files
+    from clora_ext.project.outcome import read_outcome
+    from clora_ext.training.curve import read_curve, training_seconds
+
+    files = concept_files(project.folder, record.number, record.token, record.class_name)
+    outcome = read_outcome(files.outcome)
+    return {
+        **asdict(record),
+        "outcome": None if outcome is None else outcome.as_dict(),
+        "training_seconds": training_seconds(read_curve(files.curve)),
+        "files": dict(files.there()),
+    }
+
+
 def _as_dict(project: "Project", usage: "DiskUsage") -> dict[str, object]:
     """Everything for programs."""
     current = project.current
     return {
         "project": project.folder,
         "base": None if project.base is None else _base_as_dict(project.base),
-        "concepts": project.concepts,
+        "concepts": [_concept(project, record) for record in project.concepts],
         "content_hash": current.content_hash if current else None,
         "checkpoint": project.checkpoint_path,
         "memory": project.memory_path,

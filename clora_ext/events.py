@@ -28,8 +28,8 @@ class Stage:
     """A new part of the run begins.
 
     Attributes:
-        name: one of ``encode``, ``train``, ``fold``, ``verify``, ``sample``, ``commit``, ``extract``,
-            ``export``.
+        name: one of ``encode``, ``train``, ``measure``, ``fold``, ``verify``, ``sample``, ``commit``,
+            ``extract``, ``export``.
         detail: a few words for people.
     """
 
@@ -60,10 +60,17 @@ class TrainStep:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A picture of what the concept looks like after ``step`` steps; gone when the run ends."""
+    """A picture of what a concept looks like after ``step`` steps; gone when the run ends.
+
+    Attributes:
+        step: of the training.
+        path: of the picture.
+        concept: token and class; of several, the one that is being learned comes last.
+    """
 
     step: int
     path: Path
+    concept: str = ""
 
 
 @dataclass(frozen=True, slots=True)

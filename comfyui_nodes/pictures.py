@@ -5,17 +5,14 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from clora_ext.data import refuse_no_folder
 from clora_ext.errors import DatasetError, UsageError, writing
 
 from . import host
 
-__all__ = ["dataset_folder", "folder_state", "given_folder", "loss_plot", "save_pictures"]
-
-_WIDTH, _HEIGHT, _MARGIN = 640, 360, 40
-_SMOOTHED = 20
+__all__ = ["dataset_folder", "folder_state", "given_folder", "save_pictures"]
 
 
 def save_pictures(pictures: Sequence[Image.Image], captions: Sequence[str]) -> Path:
@@ -92,30 +89,3 @@ def folder_state(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     states = [f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
     return sha256("\n".join(states).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def loss_plot(losses: Sequence[float]) -> Image.Image:
-    """The loss over the steps, dots, and its mean over 20 of them, a line."""
-    plot = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
-    draw = ImageDraw.Draw(plot)
-    top = max(losses) * 1.05
-    across, down = _WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN
-
-    def place(step: int, loss: float) -> tuple[float, float]:
-        return _MARGIN + across * step / max(1, len(losses) - 1), _HEIGHT - _MARGIN - down * loss / top
-
-    for step, loss in enumerate(losses):
-        x, y = place(step, loss)
-        draw.ellipse((x - 1, y - 1, x + 1, y + 1), fill=(170, 190, 220))
-    means = [_mean(losses[max(0, step + 1 - _SMOOTHED) : step + 1]) for step in range(len(losses))]
-    draw.line([place(step, mean) for step, mean in enumerate(means)], fill=(30, 80, 170), width=2)
-    draw.rectangle((_MARGIN, _MARGIN, _WIDTH - _MARGIN, _HEIGHT - _MARGIN), outline="black")
-    draw.text((_MARGIN, _MARGIN - 16), f"loss, up to {top:.3g}", fill="black")
-    draw.text(
-        (_MARGIN, _HEIGHT - _MARGIN + 6), f"{len(losses)} steps; line: mean of {_SMOOTHED}", fill="black"
-    )
-    return plot
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

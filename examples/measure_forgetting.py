@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +37,10 @@ from clora_ext.families import detect
 from clora_ext.families.base import Model
 from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.checkpoint import Checkpoint
+from clora_ext.sampling.demo_scorer import Scorer, load_scorer
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "demo_model"))
-
-from scorer import Scorer, load_scorer  # noqa: E402 - stands beside the recipe
-
 FOLDERS = ("dog_images", "pastel_style", "robot_toy")
-SCORER = DEMO_MODEL.with_name("demo_scorer.safetensors")
 PICTURES, FIRST_SEED = 32, 101
 STEPS, GUIDANCE, SIZE = 20, 4.0, 64
 
@@ -185,7 +180,7 @@ def main() -> None:
     """Measure every strategy and write table and figures."""
     options = arguments()
     options.output.mkdir(parents=True)
-    scorer = load_scorer(SCORER)
+    scorer = load_scorer()
     asked, taken = {}, []
     for folder in FOLDERS:
         concept = name_concept(HERE / folder, token=None, class_name=None, taken=taken)

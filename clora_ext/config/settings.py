@@ -115,14 +115,15 @@ class SamplingSettings:
         str | None,
         Knob(
             "Prompt of previews and the contact sheet.",
-            default_text="the first picture's caption",
+            default_text="one that is no training caption",
         ),
     ] = None
     preview_every: Annotated[
         int,
         Ge(0),
         Knob(
-            "Steps from one preview to the next, written to the project's training folder; 0: none.",
+            "Steps from one preview to the next, of the new concept and of the last eight learned before it, "
+            "in the project's training folder (previews.png shows all); 0: none.",
         ),
     ] = 0
     sample_count: Annotated[int, Ge(1), Le(16), Knob("Samples in each row of the contact sheet.")] = 4

@@ -9,7 +9,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import read_header
 from clora_ext.formats.memory import strategy_bytes
 
-from .litter import CHECKPOINTS, MEMORY, SHEETS, TRAINING
+from .litter import CHECKPOINTS, CURVES, MEMORY, SHEETS, TRAINING
 
 __all__ = ["DiskUsage", "disk_usage"]
 
@@ -22,7 +22,8 @@ class DiskUsage:
         checkpoints: evolving models, the current and the kept ones.
         memory: what rounding took from the weights, and strategies' own, of the current state and kept ones.
         strategy: of the current state's memory, what its strategy keeps for itself.
-        sheets: contact sheets.
+        sheets: contact sheets, and what was measured.
+        curves: of the loss.
         training: the state of an unfinished run.
     """
 
@@ -30,12 +31,13 @@ class DiskUsage:
     memory: int
     strategy: int
     sheets: int
+    curves: int
     training: int
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.checkpoints + self.memory + self.sheets + self.training
+        return self.checkpoints + self.memory + self.sheets + self.curves + self.training
 
 
 def disk_usage(project: Path, memory: Path | None) -> DiskUsage:
@@ -50,6 +52,7 @@ def disk_usage(project: Path, memory: Path | None) -> DiskUsage:
         memory=_size(project / MEMORY),
         strategy=_kept_by_strategy(memory),
         sheets=_size(project / SHEETS),
+        curves=_size(project / CURVES),
         training=_size(project / TRAINING),
     )
 

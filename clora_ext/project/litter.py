@@ -8,16 +8,36 @@ from contextlib import suppress
 from pathlib import Path
 
 from .manifest import MANIFEST, Manifest
-from .records import LATER_SAMPLE, SHEET, WEIGHTS, ConceptRecord, later_sample_name
+from .records import (
+    CURVE,
+    LATER_SAMPLE,
+    OUTCOME,
+    SHEET,
+    WEIGHTS,
+    ConceptRecord,
+    file_stem,
+    later_sample_name,
+)
 from .storage import PARTIAL
 
-__all__ = ["CHECKPOINTS", "FOLDERS", "MARKER", "MEMORY", "SHEETS", "TRAINING", "sweep", "training_name"]
+__all__ = [
+    "CHECKPOINTS",
+    "CURVES",
+    "FOLDERS",
+    "MARKER",
+    "MEMORY",
+    "SHEETS",
+    "TRAINING",
+    "sweep",
+    "training_name",
+]
 
 CHECKPOINTS = "checkpoints"
 MEMORY = "memory"
 SHEETS = "sheets"
+CURVES = "curves"
 TRAINING = "training"
-FOLDERS = (CHECKPOINTS, MEMORY, SHEETS, TRAINING)
+FOLDERS = (CHECKPOINTS, MEMORY, SHEETS, CURVES, TRAINING)
 """The folders inside a project."""
 
 MARKER = ".new"
@@ -60,7 +80,8 @@ def _litter(folder: Path, manifest: Manifest | None) -> Iterator[Path]:
     concepts = manifest.concepts if manifest else ()
     yield from _unused(folder / CHECKPOINTS, {state.checkpoint for state in states}, (WEIGHTS, _NEW))
     yield from _unused(folder / MEMORY, {state.memory for state in states}, (WEIGHTS, _NEW))
-    yield from _unused(folder / SHEETS, set(_pictures(concepts)), (SHEET, LATER_SAMPLE))
+    yield from _unused(folder / SHEETS, set(_pictures(concepts)), (SHEET, OUTCOME, LATER_SAMPLE))
+    yield from _unused(folder / CURVES, _curves(folder, concepts), (CURVE,))
     yield from _unused(folder / TRAINING, {training_name(len(concepts) + 1)}, (_RUN,))
     yield from (path for path in [folder / (MANIFEST + PARTIAL)] if os.path.lexists(path))
     if manifest is not None and (folder / MARKER).exists():
@@ -68,12 +89,24 @@ def _litter(folder: Path, manifest: Manifest | None) -> Iterator[Path]:
 
 
 def _pictures(concepts: Sequence[ConceptRecord]) -> Iterator[str]:
-    """Every concept's sheet, and how it and later models have drawn it."""
+    """Every concept's sheet, what was measured, and how it and later models have drawn it."""
     for concept in concepts:
         yield concept.sheet or ""
+        yield f"{file_stem(concept.number, concept.token, concept.class_name)}.json"
         yield from (
             later_sample_name(concept.number, after.content_hash) for after in concepts[concept.number - 1 :]
         )
+
+
+def _curves(folder: Path, concepts: Sequence[ConceptRecord]) -> set[str]:
+    """Every concept's curve, and that of a stopped run which can be gone on with."""
+    stems = [file_stem(concept.number, concept.token, concept.class_name) for concept in concepts]
+    used = {f"{stem}.{ending}" for stem in stems for ending in ("csv", "png")}
+    unfinished = training_name(len(concepts) + 1)
+    curves, run = folder / CURVES, folder / TRAINING / unfinished
+    if curves.is_dir() and not curves.is_symlink() and any(path.is_file() for path in run.glob("*")):
+        used |= {path.name for path in curves.glob(f"{unfinished}-*")}
+    return used
 
 
 def _unused(folder: Path, used: set[str], patterns: tuple[re.Pattern[str], ...]) -> Iterator[Path]:

@@ -22,12 +22,15 @@ from .values import (
 )
 
 __all__ = [
+    "CURVE",
     "LATER_SAMPLE",
+    "OUTCOME",
     "SHEET",
     "WEIGHTS",
     "ConceptRecord",
     "Image",
     "State",
+    "file_stem",
     "later_sample_name",
     "sheet_name",
 ]
@@ -37,6 +40,12 @@ WEIGHTS = re.compile(r"[0-9a-f]{16}(-[0-9]{1,4})?\.safetensors")
 
 SHEET = re.compile(r"[0-9]{3,9}-[A-Za-z0-9_-]{1,200}\.png")
 """File names of contact sheets."""
+
+OUTCOME = re.compile(r"[0-9]{3,9}-[A-Za-z0-9_-]{1,200}\.json")
+"""File names of what was measured, beside the contact sheets."""
+
+CURVE = re.compile(r"[0-9]{3,9}-[A-Za-z0-9_-]{1,200}\.(csv|png)")
+"""File names of loss curves."""
 
 LATER_SAMPLE = re.compile(r"look-[0-9]{3,9}-[0-9a-f]{12}\.png")
 """File names of samples of concepts by later models."""
@@ -51,8 +60,17 @@ def sheet_name(number: int, token: str, class_name: str) -> str:
     >>> sheet_name(1, "sks", "toy dog")
     '001-sks-toy_dog.png'
     """
+    return f"{file_stem(number, token, class_name)}.png"
+
+
+def file_stem(number: int, token: str, class_name: str) -> str:
+    """What the names of all files of a concept begin with.
+
+    >>> file_stem(1, "sks", "toy dog")
+    '001-sks-toy_dog'
+    """
     words = (re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_")[:80] or "_" for word in (token, class_name))
-    return f"{number:03d}-{'-'.join(words)}.png"
+    return f"{number:03d}-{'-'.join(words)}"
 
 
 def later_sample_name(number: int, content_hash: str) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "NO_UNKNOWN_FIELDS",
     "Checked",
     "Line",
+    "Number",
     "OptionalNumber",
     "Sha256",
     "Table",
@@ -171,6 +172,9 @@ Sha256 = Annotated[str, Checked(matching(re.compile(r"[0-9a-f]{64}")))]
 
 Whole = Annotated[int, Checked(whole())]
 """A whole number of any size and sign."""
+
+Number = Annotated[float, Checked(_number)]
+"""A finite number."""
 
 OptionalNumber = Annotated[float | None, Checked(optional(_number))]
 """A finite number, or None."""

@@ -2,23 +2,21 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from clora_ext.config.processes import check_single_process
 from clora_ext.events import Note, Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
+from clora_ext.project.concept_files import concept_files, read_outcome_of
+from clora_ext.sampling.prompts import recorded_prompt
 
-from .finish import fold_concept, loss_ends, make_record, verify, write_contact_sheet
+from .finish import fold_concept, make_record, verify, write_contact_sheet
 from .import_lora import import_lora
 from .make_plan import plan_within
 from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun, prepare
 from .request import Request
 from .result import Result
-from .train_pictures import train_pictures
-
-if TYPE_CHECKING:
-    from clora_ext.evolving.trained_concept import TrainedConcept
+from .train_pictures import Trained, train_pictures
 
 __all__ = ["add_concept"]
 
@@ -48,31 +46,33 @@ def add_concept(
             return _stored(project, plan.learned)
         on_plan(plan)
         run = prepare(plan, project, sink)
-        concept, losses = _learn(run, sink)
-        state = fold_concept(run, concept, sink)
-        after = verify(run, state, sink)
-        sheet = project.new_sheet(plan.number, plan.concept.token, plan.concept.class_name)
-        write_contact_sheet(run, after, losses, sheet, sink)
+        learned = _learn(run, sink)
+        state = fold_concept(run, learned.concept, sink)
+        verified = verify(run, state, learned.held_out, sink)
+        files = concept_files(project.folder, plan.number, plan.concept.token, plan.concept.class_name)
+        write_contact_sheet(run, verified.samples, learned.losses, files.sheet, sink)
+        verified.outcome.write(files.outcome)
         sink(Stage("commit"))
-        project.commit(make_record(plan, state, sheet.name, losses), state, keep=request.keep)
-    first, last = loss_ends(losses)
+        record = make_record(plan, state, files.sheet.name, learned.losses)
+        project.commit(record, state, keep=request.keep)
     return Result(
         project=request.project,
         checkpoint=project.checkpoints_dir / state.checkpoint,
         content_hash=state.content_hash,
         number=plan.number,
         trigger_prompt=plan.sample_prompt,
-        sheet=sheet,
-        first_loss=first,
-        last_loss=last,
+        sheet=files.sheet,
+        first_loss=record.first_loss,
+        last_loss=record.last_loss,
+        outcome=verified.outcome,
         seconds=time.monotonic() - began,
     )
 
 
-def _learn(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple[float, ...]]":
-    """The new concept, by training or from a LoRA, and the loss of every step."""
+def _learn(run: PreparedRun, sink: Sink) -> Trained:
+    """The new concept, by training or from a LoRA, which has no losses."""
     if isinstance(run.plan.material, LoraMaterial):
-        return import_lora(run, run.plan.material, sink), ()
+        return Trained(import_lora(run, run.plan.material, sink), (), ())
     return train_pictures(run, sink)
 
 
@@ -81,15 +81,15 @@ def _stored(project: Project, record: ConceptRecord) -> Result:
     checkpoint, current = project.checkpoint_path, project.current
     assert checkpoint is not None  # a project with concepts has a state  # noqa: S101
     assert current is not None  # noqa: S101
-    trigger = f"{record.token} {record.class_name}"
     return Result(
         project=project.folder,
         checkpoint=checkpoint,
         content_hash=current.content_hash,
         number=record.number,
-        trigger_prompt=record.images[0].caption if record.images else f"a photo of {trigger}",
+        trigger_prompt=record.setting("sample_prompt") or recorded_prompt(record),
         sheet=project.sheets_dir / (record.sheet or "none"),
         first_loss=record.first_loss,
         last_loss=record.last_loss,
+        outcome=read_outcome_of(project.folder, record),
         seconds=0.0,
     )

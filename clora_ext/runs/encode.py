@@ -1,6 +1,6 @@
 """Pictures as a model reads them: latents and conditioning of each, and which of them every step sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clora_ext.data import (
@@ -15,13 +15,12 @@ from clora_ext.events import Note, Sink, Stage
 
 from .memory_remedies import sampling_remedies
 from .plan import Plan
-from .request import Pictures
 
 if TYPE_CHECKING:
     from clora_ext.families.base import Model, SizeConditioning
     from clora_ext.strategies.objective import Example
 
-__all__ = ["Encoded", "encode_pictures"]
+__all__ = ["Encoded", "encode_latents", "encode_pictures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +47,9 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
     pictures = plan.dataset.pictures
     sink(Stage("encode", f"{len(pictures)} pictures"))
     _tell_what_is_cut(model, plan, sink)
-    convert = isinstance(plan.request.source, Pictures) and plan.request.source.convert
     bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, plan.sizes, strict=True)]
     with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
-        examples = [
-            _example(model, plan, one, size, convert=convert)
-            for one, size in zip(pictures, plan.sizes, strict=True)
-        ]
+        examples = [_example(model, plan, number) for number in range(len(pictures))]
     return Encoded(examples, batches(bucketed, plan.settings.data.batch_size, plan.settings.seed))
 
 
@@ -66,23 +61,27 @@ def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:
             sink(Note(f"the caption of {picture.path.name} is too long: its last {cut} tokens are not read"))
 
 
-def _example(
-    model: "Model", plan: Plan, picture: Picture, size: tuple[int, int], *, convert: bool
-) -> "Example":
-    """Latents and conditioning of one picture, on the processor."""
-    import torch
-
+def encode_latents(model: "Model", plan: Plan, number: int) -> "Example":
+    """One of the plan's pictures on the processor, without its condition: the model is asked when it is."""
     from clora_ext.strategies.objective import Example
 
-    pixels = load_pixels(picture, *size, convert=convert)
+    picture, size = plan.dataset.pictures[number], plan.sizes[number]
+    pixels = load_pixels(picture, *size, convert=plan.converts)
     mean, deviation = model.encode_images(pixels.unsqueeze(0))
     cut = _size_conditioning(picture, size)
-    condition = None
-    if not plan.settings.adapter.text_encoder:
-        with torch.no_grad():
-            encoded = model.condition([picture.caption], [cut])
-        condition = {name: value.float().cpu() for name, value in encoded.items()}
-    return Example(mean[0].float().cpu(), deviation[0].float().cpu(), picture.caption, cut, condition)
+    return Example(mean[0].float().cpu(), deviation[0].float().cpu(), picture.caption, cut, None)
+
+
+def _example(model: "Model", plan: Plan, number: int) -> "Example":
+    """Latents and, unless the text encoder learns, conditioning of one picture, on the processor."""
+    import torch
+
+    example = encode_latents(model, plan, number)
+    if plan.settings.adapter.text_encoder:
+        return example
+    with torch.no_grad():
+        encoded = model.condition([example.prompt], [example.size_conditioning])
+    return replace(example, condition={name: value.float().cpu() for name, value in encoded.items()})
 
 
 def _size_conditioning(picture: Picture, size: tuple[int, int]) -> "SizeConditioning":

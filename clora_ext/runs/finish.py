@@ -1,6 +1,7 @@
 """From a trained concept to a new state of the project: fold, verify, sample, write the contact sheet."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
@@ -12,8 +13,10 @@ from clora_ext.events import Sampled, Sink, Stage
 from clora_ext.formats.history import HISTORY_KEY, encode_history
 from clora_ext.formats.pages import free_models
 from clora_ext.project import ConceptRecord, Image, State
+from clora_ext.project.outcome import Outcome
 from clora_ext.version import VERSION
 
+from .measure import measure_after
 from .memory_remedies import sampling_remedies
 from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from clora_ext.evolving.trained_concept import TrainedConcept
 
-__all__ = ["fold_concept", "loss_ends", "make_record", "verify", "write_contact_sheet"]
+__all__ = ["Verified", "fold_concept", "loss_ends", "make_record", "verify", "write_contact_sheet"]
 
 
 def fold_concept(run: PreparedRun, concept: "TrainedConcept", sink: Sink) -> State:
@@ -46,8 +49,27 @@ def fold_concept(run: PreparedRun, concept: "TrainedConcept", sink: Sink) -> Sta
     return project.adopt(plan.number, digest, checkpoint=checkpoint, memory=memory)
 
 
-def verify(run: PreparedRun, state: State, sink: Sink) -> "list[Picture]":
-    """Open the new checkpoint as any program would, compare its content and sample with it.
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What the finished checkpoint has shown.
+
+    Attributes:
+        samples: of the concept's prompt.
+        outcome: what was learned, as numbers.
+    """
+
+    samples: "list[Picture]"
+    outcome: Outcome
+
+
+def verify(run: PreparedRun, state: State, trained: Sequence[float], sink: Sink) -> Verified:
+    """Open the new checkpoint as any program would, compare its content, sample with it and measure it.
+
+    Args:
+        run: what it was made by.
+        state: the new state.
+        trained: the held-out losses of the adapter before it was folded.
+        sink: told what happens.
 
     Raises:
         CheckpointError: it does not hold what was written.
@@ -64,9 +86,13 @@ def verify(run: PreparedRun, state: State, sink: Sink) -> "list[Picture]":
         raise CheckpointError(message, fix="check the disk, then run the same command again")
     sink(Stage("sample", "after"))
     free_models()
-    model = run.plan.context.family.load(checkpoint, pick_precision())
+    precision = pick_precision()
+    model = run.plan.context.family.load(checkpoint, precision)
     with reporting_out_of_memory("drawing after the training", sampling_remedies(run.plan)):
-        return run.prompt.sample(model, sink)
+        samples = run.prompt.sample(model, sink)
+        sink(Stage("measure", "after"))
+        baseline = run.before.baseline
+        return Verified(samples, measure_after(model, run.plan, run.project, baseline, trained, precision))
 
 
 def write_contact_sheet(
@@ -79,11 +105,22 @@ def write_contact_sheet(
     from clora_ext.sampling.contact_sheet import Row, SheetMetadata, write_sheet
 
     prompt = run.plan.sample_prompt
-    rows = [Row(f"before: {prompt}", run.before.samples), Row("after", after)]
+    rows = [
+        Row(f"before: {prompt}", run.before.samples),
+        Row(f"after: {_how(run.plan)}; {run.prompt.words}", after),
+    ]
     with writing(target):
         size = max(image.width for image in after)
         write_sheet(rows, size, SheetMetadata(prompt, tuple(losses)), target)
     sink(Sampled(target))
+
+
+def _how(plan: Plan) -> str:
+    """What was done to the model, for a label."""
+    strategy, material = plan.settings.strategy, plan.material
+    if isinstance(material, LoraMaterial):
+        return f"{strategy}, weight {material.weight:g}"
+    return f"{strategy}, {plan.settings.schedule.steps} steps, seed {plan.settings.seed}"
 
 
 def make_record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> ConceptRecord:

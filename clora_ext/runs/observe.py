@@ -8,6 +8,7 @@ from clora_ext.events import Sink, Stage
 from clora_ext.formats.pages import free_models
 from clora_ext.sampling.samples import SamplePrompt
 
+from .measure import Baseline, measure_before
 from .memory_remedies import sampling_remedies
 from .plan import Plan
 
@@ -29,11 +30,13 @@ class Observed:
         samples: of the concept's prompt.
         inputs: E[x x^T] of the layers' inputs, by layer; empty: not asked for.
         replay: steps of sampling trajectories; empty: not asked for.
+        baseline: what it is measured by.
     """
 
     samples: "Sequence[Image]"
     inputs: "Mapping[str, Tensor]"
     replay: "Sequence[ReplayItem]"
+    baseline: Baseline
 
 
 def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink) -> Observed:
@@ -45,13 +48,15 @@ def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink)
 
     sink(Stage("sample", "before"))
     context = plan.context
-    model = context.family.load(context.open_current(), pick_precision())
+    precision = pick_precision()
+    model = context.family.load(context.open_current(), precision)
     try:
         with reporting_out_of_memory("drawing before the training", sampling_remedies(plan)):
             return Observed(
                 samples=prompt.sample(model, sink),
                 inputs=input_moments(model, plan.layers, needs.inputs_before, prompt.sampler(model)),
                 replay=record_replay(model, needs.replay, prompt.size, prompt.sampler(model)),
+                baseline=measure_before(model, plan, precision, sink),
             )
     finally:
         del model

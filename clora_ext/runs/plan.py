@@ -10,7 +10,7 @@ from clora_ext.data import Concept, Dataset
 from clora_ext.project import ConceptRecord
 
 from .context import ProjectContext
-from .request import Request
+from .request import Pictures, Request
 
 if TYPE_CHECKING:
     from clora_ext.formats.lora.contents import KindCount
@@ -115,6 +115,12 @@ class Plan:
             return self.material
         message = "a LoRA has no pictures"
         raise TypeError(message)
+
+    @property
+    def converts(self) -> bool:
+        """Whether pictures that look different as 8-bit RGB are taken."""
+        source = self.request.source
+        return isinstance(source, Pictures) and source.convert
 
     @property
     def sample_size(self) -> int:

@@ -6,6 +6,7 @@ from clora_ext.adapters.sites import Target
 from clora_ext.data import Concept, Dataset, bucket_sizes, name_concept, nearest, scan
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.project import ConceptRecord
+from clora_ext.sampling.prompts import recorded_prompt, untrained_prompt
 from clora_ext.training.state import STATE_FILE, resume_step
 
 from .already_learned import find_learned_pictures
@@ -51,7 +52,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         targets=targets,
         resolution=basis.resolution,
         sizes=tuple(nearest(picture.width, picture.height, buckets) for picture in dataset.pictures),
-        sample_prompt=settings.sampling.sample_prompt or _first_caption(dataset, learned),
+        sample_prompt=settings.sampling.sample_prompt or _untrained_prompt(concept, dataset, learned),
         learned=learned,
         resume_step=0 if learned is not None else _resume_step(basis, fingerprint),
         fingerprint=fingerprint,
@@ -104,11 +105,11 @@ def _check_lora_target(target: Path | None, project: Path, fingerprint: str) -> 
         raise UsageError(message, fix="name a file outside of it")
 
 
-def _first_caption(dataset: Dataset, learned: ConceptRecord | None) -> str:
-    """A prompt that shows the concept."""
-    if learned is not None and learned.images:
-        return learned.images[0].caption
-    return dataset.pictures[0].caption
+def _untrained_prompt(concept: Concept, dataset: Dataset, learned: ConceptRecord | None) -> str:
+    """A prompt that shows the concept and was not trained with."""
+    if learned is not None:
+        return recorded_prompt(learned)
+    return untrained_prompt(concept.trigger, [picture.caption for picture in dataset.pictures])
 
 
 def _resume_step(basis: PlanBasis, fingerprint: str) -> int:

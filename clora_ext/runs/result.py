@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from clora_ext.project.outcome import Outcome
+
 __all__ = ["Result"]
 
 
@@ -20,6 +22,7 @@ class Result:
         sheet: PNG with samples before and after, and the training pictures if there were any.
         first_loss: mean loss of the first tenth of the steps; None: nothing was trained.
         last_loss: mean loss of the last tenth; None: nothing was trained.
+        outcome: what was learned, as numbers; None: an older clora measured nothing.
         seconds: the run's duration.
     """
 
@@ -31,8 +34,10 @@ class Result:
     sheet: Path
     first_loss: float | None
     last_loss: float | None
+    outcome: Outcome | None
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+        plain = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+        return {**plain, "outcome": None if self.outcome is None else self.outcome.as_dict()}

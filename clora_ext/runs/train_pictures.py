@@ -1,21 +1,23 @@
 """Pictures become a trained concept: starts, model, examples, training."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
-from clora_ext.errors import writing
-from clora_ext.events import Note, Preview, Sink, Stage
+from clora_ext.events import Note, Sink, Stage
 from clora_ext.formats.pages import release_on_free
 from clora_ext.training.state import STATE_FILE
 
+from .curve import LossCurve
 from .encode import Encoded, encode_pictures
 from .lora_files import write_layers
+from .measure import measure_trained
 from .memory_remedies import training_remedies
 from .observe import Observed
 from .plan import Plan
 from .prepared import PreparedRun
+from .previews import PreviewPrompt, preview_prompts, previews
 from .request import Pictures
 
 if TYPE_CHECKING:
@@ -30,11 +32,26 @@ if TYPE_CHECKING:
     from clora_ext.training.adapters import AdapterStart
     from clora_ext.training.loop import Training
 
-__all__ = ["train_pictures"]
+__all__ = ["Trained", "train_pictures"]
 
 
-def train_pictures(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple[float, ...]]":
-    """The trained concept and every step's loss.
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training gives.
+
+    Attributes:
+        concept: ready to be folded.
+        losses: of every step.
+        held_out: the held-out losses of the adapter; see :func:`clora_ext.runs.measure.measure_trained`.
+    """
+
+    concept: "TrainedConcept"
+    losses: tuple[float, ...]
+    held_out: tuple[float, ...]
+
+
+def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
+    """Train the plan's adapter.
 
     Args:
         run: of pictures; where it is stopped, its project keeps the training state.
@@ -43,19 +60,21 @@ def train_pictures(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple
     from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
     from clora_ext.evolving.trained_concept import TrainedConcept
-    from clora_ext.training.loop import train
     from clora_ext.training.statistics import input_moments
 
     plan, precision = run.plan, pick_precision()
     sink(Note(f"computing on: {precision.reason}"))
     model, starts = _load(plan, run.before, precision)
     encoded = encode_pictures(model, plan, sink)
-    sampler = _keep_what_samples_need(run, model)
+    asked = preview_prompts(run)
+    sampler = _keep_what_samples_need(run, asked, model)
     with reporting_out_of_memory("training", training_remedies(plan)):
         training = _training(run, model, starts, encoded, precision)
         del starts  # the adapters have values of their own, where the model lies
         sink(Stage("train", f"{plan.settings.schedule.steps} steps"))
-        losses = train(training, sink, _preview(run, sampler, sink))
+        losses = _with_curve(run, training, sink, previews(run, asked, sampler, sink))
+        sink(Stage("measure", "the adapter"))
+        held_out = measure_trained(model, plan, encoded.examples, run.before.baseline, precision)
         inputs = input_moments(model, plan.targets, run.needs.inputs_after, sampler)
     trained = dict(training.adapters.factors())
     concept = TrainedConcept(
@@ -67,16 +86,33 @@ def train_pictures(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple
         prompts=run.kept_prompts,
     )
     _export_lora(plan, trained, sink)
-    return concept, losses
+    return Trained(concept, losses, held_out)
 
 
-def _keep_what_samples_need(run: PreparedRun, model: "Model") -> "Callable[[str], Image]":
+def _with_curve(
+    run: PreparedRun, training: "Training", sink: Sink, after_step: Callable[[int], None]
+) -> tuple[float, ...]:
+    """Train, and leave the loss curve in the project, whatever ends the training."""
+    from clora_ext.training.loop import learning_rate, train
+
+    curve = LossCurve(run)
+    try:
+        losses = train(training, curve.watched(sink), after_step)
+    except BaseException:
+        curve.stop()
+        raise
+    curve.finish(losses, lambda step: learning_rate(training.settings, step))
+    return losses
+
+
+def _keep_what_samples_need(
+    run: PreparedRun, asked: Sequence[PreviewPrompt], model: "Model"
+) -> "Callable[[str], Image]":
     """Free the encoders that have nothing left to do; gives what samples previews and measured prompts.
 
     SDXL's take 3.6 GB in float32, and what they tell of the pictures is known by now.
     """
-    every, needs = run.plan.settings.sampling.preview_every, run.needs.inputs_after
-    texts = dict.fromkeys([*([run.prompt.text] if every else []), *needs])
+    texts = dict.fromkeys([*(one.text for one in asked), *run.needs.inputs_after])
     if run.plan.settings.adapter.text_encoder:  # it learns: what it says of a prompt changes
         sampler = run.prompt.sampler(model)
     else:
@@ -141,22 +177,6 @@ def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tupl
         layer = replace(evolving.layer(target, settings.strategy), inputs=before.inputs.get(target.name))
         adapter = settings.adapter
         yield target, plan.strategy.begin(layer, adapter.rank, adapter.effective_alpha, rng)
-
-
-def _preview(run: PreparedRun, sampler: "Callable[[str], Image]", sink: Sink) -> Callable[[int], None]:
-    """Called after every step: now and then, a picture in the training folder."""
-    every, folder = run.plan.settings.sampling.preview_every, run.project.training_dir
-
-    def preview(step: int) -> None:
-        if not every or step % every:
-            return
-        target = folder / f"preview-{step}.png"
-        with writing(target):
-            folder.mkdir(parents=True, exist_ok=True)
-            sampler(run.prompt.text).save(target)
-        sink(Preview(step, target))
-
-    return preview
 
 
 def _export_lora(plan: Plan, trained: "Mapping[str, Factors]", sink: Sink) -> None:

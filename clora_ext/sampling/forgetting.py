@@ -13,6 +13,7 @@ from clora_ext.events import Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.project.base import recorded_statements
 
+from .prompts import recorded_prompt
 from .samples import SamplePrompt
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink)
     samples = dict(_kept_samples(project, record, sheet, metadata))
     if project.number not in samples:
         sink(Stage("sample", f"concept {record.number}"))
-        prompt = metadata.prompt if metadata else f"a photo of {trigger}"
+        prompt = metadata.prompt if metadata else recorded_prompt(record)
         sample = sampler.sample(prompt, record)
         target = project.later_sample(record.number, project.concepts[-1].content_hash)
         with writing(target):

@@ -31,6 +31,18 @@ class SamplePrompt:
     size: int
     settings: SamplingSettings = field(default_factory=SamplingSettings)
 
+    @property
+    def seeds(self) -> range:
+        """Of the pictures' noises."""
+        return range(_FIRST_SEED, _FIRST_SEED + self.settings.sample_count)
+
+    @property
+    def words(self) -> str:
+        """How it is drawn, for a label."""
+        first, last, settings = self.seeds[0], self.seeds[-1], self.settings
+        noises = f"noise {first}" if first == last else f"noises {first} to {last}"
+        return f"drawn with {noises} in {settings.sample_steps} steps, guidance {settings.guidance:g}"
+
     def sample(self, model: "Model", sink: Sink) -> "list[Image]":
         """One picture for each of the fixed seeds; ``sink`` is told of every denoising step."""
         count, prompt = self.settings.sample_count, self._encode(model, self.text)

@@ -25,7 +25,7 @@ from .optimizer import TrainingOptimizer
 from .save_pace import SavePace
 from .state import TrainingState
 
-__all__ = ["Training", "train"]
+__all__ = ["Training", "learning_rate", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def train(
     steps = training.settings.schedule.steps
     for step in range(len(run.losses), steps):
         began = time.monotonic()
-        rate = _rate(training.settings, step)
+        rate = learning_rate(training.settings, step)
         try:
             with reporting_out_of_memory(f"training step {step + 1}"):
                 loss = run.step(step, rate)
@@ -172,7 +172,7 @@ def _read(loss: torch.Tensor, norm: torch.Tensor) -> tuple[float, float]:
     return value, found_norm
 
 
-def _rate(settings: Settings, step: int) -> float:
+def learning_rate(settings: Settings, step: int) -> float:
     """The learning rate of a step (from 0): rises over the warm-up, then constant."""
     rate, warmup = settings.optimizer.learning_rate, settings.schedule.warmup_steps
     if step >= warmup:

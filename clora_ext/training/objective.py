@@ -12,7 +12,14 @@ from clora_ext.errors import TrainingError
 from clora_ext.families.base import Conditioning, Model
 from clora_ext.strategies.objective import Example
 
-__all__ = ["DenoisingObjective", "NoisedBatch", "check_finite", "noised_batch", "step_rng"]
+__all__ = [
+    "DenoisingObjective",
+    "NoisedBatch",
+    "check_finite",
+    "noised_batch",
+    "prediction_errors",
+    "step_rng",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,28 @@ class DenoisingObjective:
     ) -> Tensor:
         """See :meth:`clora_ext.strategies.objective.Objective.loss`."""
         shown = noised_batch(model, batch, step_rng(seed, step), device)
-        predicted = model.predict(shown.noised, shown.times, shown.condition).float()
-        target = model.process.target(shown.latents, shown.noise, shown.times).float()
+        predicted, target = _predicted(model, shown)
         weight = model.process.weight(shown.times)
         if weight is None:
             return nn.functional.mse_loss(predicted, target)
-        errors = nn.functional.mse_loss(predicted, target, reduction="none").flatten(1).mean(dim=1)
-        return (errors * weight).mean()
+        return (_errors(predicted, target) * weight).mean()
+
+
+def prediction_errors(model: Model, shown: NoisedBatch) -> Tensor:
+    """The error of each picture, (n,), float32, weighed as :class:`DenoisingObjective` weighs them."""
+    errors, weight = _errors(*_predicted(model, shown)), model.process.weight(shown.times)
+    return errors if weight is None else errors * weight
+
+
+def _predicted(model: Model, shown: NoisedBatch) -> tuple[Tensor, Tensor]:
+    """What the denoiser answers, and what it should, in float32."""
+    predicted = model.predict(shown.noised, shown.times, shown.condition).float()
+    return predicted, model.process.target(shown.latents, shown.noise, shown.times).float()
+
+
+def _errors(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of each picture, (n,)."""
+    return nn.functional.mse_loss(predicted, target, reduction="none").flatten(1).mean(dim=1)
 
 
 def noised_batch(

@@ -1,9 +1,9 @@
 """See what the model knows."""
 
 from clora_ext import GenerateRequest
+from clora_ext.sampling.loss_plot import loss_plot
 
 from ..host import io, to_image, ui
-from ..pictures import loss_plot
 from ..report import about, compared, concept_prompt, drawn
 from ..state import Evolving, Report
 from .types import CATEGORY, EVOLVING, REPORT
@@ -122,7 +122,7 @@ class LossPlot(io.ComfyNode):
     @classmethod
     def execute(cls, report: Report) -> io.NodeOutput:
         """Plot."""
-        image = to_image([loss_plot(report.losses)])
+        image = to_image([loss_plot(report.losses, f"concept {report.result.number}")])
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 

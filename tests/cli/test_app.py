@@ -87,7 +87,7 @@ def test_help_shows_the_defaults_of_the_engine(capsys: pytest.CaptureFixture[str
     defaults = {
         "strategy": Settings().strategy, "keep": 1, "seed": 0, "weight-decay": 0.0001, "sample-steps": 30,
         "rank": "(as suits the model)", "learning-rate": "(as suits the model)", "steps": "(by the preset)",
-        "alpha": "(the rank)", "sample-prompt": "(the first picture's caption)",
+        "alpha": "(the rank)", "sample-prompt": "(one that is no training caption)",
     }  # fmt: skip
 
     def check(option: str) -> None:

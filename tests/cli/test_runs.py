@@ -25,7 +25,7 @@ def test_json_lines_describe_the_run_from_plan_to_result(taught: Taught) -> None
     assert set(last) == {"result"}
     assert Path(last["result"]["checkpoint"]).is_file()
     assert Path(last["result"]["sheet"]).is_file()
-    assert last["result"]["trigger_prompt"] == "a photo of sks dog"
+    assert last["result"]["trigger_prompt"] == "a picture of sks dog"
 
 
 def test_people_read_what_was_found_and_made(taught: Taught, base: Path) -> None:
@@ -37,7 +37,7 @@ def test_people_read_what_was_found_and_made(taught: Taught, base: Path) -> None
     result = taught.called.json[-1]["result"]
     for value in ("checkpoint", "content_hash", "trigger_prompt", "sheet"):
         assert str(result[value]) in text
-    assert f'next: clora generate -p "a photo of sks dog" --project {taught.folder}' in text
+    assert f'next: clora generate -p "a picture of sks dog" --project {taught.folder}' in text
 
 
 def test_dry_run_changes_nothing(base: Path, tmp_path: Path) -> None:

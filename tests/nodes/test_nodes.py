@@ -195,7 +195,7 @@ def test_prompt_plot_info_and_drawing(pack: Any) -> None:
     assert pack.ConceptPrompt.execute(project, 0, "a {concept}, {token}").args == ("a sks dog, sks",)
     with pytest.raises(UsageError, match="no concept 2"):
         pack.ConceptPrompt.execute(project, 2, "")
-    assert pack.LossPlot.execute(report).args[0].shape == (1, 360, 640, 3)
+    assert pack.LossPlot.execute(report).args[0].shape == (1, 450, 800, 3)
     assert "| 1 | sks dog | mask | L0 | 3 pictures |" in pack.ProjectInfo.execute(project).args[0]
     assert "Nothing learned yet" in pack.ProjectInfo.execute(start(pack, "new")).args[0]
     drawn = pack.Draw.execute(project, "sks dog", 2, 2, 4.0, 0).args[0]

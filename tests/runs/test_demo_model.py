@@ -62,7 +62,7 @@ def test_a_plan_without_a_base_starts_on_it(tmp_path: Path) -> None:
     assert (plan.context.base.kind, plan.context.base_file, plan.resolution) == ("demo", DEMO_MODEL, 64)
     assert len(plan.targets) == 84
     assert suggested_settings(tmp_path / "model") == Settings()
-    assert plan.sample_prompt == "a photo of sks dog on a red background"
+    assert plan.sample_prompt == "a photo of sks dog"
 
 
 CLASS_NAMES = {"dog_images": "dog", "pastel_style": "pastel style", "robot_toy": "robot toy"}

@@ -95,7 +95,7 @@ def test_stopping_in_any_stage_leaves_the_project_as_it_was(request_: Request, t
         assert snapshot(project) == before
         assert add_concept(second).number == 2
 
-    check_each(["sample", "encode", "train", "fold", "verify", "commit"], check)
+    check_each(["sample", "measure", "encode", "train", "fold", "verify", "commit"], check)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request) -> None:

@@ -1,0 +1,95 @@
+# ruff: noqa: TID251 - the rule keeps the engine from the command line; these are its own tests
+"""What people read of what was learned: a tick only where the numbers bear it out."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from calling import call
+from cases import check_each
+from clora_ext.cli.learned import learned_facts, verdict
+from rich.console import Console
+from whole_runs import FAST, Taught, pictures
+
+from clora_ext.project import Project
+from clora_ext.project.outcome import Estimate, HeldOutLoss, Kept, Likeness, Outcome
+from clora_ext.runs.result import Result
+
+BETTER = HeldOutLoss.of([0.2, 0.3, 0.4], [0.1, 0.2, 0.3], [0.15, 0.25, 0.34])
+SAME = HeldOutLoss.of([0.2, 0.3, 0.4], [0.2, 0.3, 0.4], [0.3, 0.2, 0.4])
+SCORE = Likeness(Estimate(0.5, 0.1), Estimate(0.95, 0.1), 1.0, ())
+LOW = replace(SCORE, after=Estimate(0.6, 0.1))
+
+
+def told(outcome: Outcome | None) -> str:
+    made = Result(Path("p"), Path("c"), 64 * "a", 3, "sks dog", Path("s"), None, None, outcome, 65.0)
+    console = Console(
+        file=io.StringIO(), width=200, force_terminal=True, color_system="standard", no_color=False
+    )
+    console.print(verdict(made, "learned", console))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+GREEN, YELLOW = "\x1b[32m", "\x1b[1;33m"
+CASES: list[tuple[Outcome | None, str, str]] = [
+    (None, GREEN, "concept 3 is learned"),
+    (Outcome(None, None, ()), GREEN, "concept 3 is learned"),
+    (Outcome(BETTER, SCORE, ()), GREEN, "concept 3 is learned, 0.90 of the way"),
+    (Outcome(BETTER, LOW, ()), YELLOW, "in the model, but learned in part: 0.20 of the way"),
+    (Outcome(BETTER, None, ()), GREEN, "learned, loss 0.3000 to 0.2467 on noise not trained with"),
+    (Outcome(SAME, None, ()), YELLOW, "nothing shows that it was learned: loss 0.3000 to 0.3000"),
+]
+
+
+def test_a_tick_stands_only_where_the_numbers_bear_it_out() -> None:
+    def check(case: tuple[Outcome | None, str, str]) -> None:
+        outcome, colour, words = case
+        text = told(outcome)
+        assert words in text
+        assert (GREEN in text, YELLOW in text) == (colour == GREEN, colour == YELLOW)
+        assert ("--steps" in text) == (colour == YELLOW)
+
+    check_each(CASES, check)
+
+
+def test_every_number_is_told() -> None:
+    outcome = Outcome(BETTER, SCORE, (Kept(1, 0.91), Kept(2, 0.4)))
+    made = Result(Path("p"), Path("c"), 64 * "a", 3, "sks dog", Path("s"), None, None, outcome, 65.0)
+    facts = learned_facts(made)
+    assert facts["loss"] == (
+        "0.3000 to 0.2467 on noise not trained with (0.2000 before folding), better by 0.0533 +- 0.0033"
+    )
+    assert facts["kept"] == "0.91 of concept 1, 0.40 of concept 2 (below 0.5: forgotten by half)"
+    assert str(facts["learned"]).startswith("0.90 ")
+    assert learned_facts(replace(made, outcome=None)) == {}
+
+
+def test_the_numbers_are_json_for_programs(taught: Taught) -> None:
+    result = taught.called.json[-1]["result"]
+    assert result["outcome"]["held_out"]["draws"] == 32
+    assert result["outcome"]["is_learned"] in {True, False}
+    (line,) = call("status", "--project", taught.folder, "--json").json
+    (concept,) = line["result"]["concepts"]
+    assert concept["outcome"] == result["outcome"]
+    assert set(concept["files"]) == {"sheet", "outcome", "curve", "plot"}
+    assert all(Path(file).is_file() for file in concept["files"].values())
+    assert concept["training_seconds"] > 0
+    assert concept["settings"]["schedule"]["steps"] == 3
+    assert line["result"]["disk"]["curves"] > 0
+    before = result["outcome"]["held_out"]["before"]["mean"]
+    assert f"loss {before:.4f} to" in call("status", "--project", taught.folder).out
+
+
+def test_report_and_comparison_through_the_command(project: Path, tmp_path: Path) -> None:
+    done = call("report", "--project", project, "--json")
+    assert done.code == 0, done.err
+    assert Path(done.json[-1]["result"]["report"]) == project / "report.html"
+    cats = pictures(tmp_path / "cat_images", seed=9)
+    done = call("compare", "--project", project, "--strategies", "mask, merge", *FAST, cats)
+    assert done.code == 0, done.err
+    assert "compared 2 strategies" in done.out
+    assert all(word in done.out for word in ("mask ", "merge ", "sheet.png", "table.csv"))
+    assert Project.open(project).number == 1
+    again = call("compare", "--project", project, "--strategies", "mask", *FAST, cats)
+    assert (again.code, "already" in again.err) == (1, True)
