@@ -9,6 +9,7 @@ import typer
 from clora_ext.config.presets import preset_summaries
 from clora_ext.config.settings import Settings
 
+from .estimates import estimate_facts, show_shortage
 from .knobs import given_values, with_knobs
 from .options import (
     DEFAULT_KEEP,
@@ -28,6 +29,7 @@ from .runs import prediction_facts, show_context, show_dry_run, show_notes, teac
 from .tables import dataset_summary, dataset_table
 
 if TYPE_CHECKING:
+    from clora_ext.runs.estimate import Estimate
     from clora_ext.runs.plan import Plan
 
 __all__ = ["EPILOG", "add_concept"]
@@ -134,7 +136,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         teach(lambda sink, on_plan: add_concept_run(request, sink, on_plan), _show_plan, output, "learned")
 
 
-def _show_plan(plan: "Plan", output: Output) -> None:
+def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
     request, settings = plan.request, plan.settings
     show_context(plan.context, request.project, request.base, output)
@@ -152,9 +154,11 @@ def _show_plan(plan: "Plan", output: Output) -> None:
             f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
             f"in {len(plan.targets)} layers, {plan.parameters:,} parameters",
+            **estimate_facts(plan, needed),
         }
     )
     show_notes(plan.context, output)
+    show_shortage(plan, needed, output)
     if plan.resume_step:
         output.show(
             f"going on from step {plan.resume_step} of {settings.schedule.steps}, where it was stopped"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .estimates import estimate_facts, show_shortage
 from .options import (
     DEFAULT_KEEP,
     DEFAULT_PROJECT,
@@ -22,6 +23,7 @@ from .output import Output
 from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
 
 if TYPE_CHECKING:
+    from clora_ext.runs.estimate import Estimate
     from clora_ext.runs.plan import LoraMaterial, Plan
 
 __all__ = ["EPILOG", "add_lora"]
@@ -93,9 +95,9 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         teach(lambda sink, on_plan: add_concept(request, sink, on_plan), _show_plan, output, "folded in")
 
 
-def _show_plan_and_notes(plan: "Plan", output: Output) -> None:
+def _show_plan_and_notes(plan: "Plan", needed: "Estimate", output: Output) -> None:
     """The plan, and what a run says of the file when it reads it."""
-    _show_plan(plan, output)
+    _show_plan(plan, needed, output)
     for note in _material(plan).notes:
         output.show(f"note: {note}")
 
@@ -108,7 +110,7 @@ def _material(plan: "Plan") -> "LoraMaterial":
     return plan.material
 
 
-def _show_plan(plan: "Plan", output: Output) -> None:
+def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
     request, material = plan.request, _material(plan)
     show_context(plan.context, request.project, request.base, output)
@@ -120,7 +122,9 @@ def _show_plan(plan: "Plan", output: Output) -> None:
             "token": f"{plan.concept.token} ({'as given' if request.token else 'from the file'})",
             "class": plan.concept.class_name,
             "strategy": f"{plan.settings.strategy}, state level {plan.strategy.state_level}",
+            **estimate_facts(plan, needed),
         }
     )
     show_notes(plan.context, output)
+    show_shortage(plan, needed, output)
     output.show("")

@@ -15,6 +15,7 @@ from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun, prepare
 from .request import Request
 from .result import Result
+from .speeds import Timed, speed_key
 from .train_pictures import train_pictures
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def add_concept(
             sink(Note(plan.learned_note))
             return _stored(project, plan.learned)
         on_plan(plan)
+        sink = timed = Timed(speed_key(plan), sink)
         run = prepare(plan, project, sink)
         concept, losses = _learn(run, sink)
         state = fold_concept(run, concept, sink)
@@ -55,6 +57,8 @@ def add_concept(
         write_contact_sheet(run, after, losses, sheet, sink)
         sink(Stage("commit"))
         project.commit(make_record(plan, state, sheet.name, losses), state, keep=request.keep)
+    seconds = time.monotonic() - began
+    timed.finished(seconds)
     first, last = loss_ends(losses)
     return Result(
         project=request.project,
@@ -65,7 +69,7 @@ def add_concept(
         sheet=sheet,
         first_loss=first,
         last_loss=last,
-        seconds=time.monotonic() - began,
+        seconds=seconds,
     )
 
 
