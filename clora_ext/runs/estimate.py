@@ -25,7 +25,7 @@ __all__ = ["Estimate", "check_disk", "estimate"]
 
 _FLOAT = 4
 _TRAINED = 16  # bytes of a trained parameter: itself, its gradient, AdamW's two moments
-_PROCESS = 700_000_000  # bytes of Python, torch and diffusers themselves, of 640 to 720 MB measured
+_PROCESS = 550_000_000  # bytes of Python, torch and diffusers themselves: measured, see docs/estimates.md
 
 
 @dataclass(frozen=True, slots=True)
