@@ -56,7 +56,7 @@ class Group(TyperGroup):
 def _show(command: TyperCommand | TyperGroup, ctx: Any, commands: Sequence[tuple[str, str]]) -> None:  # noqa: ANN401
     """Usage, what it does, its commands, its arguments and options by panel, examples."""
     console = Console(markup=False, emoji=False, highlight=False)
-    pieces = " ".join(command.collect_usage_pieces(ctx))
+    pieces = " ".join(piece.strip("{}") for piece in command.collect_usage_pieces(ctx))
     console.print(Text.assemble(("usage: ", "bold"), f"{ctx.command_path} {pieces}"))
     console.print()
     for paragraph in cleandoc(command.help or "").split(_PARAGRAPH):
@@ -68,7 +68,7 @@ def _show(command: TyperCommand | TyperGroup, ctx: Any, commands: Sequence[tuple
         _section(console, panel, records)
     for line in (command.epilog or "").split(_PARAGRAPH):
         if line.strip():
-            console.print(Text(line.strip()), soft_wrap=True)
+            console.print(Text(line.strip()), soft_wrap=True)  # unbroken, so that it can be copied
 
 
 def _panels(command: TyperCommand | TyperGroup, ctx: Any) -> dict[str, list[tuple[str, str]]]:  # noqa: ANN401
@@ -78,9 +78,10 @@ def _panels(command: TyperCommand | TyperGroup, ctx: Any) -> dict[str, list[tupl
         record = parameter.get_help_record(ctx)
         if record is None:
             continue
-        usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
-        panel = getattr(parameter, "rich_help_panel", None) or usual
-        panels.setdefault(panel, []).append((record[0], _plain_default(record[1])))
+        is_argument = parameter.param_type_name == "argument"
+        name = record[0].split()[0] if is_argument else record[0]  # its type would say nothing new
+        panel = getattr(parameter, "rich_help_panel", None) or ("Arguments" if is_argument else "Options")
+        panels.setdefault(panel, []).append((name, _plain_default(record[1])))
     return panels
 
 
