@@ -48,6 +48,8 @@ def add_concept(
             sink(Note(plan.learned_note))
             return _stored(project, plan.learned)
         on_plan(plan)
+        for cut in plan.cut_texts:
+            sink(Note(str(cut)))
         sink = timed = Timed(speed_key(plan), sink)
         run = prepare(plan, project, sink)
         concept, losses = _learn(run, sink)

@@ -11,7 +11,7 @@ from clora_ext.data import (
     cover_corner,
     load_pixels,
 )
-from clora_ext.events import Note, Sink, Stage
+from clora_ext.events import Sink, Stage
 
 from .memory_remedies import sampling_remedies
 from .plan import Plan
@@ -38,7 +38,7 @@ class Encoded:
 
 
 def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
-    """Encode every picture at the size at which it is trained; notes captions that are too long.
+    """Encode every picture at the size at which it is trained.
 
     Raises:
         OutOfMemory: a picture is too large for the VAE.
@@ -47,7 +47,6 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
 
     pictures = plan.dataset.pictures
     sink(Stage("encode", f"{len(pictures)} pictures"))
-    _tell_what_is_cut(model, plan, sink)
     convert = isinstance(plan.request.source, Pictures) and plan.request.source.convert
     bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, plan.sizes, strict=True)]
     with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
@@ -56,14 +55,6 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
             for one, size in zip(pictures, plan.sizes, strict=True)
         ]
     return Encoded(examples, batches(bucketed, plan.settings.data.batch_size, plan.settings.seed))
-
-
-def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:
-    """Captions are never shortened in silence."""
-    for picture in plan.dataset.pictures:
-        cut = model.tokens_cut(picture.caption)
-        if cut:
-            sink(Note(f"the caption of {picture.path.name} is too long: its last {cut} tokens are not read"))
 
 
 def _example(

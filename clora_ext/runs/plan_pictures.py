@@ -1,14 +1,17 @@
 """The plan of training on pictures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from clora_ext.adapters.sites import Target
 from clora_ext.data import Concept, Dataset, bucket_sizes, name_concept, nearest, scan
 from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.formats.text import escaped
 from clora_ext.project import ConceptRecord
 from clora_ext.training.state import STATE_FILE, resume_step
 
 from .already_learned import find_learned_pictures
+from .cut_texts import cut_texts
 from .lora_files import check_new_file
 from .plan import Plan
 from .plan_basis import PlanBasis
@@ -41,6 +44,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
     fingerprint = basis.fingerprint(dataset.fingerprint, settings.shaping())
     if learned is None:
         _check_lora_target(source.export_lora, request.project, fingerprint)
+    prompt = settings.sampling.sample_prompt or _first_caption(dataset, learned)
     return Plan(
         request=request,
         context=basis.context,
@@ -51,7 +55,8 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         targets=targets,
         resolution=basis.resolution,
         sizes=tuple(nearest(picture.width, picture.height, buckets) for picture in dataset.pictures),
-        sample_prompt=settings.sampling.sample_prompt or _first_caption(dataset, learned),
+        sample_prompt=prompt,
+        cut_texts=cut_texts(basis.context, _texts(dataset, prompt)),
         learned=learned,
         resume_step=0 if learned is not None else _resume_step(basis, fingerprint),
         fingerprint=fingerprint,
@@ -109,6 +114,14 @@ def _first_caption(dataset: Dataset, learned: ConceptRecord | None) -> str:
     if learned is not None and learned.images:
         return learned.images[0].caption
     return dataset.pictures[0].caption
+
+
+def _texts(dataset: Dataset, prompt: str) -> Iterator[tuple[str, str]]:
+    """Everything that the text encoder reads, with what it is."""
+    for picture in dataset.pictures:
+        yield f"the caption of {escaped(picture.path.name)}", picture.caption
+    if all(picture.caption != prompt for picture in dataset.pictures):
+        yield "the prompt of the samples", prompt
 
 
 def _resume_step(basis: PlanBasis, fingerprint: str) -> int:
