@@ -1,6 +1,5 @@
 """`clora add-concept`: teach the evolving model one more concept."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,7 +146,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
     output.facts(
         {
             **prediction_facts(plan.context),
-            "token": f"{plan.concept.token} ({_origin_of_token(plan)})",
+            "token": f"{plan.concept.token} ({plan.concept.token_from})",
             "class": f"{plan.concept.class_name} ({noun})",
             "strategy": f"{settings.strategy}, state level {plan.strategy.state_level}",
             "training": f"{settings.schedule.steps} steps of {settings.data.batch_size} "
@@ -164,12 +163,3 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             f"going on from step {plan.resume_step} of {settings.schedule.steps}, where it was stopped"
         )
     output.show("")
-
-
-def _origin_of_token(plan: "Plan") -> str:
-    """Where the trigger word comes from, since only its user can know whether it is meant."""
-    if plan.request.token:
-        return "as given"
-    folders = [plan.dataset.root, *(picture.path.parent for picture in plan.dataset.pictures)]
-    words = {word for folder in folders for word in re.split(r"[\s_.-]+", folder.absolute().name)}
-    return "from the folder's name" if plan.concept.token in words else "the next unused one"

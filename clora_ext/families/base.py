@@ -231,6 +231,10 @@ class Family(Protocol):
         """How many tokens of the prompt the text encoder cannot read; loads no model."""
         ...
 
+    def knows_word(self, header: Header, word: str) -> bool:
+        """Whether the text encoder reads the word as one token, as it reads all words that it often met."""
+        ...
+
     def suggested_settings(self, header: Header) -> "Mapping[str, Any]":
         """Settings, by name, that a user who says nothing is best served with."""
         ...

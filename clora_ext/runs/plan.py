@@ -145,6 +145,7 @@ class Plan:
             "concept": {
                 "number": self.number,
                 "token": self.concept.token,
+                "token_from": self.concept.token_from,
                 "class": self.concept.class_name,
             },
             "learned_already": self.learned is not None,

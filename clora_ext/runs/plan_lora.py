@@ -42,7 +42,7 @@ def plan_lora(basis: PlanBasis, source: Lora) -> Plan:
     learned = find_learned_lora(basis.records, request, material, settings)
     concept = _name(request, source, file.triggers, () if learned else context.used_tokens)
     if learned is not None:
-        concept = Concept(learned.token, learned.class_name)
+        concept = Concept(learned.token, learned.class_name, "as it was learned")
     trigger = ", ".join(file.triggers[:1]) or f"a photo of {concept.trigger}"
     shaping = {"strategy": settings.strategy, "options": dict(settings.strategy_options), **material.record}
     prompt = settings.sampling.sample_prompt or trigger

@@ -38,7 +38,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
     )
     learned = find_learned_pictures(basis.records, request, dataset, settings, source.export_lora)
     if learned is not None:
-        concept = Concept(learned.token, learned.class_name)
+        concept = Concept(learned.token, learned.class_name, "as it was learned")
     elif unusable_name is not None:
         raise unusable_name
     fingerprint = basis.fingerprint(dataset.fingerprint, settings.shaping())
@@ -91,6 +91,7 @@ def _name(basis: PlanBasis, source: Pictures) -> tuple[Concept, UsageError | Non
             token=basis.request.token,
             class_name=basis.request.class_name,
             taken=list(basis.context.used_tokens),
+            is_known=basis.context.knows_word,
         ), None
     except UsageError as error:
         same = [record for record in basis.records if basis.request.token in {None, record.token}]

@@ -135,6 +135,12 @@ class OriginalLayout:
 
         return tokens_cut(make_tokenizer(config, _HERE), prompt)
 
+    def knows_word(self, header: Header, word: str) -> bool:
+        """By the same tokenizer."""
+        from .modules import make_tokenizer
+
+        return len(make_tokenizer(self.config(header, _HERE), _HERE).tokenize(word)) == 1
+
     def suggested_settings(self, header: Header) -> Mapping[str, Any]:
         """From the configuration."""
         found: Mapping[str, Any] = self.config(header, _HERE)["suggested_settings"]
