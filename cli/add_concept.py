@@ -8,6 +8,7 @@ import typer
 from clora_ext.config.presets import preset_summaries
 from clora_ext.config.settings import Settings
 
+from . import completing
 from .estimates import estimate_facts, show_shortage
 from .knobs import given_values, with_knobs
 from .options import (
@@ -73,6 +74,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         str,
         typer.Option(
             help=preset_summaries(),
+            autocompletion=completing.presets,
             metavar="NAME",
             rich_help_panel=_TRAINING,
         ),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completing
 from .estimates import estimate_facts, show_shortage
 from .options import (
     DEFAULT_KEEP,
@@ -39,7 +40,9 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A LoRA as kohya, diffusers, ComfyUI or OneTrainer write it, .safetensors.",
+            help="A LoRA as kohya, diffusers, ComfyUI or OneTrainer write it, .safetensors; or one of an "
+            "installed program: comfyui:NAME, a1111:NAME.",
+            autocompletion=completing.loras,
             show_default=False,
         ),
     ],
@@ -79,6 +82,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     """
     from clora_ext import strategies
     from clora_ext.config.settings import Settings
+    from clora_ext.formats.installed import find_installed
     from clora_ext.runs.add_concept import add_concept
     from clora_ext.runs.make_plan import make_plan
     from clora_ext.runs.request import Lora, Request
@@ -87,7 +91,15 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     options = strategies.read_pairs(strategy_option or ())
     settings = Settings.of(strategy=strategy, strategy_options=options, sample_prompt=prompt)
     request = Request(
-        Lora(file, weight), project, base, token, class_name, settings, keep, prediction, zero_snr
+        Lora(find_installed(file, "LoRA"), weight),
+        project,
+        base,
+        token,
+        class_name,
+        settings,
+        keep,
+        prediction,
+        zero_snr,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)
