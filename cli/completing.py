@@ -1,8 +1,9 @@
-"""What a shell is told when the user presses Tab."""
+"""What a shell is told when the user presses Tab. Typer wants the arguments to be called so."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+import typer
 
 from clora_ext import strategies
 from clora_ext.config.presets import PRESETS
@@ -24,9 +25,9 @@ def presets(incomplete: str) -> Iterator[tuple[str, str]]:
     return ((name, preset.summary) for name, preset in PRESETS.items() if name.startswith(incomplete))
 
 
-def strategy_options(context: Any, incomplete: str) -> list[tuple[str, str]]:  # noqa: ANN401 - Typer's own
+def strategy_options(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """The options of the strategy that the line names, and the values of the one that has been typed."""
-    strategy = context.params.get("strategy") or ""
+    strategy = ctx.params.get("strategy") or ""
     if strategy not in strategies.names():
         return []
     name, sign, _ = incomplete.partition("=")
@@ -38,18 +39,17 @@ def strategy_options(context: Any, incomplete: str) -> list[tuple[str, str]]:  #
     return [(f"{name}={value}", "") for value in choices if f"{name}={value}".startswith(incomplete)]
 
 
-def tokens(context: Any, incomplete: str) -> list[tuple[str, str]]:  # noqa: ANN401 - Typer's own
-    """The triggers of the project that the line names."""
+def tokens(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """The trigger words of the project that the line names."""
     from clora_ext.project import Project
 
     from .options import DEFAULT_PROJECT
 
     try:
-        concepts = Project.open(Path(context.params.get("project") or DEFAULT_PROJECT)).concepts
+        concepts = Project.open(Path(ctx.params.get("project") or DEFAULT_PROJECT)).concepts
     except CloraError:
         return []
-    triggers = ((f"{one.token} {one.class_name}", f"concept {one.number}") for one in concepts)
-    return [one for one in triggers if one[0].startswith(incomplete)]
+    return [(one.token, one.class_name) for one in concepts if one.token.startswith(incomplete)]
 
 
 def bases(incomplete: str) -> list[str]:

@@ -11,7 +11,12 @@ from cases import check_each
 from tiny_model import write_tiny_model
 from tiny_project import project_of
 
-COMPLETE = "import sys; from importlib.metadata import entry_points; sys.exit(entry_points(group='console_scripts', name='clora')['clora'].load()())"
+COMPLETE = """
+import sys
+from importlib.metadata import entry_points
+
+sys.exit(entry_points(group="console_scripts", name="clora")["clora"].load()())
+"""
 
 
 def completed(line: str, where: Path) -> list[str]:
@@ -27,7 +32,7 @@ def completed(line: str, where: Path) -> list[str]:
         [sys.executable, "-c", COMPLETE], capture_output=True, text=True, check=False, env=asked, cwd=where
     )
     assert not done.stderr
-    return done.stdout.split("\n")
+    return done.stdout.split()
 
 
 def test_values_are_completed(tmp_path: Path) -> None:
@@ -40,9 +45,10 @@ def test_values_are_completed(tmp_path: Path) -> None:
         "clora add-concept --strategy m": ["mask", "merge"],
         "clora add-concept --preset th": ["thorough"],
         "clora add-concept --strategy orthogonal --strategy-option m": ["mode="],
+        "clora add-concept --strategy orthogonal --strategy-option mode=": ["mode=row-space", "mode=paper"],
         "clora add-concept --base comfyui:": ["comfyui:base.safetensors"],
         "clora add-lora comfyui:i": ["comfyui:ink.safetensors"],
-        "clora generate --project model -p s": ["sks dog"],
+        "clora generate --project model -p s": ["sks"],
     }
 
     def check(line: str) -> None:

@@ -104,7 +104,7 @@ def test_no_name_leads_out_of_the_programs_folders(home: Path, tmp_path: Path) -
 
 
 def test_a_name_that_is_not_there_is_answered_with_the_nearest(home: Path) -> None:
-    with pytest.raises(UsageError, match="did you mean 'xl/juggernaut v9.safetensors'"):
+    with pytest.raises(UsageError, match=r"did you mean 'xl/juggernaut v9\.safetensors'"):
         find_installed(Path("comfyui:juggernaut v9"), "checkpoint")
 
 
