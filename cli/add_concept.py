@@ -1,6 +1,5 @@
 """`clora add-concept`: teach the evolving model one more concept."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,8 @@ import typer
 from clora_ext.config.presets import preset_summaries
 from clora_ext.config.settings import Settings
 
+from . import completing
+from .estimates import estimate_facts, show_shortage
 from .knobs import given_values, with_knobs
 from .options import (
     DEFAULT_KEEP,
@@ -28,6 +29,7 @@ from .runs import prediction_facts, show_context, show_dry_run, show_notes, teac
 from .tables import dataset_summary, dataset_table
 
 if TYPE_CHECKING:
+    from clora_ext.runs.estimate import Estimate
     from clora_ext.runs.plan import Plan
 
 __all__ = ["EPILOG", "add_concept"]
@@ -72,6 +74,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         str,
         typer.Option(
             help=preset_summaries(),
+            autocompletion=completing.presets,
             metavar="NAME",
             rich_help_panel=_TRAINING,
         ),
@@ -134,7 +137,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         teach(lambda sink, on_plan: add_concept_run(request, sink, on_plan), _show_plan, output, "learned")
 
 
-def _show_plan(plan: "Plan", output: Output) -> None:
+def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
     request, settings = plan.request, plan.settings
     show_context(plan.context, request.project, request.base, output)
@@ -145,27 +148,20 @@ def _show_plan(plan: "Plan", output: Output) -> None:
     output.facts(
         {
             **prediction_facts(plan.context),
-            "token": f"{plan.concept.token} ({_origin_of_token(plan)})",
+            "token": f"{plan.concept.token} ({plan.concept.token_from})",
             "class": f"{plan.concept.class_name} ({noun})",
             "strategy": f"{settings.strategy}, state level {plan.strategy.state_level}",
             "training": f"{settings.schedule.steps} steps of {settings.data.batch_size} "
             f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
             f"in {len(plan.targets)} layers, {plan.parameters:,} parameters",
+            **estimate_facts(plan, needed),
         }
     )
     show_notes(plan.context, output)
+    show_shortage(plan, needed, output)
     if plan.resume_step:
         output.show(
             f"going on from step {plan.resume_step} of {settings.schedule.steps}, where it was stopped"
         )
     output.show("")
-
-
-def _origin_of_token(plan: "Plan") -> str:
-    """Where the trigger word comes from, since only its user can know whether it is meant."""
-    if plan.request.token:
-        return "as given"
-    folders = [plan.dataset.root, *(picture.path.parent for picture in plan.dataset.pictures)]
-    words = {word for folder in folders for word in re.split(r"[\s_.-]+", folder.absolute().name)}
-    return "from the folder's name" if plan.concept.token in words else "the next unused one"

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completing
+from .estimates import estimate_facts, show_shortage
 from .options import (
     DEFAULT_KEEP,
     DEFAULT_PROJECT,
@@ -22,6 +24,7 @@ from .output import Output
 from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
 
 if TYPE_CHECKING:
+    from clora_ext.runs.estimate import Estimate
     from clora_ext.runs.plan import LoraMaterial, Plan
 
 __all__ = ["EPILOG", "add_lora"]
@@ -37,7 +40,9 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A LoRA as kohya, diffusers, ComfyUI or OneTrainer write it, .safetensors.",
+            help="A LoRA as kohya, diffusers, ComfyUI or OneTrainer write it, .safetensors; or one of an "
+            "installed program: comfyui:NAME, a1111:NAME.",
+            autocompletion=completing.loras,
             show_default=False,
         ),
     ],
@@ -77,6 +82,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     """
     from clora_ext import strategies
     from clora_ext.config.settings import Settings
+    from clora_ext.formats.installed import find_installed
     from clora_ext.runs.add_concept import add_concept
     from clora_ext.runs.make_plan import make_plan
     from clora_ext.runs.request import Lora, Request
@@ -85,7 +91,15 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     options = strategies.read_pairs(strategy_option or ())
     settings = Settings.of(strategy=strategy, strategy_options=options, sample_prompt=prompt)
     request = Request(
-        Lora(file, weight), project, base, token, class_name, settings, keep, prediction, zero_snr
+        Lora(find_installed(file, "LoRA"), weight),
+        project,
+        base,
+        token,
+        class_name,
+        settings,
+        keep,
+        prediction,
+        zero_snr,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)
@@ -93,9 +107,9 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         teach(lambda sink, on_plan: add_concept(request, sink, on_plan), _show_plan, output, "folded in")
 
 
-def _show_plan_and_notes(plan: "Plan", output: Output) -> None:
+def _show_plan_and_notes(plan: "Plan", needed: "Estimate", output: Output) -> None:
     """The plan, and what a run says of the file when it reads it."""
-    _show_plan(plan, output)
+    _show_plan(plan, needed, output)
     for note in _material(plan).notes:
         output.show(f"note: {note}")
 
@@ -108,7 +122,7 @@ def _material(plan: "Plan") -> "LoraMaterial":
     return plan.material
 
 
-def _show_plan(plan: "Plan", output: Output) -> None:
+def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
     """What was found, what it will be called, and what will be done with it."""
     request, material = plan.request, _material(plan)
     show_context(plan.context, request.project, request.base, output)
@@ -120,7 +134,9 @@ def _show_plan(plan: "Plan", output: Output) -> None:
             "token": f"{plan.concept.token} ({'as given' if request.token else 'from the file'})",
             "class": plan.concept.class_name,
             "strategy": f"{plan.settings.strategy}, state level {plan.strategy.state_level}",
+            **estimate_facts(plan, needed),
         }
     )
     show_notes(plan.context, output)
+    show_shortage(plan, needed, output)
     output.show("")

@@ -15,12 +15,14 @@ from . import (
     copy,
     export,
     generate,
+    help,  # noqa: A004 - a command's name, as those beside it
     inspect,
     relocate,
     report,
     status,
     undo,
 )
+from .help_screen import Command, Group
 from .output import Output, tolerate_any_text
 from .quiet import quiet
 from .stopping import at_once
@@ -31,23 +33,24 @@ app = typer.Typer(
     name="clora",
     help="Keep teaching one text-to-image model new concepts without losing the old ones.",
     epilog="Example: clora add-concept ./dog_images",
-    rich_markup_mode="rich",
-    add_completion=False,
+    rich_markup_mode=None,
+    cls=Group,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("add-concept", epilog=add_concept.EPILOG)(add_concept.add_concept)
-app.command("add-lora", epilog=add_lora.EPILOG)(add_lora.add_lora)
-app.command("status", epilog=status.EPILOG)(status.status)
-app.command("report", epilog=report.EPILOG)(report.report)
-app.command("generate", epilog=generate.EPILOG)(generate.generate)
-app.command("export", epilog=export.EPILOG)(export.export)
-app.command("compare", epilog=compare.EPILOG)(compare.compare)
-app.command("copy", epilog=copy.EPILOG)(copy.copy)
-app.command("undo", epilog=undo.EPILOG)(undo.undo)
-app.command("relocate", epilog=relocate.EPILOG)(relocate.relocate)
+app.command("add-concept", cls=Command, epilog=add_concept.EPILOG)(add_concept.add_concept)
+app.command("add-lora", cls=Command, epilog=add_lora.EPILOG)(add_lora.add_lora)
+app.command("status", cls=Command, epilog=status.EPILOG)(status.status)
+app.command("report", cls=Command, epilog=report.EPILOG)(report.report)
+app.command("generate", cls=Command, epilog=generate.EPILOG)(generate.generate)
+app.command("export", cls=Command, epilog=export.EPILOG)(export.export)
+app.command("compare", cls=Command, epilog=compare.EPILOG)(compare.compare)
+app.command("copy", cls=Command, epilog=copy.EPILOG)(copy.copy)
+app.command("undo", cls=Command, epilog=undo.EPILOG)(undo.undo)
+app.command("relocate", cls=Command, epilog=relocate.EPILOG)(relocate.relocate)
 app.add_typer(comfyui.app, name="comfyui")
-app.command("inspect", epilog=inspect.EPILOG)(inspect.inspect)
+app.command("inspect", cls=Command, epilog=inspect.EPILOG)(inspect.inspect)
+app.command("help", cls=Command, epilog=help.EPILOG)(help.help_)
 
 
 @app.callback(invoke_without_command=True)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from clora_ext.errors import UsageError, writing
 
+from .help_screen import Command, Group
 from .options import JsonOption
 from .output import Output, tick
 from .wording import printable
@@ -27,10 +28,10 @@ __all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]
 '''
 _DATA = ("example_workflows", "locales")  # ComfyUI looks for these at the top of a pack only
 
-app = typer.Typer(help="clora's nodes for ComfyUI.", no_args_is_help=True)
+app = typer.Typer(help="clora's nodes for ComfyUI.", no_args_is_help=True, cls=Group)
 
 
-@app.command(epilog=EPILOG)
+@app.command(cls=Command, epilog=EPILOG)
 def install(
     folder: Annotated[Path, typer.Argument(help="ComfyUI's folder.", show_default=False)],
     *,

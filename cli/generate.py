@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from . import completing
 from .options import DEFAULT_PROJECT, JsonOption, PlaceOption, ProjectOption
 from .output import Output
 from .watching import watching
@@ -19,7 +20,14 @@ EPILOG = 'Example: clora generate -p "a photo of sks dog on the beach" -n 4'
 def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
     *,
     prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="What the pictures show.", show_default=False)
+        str,
+        typer.Option(
+            "--prompt",
+            "-p",
+            help="What the pictures show.",
+            show_default=False,
+            autocompletion=completing.tokens,
+        ),
     ],
     count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the first picture; the others count up from it.")] = 0,

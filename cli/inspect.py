@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from clora_ext.formats.text import one_line
 
 from .options import JsonOption
 from .output import Output
-from .tables import table
-from .wording import printable, size
+from .tables import listing
+from .wording import size
 
 if TYPE_CHECKING:
     from clora_ext.inspect import FileReport
@@ -59,10 +58,11 @@ def _show(report: "FileReport", output: Output) -> None:
     output.show("")
     if report.history:
         columns = [name for name in _COLUMNS if any(name in entry for entry in report.history)]
-        learned = table("#", *(printable(name) for name in columns), right=["#"])
-        for number, entry in enumerate(report.history[:_MOST], start=1):
-            learned.add_row(str(number), *(_cell(entry, name) for name in columns))
-        output.show(learned)
+        rows = [
+            [str(number), *(_cell(entry, name) for name in columns)]
+            for number, entry in enumerate(report.history[:_MOST], start=1)
+        ]
+        output.show(listing(["#", *columns], rows, output.answers.width, right=["#"]))
         _show_rest(len(report.history), output)
     else:
         output.show("no concept of clora's is recorded in it")
@@ -90,10 +90,10 @@ def _prediction(report: "FileReport") -> str | None:
     return f"{words} ({found['source'] or 'what is usual: nothing says otherwise'})"
 
 
-def _cell(entry: Mapping[str, str], name: str) -> Text:
+def _cell(entry: Mapping[str, str], name: str) -> str:
     """One value of a concept; of a time, the day."""
     value = one_line(entry.get(name, ""), _LONGEST_NAME)
-    return Text(value[: len("2026-01-31")] if name == "created" else value)
+    return value[: len("2026-01-31")] if name == "created" else value
 
 
 def _begin(value: str) -> str:

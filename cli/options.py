@@ -8,6 +8,8 @@ import typer
 from clora_ext import strategies
 from clora_ext.config.settings import Settings
 
+from . import completing
+
 __all__ = [
     "DEFAULT_KEEP",
     "DEFAULT_PROJECT",
@@ -40,7 +42,8 @@ BaseOption = Annotated[
         metavar="MODEL",
         help="The model that a new project starts from, or where a project's base lies now: a .safetensors "
         "file, a diffusers folder, or a name on the Hugging Face hub, which is then fetched (NAME:fp16: in "
-        "half precision).",
+        "half precision); or comfyui:NAME or a1111:NAME for a checkpoint of an installed program.",
+        autocompletion=completing.bases,
         show_default="the built-in demo model",
     ),
 ]
@@ -50,6 +53,7 @@ PlaceOption = Annotated[
         "--base",
         metavar="MODEL",
         help="Where the model that the project started from lies now; `clora relocate` writes it down.",
+        autocompletion=completing.bases,
         show_default="where it was",
     ),
 ]
@@ -92,8 +96,16 @@ def _strategy_options() -> str:
     )
 
 
-StrategyOption = Annotated[str, typer.Option(metavar="NAME", help=_strategies())]
+StrategyOption = Annotated[
+    str, typer.Option(metavar="NAME", help=_strategies(), autocompletion=completing.strategy_names)
+]
 StrategyOptions = Annotated[
     list[str] | None,
-    typer.Option("--strategy-option", metavar="NAME=VALUE", help=_strategy_options(), show_default=False),
+    typer.Option(
+        "--strategy-option",
+        metavar="NAME=VALUE",
+        help=_strategy_options(),
+        show_default=False,
+        autocompletion=completing.strategy_options,
+    ),
 ]

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from datetime import datetime, timezone
 from io import TextIOWrapper
 from math import isfinite
 
@@ -16,6 +17,10 @@ from clora_ext.events import Event
 from .wording import printable
 
 __all__ = ["Output", "jsonable", "tick", "tolerate_any_text"]
+
+
+_GAP = 2
+_NARROWEST = 24
 
 
 class Output:
@@ -39,10 +44,17 @@ class Output:
         )
 
     def facts(self, facts: Mapping[str, object]) -> None:
-        """Name and value, one pair a line; a long value runs on unbroken, so that it can be copied."""
+        """Name and value, one pair a line.
+
+        On a terminal long words are wrapped between words. Paths, and everything that goes to a file or
+        another program, run on unbroken, so that they can be copied.
+        """
         width = max(map(len, facts), default=0)
         for name, value in facts.items():
-            line = Text.assemble((f"{name:<{width}}  ", "bold"), printable(value))
+            wrapped = isinstance(value, str) and self.answers.is_terminal
+            room = self.answers.width - width - _GAP
+            text = _wrapped(printable(value), room, width + _GAP) if wrapped else printable(value)
+            line = Text.assemble((f"{name:<{width}}  ", "bold"), text)
             self.answers.print(line, soft_wrap=True)
 
     def event(self, event: Event) -> None:
@@ -64,7 +76,8 @@ class Output:
 
     def _line(self, content: Mapping[str, object]) -> None:
         # ASCII, because the reader's encoding is unknown; flushed, because a program waits for each line.
-        sys.stdout.write(json.dumps(jsonable(content), allow_nan=False) + "\n")
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        sys.stdout.write(json.dumps(jsonable({"time": now, **content}), allow_nan=False) + "\n")
         sys.stdout.flush()
 
 
@@ -93,6 +106,24 @@ def jsonable(value: object) -> object:
     if isinstance(value, (Sequence, set, frozenset)):
         return [jsonable(content) for content in value]
     return str(value)
+
+
+def _wrapped(text: str, room: int, indent: int) -> str:
+    """Lines of ``room`` characters, the first of which stands behind a name; words are never cut.
+
+    Where there is no room beside the name, the rest stands below it.
+    """
+    first = max(room, _NARROWEST)
+    below = " " * (indent if room >= _NARROWEST else _GAP)
+    rest = room + indent - len(below)
+    lines: list[str] = []
+    for word in text.split(" "):
+        most = first if len(lines) <= 1 else rest
+        if lines and len(lines[-1]) + 1 + len(word) <= most:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return f"\n{below}".join(lines)
 
 
 def _values(record: object) -> dict[str, object]:

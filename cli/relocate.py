@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from . import completing
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
 from .output import Output, tick
 from .wording import printable
@@ -20,7 +21,9 @@ def relocate(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="The model that the project started from: a file, a diffusers folder, or a hub name.",
+            help="The model that the project started from: a file, a diffusers folder, a hub name, "
+            "comfyui:NAME or a1111:NAME.",
+            autocompletion=completing.bases,
             show_default=False,
         ),
     ],

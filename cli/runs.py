@@ -14,10 +14,14 @@ from .wording import command
 
 if TYPE_CHECKING:
     from clora_ext.runs.context import ProjectContext
+    from clora_ext.runs.estimate import Estimate
     from clora_ext.runs.plan import Plan
     from clora_ext.runs.result import Result
 
-__all__ = ["prediction_facts", "show_context", "show_dry_run", "show_notes", "teach"]
+__all__ = ["ShowPlan", "prediction_facts", "show_context", "show_dry_run", "show_notes", "teach"]
+
+ShowPlan = Callable[["Plan", "Estimate", Output], None]
+"""Tells people what will be done, and what it will take."""
 
 
 def show_context(context: "ProjectContext", project: Path, base: Path | None, output: Output) -> None:
@@ -39,29 +43,37 @@ def show_notes(context: "ProjectContext", output: Output) -> None:
         output.show(f"note: {note}")
 
 
-def show_dry_run(plan: "Plan", show_plan: "Callable[[Plan, Output], None]", output: Output) -> None:
+def show_dry_run(plan: "Plan", show_plan: ShowPlan, output: Output) -> None:
     """The plan alone."""
-    show_plan(plan, output)
+    from clora_ext.runs.estimate import estimate
+
+    needed = estimate(plan)
+    show_plan(plan, needed, output)
+    for cut in plan.cut_texts:  # a run says so itself
+        output.show(f"note: {cut}")
     if plan.learned is not None:
         output.show(plan.learned_note)
     output.show("a dry run: nothing was changed")
-    output.result({"dry_run": True, "plan": plan.as_dict()})
+    output.result({"dry_run": True, "plan": {**plan.as_dict(), "estimate": needed.as_dict()}})
 
 
 def teach(
     run: "Callable[[Sink, Callable[[Plan], None]], Result]",
-    show_plan: "Callable[[Plan, Output], None]",
+    show_plan: ShowPlan,
     output: Output,
     done: str,
 ) -> None:
     """The run itself, with everything that is seen of it; ``done`` says what has become of the concept."""
+    from clora_ext.runs.estimate import estimate
+
     with watching(output) as (sink, stop):
 
         def on_plan(plan: "Plan") -> None:
             stop.check()
-            show_plan(plan, output)
+            needed = estimate(plan)
+            show_plan(plan, needed, output)
             if output.as_json:
-                output.plan(plan.as_dict())
+                output.plan({**plan.as_dict(), "estimate": needed.as_dict()})
 
         result = run(sink, on_plan)
     _show_result(result, output, done)

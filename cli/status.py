@@ -28,7 +28,7 @@ def status(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonOption = Fa
     output.facts({"project": project, **_base(opened.base)})
     output.show("")
     if opened.concepts:
-        output.show(concepts_table(opened.concepts))
+        output.show(concepts_table(opened.concepts, output.answers.width))
     else:
         output.show(f"nothing learned yet: {command('clora', 'add-concept', '--project', project)} IMAGES")
     output.show("")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from clora_ext.data import Dataset, Picture
     from clora_ext.project import ConceptRecord
 
-__all__ = ["concepts_table", "dataset_summary", "dataset_table", "table"]
+__all__ = ["concepts_table", "dataset_summary", "dataset_table", "listing"]
 
 _MOST_ROWS = 40
 _GAP = 2
 _LEAST = 8
+_TWO_COLUMNS = 60  # characters of a screen with room for a table of pictures
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
@@ -29,8 +31,10 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
     return look
 
 
-def dataset_table(dataset: "Dataset", width: int) -> Table:
+def dataset_table(dataset: "Dataset", width: int) -> RenderableType:
     """Every picture with its size, caption and notes, in ``width`` columns; of many, those with notes first.
+
+    Where there is no room for columns, each stands on lines of its own.
 
     Names of files are never cut, only captions are.
     """
@@ -38,6 +42,8 @@ def dataset_table(dataset: "Dataset", width: int) -> Table:
     if len(pictures) > _MOST_ROWS:
         pictures = tuple(sorted(pictures, key=lambda picture: not picture.notes))[:_MOST_ROWS]
     rows = [_row(picture, dataset.root) for picture in pictures]
+    if width < _TWO_COLUMNS:
+        return Group(*(Text(_stacked(row), overflow="fold") for row in rows))
     widths = _widths(rows, width)
     look = table(*widths, right=["pixels"])
     for column, (name, most) in zip(look.columns, widths.items(), strict=True):
@@ -63,12 +69,11 @@ def dataset_summary(dataset: "Dataset") -> str:
     )
 
 
-def concepts_table(concepts: "Sequence[ConceptRecord]") -> Table:
-    """What was learned, in the order in which it was."""
+def concepts_table(concepts: "Sequence[ConceptRecord]", width: int) -> RenderableType:
+    """What was learned, in the order in which it was; in ``width`` columns."""
     columns = ("#", "concept", "strategy", "state", "pictures", "content", "learned")
-    look = table(*columns, right=["#", "pictures"])
-    for record in concepts:
-        cells = [
+    rows = [
+        [
             str(record.number),
             f"{record.token} {record.class_name}",
             record.strategy,
@@ -77,8 +82,36 @@ def concepts_table(concepts: "Sequence[ConceptRecord]") -> Table:
             short_hash(record.content_hash),
             record.created[: len("2026-01-31")],
         ]
-        look.add_row(*(Text(printable(cell)) for cell in cells))
-    return look
+        for record in concepts
+    ]
+    return listing(columns, rows, width, right=["#", "pictures"])
+
+
+def listing(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, right: Iterable[str] = ()
+) -> RenderableType:
+    """A table if it fits into ``width`` columns; else the rows one below the other, each value with its name.
+
+    Args:
+        columns: their names; the first two say which row it is.
+        rows: a cell for each column.
+        width: of the screen.
+        right: names of the columns that are aligned to the right.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    longest = [max(Text(text).cell_len for text in column) for column in zip(columns, *cells, strict=True)]
+    if sum(longest) + _GAP * (len(columns) - 1) <= width:
+        look = table(*columns, right=right)
+        for row in cells:
+            look.add_row(*map(Text, row))
+        return look
+    return Group(*(Text(f"{_record(columns, row)}", overflow="fold") for row in cells))
+
+
+def _record(columns: Sequence[str], row: Sequence[str]) -> str:
+    """One row on lines of its own."""
+    named = [f"  {name}: {cell}" for name, cell in zip(columns[2:], row[2:], strict=True) if cell]
+    return "\n".join([" ".join(row[:2]), *named])
 
 
 def _row(picture: "Picture", root: Path) -> dict[str, str]:
@@ -93,6 +126,12 @@ def _row(picture: "Picture", root: Path) -> dict[str, str]:
         "notes": "; ".join([*repeats, *picture.notes]),
     }
     return {name: printable(cell) for name, cell in cells.items()}
+
+
+def _stacked(row: Mapping[str, str]) -> str:
+    """The cells of one picture below each other."""
+    lines = [f"{row['file']}  {row['pixels']}", f"  {row['caption']} ({row['from']})"]
+    return "\n".join([*lines, *([f"  {row['notes']}"] if row["notes"] else [])])
 
 
 def _widths(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]:

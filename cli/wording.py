@@ -4,24 +4,14 @@ import os
 import shlex
 from pathlib import Path
 
-from rich.filesize import decimal
-
 from clora_ext.formats.text import escaped_lines as printable
+from clora_ext.formats.text import size
 
 __all__ = ["command", "counted", "duration", "printable", "short_hash", "size"]
 
 _SHORT = 12
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
-
-
-def size(count: int) -> str:
-    """Bytes for people.
-
-    >>> size(38_200_000)
-    '38.2 MB'
-    """
-    return decimal(count)
 
 
 def duration(seconds: float) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clora_ext.project import Project
     from clora_ext.runs.add_concept import add_concept
     from clora_ext.runs.context import suggested_settings
+    from clora_ext.runs.estimate import Estimate, estimate
     from clora_ext.runs.make_plan import make_plan
     from clora_ext.runs.plan import Plan
     from clora_ext.runs.request import Lora, Pictures, Request
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CloraError": "errors",
+    "Estimate": "runs.estimate",
     "Exported": "export",
     "ExportedLora": "export",
     "FileReport": "inspect",
@@ -38,6 +40,7 @@ _HOMES = {
     "Result": "runs.result",
     "Settings": "config.settings",
     "add_concept": "runs.add_concept",
+    "estimate": "runs.estimate",
     "export_checkpoint": "export",
     "export_lora": "export",
     "export_to": "export",
@@ -49,6 +52,7 @@ _HOMES = {
 
 __all__ = [
     "CloraError",
+    "Estimate",
     "Exported",
     "ExportedLora",
     "FileReport",
@@ -61,6 +65,7 @@ __all__ = [
     "Result",
     "Settings",
     "add_concept",
+    "estimate",
     "export_checkpoint",
     "export_lora",
     "export_to",

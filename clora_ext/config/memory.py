@@ -10,7 +10,7 @@ import torch
 
 from clora_ext.errors import OutOfMemory
 
-__all__ = ["peak_memory", "release_device_memory", "reporting_out_of_memory"]
+__all__ = ["free_memory", "peak_memory", "release_device_memory", "reporting_out_of_memory"]
 
 _GIB = 1 << 30
 # Besides torch.OutOfMemoryError: the processor's allocator, Apple's, and CUDA's libraries.
@@ -54,6 +54,13 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return int(psutil.Process().memory_info().rss)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free now: of the accelerator if it is one that counts, else of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return int(psutil.virtual_memory().available)
 
 
 def release_device_memory() -> None:

@@ -1,11 +1,12 @@
 """What is to be learned: a trigger token and a class noun, given or read from a folder's name."""
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clora_ext.data.layout import find_layout, folder_name
+from clora_ext.data.speaking import speaking_token
 from clora_ext.errors import UsageError
 from clora_ext.formats.text import escaped, is_line, quoted
 
@@ -18,6 +19,7 @@ RARE_TOKENS = (
     *("qtb", "fgx", "mwv", "rkz", "tqs", "yhn", "gxl", "ckp", "bvw", "xzd"),
     *("hqm", "pvr", "wjn", "kzt", "nfb", "dlq", "rxs", "jvg", "zph", "qwk"),
 )
+_CUSTOM = "ohwx"  # what tutorials call people by
 LONGEST = 75
 LONGEST_TOKEN_BY_LOOKS = 4
 NOT_THE_SUBJECT = frozenset({"images", "pictures", "photos", "pics", "imgs", "dataset", "training"})
@@ -31,6 +33,7 @@ class Concept:
     Attributes:
         token: one rare word, its name in prompts.
         class_name: a noun for what kind of thing it is, one or more words.
+        token_from: where the token comes from, for people.
 
     Raises:
         UsageError: one of them is empty, too long, or contains what captions cannot contain.
@@ -41,6 +44,7 @@ class Concept:
 
     token: str
     class_name: str
+    token_from: str = field(default="as given", compare=False)
 
     def __post_init__(self) -> None:
         refuse_text(self.token, "token", "--token sks")
@@ -73,18 +77,25 @@ def refuse_text(text: str, what: str, example: str) -> None:
 
 
 def name_concept(
-    folder: Path, *, token: str | None, class_name: str | None, taken: Collection[str]
+    folder: Path,
+    *,
+    token: str | None,
+    class_name: str | None,
+    taken: Collection[str],
+    is_known: Callable[[str], bool] | None = None,
 ) -> Concept:
     """The concept in ``folder``: what is not given is read from the folder's name.
 
     ``dog_images`` shows a dog, ``10_sks dog`` a dog that is to be called sks; for a parent of kohya
-    folders, their names count. The default token is the first of :data:`RARE_TOKENS` that is not taken.
+    folders, their names count. A name without a token may hold a word to make one of, as ``my_cat_luna``
+    does; else it is the first of :data:`RARE_TOKENS` that is not taken.
 
     Args:
         folder: the folder of images, or a parent of kohya folders.
         token: the trigger word, if the user gave one.
         class_name: the class noun, if the user gave one.
         taken: tokens of the concepts that the project has learned.
+        is_known: whether the model knows a word already; None: it reads none but those that it knows.
 
     Raises:
         UsageError: the token is taken, the name says nothing, or one of the two is malformed.
@@ -94,6 +105,7 @@ def name_concept(
         read_token, read_class = read_name(folder, token, class_name)
     else:
         read_token, read_class = None, ""
+    source = "from the folder's name" if token is None else "as given"
     token = token if token is not None else read_token
     class_name = class_name if class_name is not None else read_class
     if not class_name:
@@ -103,14 +115,24 @@ def name_concept(
             fix="say it, for example --class-name dog",
         )
     if token is None:
-        return Concept(next_token(taken), class_name)
-    concept = Concept(token, class_name)
+        return made_up(read_class, class_name, taken, is_known)
+    concept = Concept(token, class_name, source)
     if token.casefold() in {known.casefold() for known in taken}:
         raise UsageError(
             f"the token {token!r} already belongs to a concept of this project",
             fix=f"choose another: --token {next_token(taken)}",
         )
     return concept
+
+
+def made_up(
+    read: str, class_name: str, taken: Collection[str], is_known: Callable[[str], bool] | None
+) -> Concept:
+    """A concept with a token that nobody has named; ``read``: what the folder's name says."""
+    speaking = None if is_known is None else speaking_token(read.split(), taken, is_known)
+    if speaking is not None:
+        return Concept(speaking, class_name, "made of the folder's name")
+    return Concept(next_token(taken), class_name, "the next unused one")
 
 
 def next_token(taken: Collection[str]) -> str:
@@ -165,7 +187,7 @@ def split_name(name: str, *, kohya: bool) -> tuple[str | None, str]:
     while words and words[-1].lower() in NOT_THE_SUBJECT:
         words.pop()
     if len(words) > 1:
-        rare = words[0].lower() in RARE_TOKENS
+        rare = words[0].lower() in {*RARE_TOKENS, _CUSTOM}
         if rare or (kohya and len(words[0]) <= LONGEST_TOKEN_BY_LOOKS):
             return words[0], " ".join(words[1:])
     return None, " ".join(words)

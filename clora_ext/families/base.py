@@ -11,15 +11,17 @@ from clora_ext.formats.header import Header
 from clora_ext.formats.prediction import Prediction
 
 from .components import Component, Role
+from .process import Process
+from .step_shape import StepShape
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Generator, Tensor, dtype, nn
+    from torch import Tensor, dtype, nn
 
     from clora_ext.config.precision import Precision
     from clora_ext.formats.checkpoint import Checkpoint
 
-__all__ = ["Conditioning", "EncodedPrompt", "Family", "Model", "Process", "SizeConditioning"]
+__all__ = ["Conditioning", "EncodedPrompt", "Family", "Model", "SizeConditioning"]
 
 Conditioning = Mapping[str, "Tensor"]
 """What the denoiser is given beside latents and times, by names that only its family knows. The first
@@ -54,35 +56,6 @@ class EncodedPrompt:
     wanted: Conditioning
     unwanted: Conditioning
     size: int
-
-
-class Process(Protocol):
-    """How a model was trained: from which times it sees noised latents, and what it has to predict.
-
-    Latents and noise are (n, channels, h, w); times are (n,), whole or real numbers as :meth:`Model.predict`
-    takes them.
-    """
-
-    def sample_times(self, shape: Sequence[int], rng: "Generator") -> "Tensor":
-        """Random times for a training step, on the processor.
-
-        Args:
-            shape: of the latents, (n, channels, h, w): large pictures may need more noise.
-            rng: the only source of randomness.
-        """
-        ...
-
-    def noised(self, latents: "Tensor", noise: "Tensor", times: "Tensor") -> "Tensor":
-        """Latents with as much noise as belongs to ``times``."""
-        ...
-
-    def target(self, latents: "Tensor", noise: "Tensor", times: "Tensor") -> "Tensor":
-        """What :meth:`Model.predict` should give for the noised latents, of their shape."""
-        ...
-
-    def weight(self, times: "Tensor") -> "Tensor | None":
-        """How much each picture's error counts, (n,); None: all alike, the plain mean."""
-        ...
 
 
 class Model(Protocol):
@@ -241,6 +214,25 @@ class Family(Protocol):
 
     def size_multiple(self, header: Header) -> int:
         """Sides of pictures must be multiples of this many pixels."""
+        ...
+
+    def training_bytes(self, header: Header, step: StepShape) -> int | None:
+        """About how much memory a training step takes beside weights, adapters and optimiser, bytes.
+
+        None: the model's configuration does not tell.
+        """
+        ...
+
+    def picture_bytes(self, header: Header, size: tuple[int, int]) -> int | None:
+        """The same of encoding or decoding one picture of (width, height) pixels."""
+        ...
+
+    def tokens_cut(self, header: Header, prompt: str) -> int:
+        """How many tokens of the prompt the text encoder cannot read; loads no model."""
+        ...
+
+    def knows_word(self, header: Header, word: str) -> bool:
+        """Whether the text encoder reads the word as one token, as it reads all words that it often met."""
         ...
 
     def suggested_settings(self, header: Header) -> "Mapping[str, Any]":

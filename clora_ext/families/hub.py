@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.folder_files import COMPONENTS, INDEX, FolderFiles, weights_names
+from clora_ext.formats.installed import find_installed
 
 __all__ = ["DEMO_MODEL", "find_base", "place_of"]
 
@@ -27,14 +28,16 @@ _CONFIGURATIONS = (
 
 
 def find_base(base: Path) -> Path:
-    """A file or folder on this machine.
+    """A file or folder on this machine, also by its name in an installed program (``comfyui:NAME``).
 
     The network is asked only where ``base`` is no path that exists and reads like ``owner/name``, or
     ``owner/name:fp16`` for the weights in half precision.
 
     Raises:
         CheckpointError: it does not exist, or the hub does not give it.
+        UsageError: the named program does not have it.
     """
+    base = find_installed(base, "checkpoint")
     if base.exists():
         if base.is_dir() and not (base / INDEX).is_file():
             message = f"{base} is a folder without {INDEX}"

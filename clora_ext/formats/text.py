@@ -12,7 +12,10 @@ __all__ = [
     "listed",
     "one_line",
     "quoted",
+    "size",
 ]
+
+_KILO = 1000
 
 # Composed emoji and several scripts cannot be read without them, and they steer no terminal.
 _JOINERS = "\u200c\u200d"
@@ -108,3 +111,18 @@ def control_character(text: str) -> int | None:
 
 def _prints(character: str) -> bool:
     return character.isprintable() or character in _JOINERS
+
+
+def size(count: int) -> str:
+    """Bytes for people.
+
+    >>> size(500), size(38_200_000), size(6_939_000_000)
+    ('500 bytes', '38.2 MB', '6.9 GB')
+    """
+    if count < _KILO:
+        return counted(count, "byte")
+    units = ("kB", "MB", "GB", "TB")
+    power = next(
+        power for power in range(1, 5) if round(count / _KILO**power, 1) < _KILO or power == len(units)
+    )
+    return f"{count / _KILO**power:,.1f} {units[power - 1]}"

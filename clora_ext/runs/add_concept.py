@@ -16,6 +16,7 @@ from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun, prepare
 from .request import Request
 from .result import Result
+from .speeds import Timed, speed_key
 from .train_pictures import Trained, train_pictures
 
 __all__ = ["add_concept"]
@@ -45,6 +46,9 @@ def add_concept(
             sink(Note(plan.learned_note))
             return _stored(project, plan.learned)
         on_plan(plan)
+        for cut in plan.cut_texts:
+            sink(Note(str(cut)))
+        sink = timed = Timed(speed_key(plan), sink)
         run = prepare(plan, project, sink)
         learned = _learn(run, sink)
         state = fold_concept(run, learned.concept, sink)
@@ -55,6 +59,8 @@ def add_concept(
         sink(Stage("commit"))
         record = make_record(plan, state, files.sheet.name, learned.losses)
         project.commit(record, state, keep=request.keep)
+    seconds = time.monotonic() - began
+    timed.finished(seconds)
     return Result(
         project=request.project,
         checkpoint=project.checkpoints_dir / state.checkpoint,
@@ -65,7 +71,7 @@ def add_concept(
         first_loss=record.first_loss,
         last_loss=record.last_loss,
         outcome=verified.outcome,
-        seconds=time.monotonic() - began,
+        seconds=seconds,
     )
 
 

@@ -1,7 +1,8 @@
 """The state of a project that a run starts from: its base, its evolving model, its concepts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,13 @@ class ProjectContext:
     def size_multiple(self) -> int:
         """Sides of pictures are multiples of this, pixels."""
         return self.family.size_multiple(self.header)
+
+    @property
+    def knows_word(self) -> Callable[[str], bool] | None:
+        """Whether the model knows a word; None: the demo model, which reads no others well."""
+        if self.base.kind == _DEMO:
+            return None
+        return partial(self.family.knows_word, self.header)
 
     @property
     def stamp(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from clora_ext.data import (
     cover_corner,
     load_pixels,
 )
-from clora_ext.events import Note, Sink, Stage
+from clora_ext.events import Sink, Stage
 
 from .memory_remedies import sampling_remedies
 from .plan import Plan
@@ -37,7 +37,7 @@ class Encoded:
 
 
 def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
-    """Encode every picture at the size at which it is trained; notes captions that are too long.
+    """Encode every picture at the size at which it is trained.
 
     Raises:
         OutOfMemory: a picture is too large for the VAE.
@@ -46,19 +46,10 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
 
     pictures = plan.dataset.pictures
     sink(Stage("encode", f"{len(pictures)} pictures"))
-    _tell_what_is_cut(model, plan, sink)
     bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, plan.sizes, strict=True)]
     with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
         examples = [_example(model, plan, number) for number in range(len(pictures))]
     return Encoded(examples, batches(bucketed, plan.settings.data.batch_size, plan.settings.seed))
-
-
-def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:
-    """Captions are never shortened in silence."""
-    for picture in plan.dataset.pictures:
-        cut = model.tokens_cut(picture.caption)
-        if cut:
-            sink(Note(f"the caption of {picture.path.name} is too long: its last {cut} tokens are not read"))
 
 
 def encode_latents(model: "Model", plan: Plan, number: int) -> "Example":

@@ -9,6 +9,7 @@ from clora_ext.project import Project
 
 from .checked_settings import checked_settings
 from .context import project_context
+from .estimate import check_disk
 from .plan import Plan
 from .plan_basis import PlanBasis
 from .plan_lora import plan_lora
@@ -40,9 +41,10 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     settings = context.suggested if request.settings is None else asked
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     basis = PlanBasis(request, project, context, settings, strategy)
-    if isinstance(request.source, Lora):
-        return plan_lora(basis, request.source)
-    return plan_pictures(basis, request.source)
+    source = request.source
+    plan = plan_lora(basis, source) if isinstance(source, Lora) else plan_pictures(basis, source)
+    check_disk(plan)
+    return plan
 
 
 def _problems(request: Request) -> list[str]:

@@ -10,6 +10,7 @@ from clora_ext.data import Concept, Dataset
 from clora_ext.project import ConceptRecord
 
 from .context import ProjectContext
+from .cut_texts import CutText
 from .request import Pictures, Request
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Plan:
         resolution: of training and samples, pixels.
         sizes: (width, height) in pixels at which each picture is trained, in their order; none for a LoRA.
         sample_prompt: what previews and the contact sheet show.
+        cut_texts: captions and prompts that are longer than the text encoder reads.
         learned: the concept's record if the project has learned just this already; nothing is left to do.
         resume_step: steps that a stopped run of this same plan has already done.
         fingerprint: sha256 over everything that shapes the result: equal plans give equal models.
@@ -86,6 +88,7 @@ class Plan:
     resolution: int
     sizes: tuple[tuple[int, int], ...]
     sample_prompt: str
+    cut_texts: tuple[CutText, ...]
     learned: ConceptRecord | None
     resume_step: int
     fingerprint: str
@@ -148,6 +151,7 @@ class Plan:
             "concept": {
                 "number": self.number,
                 "token": self.concept.token,
+                "token_from": self.concept.token_from,
                 "class": self.concept.class_name,
             },
             "learned_already": self.learned is not None,
@@ -157,6 +161,7 @@ class Plan:
             "resolution": self.resolution,
             "sizes": [list(size) for size in self.sizes],
             "prompt": self.sample_prompt,
+            "cut_texts": [{"what": cut.what, "tokens": cut.tokens} for cut in self.cut_texts],
             "layers": len(self.targets),
             "parameters": self.parameters,
             "state_level": self.strategy.state_level,

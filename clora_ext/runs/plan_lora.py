@@ -11,6 +11,7 @@ from clora_ext.formats.prediction import find_prediction
 
 from .already_learned import find_learned_lora
 from .context import ProjectContext
+from .cut_texts import cut_texts
 from .lora_files import read_changes
 from .plan import LoraMaterial, Plan
 from .plan_basis import PlanBasis
@@ -41,9 +42,10 @@ def plan_lora(basis: PlanBasis, source: Lora) -> Plan:
     learned = find_learned_lora(basis.records, request, material, settings)
     concept = _name(request, source, file.triggers, () if learned else context.used_tokens)
     if learned is not None:
-        concept = Concept(learned.token, learned.class_name)
+        concept = Concept(learned.token, learned.class_name, "as it was learned")
     trigger = ", ".join(file.triggers[:1]) or f"a photo of {concept.trigger}"
     shaping = {"strategy": settings.strategy, "options": dict(settings.strategy_options), **material.record}
+    prompt = settings.sampling.sample_prompt or trigger
     return Plan(
         request=request,
         context=context,
@@ -54,7 +56,8 @@ def plan_lora(basis: PlanBasis, source: Lora) -> Plan:
         targets=tuple(material.changes),
         resolution=basis.resolution,
         sizes=(),
-        sample_prompt=settings.sampling.sample_prompt or trigger,
+        sample_prompt=prompt,
+        cut_texts=cut_texts(context, [("the prompt of the samples", prompt)]),
         learned=learned,
         resume_step=0,
         fingerprint=basis.fingerprint(material.sha256, shaping),

@@ -1,15 +1,18 @@
 """The plan of training on pictures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from clora_ext.adapters.sites import Target
 from clora_ext.data import Concept, Dataset, bucket_sizes, name_concept, nearest, scan
 from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.formats.text import escaped
 from clora_ext.project import ConceptRecord
 from clora_ext.sampling.prompts import recorded_prompt, untrained_prompt
 from clora_ext.training.state import STATE_FILE, resume_step
 
 from .already_learned import find_learned_pictures
+from .cut_texts import cut_texts
 from .lora_files import check_new_file
 from .plan import Plan
 from .plan_basis import PlanBasis
@@ -36,12 +39,13 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
     )
     learned = find_learned_pictures(basis.records, request, dataset, settings, source.export_lora)
     if learned is not None:
-        concept = Concept(learned.token, learned.class_name)
+        concept = Concept(learned.token, learned.class_name, "as it was learned")
     elif unusable_name is not None:
         raise unusable_name
     fingerprint = basis.fingerprint(dataset.fingerprint, settings.shaping())
     if learned is None:
         _check_lora_target(source.export_lora, request.project, fingerprint)
+    prompt = settings.sampling.sample_prompt or _untrained_prompt(concept, dataset, learned)
     return Plan(
         request=request,
         context=basis.context,
@@ -52,7 +56,8 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         targets=targets,
         resolution=basis.resolution,
         sizes=tuple(nearest(picture.width, picture.height, buckets) for picture in dataset.pictures),
-        sample_prompt=settings.sampling.sample_prompt or _untrained_prompt(concept, dataset, learned),
+        sample_prompt=prompt,
+        cut_texts=cut_texts(basis.context, _texts(dataset, prompt)),
         learned=learned,
         resume_step=0 if learned is not None else _resume_step(basis, fingerprint),
         fingerprint=fingerprint,
@@ -87,6 +92,7 @@ def _name(basis: PlanBasis, source: Pictures) -> tuple[Concept, UsageError | Non
             token=basis.request.token,
             class_name=basis.request.class_name,
             taken=list(basis.context.used_tokens),
+            is_known=basis.context.knows_word,
         ), None
     except UsageError as error:
         same = [record for record in basis.records if basis.request.token in {None, record.token}]
@@ -110,6 +116,14 @@ def _untrained_prompt(concept: Concept, dataset: Dataset, learned: ConceptRecord
     if learned is not None:
         return recorded_prompt(learned)
     return untrained_prompt(concept.trigger, [picture.caption for picture in dataset.pictures])
+
+
+def _texts(dataset: Dataset, prompt: str) -> Iterator[tuple[str, str]]:
+    """Everything that the text encoder reads, with what it is."""
+    for picture in dataset.pictures:
+        yield f"the caption of {escaped(picture.path.name)}", picture.caption
+    if all(picture.caption != prompt for picture in dataset.pictures):
+        yield "the prompt of the samples", prompt
 
 
 def _resume_step(basis: PlanBasis, fingerprint: str) -> int:

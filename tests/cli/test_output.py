@@ -1,13 +1,19 @@
 # ruff: noqa: TID251 - the rule keeps the engine from the command line; these are its own tests
+import io
 import json
+import re
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import count
 from math import inf, nan
 from pathlib import Path
 
 import pytest
 from cases import check_each
 from clora_ext.cli.output import Output, jsonable
+from clora_ext.cli.watching import sparing
 from clora_ext.cli.wording import command, counted, duration, printable, short_hash, size
+from rich.console import Console
 
 from clora_ext.events import Event, FoldStep, Note, Sampled, SampleStep, Stage, TrainStep
 
@@ -39,12 +45,22 @@ EVENTS: dict[Event, dict[str, object]] = {
 }  # fmt: skip
 
 
+def untimed(line: str) -> dict[str, object]:
+    """A line's content, when it was written within the last minute, as it says itself."""
+    content: dict[str, object] = json.loads(line)
+    written = str(content.pop("time"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", written)
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(written.replace("Z", "+00:00"))
+    assert abs(age.total_seconds()) < 60
+    return content
+
+
 def test_event_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     def check(event: Event) -> None:
         Output(as_json=True).event(event)
         (line,) = capsys.readouterr().out.splitlines()
         assert line.isascii()
-        assert json.loads(line) == EVENTS[event]
+        assert untimed(line) == EVENTS[event]
 
     check_each(EVENTS, check)
 
@@ -55,7 +71,7 @@ def test_text_for_people_goes_where_programs_do_not_read(capsys: pytest.CaptureF
     output.facts({"name": "value"})
     output.result({"a": 1})
     printed = capsys.readouterr()
-    assert json.loads(printed.out) == {"result": {"a": 1}}
+    assert untimed(printed.out) == {"result": {"a": 1}}
     assert printed.err == "hello\nname  value\n"
 
 
@@ -97,3 +113,40 @@ def test_values_read_well() -> None:
     assert (duration(0.4), duration(61), duration(3600)) == ("0:00", "1:01", "1:00:00")
     assert (counted(1, "picture"), counted(0, "picture")) == ("1 picture", "0 pictures")
     assert short_hash("0123456789abcdef") == "0123456789ab"
+
+
+def test_programs_are_told_of_some_tensors_and_of_the_last_one() -> None:
+    """A fold of 600 tensors in three seconds, with a stage before it and a note in the middle."""
+    told: list[Event] = []
+    seconds = (number * 0.005 for number in count())
+    sink = sparing(told.append, lambda: next(seconds))
+    sink(Stage("fold"))
+    for done in range(1, 601):
+        sink(FoldStep(done, 600, "x"))
+        if done == 300:
+            sink(Note("half"))
+    folds = [event for event in told if isinstance(event, FoldStep)]
+    assert 3 <= len(folds) <= 12
+    assert folds[0].done == 1
+    assert folds[-1].done == 600
+    assert {Stage("fold"), Note("half")} < set(told)
+
+
+def test_facts_are_wrapped_between_words_on_a_narrow_terminal_and_nowhere_else() -> None:
+    words = "rank 8, alpha 8, in 84 layers, 227,328 parameters"
+    path = Path("a/long/path/" * 5)
+
+    def shown(width: int, *, terminal: bool) -> list[str]:
+        output = Output(as_json=False)
+        output.answers = Console(
+            file=io.StringIO(), width=width, force_terminal=terminal, no_color=True, color_system=None
+        )
+        output.facts({"adapter": words, "checkpoint": path})
+        assert isinstance(output.answers.file, io.StringIO)
+        return output.answers.file.getvalue().splitlines()
+
+    assert shown(40, terminal=False) == [f"adapter     {words}", f"checkpoint  {path}"]
+    wrapped = shown(40, terminal=True)
+    assert wrapped[-1] == f"checkpoint  {path}"
+    assert max(map(len, wrapped[:-1])) <= 40
+    assert " ".join(" ".join(wrapped[:-1]).split()) == f"adapter {words}"

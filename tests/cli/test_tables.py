@@ -3,7 +3,7 @@ import io
 from pathlib import Path
 
 from cases import check_each
-from clora_ext.cli.tables import dataset_summary, dataset_table
+from clora_ext.cli.tables import dataset_summary, dataset_table, listing
 from PIL import Image
 from rich.console import Console
 
@@ -82,6 +82,29 @@ def test_table_fits_and_names_of_files_are_never_cut(tmp_path: Path) -> None:
         assert "…" in rows[2]
 
     check_each([60, 80, 120, 200], check)
+
+
+def test_without_room_for_columns_every_picture_stands_below_the_other(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", side=32)
+    (tmp_path / "a.txt").write_text("a sks dog that lies on a red sofa and sleeps", encoding="utf-8")
+    text = rendered(scan(tmp_path, concept=DOG, resolution=64), width=40)
+    assert max(map(len, text.splitlines())) <= 40
+    told = " ".join(text.split())
+    assert "a.png 32 x 32" in told
+    assert "a sks dog that lies on a red sofa and sleeps (.txt) smaller than 64 px" in told
+
+
+def test_a_listing_that_does_not_fit_names_every_value() -> None:
+    columns, rows = ["#", "concept", "strategy"], [["1", "sks dog", "mask"], ["2", "zwz [b]toy[/b]\x1b", ""]]
+
+    def shown(width: int) -> list[str]:
+        console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+        console.print(listing(columns, rows, width))
+        assert isinstance(console.file, io.StringIO)
+        return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+    assert shown(80)[2:] == ["1  sks dog             mask", r"2  zwz [b]toy[/b]\x1b"]
+    assert shown(19) == ["1 sks dog", "  strategy: mask", "2 zwz", r"[b]toy[/b]\x1b"]
 
 
 def test_of_many_pictures_those_with_notes_come_first(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from cases import check_each
+from cases import check_each, empty_folder
 from PIL import Image
 
 from clora_ext.data import RARE_TOKENS, Concept, name_concept
@@ -26,6 +26,7 @@ NAMES = [
     ("big dog", "sks", "big dog"),
     ("10_zwz dog", "zwz", "dog"),
     ("10_ohwx dog photos", "ohwx", "dog"),
+    ("ohwx man", "ohwx", "man"),
     ("10_dog", "sks", "dog"),
     ("10_golden retriever", "sks", "golden retriever"),
     ("1_zwz_red_dog", "zwz", "red dog"),
@@ -68,6 +69,35 @@ def test_next_unused_rare_token_is_taken(tmp_path: Path) -> None:
     assert name_concept(folder, token=None, class_name=None, taken=("SKS", "sbu")).token == "zwz"
     with pytest.raises(UsageError, match="rare tokens are taken"):
         name_concept(folder, token=None, class_name=None, taken=RARE_TOKENS)
+
+
+SPEAKING = [
+    ("my_cat_luna", (), "lna", "my cat luna"),
+    ("my_cat_luna", ("LNA",), "lnax", "my cat luna"),
+    ("zorblax monster", (), "zorblax", "zorblax monster"),
+    ("Zo\u00eb photos", (), "zex", "Zo\u00eb"),
+    ("golden retriever", (), "rtrvr", "golden retriever"),
+    ("10_golden retriever", (), "rtrvr", "golden retriever"),
+    ("dog_images", (), "sks", "dog"),
+    ("big dog 2024", ("sks",), "zwz", "big dog 2024"),
+    ("\u5c0f\u82b1", (), "sks", "\u5c0f\u82b1"),
+    ("10_zwz luna", (), "zwz", "luna"),
+]
+
+
+def test_a_name_in_the_folders_name_makes_a_token_that_the_model_does_not_know(tmp_path: Path) -> None:
+    def check(case: tuple[str, tuple[str, ...], str, str]) -> None:
+        name, taken, token, class_name = case
+        folder = folder_of(empty_folder(tmp_path) / name)
+        found = name_concept(
+            folder, token=None, class_name=None, taken=taken, is_known=lambda word: word in {"luna", "zoe"}
+        )
+        assert found == Concept(token, class_name)
+        says = {"zwz": "from the folder's name", "sks": "the next unused one"}
+        expected = says.get(token, "made of the folder's name")
+        assert found.token_from == ("the next unused one" if taken == ("sks",) else expected)
+
+    check_each(SPEAKING, check)
 
 
 def test_two_concepts_with_one_token_are_refused(tmp_path: Path) -> None:

@@ -106,7 +106,12 @@ def test_planning_writes_nothing(request_: Request) -> None:
     assert plan.context.new_project
     assert plan.context.number == 1
     assert not request_.project.exists()
-    assert json.loads(json.dumps(plan.as_dict()))["concept"] == {"number": 1, "token": "sks", "class": "dog"}
+    assert json.loads(json.dumps(plan.as_dict()))["concept"] == {
+        "number": 1,
+        "token": "sks",
+        "token_from": "the next unused one",
+        "class": "dog",
+    }
 
 
 def test_a_plans_fingerprint_follows_what_shapes_the_result_and_nothing_else(request_: Request) -> None:

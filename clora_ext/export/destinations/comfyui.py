@@ -4,13 +4,14 @@ from pathlib import Path
 
 from clora_ext.export.atomic import FileSet, file_of
 from clora_ext.export.bundle import ExportBundle
+from clora_ext.formats.installed import CHECKPOINTS, is_comfyui
 from clora_ext.formats.prediction import Prediction
 
 from .base import refuse_folder, unknown_model
 
 __all__ = ["DESTINATION", "ComfyUI"]
 
-_CHECKPOINTS = Path("models", "checkpoints")
+_CHECKPOINTS = CHECKPOINTS["comfyui"]
 _INSIDE = "ComfyUI"  # the portable edition keeps the program one folder deeper
 
 
@@ -21,10 +22,10 @@ class ComfyUI:
 
     def place(self, folder: Path, model: ExportBundle) -> FileSet:
         """Checkpoint and preview."""
-        if not _is_comfyui(folder):
+        if not is_comfyui(folder):
             inside = folder / _INSIDE
             looked_for = f"main.py with comfy/, or {_CHECKPOINTS.as_posix()}/"
-            fix = f"name {inside}" if _is_comfyui(inside) else "name the folder that ComfyUI is started in"
+            fix = f"name {inside}" if is_comfyui(inside) else "name the folder that ComfyUI is started in"
             raise refuse_folder(folder, self.title, looked_for, fix)
         target = folder / _CHECKPOINTS
         preview = target / f"{model.name}.preview.png"
@@ -53,11 +54,6 @@ def _unseen(model: ExportBundle) -> str:
         f"ComfyUI cannot see what this model predicts ({prediction.words}): put ModelSamplingDiscrete behind "
         f"Load Checkpoint, with sampling {sampling} and zsnr {str(prediction.zero_snr).lower()}"
     )
-
-
-def _is_comfyui(folder: Path) -> bool:
-    program = (folder / "main.py").is_file() and (folder / "comfy").is_dir()
-    return program or (folder / _CHECKPOINTS).is_dir()
 
 
 DESTINATION = ComfyUI()

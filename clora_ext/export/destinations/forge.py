@@ -4,9 +4,10 @@ from pathlib import Path
 
 from clora_ext.export.atomic import FileSet
 from clora_ext.export.bundle import ExportBundle
+from clora_ext.formats.installed import is_webui
 
 from .base import refuse_folder, unknown_model, zero_snr_remark
-from .webui import LOOKED_FOR, is_webui, sidecars
+from .webui import LOOKED_FOR, sidecars
 
 __all__ = ["DESTINATION", "Forge"]
 

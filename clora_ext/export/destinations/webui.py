@@ -7,19 +7,14 @@ from typing import Any
 
 from clora_ext.export.atomic import FileSet, file_of
 from clora_ext.export.bundle import ExportBundle
+from clora_ext.formats.installed import CHECKPOINTS
 
-__all__ = ["CHECKPOINTS", "LOOKED_FOR", "is_webui", "sidecars"]
+__all__ = ["LOOKED_FOR", "sidecars"]
 
-CHECKPOINTS = Path("models", "Stable-diffusion")
-"""Where both look for checkpoints."""
+_CHECKPOINTS = CHECKPOINTS["a1111"]
 
-LOOKED_FOR = f"webui.py and {CHECKPOINTS.as_posix()}/"
+LOOKED_FOR = f"webui.py and {_CHECKPOINTS.as_posix()}/"
 """What makes a folder one of either."""
-
-
-def is_webui(folder: Path) -> bool:
-    """Whether it is a folder of Automatic1111, Forge or a relative of theirs."""
-    return (folder / "webui.py").is_file() and (folder / CHECKPOINTS).is_dir()
 
 
 def sidecars(
@@ -34,7 +29,7 @@ def sidecars(
         config: the content of the .yaml file, from which the program learns what it cannot see; None: it
             needs none, and one that is there would mislead it.
     """
-    target = folder / CHECKPOINTS
+    target = folder / _CHECKPOINTS
     # JSON is YAML, too.
     contents = {
         "preview.png": model.preview,

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clora_ext.adapters.sites import Layout, Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Model
 from clora_ext.families.components import Component, Role, component_of, denoiser_of
+from clora_ext.families.step_shape import StepShape
 from clora_ext.formats.header import Header, TensorInfo
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import Prediction
 
+from . import activations
 from .targets import in_clip, in_unet
 from .verdicts import Verdict
 
@@ -38,6 +40,7 @@ Config = dict[str, Any]
 configurations; ``prediction``: a :class:`Prediction`, which the scheduler follows; ``tokenizer``: a name;
 ``resolution``: pixels; ``suggested_settings``: by name."""
 
+_Asked = TypeVar("_Asked")
 _NUMBERS = {"F64", "F32", "F16", "BF16"}
 _HERE = Path("the checkpoint")
 _WORDS = {"denoiser": "UNet", "text_encoder": "text encoder", "vae": "VAE"}
@@ -112,6 +115,31 @@ class OriginalLayout:
         config = self.config(header, _HERE)
         reductions = len(config["vae"]["block_out_channels"]) + len(config["unet"]["block_out_channels"]) - 2
         return int(2**reductions)
+
+    def training_bytes(self, header: Header, step: StepShape) -> int | None:
+        """See :func:`clora_ext.families.latent.activations.training_bytes`."""
+        return _told(activations.training_bytes, self.config(header, _HERE), step)
+
+    def picture_bytes(self, header: Header, size: tuple[int, int]) -> int | None:
+        """See :func:`clora_ext.families.latent.activations.picture_bytes`."""
+        return _told(activations.picture_bytes, self.config(header, _HERE), size)
+
+    def tokens_cut(self, header: Header, prompt: str) -> int:
+        """By the first text encoder's tokenizer, which all of them share."""
+        config = self.config(header, _HERE)
+        longest = config["text_encoder"].get("max_position_embeddings")
+        if isinstance(longest, int) and prompt.isascii() and len(prompt) + 2 <= longest:
+            return 0  # not even if every letter were a token; two mark beginning and end
+        from .modules import make_tokenizer
+        from .text import tokens_cut
+
+        return tokens_cut(make_tokenizer(config, _HERE), prompt)
+
+    def knows_word(self, header: Header, word: str) -> bool:
+        """By the same tokenizer."""
+        from .modules import make_tokenizer
+
+        return len(make_tokenizer(self.config(header, _HERE), _HERE).tokenize(word)) == 1
 
     def suggested_settings(self, header: Header) -> Mapping[str, Any]:
         """From the configuration."""
@@ -202,6 +230,14 @@ class OriginalLayout:
                     "bias" if leaf == "bias" else "weight",
                     layout,
                 )
+
+
+def _told(count: Callable[[Config, _Asked], int], config: Config, asked: _Asked) -> int | None:
+    """What a configuration says of memory; None: it is a file's own, and says too little."""
+    try:
+        return count(config, asked)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _is_layer(target: Target) -> bool:

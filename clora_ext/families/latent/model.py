@@ -20,7 +20,7 @@ from .pipeline import Pipeline, make_pipeline
 from .pipeline_folder import save_pipeline
 from .process import DiffusionProcess
 from .sample import Sampler
-from .text import Text, collate
+from .text import Text, collate, tokens_cut
 
 __all__ = ["LatentDiffusion"]
 
@@ -87,8 +87,7 @@ class LatentDiffusion:
 
     def tokens_cut(self, prompt: str) -> int:
         """How many tokens at the prompt's end do not fit into the text encoder."""
-        tokenizer = self.text.tokenizer
-        return max(0, len(tokenizer(prompt).input_ids) - tokenizer.model_max_length)
+        return tokens_cut(self.text.tokenizer, prompt)
 
     def predict(self, latents: Tensor, times: Tensor, condition: Conditioning) -> Tensor:
         """The UNet's output, of the latents' shape."""

@@ -13,7 +13,7 @@ from clora_ext.config.precision import to_device
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Conditioning, SizeConditioning
 
-__all__ = ["OneText", "Text", "TwoTexts", "collate", "load_tokenizer"]
+__all__ = ["OneText", "Text", "TwoTexts", "collate", "load_tokenizer", "tokens_cut"]
 
 _HERE = Path(__file__).parent
 _TOKENIZERS = {"demo": _HERE.parents[1] / "assets" / "demo_tokenizer", "clip": _HERE / "clip_tokenizer"}
@@ -56,6 +56,11 @@ class Text(Protocol):
 def collate(conditions: Sequence[Conditioning]) -> Conditioning:
     """Several pictures' conditions as one: CLIP's texts are all padded to one length, so they are stacked."""
     return {name: torch.cat([condition[name] for condition in conditions]) for name in conditions[0]}
+
+
+def tokens_cut(tokenizer: CLIPTokenizer, prompt: str) -> int:
+    """How many tokens at the prompt's end do not fit into the text encoder."""
+    return max(0, len(tokenizer(prompt).input_ids) - tokenizer.model_max_length)
 
 
 def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], pad: int, device: torch.device) -> Tensor:

@@ -1,0 +1,38 @@
+"""How a model was trained, as far as teaching it depends on that."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+__all__ = ["Process"]
+
+
+class Process(Protocol):
+    """How a model was trained: from which times it sees noised latents, and what it has to predict.
+
+    Latents and noise are (n, channels, h, w); times are (n,), whole or real numbers as :meth:`Model.predict`
+    takes them.
+    """
+
+    def sample_times(self, shape: Sequence[int], rng: "Generator") -> "Tensor":
+        """Random times for a training step, on the processor.
+
+        Args:
+            shape: of the latents, (n, channels, h, w): large pictures may need more noise.
+            rng: the only source of randomness.
+        """
+        ...
+
+    def noised(self, latents: "Tensor", noise: "Tensor", times: "Tensor") -> "Tensor":
+        """Latents with as much noise as belongs to ``times``."""
+        ...
+
+    def target(self, latents: "Tensor", noise: "Tensor", times: "Tensor") -> "Tensor":
+        """What :meth:`Model.predict` should give for the noised latents, of their shape."""
+        ...
+
+    def weight(self, times: "Tensor") -> "Tensor | None":
+        """How much each picture's error counts, (n,); None: all alike, the plain mean."""
+        ...
