@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 OUTPUT = HERE.parent / "demo-output" / "pile"
 STACKED, ONE = OUTPUT / "stacked", OUTPUT / "one-model"
 TITLES = ("each LoRA file alone", "all three files stacked", "one model, taught one by one")
-CELL, PER_CELL, GAP, LEFT, TOP = 80, 3, 14, 190, 30
+CELL, PER_CELL, GAP, LEFT, TOP = 96, 3, 14, 200, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def sheet() -> Image.Image:
                 with Image.open(file) as image:
                     shown = image.resize((CELL, CELL), Image.Resampling.LANCZOS)
                 picture.paste(shown, (LEFT + column * width + place * CELL, top))
-    return picture.quantize(256)
+    return picture.quantize(256, kmeans=3)
 
 
 if __name__ == "__main__":

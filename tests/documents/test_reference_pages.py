@@ -6,7 +6,7 @@ from dataclasses import fields
 from cases import check_each
 from pages import ROOT, section, text_of
 
-from clora_ext import strategies
+from clora_ext import Settings, strategies
 from clora_ext.project.base import Base, BasePart
 from clora_ext.project.litter import FOLDERS
 from clora_ext.project.manifest import Manifest
@@ -60,4 +60,6 @@ def test_every_strategy_has_its_section_with_level_and_options() -> None:
 
 def test_every_strategy_stands_in_the_readme() -> None:
     text = section(ROOT / "README.md", "Strategies")
-    assert [name for name in strategies.names() if f"| `{name}`" not in text] == []
+    said = re.findall(r"^\| `(\w+)`( \(default\))? \| \D", text, re.MULTILINE)  # not the table of figures
+    assert sorted(name for name, _ in said) == list(strategies.names())
+    assert [name for name, default in said if default] == [Settings().strategy]
