@@ -78,7 +78,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
 ) -> None:
     """Fold a LoRA that somebody else has trained into the model, as a concept.
 
-    The file is only read; nothing of it is kept but what the model has become.
+    The file is only read. The project keeps what the model has become, and the file's name and hash.
     """
     from clora_ext import strategies
     from clora_ext.config.settings import Settings

@@ -1,6 +1,6 @@
 """Small pictures of a model, from what it drew right after it had learned each concept.
 
-The pictures that it was taught with are on the same contact sheets; they are never passed on.
+The pictures that it was taught with are never passed on.
 """
 
 import io

@@ -160,7 +160,8 @@ class Strategy(Protocol):
     """
 
     state_level: ClassVar[StateLevel] = "L0"
-    """What is kept of past concepts: L0 weights, L1 names and prompts too, L2 statistics too."""
+    """What the strategy keeps of past concepts: L0 weights, L1 names and prompts too, L2 statistics too.
+    The project's record, which no strategy reads, keeps names, captions and hashes whatever the level."""
 
     rowwise: ClassVar[bool] = False
     """Whether a row of the result depends on that same row of the layer and the change alone. ``fold`` is
