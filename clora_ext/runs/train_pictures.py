@@ -150,10 +150,10 @@ def _preview(run: PreparedRun, sampler: "Callable[[str], Image]", sink: Sink) ->
     def preview(step: int) -> None:
         if not every or step % every:
             return
-        target = folder / f"preview-{step}.png"
+        target, picture = folder / f"preview-{step}.png", sampler(run.prompt.text)
         with writing(target):
             folder.mkdir(parents=True, exist_ok=True)
-            sampler(run.prompt.text).save(target)
+            picture.save(target)
         sink(Preview(step, target))
 
     return preview

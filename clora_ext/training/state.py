@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clora_ext.errors import CheckpointError
+from clora_ext.errors import CheckpointError, writing
 from clora_ext.formats.header import read_header
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ class TrainingState:
             _OPTIMIZER: json.dumps(split(optimizer.state_dict(), "optimizer", tensors)),
             _SCALER: json.dumps(scaler.state_dict()),
         }
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with writing(self._file):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
         write_checkpoint(self._file, {name: Source.of(one) for name, one in tensors.items()}, metadata)
 
 
