@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
 from .output import Output
 from .tables import concepts_table
-from .wording import command, counted, size
+from .wording import ago, command, counted, size
 
 if TYPE_CHECKING:
+    from clora_ext.formats.training_state import StoppedRun
     from clora_ext.project import Base, DiskUsage, Project
 
 __all__ = ["EPILOG", "status"]
@@ -30,15 +31,25 @@ def status(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonOption = Fa
         output.show(concepts_table(opened.concepts))
     else:
         output.show(f"nothing learned yet: {command('clora', 'add-concept', '--project', project)} IMAGES")
+    if opened.unfinished is not None:
+        output.show("")
+        output.show(_unfinished(opened.unfinished))
     output.show("")
     output.facts(_state(opened, usage))
     output.result(_as_dict(opened, usage))
 
 
+def _unfinished(run: "StoppedRun") -> str:
+    """The run that has not come to its end, and how it does."""
+    return (
+        f"an unfinished concept: {run.words}, saved {ago(run.saved)}; the command that began it goes on there"
+    )
+
+
 def _base(base: "Base | None") -> dict[str, object]:
     """What the project started from."""
     if base is None:
-        return {"base": "none"}
+        return {"base": "not recorded yet"}
     where = base.path or "the built-in demo model"
     gone = "" if _is_there(base) else " (gone: say where it lies now by clora relocate)"
     found = base.recorded_prediction
@@ -82,7 +93,7 @@ def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
 
 def _as_dict(project: "Project", usage: "DiskUsage") -> dict[str, object]:
     """Everything for programs."""
-    current = project.current
+    current, run = project.current, project.unfinished
     return {
         "project": project.folder,
         "base": None if project.base is None else _base_as_dict(project.base),
@@ -91,5 +102,6 @@ def _as_dict(project: "Project", usage: "DiskUsage") -> dict[str, object]:
         "checkpoint": project.checkpoint_path,
         "memory": project.memory_path,
         "undoable": project.undoable,
+        "unfinished": None if run is None else {**asdict(run), "saved": run.saved.isoformat()},
         "disk": {**asdict(usage), "total": usage.total},
     }

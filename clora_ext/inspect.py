@@ -14,7 +14,7 @@ from clora_ext.formats.lora.contents import describe
 from clora_ext.formats.memory import STRATEGY_KEY
 from clora_ext.formats.models import statements_beside
 from clora_ext.formats.prediction import Prediction, say
-from clora_ext.training.state import TRAINING_KEY
+from clora_ext.formats.training_state import TRAINING_KEY
 
 __all__ = ["FileReport", "inspect_file"]
 

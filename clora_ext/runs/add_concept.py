@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clora_ext.config.processes import check_single_process
 from clora_ext.events import Note, Sink, Stage, ignore
-from clora_ext.project import ConceptRecord, Project
+from clora_ext.project import ConceptRecord, Project, State
 
 from .finish import fold_concept, loss_ends, make_record, verify, write_contact_sheet
 from .import_lora import import_lora
@@ -15,6 +16,7 @@ from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun, prepare
 from .request import Request
 from .result import Result
+from .stopped import tell_what_is_given_up, telling_what_is_saved
 from .train_pictures import train_pictures
 
 if TYPE_CHECKING:
@@ -47,13 +49,8 @@ def add_concept(
             sink(Note(plan.learned_note))
             return _stored(project, plan.learned)
         on_plan(plan)
-        run = prepare(plan, project, sink)
-        concept, losses = _learn(run, sink)
-        state = fold_concept(run, concept, sink)
-        after = verify(run, state, sink)
-        sheet = project.new_sheet(plan.number, plan.concept.token, plan.concept.class_name)
-        write_contact_sheet(run, after, losses, sheet, sink)
-        sink(Stage("commit"))
+        with telling_what_is_saved(plan, project):
+            state, sheet, losses = _carry_out(plan, project, sink)
         project.commit(make_record(plan, state, sheet.name, losses), state, keep=request.keep)
     first, last = loss_ends(losses)
     return Result(
@@ -67,6 +64,19 @@ def add_concept(
         last_loss=last,
         seconds=time.monotonic() - began,
     )
+
+
+def _carry_out(plan: Plan, project: Project, sink: Sink) -> tuple[State, Path, tuple[float, ...]]:
+    """The new state, its contact sheet and every step's loss; the project does not refer to them yet."""
+    tell_what_is_given_up(plan, project, sink)
+    run = prepare(plan, project, sink)
+    concept, losses = _learn(run, sink)
+    state = fold_concept(run, concept, sink)
+    after = verify(run, state, sink)
+    sheet = project.new_sheet(plan.number, plan.concept.token, plan.concept.class_name)
+    write_contact_sheet(run, after, losses, sheet, sink)
+    sink(Stage("commit"))
+    return state, sheet, losses
 
 
 def _learn(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple[float, ...]]":

@@ -8,7 +8,7 @@ from clora_ext.adapters.sites import Target
 from clora_ext.errors import writing
 from clora_ext.events import Note, Preview, Sink, Stage
 from clora_ext.formats.pages import release_on_free
-from clora_ext.training.state import STATE_FILE
+from clora_ext.formats.training_state import STATE_FILE
 
 from .encode import Encoded, encode_pictures
 from .lora_files import write_layers
@@ -113,6 +113,7 @@ def _training(
         precision=precision,
         state_file=run.project.training_dir / STATE_FILE,
         fingerprint=plan.fingerprint,
+        concept=plan.concept.trigger,
     )
 
 
