@@ -104,7 +104,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)
     else:
-        teach(lambda sink, on_plan: add_concept(request, sink, on_plan), _show_plan, output, "folded in")
+        teach(lambda sink, on_plan: add_concept(request, sink, on_plan), _show_plan, output, "added")
 
 
 def _show_plan_and_notes(plan: "Plan", needed: "Estimate", output: Output) -> None:

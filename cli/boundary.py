@@ -26,7 +26,7 @@ STOPPED = 130
 # that it finds wrong with a command line.
 _WRONG_CALL = BadParameter.__mro__[1]
 _REFUSED = {EACCES, EDQUOT, ENOSPC, EPERM, EROFS}
-_RESUME = "run the same command again to go on from where it stopped"
+_AGAIN = "nothing was left half done; run the same command again"
 _REPORT = "please report it with these lines, the command and the version (clora --version)"
 
 
@@ -71,7 +71,7 @@ def _understood(error: CloraError) -> Failure:
     """What the engine itself has to say."""
     kind = type(error).__name__
     if isinstance(error, Cancelled):
-        return Failure(kind, error.message, error.fix or _RESUME, STOPPED)
+        return Failure(kind, error.message, error.fix or _AGAIN, STOPPED)
     message = _each(error.problems) if isinstance(error, SettingsError) else error.message
     return Failure(kind, message, error.fix, USAGE if isinstance(error, UsageError) else FAILED)
 

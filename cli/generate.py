@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 
 from . import completing
-from .options import DEFAULT_PROJECT, JsonOption, PlaceOption, ProjectOption
+from .options import (
+    DEFAULT_PROJECT,
+    FilePredictionOption,
+    FileZeroSnrOption,
+    JsonOption,
+    PlaceOption,
+    ProjectOption,
+)
 from .output import Output
 from .watching import watching
 from .wording import counted
@@ -49,16 +56,23 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     ] = None,
     project: ProjectOption = DEFAULT_PROJECT,
     base: PlaceOption = None,
+    prediction: FilePredictionOption = None,
+    zero_snr: FileZeroSnrOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw pictures with the project's model."""
+    """Draw pictures with the project's model.
+
+    `--project` may name a checkpoint file or a diffusers folder, too.
+    """
+    from clora_ext.runs.request import asked_statements
     from clora_ext.sampling.generate import GenerateRequest
     from clora_ext.sampling.generate import generate as draw
 
     output = Output(as_json=as_json)
     drawing = GenerateRequest(prompt, negative, count, seed, steps, guidance, size)
+    said = asked_statements(prediction, zero_snr=zero_snr)
     with watching(output) as (sink, _):
-        files = draw(project, drawing, target, sink, base)
+        files = draw(project, drawing, target, sink, base, said)
     output.show(f"drew {counted(len(files), 'picture')}:")
     for file in files:
         output.show(str(file))

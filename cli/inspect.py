@@ -49,6 +49,7 @@ def _show(report: "FileReport", output: Output) -> None:
         "kind": kind,
         "architecture": report.architecture,
         "predicts": _prediction(report),
+        "refused": report.refusal,
         "size": f"{size(report.bytes)}, {report.parameters:,} parameters",
         "tensors": f"{report.tensors}: {dtypes}" if dtypes else "none",
         "trigger": report.trigger_phrase,

@@ -15,6 +15,8 @@ __all__ = [
     "DEFAULT_PROJECT",
     "DEFAULT_STRATEGY",
     "BaseOption",
+    "FilePredictionOption",
+    "FileZeroSnrOption",
     "JsonOption",
     "KeepOption",
     "PlaceOption",
@@ -57,6 +59,7 @@ PlaceOption = Annotated[
         show_default="where it was",
     ),
 ]
+_FILE = "A checkpoint in the project's place"
 _BASE = "A new project's base"
 _AS_IT_SAYS = "as its files say"
 PredictionOption = Annotated[
@@ -75,6 +78,25 @@ ZeroSnrOption = Annotated[
         help="Whether the base was trained on a noise schedule that ends in pure noise (zero terminal SNR).",
         show_default=_AS_IT_SAYS,
         rich_help_panel=_BASE,
+    ),
+]
+FilePredictionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prediction",
+        metavar="epsilon|v",
+        help="What it predicts, where its files do not say it.",
+        show_default=_AS_IT_SAYS,
+        rich_help_panel=_FILE,
+    ),
+]
+FileZeroSnrOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--zero-snr/--no-zero-snr",
+        help="Whether it was trained on a noise schedule that ends in pure noise (zero terminal SNR).",
+        show_default=_AS_IT_SAYS,
+        rich_help_panel=_FILE,
     ),
 ]
 KeepOption = Annotated[int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel="This run")]

@@ -8,9 +8,10 @@ from .learned import brief_words, kept_words
 from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
 from .output import Output
 from .tables import concepts_table
-from .wording import command, counted, size
+from .wording import ago, command, counted, size
 
 if TYPE_CHECKING:
+    from clora_ext.formats.training_state import StoppedRun
     from clora_ext.project import Base, ConceptRecord, DiskUsage, Project
 
 __all__ = ["EPILOG", "status"]
@@ -31,15 +32,25 @@ def status(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonOption = Fa
         output.show(concepts_table(opened.concepts, output.answers.width))
     else:
         output.show(f"nothing learned yet: {command('clora', 'add-concept', '--project', project)} IMAGES")
+    if opened.unfinished is not None:
+        output.show("")
+        output.show(_unfinished(opened.unfinished))
     output.show("")
     output.facts({**_measured(opened), **_state(opened, usage)})
     output.result(_as_dict(opened, usage))
 
 
+def _unfinished(run: "StoppedRun") -> str:
+    """The run that has not come to its end, and how it does."""
+    return (
+        f"an unfinished concept: {run.words}, saved {ago(run.saved)}; the command that began it goes on there"
+    )
+
+
 def _base(base: "Base | None") -> dict[str, object]:
     """What the project started from."""
     if base is None:
-        return {"base": "none"}
+        return {"base": "not recorded yet"}
     where = base.path or "the built-in demo model"
     gone = "" if _is_there(base) else " (gone: say where it lies now by clora relocate)"
     found = base.recorded_prediction
@@ -113,7 +124,7 @@ def _concept(project: "Project", record: "ConceptRecord") -> dict[str, object]:
 
 def _as_dict(project: "Project", usage: "DiskUsage") -> dict[str, object]:
     """Everything for programs."""
-    current = project.current
+    current, run = project.current, project.unfinished
     return {
         "project": project.folder,
         "base": None if project.base is None else _base_as_dict(project.base),
@@ -122,5 +133,6 @@ def _as_dict(project: "Project", usage: "DiskUsage") -> dict[str, object]:
         "checkpoint": project.checkpoint_path,
         "memory": project.memory_path,
         "undoable": project.undoable,
+        "unfinished": None if run is None else {**asdict(run), "saved": run.saved.isoformat()},
         "disk": {**asdict(usage), "total": usage.total},
     }

@@ -2,16 +2,18 @@
 
 import os
 import shlex
+from datetime import datetime, timezone
 from pathlib import Path
 
 from clora_ext.formats.text import escaped_lines as printable
 from clora_ext.formats.text import size
 
-__all__ = ["command", "counted", "duration", "printable", "short_hash", "size"]
+__all__ = ["ago", "command", "counted", "duration", "printable", "short_hash", "size"]
 
 _SHORT = 12
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
 
 
 def duration(seconds: float) -> str:
@@ -23,6 +25,19 @@ def duration(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, minutes, rest = whole // _HOUR, whole % _HOUR // _MINUTE, whole % _MINUTE
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def ago(moment: datetime) -> str:
+    """How long ago, in the largest unit that fits.
+
+    >>> ago(datetime.now(timezone.utc))
+    'just now'
+    """
+    seconds = (datetime.now(timezone.utc) - moment).total_seconds()
+    for name, length in (("day", _DAY), ("hour", _HOUR), ("minute", _MINUTE)):
+        if seconds >= length:
+            return f"{counted(int(seconds // length), name)} ago"
+    return "just now"
 
 
 def counted(count: int, noun: str) -> str:

@@ -19,7 +19,7 @@ Every message names what and where; ``fix`` says what to do.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, ENOSYS, ENOTSUP, EOPNOTSUPP, EROFS
 from pathlib import Path
 
 __all__ = [
@@ -141,5 +141,18 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in {ENOSPC, EDQUOT}
         reason = "no space left on the disk" if full else (error.strerror or str(error))
-        fix = "free some space, then run the same command again" if full else "check the folder's permissions"
+        fix = _REMEDIES.get(error.errno or 0, "check the folder's permissions")
         raise StorageError(f"cannot write {path}: {reason}", fix=fix) from error
+
+
+_FREE = "free some space, then run the same command again"
+_INCAPABLE = "this file system cannot do that: choose a folder on another disk"
+_REMEDIES = {
+    ENOSPC: _FREE,
+    EDQUOT: _FREE,
+    EFBIG: "this file system takes no file of that size (FAT32: 4 GB): choose a folder on another disk",
+    EIO: "check the disk or the network drive, then run the same command again",
+    EROFS: "the disk can only be read: choose a folder on another one",
+    **dict.fromkeys((EINVAL, ENOSYS, ENOTSUP, EOPNOTSUPP), _INCAPABLE),
+}
+"""What to do, by what the operating system says."""

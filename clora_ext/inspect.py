@@ -13,10 +13,13 @@ from clora_ext.formats.history import HISTORY_KEY, decode_history
 from clora_ext.formats.lora.contents import describe
 from clora_ext.formats.memory import STRATEGY_KEY
 from clora_ext.formats.models import statements_beside
-from clora_ext.formats.prediction import say
-from clora_ext.training.state import TRAINING_KEY
+from clora_ext.formats.prediction import Prediction, say
+from clora_ext.formats.training_state import TRAINING_KEY
 
 __all__ = ["FileReport", "inspect_file"]
+
+_NOT_TAUGHT, _UNKNOWN = "a model that clora does not teach", "unknown"
+_MODELS = {"checkpoint", _NOT_TAUGHT, _UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,13 @@ class FileReport:
 
     Attributes:
         path: of the file.
-        kind: ``checkpoint``, ``LoRA``, ``clora memory``, ``clora training state`` or ``unknown``; of other
-            adapters their name, such as ``LoHa``, ``DoRA`` or ``OFT``.
+        kind: ``checkpoint``, ``LoRA``, ``clora memory``, ``clora training state``, ``a model that clora does
+            not teach`` or ``unknown``; of other adapters their name, such as ``LoHa``, ``DoRA`` or ``OFT``.
         family: the kind of model, if clora knows it.
-        prediction: what the model predicts and who says so, as :meth:`Prediction.as_dict`; None: no model.
+        prediction: what the model predicts and who says so, as :meth:`Prediction.as_dict`; None: no model, or
+            one that predicts something else.
+        refusal: why clora cannot teach this model, or does not know what it is; None: it can, or the file is
+            something else.
         bytes: size of the file.
         tensors: how many.
         parameters: how many numbers in all of them.
@@ -44,6 +50,7 @@ class FileReport:
     kind: str
     family: str | None
     prediction: Mapping[str, Any] | None
+    refusal: str | None
     bytes: int
     tensors: int
     parameters: int
@@ -66,17 +73,15 @@ def inspect_file(path: Path) -> FileReport:
         CheckpointError: it is no safetensors file, damaged, or a pickle.
     """
     header = read_header(path)
-    try:
-        header = say(header, *statements_beside(path))
-        found = families.detect(header, path)
-        family, prediction = found.name, found.prediction(header).as_dict()
-    except CheckpointError:
-        family, prediction = None, None
+    family = families.recognise(header)
+    kind = "checkpoint" if family else _kind(header)
+    prediction, refusal = _judged(header, path)
     return FileReport(
         path=path,
-        kind="checkpoint" if family else _kind(header),
-        family=family,
-        prediction=prediction,
+        kind=kind,
+        family=family.name if family else None,
+        prediction=prediction.as_dict() if prediction else None,
+        refusal=refusal if kind in _MODELS else None,
         bytes=path.stat().st_size,
         tensors=len(header.tensors),
         parameters=sum(info.elements for info in header.tensors.values()),
@@ -89,10 +94,21 @@ def inspect_file(path: Path) -> FileReport:
     )
 
 
+def _judged(header: Header, path: Path) -> tuple[Prediction | None, str | None]:
+    """What the model predicts, or why it is refused."""
+    try:
+        header = say(header, *statements_beside(path))
+        return families.detect(header, path).prediction(header), None
+    except CheckpointError as error:
+        return None, error.message
+
+
 def _kind(header: Header) -> str:
     """What a file that is no whole model is."""
     if STRATEGY_KEY in header.metadata:
         return "clora memory"
     if TRAINING_KEY in header.metadata:
         return "clora training state"
-    return describe(header.tensors) or "unknown"
+    if described := describe(header.tensors):
+        return described
+    return _NOT_TAUGHT if families.is_known_refusal(header) else _UNKNOWN

@@ -15,8 +15,7 @@ from clora_ext.formats.composed import open_model
 from clora_ext.formats.folder_files import folder_at
 from clora_ext.formats.prediction import Prediction
 from clora_ext.formats.statements import Statement
-from clora_ext.project.base import recorded_statements
-from clora_ext.runs.context import check_said
+from clora_ext.project.base import check_said, recorded_statements
 from clora_ext.runs.request import asked_statements
 
 from . import host
@@ -138,9 +137,7 @@ def start_project(
         if project.base is not None:
             project.base.check(base or DEMO_MODEL)
         if project.concepts:
-            check_said(
-                project, recorded_statements(project.base), asked_statements(said[0], zero_snr=said[1])
-            )
+            check_said(folder, recorded_statements(project.base), asked_statements(said[0], zero_snr=said[1]))
         return replace(open_project(folder), said=said)
     # Before ComfyUI, which knows more models than clora can teach, loads some gigabytes.
     prediction = _prediction(base or DEMO_MODEL, asked_statements(said[0], zero_snr=said[1]))

@@ -14,6 +14,7 @@ from clora_ext.errors import UsageError, did_you_mean
 from .knob import Knob
 from .knob_fields import knob_fields
 from .knob_values import check_knob
+from .strategy_names import name_problem
 
 __all__ = [
     "NOT_SHAPING",
@@ -201,9 +202,10 @@ class Settings:
         return replace(self, **top, **changed)
 
     def problems(self) -> list[str]:
-        """Everything that is wrong with the knobs, in words; whether the strategy exists is not asked."""
+        """Everything that is wrong with the knobs, in words; the strategy's own options are not asked."""
         values = self.as_dict()
-        found: list[str] = []
+        unknown = name_problem(self.strategy)
+        found = [] if unknown is None else ["; ".join(unknown)]
         for name, knob in knob_fields(Settings).items():
             found += check_knob(knob, (values[knob.group] if knob.group else values)[name])
         return found

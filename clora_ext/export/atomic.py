@@ -27,7 +27,8 @@ class PlannedFile:
     Attributes:
         target: where it will be.
         bytes: how many it will take.
-        write: writes it to the path that it is given; gives the content hash of a model, else nothing.
+        write: writes it to the path that it is given; gives the content hash of a model, else nothing. What
+            the disk refuses it says by StorageError.
         is_folder: whether it is a folder.
     """
 
@@ -54,7 +55,7 @@ def file_of(target: Path, content: bytes) -> PlannedFile:
     """A small file."""
 
     def write(path: Path) -> None:
-        with path.open("wb") as file:
+        with writing(target), path.open("wb") as file:
             file.write(content)
             file.flush()
             flush(file.fileno())
@@ -151,7 +152,7 @@ def _stage(item: PlannedFile) -> str | None:
     staged = _beside(item.target, _NEW)
     with writing(item.target):
         _remove(staged)
-        return item.write(staged)
+    return item.write(staged)
 
 
 def _exchange(files: FileSet) -> None:

@@ -16,7 +16,7 @@ from .refused import refuse_known
 if TYPE_CHECKING:
     from .base import Family
 
-__all__ = ["detect", "load", "names"]
+__all__ = ["detect", "is_known_refusal", "load", "names", "recognise"]
 
 
 def names() -> tuple[str, ...]:
@@ -41,11 +41,26 @@ def detect(header: Header, where: Path) -> "Family":
         CheckpointError: none or several fit, or the checkpoint misses a part; says what was found.
     """
     refuse_known(header, where)
-    fitting = [family for family in map(load, names()) if family.matches(header)]
-    if len(fitting) != 1:
+    fitting = recognise(header)
+    if fitting is None:
         first = sorted({name.split(".", maxsplit=1)[0] for name in header.tensors})[:8]
         found = ", ".join(one_line(name, 40) for name in first) or "no tensors"
         message = f"{where} is not a model that clora knows (it holds: {found})"
         raise CheckpointError(message, fix=f"use a checkpoint of one of: {', '.join(names())}")
-    fitting[0].check(header, where)
-    return fitting[0]
+    fitting.check(header, where)
+    return fitting
+
+
+def recognise(header: Header) -> "Family | None":
+    """The one family that this looks like, whether or not such a checkpoint can be taught."""
+    fitting = [family for family in map(load, names()) if family.matches(header)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def is_known_refusal(header: Header) -> bool:
+    """Whether this is something that is known by its name and not taught."""
+    try:
+        refuse_known(header, Path())
+    except CheckpointError:
+        return True
+    return False

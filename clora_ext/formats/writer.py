@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from io import FileIO
 from pathlib import Path
@@ -52,16 +52,19 @@ class Writer:
     def open(self) -> Iterator[None]:
         """Begin the file; on leaving, what did not become ``target`` is gone.
 
+        What the system refuses elsewhere meanwhile, such as a pipe that is told of the progress, stays what
+        it is.
+
         Raises:
             StorageError: the disk is full or refuses.
         """
-        with writing(self.target):
-            try:
+        try:
+            with writing(self.target):
                 self._partial.write_bytes(self._header)
-                yield
-            finally:
-                with suppress(FileNotFoundError):
-                    self._partial.unlink()
+            yield
+        finally:
+            with suppress(OSError):
+                self._partial.unlink()
 
     @contextmanager
     def part(self, name: str) -> Iterator["Part"]:
@@ -69,11 +72,14 @@ class Writer:
 
         Raises:
             CheckpointError: another number of bytes was written than was announced.
+            StorageError: the disk is full or refuses.
         """
         info = self.tensors[name]
-        with FileIO(self._partial, "r+") as file:
-            file.seek(len(self._header) + info.start)
-            part = Part(file, hashed=self._hashed)
+        with ExitStack() as stack:
+            with writing(self.target):
+                file = stack.enter_context(FileIO(self._partial, "r+"))
+                file.seek(len(self._header) + info.start)
+            part = Part(file, self.target, hashed=self._hashed)
             yield part
         if part.written != info.bytes:
             message = f"{self.target}: tensor {name!r} got {part.written} bytes, declared were {info.bytes}"
@@ -83,12 +89,13 @@ class Writer:
 
     def finish(self) -> None:
         """Force everything to the disk; only then may :meth:`publish` follow."""
-        with FileIO(self._partial, "r+") as file:
+        with writing(self.target), FileIO(self._partial, "r+") as file:
             flush(file.fileno())
 
     def publish(self) -> None:
         """Take ``target``'s place."""
-        self._partial.replace(self.target)
+        with writing(self.target):
+            self._partial.replace(self.target)
 
 
 class Part:
@@ -98,9 +105,10 @@ class Part:
         written: bytes so far.
     """
 
-    def __init__(self, file: FileIO, *, hashed: bool) -> None:
+    def __init__(self, file: FileIO, target: Path, *, hashed: bool) -> None:
         self.written = 0
         self._file = file
+        self._target = target
         self._hashed = hashed
         self._sha256 = sha256()
         self._known: str | None = None
@@ -114,7 +122,8 @@ class Part:
         """Append ``data`` (bytes)."""
         if self._hashed:
             self._sha256.update(data)
-        write_all(self._file, data)
+        with writing(self._target):
+            write_all(self._file, data)
         self.written += len(data)
 
     def copy(self, files: Files, spans: Sequence[Span], digest: str | None = None) -> None:
@@ -129,7 +138,8 @@ class Part:
             for chunk in files.chunks(spans):
                 self.write(chunk)
             return
-        files.copy(spans, self._file)
+        with writing(self._target):  # what cannot be read is told as such by ``files`` itself
+            files.copy(spans, self._file)
         self.written = sum(span.length for span in spans)
         self._known = digest
 

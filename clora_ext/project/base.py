@@ -1,13 +1,13 @@
 """The model that a project started from: where its parts lay, and how they are known again."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from clora_ext.errors import BaseChanged, ProjectError
+from clora_ext.errors import BaseChanged, ProjectError, UsageError
 from clora_ext.families.hub import DEMO_MODEL, find_base
 from clora_ext.formats.models import model_sha256
 from clora_ext.formats.prediction import Prediction, kind_of
@@ -15,7 +15,7 @@ from clora_ext.formats.statements import Statement
 
 from .values import NO_UNKNOWN_FIELDS, Checked, Sha256, matching, one_of, optional, text, truth
 
-__all__ = ["CHECKPOINT", "Base", "BasePart", "recorded_statements"]
+__all__ = ["CHECKPOINT", "Base", "BasePart", "check_said", "recorded_statements"]
 
 CHECKPOINT = "checkpoint"
 """The part that is a whole model: one file, or one folder of diffusers."""
@@ -32,6 +32,27 @@ def recorded_statements(base: "Base | None") -> tuple[Statement, ...]:
     """What a project has recorded of what its base predicts, for whoever opens one of its files."""
     found = None if base is None else base.recorded_prediction
     return () if found is None else (found.statement(found.source),)
+
+
+def check_said(folder: Path, kept: Sequence[Statement], said: Sequence[Statement]) -> None:
+    """A project keeps to what is recorded of what its model predicts.
+
+    Args:
+        folder: the project's, for complaints.
+        kept: what is recorded; see :func:`recorded_statements`.
+        said: what the user says.
+
+    Raises:
+        UsageError: the user says otherwise.
+    """
+    for record in kept:
+        for one in said:
+            if one.word in {None, record.word} and one.zero_snr in {None, record.zero_snr}:
+                continue
+            asked = " ".join(filter(None, (one.source, one.word)))
+            how = f"{record.word}, {'with' if record.zero_snr else 'without'} zero terminal SNR"
+            message = f"{asked} does not fit {folder}: it was begun with a model that predicts {how}"
+            raise UsageError(message, fix=f"leave {one.source} out, or start a new project: --project DIR")
 
 
 @dataclass(frozen=True, slots=True)

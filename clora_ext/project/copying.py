@@ -10,6 +10,7 @@ from .folder import Project
 from .litter import CHECKPOINTS, CURVES, MEMORY, SHEETS
 from .manifest import MANIFEST
 from .storage import replace_text, sync_folder
+from .unfinished import nothing_learned
 
 __all__ = ["copy_project"]
 
@@ -27,7 +28,9 @@ def copy_project(source: Path, target: Path) -> Project:
     """
     if os.path.lexists(target):
         raise ProjectError(f"{target} exists", fix="choose another name for the copy")
-    Project.open(source)  # says what is wrong before a lock is taken
+    opened = Project.open(source)  # says what is wrong before a lock is taken
+    if opened.manifest is None:
+        raise nothing_learned(source, opened.unfinished)
     with Project.writing(source) as project:
         text = project.manifest.encode() if project.manifest else ""
         try:

@@ -6,21 +6,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clora_ext.errors import ProjectError, UsageError, writing
+from clora_ext.formats.training_state import STATE_FILE, StoppedRun, read_stopped_run
 
 from .base import Base
 from .disk_usage import DiskUsage, disk_usage
-from .litter import CHECKPOINTS, MEMORY, SHEETS, TRAINING, sweep, training_name
+from .litter import TRAINING, sweep, training_name
 from .manifest import MANIFEST, Manifest, read_manifest
-from .records import ConceptRecord, State, later_sample_name, sheet_name
+from .paths import ProjectPaths
+from .records import ConceptRecord, State
 from .session import session
 from .state_files import check_complete, force_to_disk, unused_name
 from .storage import replace_text, sync_folder
+from .unfinished import nothing_learned, nothing_to_undo
 
 __all__ = ["Project"]
 
 
-class Project:
-    """A project folder at one moment; made by :meth:`open` or :meth:`writing`.
+class Project(ProjectPaths):
+    """A project folder at one moment; made by :meth:`open`, :meth:`find` or :meth:`writing`.
 
     It is in the state W(t-1) or W(t), never between: new files are written under names that nothing refers
     to, and one replacement of the manifest makes them the project's state.
@@ -30,7 +33,7 @@ class Project:
     """
 
     def __init__(self, folder: Path, manifest: Manifest | None) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self._manifest = manifest
         self._writable = False
 
@@ -40,19 +43,26 @@ class Project:
         return os.path.lexists(Path(folder) / MANIFEST)
 
     @classmethod
+    def find(cls, folder: Path | str) -> "Project | None":
+        """As :meth:`open`; None: there is no project, nor the beginning of one."""
+        project = cls(Path(folder), read_manifest(Path(folder)))
+        return None if project.manifest is None and project.unfinished is None else project
+
+    @classmethod
     def open(cls, folder: Path | str) -> "Project":
         """Read a project; takes no lock and changes nothing.
+
+        One whose very first run has stopped is a project too, of which nothing is recorded yet.
 
         Raises:
             ProjectError: there is none, or its manifest cannot be used.
         """
-        folder = Path(folder)
-        manifest = read_manifest(folder)
-        if manifest is None:
-            what = "holds no project" if folder.exists() else "does not exist"
+        project = cls.find(folder)
+        if project is None:
+            what = "holds no project" if Path(folder).exists() else "does not exist"
             fix = f"start one by teaching a first concept: clora add-concept --project {folder} IMAGES"
             raise ProjectError(f"{folder} {what}", fix=fix)
-        return cls(folder, manifest)
+        return project
 
     @classmethod
     @contextmanager
@@ -88,7 +98,7 @@ class Project:
     def base_file(self, place: Path | None = None) -> Path:
         """Where the project's base lies; see :meth:`Base.find`. ProjectError: the project has none yet."""
         if self.base is None:
-            raise ProjectError(f"{self.folder} holds no model yet", fix="teach a first concept")
+            raise nothing_learned(self.folder, self.unfinished)
         return self.base.find(place)
 
     def model_file(self, base: Path | None = None) -> Path:
@@ -132,21 +142,6 @@ class Project:
         return self.memory_dir / self.current.memory if self.current else None
 
     @property
-    def checkpoints_dir(self) -> Path:
-        """Folder of checkpoints; write a new one there as ``new.safetensors``, then :meth:`adopt` it."""
-        return self.folder / CHECKPOINTS
-
-    @property
-    def memory_dir(self) -> Path:
-        """Folder of memories; write a new one there as ``new.safetensors``, then :meth:`adopt` it."""
-        return self.folder / MEMORY
-
-    @property
-    def sheets_dir(self) -> Path:
-        """Folder of contact sheets."""
-        return self.folder / SHEETS
-
-    @property
     def training_dir(self) -> Path:
         """Folder for the state of the run that learns the next concept; may not exist yet.
 
@@ -154,13 +149,10 @@ class Project:
         """
         return self.folder / TRAINING / training_name(self.number + 1)
 
-    def new_sheet(self, number: int, token: str, class_name: str) -> Path:
-        """Where the contact sheet of a concept is to be written."""
-        return self.sheets_dir / sheet_name(number, token, class_name)
-
-    def later_sample(self, number: int, content_hash: str) -> Path:
-        """Where a sample of a concept by the model of that content hash lies; may not exist."""
-        return self.sheets_dir / later_sample_name(number, content_hash)
+    @property
+    def unfinished(self) -> StoppedRun | None:
+        """The run that would have learned the next concept and has stopped, or is at it now; None: none."""
+        return read_stopped_run(self.training_dir / STATE_FILE)
 
     def start(self, base: Base) -> None:
         """Set the base, or the new place of the same base; written with the next commit.
@@ -238,7 +230,7 @@ class Project:
         """
         self._check_writable()
         if not self.concepts:
-            raise ProjectError(f"{self.folder} holds no concept: there is nothing to undo")
+            raise nothing_to_undo(self.folder, self.unfinished, self.training_dir)
         now, last = self._started(), self.concepts[-1]
         if not self.undoable:
             message = (

@@ -1,6 +1,7 @@
 """The time in which one run may change a project: from taking the lock to giving it back."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from errno import EROFS
@@ -8,14 +9,16 @@ from pathlib import Path
 
 from clora_ext.errors import ProjectError, writing
 
+from .file_system import check_flush
 from .litter import FOLDERS, MARKER, TRAINING, sweep
-from .lock import HOLDER, LOCK, locked
+from .lock import HOLDER, LOCK, Hold, locked
 from .manifest import MANIFEST, Manifest, read_manifest
 from .storage import PARTIAL
 
 __all__ = ["session"]
 
 _OWN = {LOCK, HOLDER, MARKER, MANIFEST + PARTIAL, *FOLDERS}
+_TRIES = 10  # to take the lock of a folder that others take away
 _SYSTEM = {".DS_Store", "Thumbs.db", "desktop.ini"}  # file managers put them into any folder
 
 
@@ -26,22 +29,22 @@ def session(folder: Path) -> Iterator[Manifest | None]:
     Raises:
         ProjectError: the folder cannot be a project: something else is in it, or there is no permission.
         ProjectLocked: another run works in it.
-        StorageError: the disk is full.
+        StorageError: the disk is full, or its file system cannot lock files or force them to the disk.
     """
     _refuse_foreign(folder)
     made: list[Path] = []
     try:
         with ExitStack() as holding:
             with _entering(folder):
-                _make(folder, made)
-                holding.enter_context(locked(folder))
+                hold = _hold(folder, made, holding)
             try:
                 with _entering(folder):
+                    check_flush(folder / HOLDER)
                     manifest = _prepare(folder)
                 yield manifest
             finally:
                 with suppress(OSError, ProjectError):
-                    _tidy(folder)
+                    hold.leaves_file = _tidy(folder)
     finally:
         for path in reversed(made):
             with suppress(OSError):  # something is in it: it stays
@@ -60,6 +63,16 @@ def _entering(folder: Path) -> Iterator[None]:
                 fix = "change the folder's permissions, or choose another with --project"
                 raise ProjectError(message, fix=fix) from error
             raise
+
+
+def _hold(folder: Path, made: list[Path], holding: ExitStack) -> Hold:
+    """Make the folder and take its lock; a run that ends just now may take both away in between."""
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError, FileExistsError):
+            _make(folder, made)
+            return holding.enter_context(locked(folder))
+    _make(folder, made)
+    return holding.enter_context(locked(folder))
 
 
 def _make(folder: Path, made: list[Path]) -> None:
@@ -88,7 +101,7 @@ def _prepare(folder: Path) -> Manifest | None:
 def _refuse_foreign(folder: Path) -> None:
     """A folder without a manifest must be empty, or a project whose first run did not end."""
     for path in (folder, *folder.parents):
-        if os.path.lexists(path) and not path.is_dir():
+        if _is_file(path):
             message = f"{path} is a file, not a project folder"
             raise ProjectError(message, fix="choose another folder with --project")
     try:
@@ -102,12 +115,22 @@ def _refuse_foreign(folder: Path) -> None:
         raise ProjectError(message, fix=fix)
 
 
+def _is_file(path: Path) -> bool:
+    """Whether anything but a folder is there; asked once, since others may take it away meanwhile."""
+    with suppress(OSError):
+        return not stat.S_ISDIR(path.stat().st_mode)
+    return path.is_symlink()
+
+
 def _foreign(folder: Path) -> list[str]:
     """Names in the folder that no new project has."""
-    if not folder.exists() or os.path.lexists(folder / MANIFEST):
+    if os.path.lexists(folder / MANIFEST):
         return []
-    marked = os.path.lexists(folder / MARKER)
-    names = sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths
+    except FileNotFoundError:
+        return []
+    marked = MARKER in names
     others = [name for name in names if name not in _OWN | _SYSTEM]
     return others + [name for name in names if name in FOLDERS and not marked and _filled(folder / name)]
 
@@ -117,18 +140,21 @@ def _filled(path: Path) -> bool:
     return path.is_symlink() or not path.is_dir() or any(path.iterdir())
 
 
-def _tidy(folder: Path) -> None:
-    """At the end: sweep; of a project that never came to be, remove everything but a run to resume."""
+def _tidy(folder: Path) -> bool:
+    """At the end: sweep; of a project that never came to be, remove everything but a run to resume.
+
+    Returns:
+        Whether anything is left that a lock stands for.
+    """
     manifest = read_manifest(folder)
     sweep(folder, manifest)
     if manifest is not None:
-        return
+        return True
     training = folder / TRAINING
     if training.is_symlink() or any(path.is_file() for path in training.rglob("*")):
-        return
-    for path in sorted(training.iterdir()):
-        path.rmdir()
-    for name in FOLDERS:
-        (folder / name).rmdir()
-    for name in (MARKER, HOLDER, LOCK):
-        (folder / name).unlink(missing_ok=True)
+        return True
+    for path in [*sorted(training.glob("*")), *(folder / name for name in FOLDERS)]:
+        if path.exists():
+            path.rmdir()
+    (folder / MARKER).unlink(missing_ok=True)
+    return False

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from clora_ext.config.processes import check_single_process
 from clora_ext.events import Note, Sink, Stage, ignore
-from clora_ext.project import ConceptRecord, Project
-from clora_ext.project.concept_files import concept_files, read_outcome_of
+from clora_ext.project import ConceptRecord, Project, State
+from clora_ext.project.concept_files import ConceptFiles, concept_files, read_outcome_of
+from clora_ext.project.outcome import Outcome
 from clora_ext.sampling.prompts import recorded_prompt
 
 from .finish import fold_concept, make_record, verify, write_contact_sheet
@@ -17,9 +19,20 @@ from .prepared import PreparedRun, prepare
 from .request import Request
 from .result import Result
 from .speeds import Timed, speed_key
+from .stopped import tell_what_is_given_up, telling_what_is_saved
 from .train_pictures import Trained, train_pictures
 
 __all__ = ["add_concept"]
+
+
+@dataclass(frozen=True, slots=True)
+class _CarriedOut:
+    """What a run has made, while the project does not refer to it yet."""
+
+    state: State
+    record: ConceptRecord
+    files: ConceptFiles
+    outcome: Outcome
 
 
 def add_concept(
@@ -46,33 +59,41 @@ def add_concept(
             sink(Note(plan.learned_note))
             return _stored(project, plan.learned)
         on_plan(plan)
-        for cut in plan.cut_texts:
-            sink(Note(str(cut)))
-        sink = timed = Timed(speed_key(plan), sink)
-        run = prepare(plan, project, sink)
-        learned = _learn(run, sink)
-        state = fold_concept(run, learned.concept, sink)
-        verified = verify(run, state, learned.held_out, sink)
-        files = concept_files(project.folder, plan.number, plan.concept.token, plan.concept.class_name)
-        write_contact_sheet(run, verified.samples, learned.losses, files.sheet, sink)
-        verified.outcome.write(files.outcome)
-        sink(Stage("commit"))
-        record = make_record(plan, state, files.sheet.name, learned.losses)
-        project.commit(record, state, keep=request.keep)
+        timed = Timed(speed_key(plan), sink)
+        with telling_what_is_saved(plan, project):
+            made = _carry_out(plan, project, timed)
+        project.commit(made.record, made.state, keep=request.keep)
     seconds = time.monotonic() - began
     timed.finished(seconds)
     return Result(
         project=request.project,
-        checkpoint=project.checkpoints_dir / state.checkpoint,
-        content_hash=state.content_hash,
+        checkpoint=project.checkpoints_dir / made.state.checkpoint,
+        content_hash=made.state.content_hash,
         number=plan.number,
         trigger_prompt=plan.sample_prompt,
-        sheet=files.sheet,
-        first_loss=record.first_loss,
-        last_loss=record.last_loss,
-        outcome=verified.outcome,
+        sheet=made.files.sheet,
+        first_loss=made.record.first_loss,
+        last_loss=made.record.last_loss,
+        outcome=made.outcome,
         seconds=seconds,
     )
+
+
+def _carry_out(plan: Plan, project: Project, sink: Sink) -> _CarriedOut:
+    """Learn, fold, verify and measure; the project does not refer to any of it yet."""
+    for cut in plan.cut_texts:
+        sink(Note(str(cut)))
+    tell_what_is_given_up(plan, project, sink)
+    run = prepare(plan, project, sink)
+    learned = _learn(run, sink)
+    state = fold_concept(run, learned.concept, sink)
+    verified = verify(run, state, learned.held_out, sink)
+    files = concept_files(project.folder, plan.number, plan.concept.token, plan.concept.class_name)
+    write_contact_sheet(run, verified.samples, learned.losses, files.sheet, sink)
+    verified.outcome.write(files.outcome)
+    sink(Stage("commit"))
+    record = make_record(plan, state, files.sheet.name, learned.losses)
+    return _CarriedOut(state, record, files, verified.outcome)
 
 
 def _learn(run: PreparedRun, sink: Sink) -> Trained:

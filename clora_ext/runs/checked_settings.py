@@ -5,7 +5,7 @@ from typing import Any
 
 from clora_ext import strategies
 from clora_ext.config.settings import Settings
-from clora_ext.errors import SettingsError, UsageError
+from clora_ext.errors import SettingsError
 
 __all__ = ["checked_settings"]
 
@@ -22,12 +22,11 @@ def checked_settings(settings: Settings, other_problems: Sequence[str] = ()) -> 
     """
     problems: list[str] = []
     options: dict[str, Any] = {}
-    try:
-        options = strategies.typed_options(settings.strategy, settings.strategy_options)
-    except SettingsError as error:
-        problems += error.problems
-    except UsageError as error:
-        problems.append(f"{error.message}; {error.fix}")
+    if settings.strategy in strategies.names():
+        try:
+            options = strategies.typed_options(settings.strategy, settings.strategy_options)
+        except SettingsError as error:
+            problems += error.problems
     problems += [*settings.problems(), *other_problems]
     if problems:
         raise SettingsError(problems)

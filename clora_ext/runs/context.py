@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
 from clora_ext.config.settings import Settings
-from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Family
 from clora_ext.families.hub import DEMO_MODEL, find_base, place_of
 from clora_ext.formats.folder_files import folder_at
@@ -17,14 +17,14 @@ from clora_ext.formats.models import model_header, model_sha256
 from clora_ext.formats.prediction import Prediction, say
 from clora_ext.formats.statements import Statement
 from clora_ext.project import Base, Project
-from clora_ext.project.base import recorded_statements
+from clora_ext.project.base import check_said, recorded_statements
 
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.strategies.base import ConceptPrompts
 
-__all__ = ["ProjectContext", "check_said", "open_evolving", "project_context", "suggested_settings"]
+__all__ = ["ProjectContext", "open_evolving", "project_context", "suggested_settings"]
 
 _DEMO = "demo"
 
@@ -166,7 +166,7 @@ def project_context(
     found, file = _base(recorded, base, said)
     kept = recorded_statements(recorded)
     if project is not None and used_tokens:
-        check_said(project, kept, said)
+        check_said(project.folder, kept, said)
     header = model_header(file, *said, *kept)
     family = families.detect(header, file)
     prediction = family.prediction(header)
@@ -184,22 +184,6 @@ def project_context(
         prediction=prediction,
         used_tokens=used_tokens,
     )
-
-
-def check_said(project: Project, kept: Sequence[Statement], said: Sequence[Statement]) -> None:
-    """A project that has learned concepts keeps to what is recorded of what its model predicts.
-
-    Raises:
-        UsageError: the user says otherwise.
-    """
-    for record in kept:
-        for one in said:
-            if one.word in {None, record.word} and one.zero_snr in {None, record.zero_snr}:
-                continue
-            asked = " ".join(filter(None, (one.source, one.word)))
-            how = f"{record.word}, {'with' if record.zero_snr else 'without'} zero terminal SNR"
-            message = f"{asked} does not fit {project.folder}: it was begun with a model that predicts {how}"
-            raise UsageError(message, fix=f"leave {one.source} out, or start a new project: --project DIR")
 
 
 def suggested_settings(project: Path, base: Path | None = None, said: Sequence[Statement] = ()) -> Settings:

@@ -28,8 +28,7 @@ def make_plan(request: Request) -> Plan:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
     check_single_process()
-    exists = Project.exists(request.project)
-    plan = plan_within(Project.open(request.project) if exists else None, request)
+    plan = plan_within(Project.find(request.project), request)
     plan.context.check_loading()
     return plan
 

@@ -7,9 +7,10 @@ from clora_ext.adapters.sites import Target
 from clora_ext.data import Concept, Dataset, bucket_sizes, name_concept, nearest, scan
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.formats.text import escaped
+from clora_ext.formats.training_state import STATE_FILE
 from clora_ext.project import ConceptRecord
 from clora_ext.sampling.prompts import recorded_prompt, untrained_prompt
-from clora_ext.training.state import STATE_FILE, resume_step
+from clora_ext.training.state import resume_step
 
 from .already_learned import find_learned_pictures
 from .cut_texts import cut_texts

@@ -66,10 +66,10 @@ def previews(
         if not every or step % every:
             return
         for one in asked:
-            target = folder / _FOLDER / one.stem / f"preview-{step:06d}.png"
+            target, picture = folder / _FOLDER / one.stem / f"preview-{step:06d}.png", sampler(one.text)
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                sampler(one.text).save(target)
+                picture.save(target)
             sink(Preview(step, target, one.trigger))
         _write_overview(run, asked)
 
@@ -90,5 +90,6 @@ def _write_overview(run: PreparedRun, asked: tuple[PreviewPrompt, ...]) -> None:
     table: Mapping[str, list[Image | None]] = {
         trigger: [row.get(step) for step in columns] for trigger, row in rows.items()
     }
+    overview = grid([f"step {step}" for step in columns], table, run.prompt.size)
     with writing(folder / "previews.png"):
-        grid([f"step {step}" for step in columns], table, run.prompt.size).save(folder / "previews.png")
+        overview.save(folder / "previews.png")

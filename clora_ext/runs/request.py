@@ -1,5 +1,6 @@
 """What the user asks for: one more concept, from pictures or from a finished LoRA. Needs no torch."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -30,6 +31,12 @@ class Pictures:
     convert: bool = False
     export_lora: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Take text for paths."""
+        object.__setattr__(self, "folder", _path(self.folder, "a folder of pictures"))
+        if self.export_lora is not None:
+            object.__setattr__(self, "export_lora", _path(self.export_lora, "a LoRA to write"))
+
 
 @dataclass(frozen=True, slots=True)
 class Lora:
@@ -43,10 +50,17 @@ class Lora:
     file: Path
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Take text for a path."""
+        object.__setattr__(self, "file", _path(self.file, "a LoRA"))
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One more concept for a project's model.
+
+    Paths may be given as text. So may the source: the name of a ``.safetensors`` file stands for a LoRA, any
+    other for a folder of pictures.
 
     Attributes:
         source: what it is learned from.
@@ -75,10 +89,31 @@ class Request:
     prediction: str | None = None
     zero_snr: bool | None = None
 
+    def __post_init__(self) -> None:
+        """Take text for paths.
+
+        Raises:
+            UsageError: something is neither text nor a path.
+        """
+        if not isinstance(self.source, Pictures | Lora):
+            source = _path(self.source, "a folder of pictures")
+            is_lora = source.suffix.lower() == ".safetensors" and not source.is_dir()
+            object.__setattr__(self, "source", Lora(source) if is_lora else Pictures(source))
+        object.__setattr__(self, "project", _path(self.project, "a project's folder"))
+        if self.base is not None:
+            object.__setattr__(self, "base", _path(self.base, "a model"))
+
     @property
     def statements(self) -> tuple[Statement, ...]:
         """What it says of what the base predicts; see :func:`asked_statements`."""
         return asked_statements(self.prediction, zero_snr=self.zero_snr)
+
+
+def _path(value: object, what: str) -> Path:
+    """A path that may have been given as text."""
+    if not isinstance(value, str | os.PathLike):
+        raise UsageError(f"{value!r:.80} is no path of {what}", fix="give a path, as text or as pathlib.Path")
+    return Path(value)
 
 
 def asked_statements(prediction: str | None, *, zero_snr: bool | None) -> tuple[Statement, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from clora_ext.adapters.sites import Target
 from clora_ext.events import Note, Sink, Stage
 from clora_ext.formats.pages import release_on_free
-from clora_ext.training.state import STATE_FILE
+from clora_ext.formats.training_state import STATE_FILE
 
 from .curve import LossCurve
 from .encode import Encoded, encode_pictures
@@ -149,6 +149,7 @@ def _training(
         precision=precision,
         state_file=run.project.training_dir / STATE_FILE,
         fingerprint=plan.fingerprint,
+        concept=plan.concept.trigger,
     )
 
 

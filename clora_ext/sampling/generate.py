@@ -1,5 +1,6 @@
 """Generate pictures with a project's model or any checkpoint that clora knows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,9 @@ from clora_ext import families
 from clora_ext.errors import UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.formats.folder_files import INDEX
+from clora_ext.formats.statements import Statement
 from clora_ext.project import Project
-from clora_ext.project.base import recorded_statements
+from clora_ext.project.base import check_said, recorded_statements
 
 if TYPE_CHECKING:
     from clora_ext.formats.checkpoint import Checkpoint
@@ -57,6 +59,7 @@ def generate(
     output: Path | None = None,
     sink: Sink = ignore,
     base: Path | None = None,
+    said: Sequence[Statement] = (),
 ) -> list[Path]:
     """Generate pictures and write them as PNG files.
 
@@ -68,6 +71,7 @@ def generate(
         sink: told what happens; may raise Cancelled to stop.
         base: where a project's base lies now, which is drawn with before the first concept; None: where it
             was.
+        said: what the user says of what a checkpoint predicts; a project keeps to what it has recorded.
 
     Returns:
         The files, in the order of their seeds. No file is overwritten.
@@ -76,7 +80,7 @@ def generate(
     from clora_ext.config.precision import pick_precision
 
     request.check()
-    checkpoint = _open(source, base)
+    checkpoint = _open(source, base, said)
     family = families.detect(checkpoint.header, checkpoint.path)
     multiple = family.size_multiple(checkpoint.header)
     size = request.size or family.resolution(checkpoint.header)
@@ -110,14 +114,20 @@ def generate(
     return files
 
 
-def _open(source: Path, base: Path | None) -> "Checkpoint":
-    """The model that ``source`` stands for."""
+def _open(source: Path, base: Path | None, said: Sequence[Statement]) -> "Checkpoint":
+    """The model that ``source`` stands for.
+
+    Raises:
+        UsageError: a project has recorded that its model predicts something else.
+    """
     from clora_ext.formats.composed import open_model
 
     if source.is_file() or (source / INDEX).is_file():
-        return open_model(source)
+        return open_model(source, *said)
     project = Project.open(source)
-    return open_model(project.model_file(base), *recorded_statements(project.base))
+    kept = recorded_statements(project.base)
+    check_said(source, kept, said)
+    return open_model(project.model_file(base), *said, *kept)
 
 
 def _targets(source: Path, request: GenerateRequest, output: Path | None) -> list[Path]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clora_ext.config import strategy_names
 from clora_ext.config.knob_fields import KnobField, all_fields
-from clora_ext.errors import UsageError, did_you_mean
+from clora_ext.errors import UsageError
 
 from .options import described_options, plain_values, read_pairs, typed_values
 
@@ -24,24 +24,18 @@ __all__ = [
     "typed_options",
 ]
 
-_NOT_A_STRATEGY = {"__init__", "base", "objective", "options"}
-
 
 def names() -> tuple[str, ...]:
-    """Every strategy's name, sorted.
-
-    >>> names()
-    ('mask', 'merge', 'naive', 'orthogonal')
-    """
-    here = Path(__file__).parent
-    return tuple(sorted(path.stem for path in here.glob("*.py") if path.stem not in _NOT_A_STRATEGY))
+    """Every strategy's name, sorted."""
+    return strategy_names.strategy_names()
 
 
 def check_name(name: str) -> None:
     """Raise :class:`UsageError` with the nearest match unless ``name`` is a strategy."""
-    if name not in names():
-        message = f"unknown strategy {name!r}"
-        raise UsageError(message, fix=did_you_mean(name, names()))
+    problem = strategy_names.name_problem(name)
+    if problem is not None:
+        message, fix = problem
+        raise UsageError(message, fix=fix)
 
 
 def summary(name: str) -> str:
@@ -88,7 +82,7 @@ def load(name: str, options: Mapping[str, Any] | None = None) -> "Strategy":
 
 def _source(name: str) -> str:
     check_name(name)
-    return (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+    return (strategy_names.FOLDER / f"{name}.py").read_text(encoding="utf-8")
 
 
 def _class(name: str) -> type:

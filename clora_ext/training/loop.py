@@ -42,6 +42,7 @@ class Training:
         precision: where the model lies.
         state_file: where a stopped run leaves its state; it is read if it belongs to ``fingerprint``.
         fingerprint: identifies the plan, so that another plan's state is never resumed.
+        concept: token and class, for whoever finds the state.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class Training:
     precision: Precision
     state_file: Path
     fingerprint: str
+    concept: str = ""
 
 
 def train(
@@ -100,7 +102,8 @@ class _Run:
 
     def __init__(self, training: Training) -> None:
         self._training = training
-        self._state = TrainingState(training.state_file, training.fingerprint)
+        steps = training.settings.schedule.steps
+        self._state = TrainingState(training.state_file, training.fingerprint, training.concept, steps)
         self._parameters = training.adapters.parameters
         self._optimizer = TrainingOptimizer(
             list(self._parameters.values()), training.settings.optimizer, training.precision

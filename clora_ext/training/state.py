@@ -8,8 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clora_ext.errors import CheckpointError
+from clora_ext.errors import CheckpointError, writing
 from clora_ext.formats.header import read_header
+from clora_ext.formats.training_state import (
+    FORMAT,
+    FORMAT_KEY,
+    LOSSES_KEY,
+    TRAINING_KEY,
+    read_losses,
+    run_metadata,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -17,17 +25,8 @@ if TYPE_CHECKING:
 
     from clora_ext.formats.checkpoint import Checkpoint
 
-__all__ = ["STATE_FILE", "TRAINING_KEY", "TrainingState", "resume_step"]
+__all__ = ["TrainingState", "resume_step"]
 
-STATE_FILE = "state.safetensors"
-"""Its name inside the project's training folder."""
-
-TRAINING_KEY = "clora.plan"
-"""Metadata key of a training state: the fingerprint of its plan."""
-
-_FORMAT_KEY = "clora.training_state"
-_FORMAT = "2"  # the first one had no number, and kept AdamW's moments without its steps
-_LOSSES = "clora.losses"
 _OPTIMIZER = "clora.optimizer"
 _SCALER = "clora.scaler"
 # How an optimiser computes, which is this run's affair and not that of the run before.
@@ -40,9 +39,9 @@ def resume_step(file: Path, fingerprint: str) -> int:
         return 0
     try:
         metadata = read_header(file).metadata
-        if metadata.get(TRAINING_KEY) != fingerprint or metadata.get(_FORMAT_KEY) != _FORMAT:
+        if metadata.get(TRAINING_KEY) != fingerprint or metadata.get(FORMAT_KEY) != FORMAT:
             return 0
-        return len(_losses(metadata))
+        return len(read_losses(metadata))
     except (CheckpointError, RecursionError, ValueError):
         return 0  # not a finished file: the run starts over, nothing else depends on it
 
@@ -53,11 +52,14 @@ class TrainingState:
     Args:
         file: where it lies.
         fingerprint: of the plan; another plan's state is never taken.
+        concept: what is learned, for people.
+        steps: of the whole run.
     """
 
-    def __init__(self, file: Path, fingerprint: str) -> None:
+    def __init__(self, file: Path, fingerprint: str, concept: str = "", steps: int = 0) -> None:
         self._file = file
         self._fingerprint = fingerprint
+        self._said = run_metadata(concept, steps)
 
     def restore(
         self,
@@ -91,7 +93,7 @@ class TrainingState:
             message = f"{self._file} does not hold the training that it should ({error})"
             fix = "delete it, then run the same command again: the training starts over"
             raise CheckpointError(message, fix=fix) from error
-        return _losses(metadata)
+        return read_losses(metadata)
 
     def save(
         self,
@@ -114,26 +116,15 @@ class TrainingState:
         tensors: dict[str, Tensor] = {name: parameter.detach() for name, parameter in parameters.items()}
         metadata = {
             TRAINING_KEY: self._fingerprint,
-            _FORMAT_KEY: _FORMAT,
-            _LOSSES: json.dumps(losses),
+            FORMAT_KEY: FORMAT,
+            **self._said,
+            LOSSES_KEY: json.dumps(losses),
             _OPTIMIZER: json.dumps(split(optimizer.state_dict(), "optimizer", tensors)),
             _SCALER: json.dumps(scaler.state_dict()),
         }
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with writing(self._file):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
         write_checkpoint(self._file, {name: Source.of(one) for name, one in tensors.items()}, metadata)
-
-
-def _losses(metadata: Mapping[str, str]) -> list[float]:
-    """Of every step.
-
-    Raises:
-        ValueError: they are none.
-    """
-    losses = json.loads(metadata.get(_LOSSES, ""))
-    if not isinstance(losses, list) or not all(isinstance(loss, float) for loss in losses):
-        message = "the losses are no list of numbers"
-        raise ValueError(message)
-    return losses
 
 
 def _fitting(checkpoint: "Checkpoint", name: str, parameter: "nn.Parameter") -> "Tensor":

@@ -204,6 +204,7 @@ def test_what_was_learned_goes_out_as_a_lora_and_comes_in_as_a_concept(
     done = call(*arguments, "--json")
     assert done.code == 0, done.err
     assert done.json[0]["plan"]["concept"]["token"] == "sks"
+    assert "concept 1 is added  in 0:" in done.err
     assert Path(done.json[-1]["result"]["checkpoint"]).is_file()
     assert Project.open(other).concepts[0].settings["weight"] == 0.5
     assert call("status", "--project", other).code == 0

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from cases import check_each, empty_folder
@@ -11,6 +13,8 @@ from small_projects import learn, taught
 
 from clora_ext.errors import ProjectLocked
 from clora_ext.project import Project
+from clora_ext.project import session as session_module
+from clora_ext.project.lock import LOCK, Hold
 
 HOLD = """
 import sys
@@ -66,3 +70,61 @@ def test_nonsense_about_the_holder_is_left_out(tmp_path: Path) -> None:
         assert caught.value.message == f"another run works in {folder}"
 
     check_each(NONSENSE, check)
+
+
+def test_what_another_host_holds_is_told_with_what_to_do_there(tmp_path: Path) -> None:
+    folder = taught(tmp_path / "model", 1)
+    since = "2026-01-31T12:00:00+00:00"
+    with Project.writing(folder):
+        (folder / ".lock.json").write_text(f'{{"pid": 4711, "host": "elsewhere", "started": "{since}"}}')
+        with pytest.raises(ProjectLocked, match="process 4711 on elsewhere, since 2026") as caught:
+            learn(folder, "second")
+    assert "stop it on elsewhere" in caught.value.fix
+    assert "delete" not in caught.value.fix  # the lock is the system's: a file that is deleted frees nothing
+
+
+def test_a_lock_file_never_goes_before_all_else_of_the_run_has(tmp_path: Path) -> None:
+    """Whoever makes and locks a new one must find nothing that this run still takes away."""
+    folder = tmp_path / "model"
+    inside: list[str] = []
+    problems: list[BaseException] = []
+
+    def work() -> None:
+        for _ in range(60):
+            try:
+                with Project.writing(folder):
+                    inside.append("one")
+                    assert len(inside) == 1
+                    assert (folder / ".lock.json").exists()
+                    assert (folder / "training").is_dir()
+                    inside.clear()
+            except ProjectLocked:  # noqa: PERF203 - each time for itself
+                continue
+            except BaseException as error:  # noqa: BLE001 - told by the test's own thread
+                problems.append(error)
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert not list(folder.glob("*"))  # the folder itself stays where another run came before it went
+
+
+def test_a_folder_that_another_run_takes_away_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real = tmp_path / "model", session_module.locked
+    calls: list[Path] = []
+
+    def taken_away(place: Path) -> AbstractContextManager[Hold]:
+        calls.append(place)
+        if len(calls) == 1:
+            place.rmdir()
+            raise FileNotFoundError(place / LOCK)
+        return real(place)
+
+    monkeypatch.setattr(session_module, "locked", taken_away)
+    assert taught(folder, 1) == folder
+    assert len(calls) == 2

@@ -16,7 +16,7 @@ from clora_ext.errors import (
     StorageError,
     TrainingError,
 )
-from clora_ext.events import Event, Stage, TrainStep
+from clora_ext.events import Event, Note, Sink, Stage, TrainStep
 from clora_ext.formats import writer as writer_module
 
 
@@ -27,7 +27,7 @@ def test_a_run_stopped_twice_gives_the_same_bits_as_one_that_was_not(request_: R
         with pytest.raises(Cancelled):
             add_concept(request_, stop_at(step))
         assert not Project.exists(request_.project)
-        assert make_plan(request_).resume_step in {0, step}
+        assert make_plan(request_).resume_step == step
     seen: list[int] = []
     resumed = add_concept(request_, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
     assert seen == [6]
@@ -41,10 +41,43 @@ def test_a_run_stopped_twice_gives_the_same_bits_as_one_that_was_not(request_: R
 def test_another_plans_state_is_never_resumed(request_: Request) -> None:
     with pytest.raises(Cancelled):
         add_concept(request_, stop_at(3))
-    seen: list[int] = []
+    events: list[Event] = []
     changed = replace(request_, settings=SETTINGS.with_values(seed=4))
-    add_concept(changed, lambda e: seen.append(e.step) if isinstance(e, TrainStep) else None)
-    assert seen == [1, 2, 3, 4, 5, 6]
+    assert make_plan(changed).resume_step == 0
+    add_concept(changed, events.append)
+    assert [event.step for event in events if isinstance(event, TrainStep)] == [1, 2, 3, 4, 5, 6]
+    (note,) = [one.text for one in events if isinstance(one, Note) and "given up" in one.text]
+    assert note.endswith(": sks dog, step 3 of 6")
+
+
+def test_who_stops_a_run_is_told_what_is_saved(request_: Request) -> None:
+    def at(stage: str) -> Sink:
+        def sink(event: Event) -> None:
+            if isinstance(event, Stage) and event.name == stage:
+                raise Cancelled
+
+        return sink
+
+    def check(case: tuple[Sink, str]) -> None:
+        with pytest.raises(Cancelled) as caught:
+            add_concept(request_, case[0])
+        assert caught.value.message == case[1]
+        assert caught.value.fix.startswith("run the same command again")
+
+    cases = [
+        (at("encode"), "stopped before the first step; nothing was changed"),
+        (stop_at(2), "stopped at step 2 of 6; saved"),
+        (at("encode"), "stopped at step 2 of 6; saved"),
+        (stop_at(6), "stopped after the training, which is saved"),
+        (at("fold"), "stopped after the training, which is saved"),
+    ]
+    check_each(cases, check)
+    project = Project.open(request_.project)
+    assert (project.manifest, project.number) == (None, 0)
+    assert project.unfinished is not None
+    assert (project.unfinished.words, project.unfinished.step) == ("sks dog, step 6 of 6", 6)
+    assert add_concept(request_).number == 1
+    assert Project.open(request_.project).unfinished is None
 
 
 def test_a_state_that_cannot_be_saved_does_not_hide_that_the_user_stopped(request_: Request) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from clora_ext.errors import CheckpointError, TrainingError
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
+from clora_ext.formats.training_state import read_stopped_run
 from clora_ext.training.state import TrainingState, resume_step
 
 Make = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -200,3 +201,48 @@ def test_what_cannot_be_stored_is_said(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"keeps a set.*history"):
         state.save(named, optimizer, scaler(on=False), [0.5])
     assert not (tmp_path / "state.safetensors").exists()
+
+
+def test_what_a_state_says_of_its_run_is_for_people_and_may_be_nonsense(tmp_path: Path) -> None:
+    def check(case: tuple[str | None, str]) -> None:
+        said, words = case
+        file = empty_folder(tmp_path) / "state.safetensors"
+        metadata = {"clora.plan": "plan", "clora.training_state": "2", "clora.losses": "[0.5, 0.25]"}
+        if said is not None:
+            metadata["clora.run"] = said
+        write_checkpoint(file, {"one": Source.of(torch.ones(1))}, metadata)
+        run = read_stopped_run(file)
+        assert run is not None
+        assert run.words == words
+
+    check_each(
+        [
+            ('{"concept": "sks dog", "steps": 400}', "sks dog, step 2 of 400"),
+            ('{"concept": "sks\\u001b[2J", "steps": 400}', "sks [2J, step 2 of 400"),
+            (None, "step 2"),
+            ("", "step 2"),
+            ("[" * 100_000, "step 2"),
+            ("[]", "step 2"),
+            ('{"concept": 3, "steps": "400"}', "step 2"),
+            ('{"steps": -1}', "step 2"),
+            ('{"steps": true}', "step 2"),
+            ('{"concept": "sks", "steps": 1e999}', "sks, step 2"),
+        ],
+        check,
+    )
+
+
+def test_what_is_no_state_that_can_go_on_is_no_stopped_run(tmp_path: Path) -> None:
+    _, file = saved(tmp_path)
+    metadata = dict(Checkpoint(file).header.metadata)
+    assert read_stopped_run(tmp_path / "nothing") is None
+    assert read_stopped_run(tmp_path) is None
+    (tmp_path / "text").write_text("text")
+    assert read_stopped_run(tmp_path / "text") is None
+
+    def check(key: str) -> None:
+        other = empty_folder(tmp_path) / "state.safetensors"
+        write_checkpoint(other, {"one": Source.of(torch.ones(1))}, metadata | {key: "x"})
+        assert read_stopped_run(other) is None
+
+    check_each(["clora.training_state", "clora.losses"], check)

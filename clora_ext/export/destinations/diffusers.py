@@ -5,7 +5,7 @@ from math import prod
 from pathlib import Path
 
 from clora_ext import families
-from clora_ext.errors import UsageError
+from clora_ext.errors import UsageError, writing
 from clora_ext.export.atomic import FileSet, PlannedFile
 from clora_ext.export.bundle import ExportBundle
 from clora_ext.families.components import Role
@@ -41,7 +41,8 @@ class Diffusers:
             held = taught.pop() if len(taught) == 1 else torch.float32
             precision = Precision(torch.device("cpu"), held, "nothing is computed")
             loaded = model.family.load(model.evolving.current, precision, model.weights())
-            loaded.save(path, wanted)
+            with writing(target):
+                loaded.save(path, wanted)
 
         return FileSet((PlannedFile(target, _bytes(model, dtypes) + _CONFIGURATIONS, write, is_folder=True),))
 

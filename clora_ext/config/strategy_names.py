@@ -1,0 +1,31 @@
+"""The strategies' names: one file each, in the folder of strategies. Imports none of them."""
+
+from pathlib import Path
+
+from clora_ext.errors import did_you_mean
+
+__all__ = ["FOLDER", "name_problem", "strategy_names"]
+
+FOLDER = Path(__file__).parents[1] / "strategies"
+"""Where their files lie."""
+
+_NOT_A_STRATEGY = {"__init__", "base", "objective", "options"}
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Every strategy's name, sorted.
+
+    >>> strategy_names()
+    ('mask', 'merge', 'naive', 'orthogonal')
+    """
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in _NOT_A_STRATEGY))
+
+
+def name_problem(name: object) -> tuple[str, str] | None:
+    """What is wrong with a strategy's name, and the remedy with the nearest one; None: it is one.
+
+    >>> name_problem("msak")
+    ("unknown strategy 'msak'", "did you mean 'mask'? Choose one of: mask, merge, naive, orthogonal")
+    """
+    known = strategy_names()
+    return None if name in known else (f"unknown strategy {name!r:.80}", did_you_mean(str(name), known))
