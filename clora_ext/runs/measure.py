@@ -49,10 +49,12 @@ def measure_before(model: "Model", plan: Plan, precision: "Precision", sink: Sin
     if isinstance(plan.material, LoraMaterial):
         return Baseline()
     sink(Stage("measure", "before"))
+    from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.training.held_out import spread
 
     shown = spread(len(plan.material.pictures))
-    encoded = {number: encode_latents(model, plan, number) for number in dict.fromkeys(shown)}
+    with reporting_out_of_memory("encoding the pictures"):  # whoever calls knows what helps
+        encoded = {number: encode_latents(model, plan, number) for number in dict.fromkeys(shown)}
     examples = tuple(encoded[number] for number in shown)
     found = Baseline(examples, _losses(model, examples, plan, precision))
     if plan.context.base.kind != _DEMO:
