@@ -84,6 +84,21 @@ class Process(Protocol):
         """How much each picture's error counts, (n,); None: all alike, the plain mean."""
         ...
 
+    def sampling_times(self, steps: int) -> "Tensor":
+        """The times, (steps,), at which sampling in so many steps asks the denoiser, noise first."""
+        ...
+
+    def advance(self, latents: "Tensor", output: "Tensor", done: int, steps: int) -> "Tensor":
+        """The latents after one more step of deterministic sampling.
+
+        Args:
+            latents: after ``done`` of the steps; before the first, noise of variance 1.
+            output: what :meth:`Model.predict` gave for them, of their shape.
+            done: steps taken, from 0.
+            steps: of the whole.
+        """
+        ...
+
 
 class Model(Protocol):
     """A loaded model, ready to be taught and to sample."""
@@ -129,6 +144,14 @@ class Model(Protocol):
 
         Where texts differ in length, the family pads them and adds a mask that :meth:`predict` reads.
         """
+        ...
+
+    def latent_shape(self, size: int) -> tuple[int, ...]:
+        """(channels, h, w) of the latents of a square picture with sides of ``size`` pixels."""
+        ...
+
+    def tokens(self, text: str) -> Sequence[int]:
+        """The numbers of a text's tokens, without those that mark its beginning and end."""
         ...
 
     def tokens_cut(self, prompt: str) -> int:
@@ -263,6 +286,10 @@ class Family(Protocol):
             chosen: which of the denoiser's.
             text_encoders: whether attention and MLP of the text encoders are taught too.
         """
+        ...
+
+    def token_tables(self, header: Header) -> tuple[Target, ...]:
+        """The text encoders' tables of tokens, a row for each token, (tokens, width)."""
         ...
 
     def roles(self, header: Header) -> "Mapping[str, Role | None]":

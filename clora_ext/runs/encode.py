@@ -37,8 +37,14 @@ class Encoded:
     schedule: Batches
 
 
-def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
+def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_learns: bool) -> Encoded:
     """Encode every picture at the size at which it is trained; notes captions that are too long.
+
+    Args:
+        model: the one that learns.
+        plan: of the pictures.
+        sink: told of long captions.
+        text_learns: whether what the text encoders say of captions changes while they learn.
 
     Raises:
         OutOfMemory: a picture is too large for the VAE.
@@ -52,7 +58,7 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
     bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, plan.sizes, strict=True)]
     with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
         examples = [
-            _example(model, plan, one, size, convert=convert)
+            _example(model, one, size, convert=convert, text_learns=text_learns)
             for one, size in zip(pictures, plan.sizes, strict=True)
         ]
     return Encoded(examples, batches(bucketed, plan.settings.data.batch_size, plan.settings.seed))
@@ -67,7 +73,7 @@ def _tell_what_is_cut(model: "Model", plan: Plan, sink: Sink) -> None:
 
 
 def _example(
-    model: "Model", plan: Plan, picture: Picture, size: tuple[int, int], *, convert: bool
+    model: "Model", picture: Picture, size: tuple[int, int], *, convert: bool, text_learns: bool
 ) -> "Example":
     """Latents and conditioning of one picture, on the processor."""
     import torch
@@ -78,7 +84,7 @@ def _example(
     mean, deviation = model.encode_images(pixels.unsqueeze(0))
     cut = _size_conditioning(picture, size)
     condition = None
-    if not plan.settings.adapter.text_encoder:
+    if not text_learns:
         with torch.no_grad():
             encoded = model.condition([picture.caption], [cut])
         condition = {name: value.float().cpu() for name, value in encoded.items()}

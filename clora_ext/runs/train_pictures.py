@@ -1,7 +1,7 @@
 """Pictures become a trained concept: starts, model, examples, training."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
@@ -16,7 +16,9 @@ from .memory_remedies import training_remedies
 from .observe import Observed
 from .plan import Plan
 from .prepared import PreparedRun
+from .replay import EncodedReplay, encode_replay
 from .request import Pictures
+from .token_rows import own_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +33,23 @@ if TYPE_CHECKING:
     from clora_ext.training.loop import Training
 
 __all__ = ["train_pictures"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """What a training begins with, made while the model was still the one before it.
+
+    Attributes:
+        starts: of the adapters, by layer.
+        rows: of the tables of tokens that learn too, with their tokens.
+        encoded: the pictures.
+        replay: what the model before is asked again; None: nothing.
+    """
+
+    starts: "Mapping[Target, AdapterStart]"
+    rows: Mapping[Target, int]
+    encoded: Encoded
+    replay: EncodedReplay | None
 
 
 def train_pictures(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple[float, ...]]":
@@ -49,20 +68,24 @@ def train_pictures(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple
     plan, precision = run.plan, pick_precision()
     sink(Note(f"computing on: {precision.reason}"))
     model, starts = _load(plan, run.before, precision)
-    encoded = encode_pictures(model, plan, sink)
-    sampler = _keep_what_samples_need(run, model)
+    rows = own_rows(run, model)
+    text_learns = bool(rows) or plan.settings.adapter.text_encoder
+    encoded = encode_pictures(model, plan, sink, text_learns=text_learns)
+    replay = encode_replay(run, model)
+    sampler = _keep_what_samples_need(run, model, text_learns=text_learns)
     with reporting_out_of_memory("training", training_remedies(plan)):
-        training = _training(run, model, starts, encoded, precision)
+        training = _training(run, model, _Beginning(starts, rows, encoded, replay), precision)
         del starts  # the adapters have values of their own, where the model lies
         sink(Stage("train", f"{plan.settings.schedule.steps} steps"))
         losses = train(training, sink, _preview(run, sampler, sink))
         inputs = input_moments(model, plan.targets, run.needs.inputs_after, sampler)
     trained = dict(training.adapters.factors())
+    learned_rows = {} if training.token_rows is None else dict(training.token_rows.deltas())
     concept = TrainedConcept(
         strategy=plan.strategy,
         name=plan.settings.strategy,
-        targets={target.name: target for target in plan.targets},
-        trained=trained,
+        targets={target.name: target for target in (*plan.targets, *rows)},
+        trained={**trained, **learned_rows},
         inputs=inputs,
         prompts=run.kept_prompts,
     )
@@ -70,14 +93,16 @@ def train_pictures(run: PreparedRun, sink: Sink) -> "tuple[TrainedConcept, tuple
     return concept, losses
 
 
-def _keep_what_samples_need(run: PreparedRun, model: "Model") -> "Callable[[str], Image]":
+def _keep_what_samples_need(
+    run: PreparedRun, model: "Model", *, text_learns: bool
+) -> "Callable[[str], Image]":
     """Free the encoders that have nothing left to do; gives what samples previews and measured prompts.
 
     SDXL's take 3.6 GB in float32, and what they tell of the pictures is known by now.
     """
     every, needs = run.plan.settings.sampling.preview_every, run.needs.inputs_after
     texts = dict.fromkeys([*([run.prompt.text] if every else []), *needs])
-    if run.plan.settings.adapter.text_encoder:  # it learns: what it says of a prompt changes
+    if text_learns:  # what the encoders say of a prompt changes
         sampler = run.prompt.sampler(model)
     else:
         sampler = run.prompt.encoded_sampler(model, texts)
@@ -90,8 +115,7 @@ def _keep_what_samples_need(run: PreparedRun, model: "Model") -> "Callable[[str]
 def _training(
     run: PreparedRun,
     model: "Model",
-    starts: "Mapping[Target, AdapterStart]",
-    encoded: Encoded,
+    beginning: "_Beginning",
     precision: "Precision",
 ) -> "Training":
     """The training of the plan, with its adapters inside the model."""
@@ -99,13 +123,20 @@ def _training(
     from clora_ext.training.adapters import Adapters
     from clora_ext.training.loop import Training
     from clora_ext.training.objective import DenoisingObjective
+    from clora_ext.training.token_rows import TokenRows
 
     plan = run.plan
-    adapters = Adapters(model, starts, plan.settings.adapter, precision.device)
-    access = TrainingAccess(model, run.before.replay, adapters.disabled)
+    adapters = Adapters(model, beginning.starts, plan.settings.adapter, precision.device)
+    rows = TokenRows(model, beginning.rows, precision.device) if beginning.rows else None
+    asked = beginning.replay
+    replay = None if asked is None else asked.during(run, model, adapters.disabled, precision.device)
+    access = TrainingAccess(model, adapters.disabled, replay)
+    encoded = beginning.encoded
     return Training(
         model=model,
         adapters=adapters,
+        token_rows=rows,
+        row_rate=plan.strategy.row_rate(),
         objective=plan.strategy.objective(DenoisingObjective(), access),
         examples=encoded.examples,
         batch_at=encoded.schedule.batch_at,
