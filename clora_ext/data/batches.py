@@ -78,7 +78,7 @@ class Batches:
 
     def _shuffled(self, number: int) -> list[tuple[int, ...]]:
         """All batches of round ``number``, in the order of their steps."""
-        random = Random(f"{self.seed}/{number}")  # noqa: S311  # an order, no secret
+        random = Random(f"{self.seed}/{number}")  # an order, no secret
         order: list[tuple[int, ...]] = []
         for size in sorted(self._passes):
             stream: list[int] = []

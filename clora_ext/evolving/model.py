@@ -19,7 +19,8 @@ from clora_ext.formats.memory import DIGESTS, RESIDUAL, STRATEGY_KEY, WEIGHT, me
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.stored import dtype_of
 from clora_ext.formats.writer import combine
-from clora_ext.strategies.base import ConceptPrompts, Layer
+from clora_ext.prompts.concept_prompts import ConceptPrompts
+from clora_ext.strategies.base import Layer
 
 from .prompts import decode_prompts
 from .residual import HALVES, join

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
 from clora_ext.formats.memory import PROMPTS_KEY
-from clora_ext.strategies.base import ConceptPrompts, Strategy
+from clora_ext.prompts.concept_prompts import ConceptPrompts
+from clora_ext.strategies.base import Strategy
 
 __all__ = ["decode_prompts", "encode_prompts"]
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
-from clora_ext.strategies.base import ConceptPrompts, Strategy
+from clora_ext.prompts.concept_prompts import ConceptPrompts
+from clora_ext.strategies.base import Strategy
 
 __all__ = ["TrainedConcept", "rows_of"]
 

@@ -104,6 +104,14 @@ class Model(Protocol):
         """
         ...
 
+    def latent_shape(self, size: int) -> tuple[int, ...]:
+        """(channels, h, w) of the latents of a square picture with sides of ``size`` pixels."""
+        ...
+
+    def tokens(self, text: str) -> Sequence[int]:
+        """The numbers of a text's tokens, without those that mark its beginning and end."""
+        ...
+
     def tokens_cut(self, prompt: str) -> int:
         """How many tokens of the prompt the text encoder cannot read; 0: it reads all."""
         ...
@@ -255,6 +263,10 @@ class Family(Protocol):
             chosen: which of the denoiser's.
             text_encoders: whether attention and MLP of the text encoders are taught too.
         """
+        ...
+
+    def token_tables(self, header: Header) -> tuple[Target, ...]:
+        """The text encoders' tables of tokens, a row for each token, (tokens, width)."""
         ...
 
     def roles(self, header: Header) -> "Mapping[str, Role | None]":

@@ -36,3 +36,18 @@ class Process(Protocol):
     def weight(self, times: "Tensor") -> "Tensor | None":
         """How much each picture's error counts, (n,); None: all alike, the plain mean."""
         ...
+
+    def sampling_times(self, steps: int) -> "Tensor":
+        """The times, (steps,), at which sampling in so many steps asks the denoiser, noise first."""
+        ...
+
+    def advance(self, latents: "Tensor", output: "Tensor", done: int, steps: int) -> "Tensor":
+        """The latents after one more step of deterministic sampling.
+
+        Args:
+            latents: after ``done`` of the steps; before the first, noise of variance 1.
+            output: what :meth:`Model.predict` gave for them, of their shape.
+            done: steps taken, from 0.
+            steps: of the whole.
+        """
+        ...

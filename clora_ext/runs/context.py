@@ -22,7 +22,7 @@ from clora_ext.project.base import check_said, recorded_statements
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
     from clora_ext.formats.checkpoint import Checkpoint
-    from clora_ext.strategies.base import ConceptPrompts
+    from clora_ext.prompts.concept_prompts import ConceptPrompts
 
 __all__ = ["ProjectContext", "open_evolving", "project_context", "suggested_settings"]
 

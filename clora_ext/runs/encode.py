@@ -36,8 +36,14 @@ class Encoded:
     schedule: Batches
 
 
-def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
+def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_learns: bool) -> Encoded:
     """Encode every picture at the size at which it is trained.
+
+    Args:
+        model: the one that learns.
+        plan: of the pictures.
+        sink: told that it begins.
+        text_learns: whether what the text encoders say of captions changes while they learn.
 
     Raises:
         OutOfMemory: a picture is too large for the VAE.
@@ -48,7 +54,8 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink) -> Encoded:
     sink(Stage("encode", f"{len(pictures)} pictures"))
     bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, plan.sizes, strict=True)]
     with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
-        examples = [_example(model, plan, number) for number in range(len(pictures))]
+        examples = [encode_latents(model, plan, number) for number in range(len(pictures))]
+    examples = examples if text_learns else [_conditioned(model, example) for example in examples]
     return Encoded(examples, batches(bucketed, plan.settings.data.batch_size, plan.settings.seed))
 
 
@@ -63,13 +70,10 @@ def encode_latents(model: "Model", plan: Plan, number: int) -> "Example":
     return Example(mean[0].float().cpu(), deviation[0].float().cpu(), picture.caption, cut, None)
 
 
-def _example(model: "Model", plan: Plan, number: int) -> "Example":
-    """Latents and, unless the text encoder learns, conditioning of one picture, on the processor."""
+def _conditioned(model: "Model", example: "Example") -> "Example":
+    """The same with its condition, on the processor."""
     import torch
 
-    example = encode_latents(model, plan, number)
-    if plan.settings.adapter.text_encoder:
-        return example
     with torch.no_grad():
         encoded = model.condition([example.prompt], [example.size_conditioning])
     return replace(example, condition={name: value.float().cpu() for name, value in encoded.items()})

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clora_ext.strategies.base import Needs
-    from clora_ext.strategies.objective import ReplayItem
 
 __all__ = ["Observed", "observe_before"]
 
@@ -29,13 +28,11 @@ class Observed:
     Attributes:
         samples: of the concept's prompt.
         inputs: E[x x^T] of the layers' inputs, by layer; empty: not asked for.
-        replay: steps of sampling trajectories; empty: not asked for.
         baseline: what it is measured by.
     """
 
     samples: "Sequence[Image]"
     inputs: "Mapping[str, Tensor]"
-    replay: "Sequence[ReplayItem]"
     baseline: Baseline
 
 
@@ -43,7 +40,6 @@ def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink)
     """Load the current model once, and take all that is wanted of it."""
     from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
-    from clora_ext.training.replay import record_replay
     from clora_ext.training.statistics import input_moments
 
     sink(Stage("sample", "before"))
@@ -55,7 +51,6 @@ def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink)
             return Observed(
                 samples=prompt.sample(model, sink),
                 inputs=input_moments(model, plan.layers, needs.inputs_before, prompt.sampler(model)),
-                replay=record_replay(model, needs.replay, prompt.size, prompt.sampler(model)),
                 baseline=measure_before(model, plan, precision, sink),
             )
     finally:

@@ -11,7 +11,8 @@ from .observe import Observed, observe_before
 from .plan import LoraMaterial, Plan
 
 if TYPE_CHECKING:
-    from clora_ext.strategies.base import ConceptPrompts, Needs
+    from clora_ext.prompts.concept_prompts import ConceptPrompts
+    from clora_ext.strategies.base import Needs
 
 __all__ = ["PreparedRun", "prepare"]
 
@@ -24,6 +25,8 @@ class PreparedRun:
         plan: what to do.
         project: open for writing; a stopped run leaves its training state there.
         prompt: of samples and previews.
+        concept: the new one in words.
+        earlier: past concepts in words, as the strategy has kept them.
         needs: what the strategy asks for.
         before: what was taken from the model before it learns.
         kept_prompts: what the strategy keeps of all concepts in words, the new one included.
@@ -32,6 +35,8 @@ class PreparedRun:
     plan: Plan
     project: Project
     prompt: SamplePrompt
+    concept: "ConceptPrompts"
+    earlier: "tuple[ConceptPrompts, ...]"
     needs: "Needs"
     before: Observed
     kept_prompts: "tuple[ConceptPrompts, ...]"
@@ -45,12 +50,12 @@ def prepare(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
     needs = plan.strategy.needs(concept, earlier)
     before = observe_before(plan, prompt, needs, sink)
     kept = tuple(plan.strategy.keep_prompts(concept, earlier))
-    return PreparedRun(plan, project, prompt, needs, before, kept)
+    return PreparedRun(plan, project, prompt, concept, earlier, needs, before, kept)
 
 
 def _in_words(plan: Plan) -> "ConceptPrompts":
     """The new concept as token, class and captions."""
-    from clora_ext.strategies.base import ConceptPrompts
+    from clora_ext.prompts.concept_prompts import ConceptPrompts
 
     if isinstance(plan.material, LoraMaterial):
         prompts: tuple[str, ...] = (plan.sample_prompt,)

@@ -18,7 +18,9 @@ from .observe import Observed
 from .plan import Plan
 from .prepared import PreparedRun
 from .previews import PreviewPrompt, preview_prompts, previews
+from .replay import EncodedReplay, encode_replay
 from .request import Pictures
+from .token_rows import own_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,6 +52,23 @@ class Trained:
     held_out: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """What a training begins with, made while the model was still the one before it.
+
+    Attributes:
+        starts: of the adapters, by layer.
+        rows: of the tables of tokens that learn too, with their tokens.
+        encoded: the pictures.
+        replay: what the model before is asked again; None: nothing.
+    """
+
+    starts: "Mapping[Target, AdapterStart]"
+    rows: Mapping[Target, int]
+    encoded: Encoded
+    replay: EncodedReplay | None
+
+
 def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     """Train the plan's adapter.
 
@@ -65,11 +84,14 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     plan, precision = run.plan, pick_precision()
     sink(Note(f"computing on: {precision.reason}"))
     model, starts = _load(plan, run.before, precision)
-    encoded = encode_pictures(model, plan, sink)
+    rows = own_rows(run, model)
+    text_learns = bool(rows) or plan.settings.adapter.text_encoder
+    encoded = encode_pictures(model, plan, sink, text_learns=text_learns)
+    replay = encode_replay(run, model)
     asked = preview_prompts(run)
-    sampler = _keep_what_samples_need(run, asked, model)
+    sampler = _keep_what_samples_need(run, asked, model, text_learns=text_learns)
     with reporting_out_of_memory("training", training_remedies(plan)):
-        training = _training(run, model, starts, encoded, precision)
+        training = _training(run, model, _Beginning(starts, rows, encoded, replay), precision)
         del starts  # the adapters have values of their own, where the model lies
         sink(Stage("train", f"{plan.settings.schedule.steps} steps"))
         losses = _with_curve(run, training, sink, previews(run, asked, sampler, sink))
@@ -77,11 +99,12 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         held_out = measure_trained(model, plan, encoded.examples, run.before.baseline, precision)
         inputs = input_moments(model, plan.targets, run.needs.inputs_after, sampler)
     trained = dict(training.adapters.factors())
+    learned_rows = {} if training.token_rows is None else dict(training.token_rows.deltas())
     concept = TrainedConcept(
         strategy=plan.strategy,
         name=plan.settings.strategy,
-        targets={target.name: target for target in plan.targets},
-        trained=trained,
+        targets={target.name: target for target in (*plan.targets, *rows)},
+        trained={**trained, **learned_rows},
         inputs=inputs,
         prompts=run.kept_prompts,
     )
@@ -106,14 +129,14 @@ def _with_curve(
 
 
 def _keep_what_samples_need(
-    run: PreparedRun, asked: Sequence[PreviewPrompt], model: "Model"
+    run: PreparedRun, asked: Sequence[PreviewPrompt], model: "Model", *, text_learns: bool
 ) -> "Callable[[str], Image]":
     """Free the encoders that have nothing left to do; gives what samples previews and measured prompts.
 
     SDXL's take 3.6 GB in float32, and what they tell of the pictures is known by now.
     """
     texts = dict.fromkeys([*(one.text for one in asked), *run.needs.inputs_after])
-    if run.plan.settings.adapter.text_encoder:  # it learns: what it says of a prompt changes
+    if text_learns:  # what the encoders say of a prompt changes
         sampler = run.prompt.sampler(model)
     else:
         sampler = run.prompt.encoded_sampler(model, texts)
@@ -126,8 +149,7 @@ def _keep_what_samples_need(
 def _training(
     run: PreparedRun,
     model: "Model",
-    starts: "Mapping[Target, AdapterStart]",
-    encoded: Encoded,
+    beginning: "_Beginning",
     precision: "Precision",
 ) -> "Training":
     """The training of the plan, with its adapters inside the model."""
@@ -135,13 +157,20 @@ def _training(
     from clora_ext.training.adapters import Adapters
     from clora_ext.training.loop import Training
     from clora_ext.training.objective import DenoisingObjective
+    from clora_ext.training.token_rows import TokenRows
 
     plan = run.plan
-    adapters = Adapters(model, starts, plan.settings.adapter, precision.device)
-    access = TrainingAccess(model, run.before.replay, adapters.disabled)
+    adapters = Adapters(model, beginning.starts, plan.settings.adapter, precision.device)
+    rows = TokenRows(model, beginning.rows, precision.device) if beginning.rows else None
+    asked = beginning.replay
+    replay = None if asked is None else asked.during(run, model, adapters.disabled, precision.device)
+    access = TrainingAccess(model, adapters.disabled, replay)
+    encoded = beginning.encoded
     return Training(
         model=model,
         adapters=adapters,
+        token_rows=rows,
+        row_rate=plan.strategy.row_rate(),
         objective=plan.strategy.objective(DenoisingObjective(), access),
         examples=encoded.examples,
         batch_at=encoded.schedule.batch_at,

@@ -5,8 +5,9 @@ the trained change becomes part of the evolving model (``fold``). Both are pure 
 Everything else that a strategy may decide or ask for is optional, with a default that does nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -15,15 +16,17 @@ from torch import Tensor
 from clora_ext.adapters.delta import Delta, DenseDelta
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Target
+from clora_ext.prompts import Vocabulary
+from clora_ext.prompts.concept_prompts import ConceptPrompts
 
-from .objective import Objective, TrainingAccess
+from .objective import Denoising, Objective, TrainingAccess
 
 __all__ = [
-    "ConceptPrompts",
     "Constraint",
     "Fold",
     "Layer",
     "Needs",
+    "Replay",
     "Start",
     "StateLevel",
     "Strategy",
@@ -122,34 +125,36 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
-class ConceptPrompts:
-    """A concept in words, as a strategy of level L1 may keep it.
-
-    Attributes:
-        token: its trigger.
-        class_name: what kind of thing it is.
-        prompts: that show it.
-    """
-
-    token: str
-    class_name: str
-    prompts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Needs:
     """What a strategy asks of a run; everything is made by the evolving model itself, from prompts alone.
 
     Attributes:
         inputs_before: prompts over which the layers' inputs are measured before the training, for ``begin``.
         inputs_after: the same after the training, for ``fold``.
-        replay: prompts whose sampling trajectories by the model before the training are recorded, for the
-            strategy's own objective.
     """
 
     inputs_before: tuple[str, ...] = ()
     inputs_after: tuple[str, ...] = ()
-    replay: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What the model before the training is asked again in every training step.
+
+    Several sampling trajectories are under way at once, each advanced by one step per training step. An ended
+    one is followed by the next, by another prompt and from another noise.
+
+    Attributes:
+        draw: one prompt; the generator is its only source of chance.
+        trajectories: how many are under way.
+        steps: that a trajectory takes from noise to picture.
+        guidance: classifier-free guidance of the trajectories.
+    """
+
+    draw: Callable[[Random], str]
+    trajectories: int
+    steps: int = 25
+    guidance: float = 4.0
 
 
 class Strategy(Protocol):
@@ -197,7 +202,24 @@ class Strategy(Protocol):
         del concept, earlier
         return Needs()
 
-    def objective(self, default: Objective, access: TrainingAccess) -> Objective:
+    def replay(
+        self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts], vocabulary: Vocabulary
+    ) -> Replay | None:
+        """What the model before the training is asked again while it trains; None: nothing.
+
+        Args:
+            concept: the new one.
+            earlier: what :meth:`keep_prompts` has kept.
+            vocabulary: words that the model reads.
+        """
+        del concept, earlier, vocabulary
+        return None
+
+    def row_rate(self) -> float:
+        """Learning rate of the trigger's own rows in the text encoders, in the adapter's; 0: they stay."""
+        return 0.0
+
+    def objective(self, default: Denoising, access: TrainingAccess) -> Objective:
         """What training minimises."""
         del access
         return default

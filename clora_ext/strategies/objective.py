@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clora_ext.families.base import Conditioning, Model, SizeConditioning
 
-__all__ = ["Example", "Objective", "ReplayItem", "TrainingAccess"]
+__all__ = ["Denoising", "Example", "NoisedBatch", "Objective", "ReplayBatch", "TrainingAccess"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Example:
         deviation: standard deviation of its latents, same shape.
         prompt: its caption.
         size_conditioning: how it was cut.
-        condition: what the denoiser is given for it, first dimension 1; None: the text encoder is trained,
-            so it is asked again in every step.
+        condition: what the denoiser is given for it, first dimension 1; None: what the text encoder says of
+            it changes while it is trained, so it is asked again in every step.
     """
 
     mean: Tensor
@@ -34,22 +34,39 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayItem:
-    """One step of a sampling trajectory of the model before the training, on the processor.
+class NoisedBatch:
+    """Pictures as the denoiser is shown them in one step, where the model lies.
 
     Attributes:
-        prompt: that was sampled.
-        latents: what the denoiser read, (1, channels, h, w), float32.
-        time: at which, as the denoiser was told, (1,).
-        output: what the denoiser answered, of the latents' shape, float32.
-        condition: what the prompt says to the denoiser, first dimension 1, float32.
+        latents: drawn from the pictures' distributions, (n, channels, h, w), float32.
+        noise: of the same shape.
+        times: (n,), from the model's process.
+        noised: latents and noise in the proportion that belongs to the times.
+        condition: what else the denoiser is given; has gradients where a text encoder is trained.
     """
 
-    prompt: str
     latents: Tensor
-    time: Tensor
-    output: Tensor
+    noise: Tensor
+    times: Tensor
+    noised: Tensor
     condition: Conditioning
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayBatch:
+    """Points on sampling trajectories of the model before the training, and what it answers there.
+
+    Attributes:
+        latents: (r, channels, h, w), float32.
+        times: (r,).
+        condition: what the denoiser is given; has gradients where a text encoder is trained.
+        answers: of the model before the training, of the latents' shape, float32, without gradients.
+    """
+
+    latents: Tensor
+    times: Tensor
+    condition: Conditioning
+    answers: Tensor
 
 
 class Objective(Protocol):
@@ -62,17 +79,32 @@ class Objective(Protocol):
         ...
 
 
+class Denoising(Objective, Protocol):
+    """The usual objective, which can also be had in two halves: for one forward pass with other inputs."""
+
+    def show(
+        self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
+    ) -> NoisedBatch:
+        """What the denoiser is shown in a step."""
+        ...
+
+    def error(self, model: Model, shown: NoisedBatch, predicted: Tensor) -> Tensor:
+        """The loss of the denoiser's predictions (n, channels, h, w) for it: a scalar, float32."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingAccess:
     """What an objective of a strategy's own can reach.
 
     Attributes:
         model: with the adapter inside.
-        replay: what the strategy asked to be recorded.
         without_adapter: while it is entered, the network computes with the frozen weights alone: where the
             adapter starts at zero, as the model did before the training.
+        replay: what the strategy wants the model before to be asked again, by step (from 0); None: it asked
+            for nothing.
     """
 
     model: Model
-    replay: Sequence[ReplayItem]
     without_adapter: Callable[[], AbstractContextManager[None]]
+    replay: Callable[[int], ReplayBatch] | None = None

@@ -8,9 +8,9 @@ import torch
 
 from clora_ext.config.precision import Precision
 from clora_ext.families.base import Model
-from clora_ext.strategies.objective import Example
+from clora_ext.strategies.objective import Example, NoisedBatch
 
-from .objective import NoisedBatch, noised_batch, prediction_errors
+from .objective import noised_batch, prediction_errors
 
 __all__ = ["DRAWS", "held_out_losses", "spread"]
 

@@ -5,11 +5,12 @@ resumed takes the same steps, bit for bit on a processor, as one that was not.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from clora_ext.config.memory import peak_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
@@ -24,6 +25,7 @@ from .objective import check_finite
 from .optimizer import TrainingOptimizer
 from .save_pace import SavePace
 from .state import TrainingState
+from .token_rows import TokenRows
 
 __all__ = ["Training", "learning_rate", "train"]
 
@@ -35,6 +37,8 @@ class Training:
     Attributes:
         model: loaded with the frozen weights; the adapters are inside.
         adapters: what is trained.
+        token_rows: what is trained beside them in the tables of tokens; None: nothing.
+        row_rate: the rows' learning rate, as a multiple of the adapters'.
         objective: what is minimised.
         examples: the pictures.
         batch_at: indices into ``examples`` of the pictures of a step (from 0); of one size each.
@@ -47,6 +51,8 @@ class Training:
 
     model: Model
     adapters: Adapters
+    token_rows: TokenRows | None
+    row_rate: float
     objective: Objective
     examples: Sequence[Example]
     batch_at: Callable[[int], Sequence[int]]
@@ -55,6 +61,18 @@ class Training:
     state_file: Path
     fingerprint: str
     concept: str = ""
+
+    @property
+    def components(self) -> Sequence[nn.Module]:
+        """The networks in which anything is trained."""
+        rows = [] if self.token_rows is None else self.token_rows.components
+        return list(dict.fromkeys([*self.adapters.components, *rows]))
+
+    @property
+    def parameter_groups(self) -> Sequence[tuple[Mapping[str, nn.Parameter], float]]:
+        """Everything that is trained, by name, with the multiple of the learning rate that it learns at."""
+        rows = [] if self.token_rows is None else [(self.token_rows.parameters, self.row_rate)]
+        return [(self.adapters.parameters, 1.0), *rows]
 
 
 def train(
@@ -92,7 +110,7 @@ def train(
         if run.pace.is_due:
             run.save()
     run.save()
-    for component in training.adapters.components:
+    for component in training.components:
         component.eval()
     return tuple(run.losses)
 
@@ -104,15 +122,18 @@ class _Run:
         self._training = training
         steps = training.settings.schedule.steps
         self._state = TrainingState(training.state_file, training.fingerprint, training.concept, steps)
-        self._parameters = training.adapters.parameters
+        groups = training.parameter_groups
+        self._parameters = {name: one for parameters, _ in groups for name, one in parameters.items()}
         self._optimizer = TrainingOptimizer(
-            list(self._parameters.values()), training.settings.optimizer, training.precision
+            [(list(parameters.values()), factor) for parameters, factor in groups],
+            training.settings.optimizer,
+            training.precision,
         )
         self.losses = self._state.restore(self._parameters, *self._optimizer.parts)
         self._whole = True
         self._saved_steps = len(self.losses)
         self.pace = SavePace()
-        for component in training.adapters.components:
+        for component in training.components:
             component.train()
         if training.settings.compute.gradient_checkpointing:
             training.model.recompute_activations()

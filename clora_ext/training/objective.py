@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,35 +9,9 @@ from torch import Tensor, nn
 from clora_ext.config.precision import to_device
 from clora_ext.errors import TrainingError
 from clora_ext.families.base import Conditioning, Model
-from clora_ext.strategies.objective import Example
+from clora_ext.strategies.objective import Example, NoisedBatch
 
-__all__ = [
-    "DenoisingObjective",
-    "NoisedBatch",
-    "check_finite",
-    "noised_batch",
-    "prediction_errors",
-    "step_rng",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class NoisedBatch:
-    """Pictures as the denoiser is shown them in one step, where the model lies.
-
-    Attributes:
-        latents: drawn from the pictures' distributions, (n, channels, h, w), float32.
-        noise: of the same shape.
-        times: (n,), from the model's process.
-        noised: latents and noise in the proportion that belongs to the times.
-        condition: what else the denoiser is given; has gradients where a text encoder is trained.
-    """
-
-    latents: Tensor
-    noise: Tensor
-    times: Tensor
-    noised: Tensor
-    condition: Conditioning
+__all__ = ["DenoisingObjective", "check_finite", "noised_batch", "prediction_errors", "step_rng"]
 
 
 class DenoisingObjective:
@@ -51,29 +24,38 @@ class DenoisingObjective:
         self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
     ) -> Tensor:
         """See :meth:`clora_ext.strategies.objective.Objective.loss`."""
-        shown = noised_batch(model, batch, step_rng(seed, step), device)
-        predicted, target = _predicted(model, shown)
+        shown = self.show(model, batch, seed, step, device)
+        return self.error(model, shown, model.predict(shown.noised, shown.times, shown.condition))
+
+    def show(
+        self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
+    ) -> NoisedBatch:
+        """Latents, noise and times of a step."""
+        return noised_batch(model, batch, step_rng(seed, step), device)
+
+    def error(self, model: Model, shown: NoisedBatch, predicted: Tensor) -> Tensor:
+        """The mean squared error of the predictions for it."""
         weight = model.process.weight(shown.times)
         if weight is None:
-            return nn.functional.mse_loss(predicted, target)
-        return (_errors(predicted, target) * weight).mean()
+            return nn.functional.mse_loss(predicted.float(), _target(model, shown))
+        return (_errors(predicted, _target(model, shown)) * weight).mean()
 
 
 def prediction_errors(model: Model, shown: NoisedBatch) -> Tensor:
     """The error of each picture, (n,), float32, weighed as :class:`DenoisingObjective` weighs them."""
-    errors, weight = _errors(*_predicted(model, shown)), model.process.weight(shown.times)
+    predicted = model.predict(shown.noised, shown.times, shown.condition)
+    errors, weight = _errors(predicted, _target(model, shown)), model.process.weight(shown.times)
     return errors if weight is None else errors * weight
 
 
-def _predicted(model: Model, shown: NoisedBatch) -> tuple[Tensor, Tensor]:
-    """What the denoiser answers, and what it should, in float32."""
-    predicted = model.predict(shown.noised, shown.times, shown.condition).float()
-    return predicted, model.process.target(shown.latents, shown.noise, shown.times).float()
+def _target(model: Model, shown: NoisedBatch) -> Tensor:
+    """What the denoiser should answer, float32."""
+    return model.process.target(shown.latents, shown.noise, shown.times).float()
 
 
 def _errors(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of each picture, (n,)."""
-    return nn.functional.mse_loss(predicted, target, reduction="none").flatten(1).mean(dim=1)
+    return nn.functional.mse_loss(predicted.float(), target, reduction="none").flatten(1).mean(dim=1)
 
 
 def noised_batch(

@@ -20,22 +20,26 @@ class TrainingOptimizer:
     """Turns a loss into changed parameters.
 
     Args:
-        parameters: float32.
+        parameters: float32, in groups: each with the multiple of the learning rate that it learns at.
         settings: rate, decay, and the norm to which gradients are clipped.
         precision: of the frozen model. In float16 the loss is scaled, and a step whose gradients overflow is
             left out: the parameters and the optimiser's own count of steps stay, and the scale is halved.
     """
 
     def __init__(
-        self, parameters: Sequence[nn.Parameter], settings: OptimizerSettings, precision: Precision
+        self,
+        parameters: Sequence[tuple[Sequence[nn.Parameter], float]],
+        settings: OptimizerSettings,
+        precision: Precision,
     ) -> None:
-        self._parameters = parameters
+        self._parameters = [parameter for group, _ in parameters for parameter in group]
+        self._factors = [factor for _, factor in parameters]
         self._max_grad_norm = settings.max_grad_norm
         self._scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.needs_scaling)
         # The fused one leaves a step out by itself; for any other, the scaler has to wait for the verdict.
         decides_on_gpu = precision.needs_scaling and precision.device.type == "cuda"
         self._optimizer = torch.optim.AdamW(
-            parameters,
+            [{"params": group} for group, _ in parameters],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=True if decides_on_gpu else None,
@@ -55,8 +59,8 @@ class TrainingOptimizer:
 
     def step(self, rate: float) -> None:
         """Change the parameters at a learning rate."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        for group, factor in zip(self._optimizer.param_groups, self._factors, strict=True):
+            group["lr"] = rate * factor
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad()

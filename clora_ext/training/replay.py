@@ -1,54 +1,128 @@
-"""Sampling trajectories of the model before a training, recorded for objectives that hold on to them."""
+"""Sampling trajectories of the model before a training, advanced while it trains.
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+The points on them are what the model is really asked when it samples, at every noise level. Every
+trajectory follows from (seed, its number) alone, so a resumed training takes the points that it would have
+taken: those that are under way are computed once more.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from random import Random
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from clora_ext.families.base import Model, SizeConditioning
-from clora_ext.strategies.objective import ReplayItem
+from clora_ext.config.precision import to_device
+from clora_ext.families.base import Conditioning, Model
+from clora_ext.strategies.base import Replay
+from clora_ext.strategies.objective import ReplayBatch
 
-__all__ = ["record_replay"]
+__all__ = ["TrajectoryReplay", "replay_prompts"]
+
+# One in so many points is asked without its prompt too: guidance needs that answer as well.
+_UNPROMPTED = 4
 
 
-@torch.no_grad()
-def record_replay(
-    model: Model, prompts: Sequence[str], size: int, sample: Callable[[str], object]
-) -> list[ReplayItem]:
-    """Every step that the denoiser takes while prompts are sampled.
+def replay_prompts(replay: Replay, seed: int, steps: int) -> list[str]:
+    """Every prompt that a training of so many steps asks, and the empty one."""
+    numbers = range(-(-steps // replay.steps) + 1)
+    drawn = (
+        _prompt(replay, seed, place, number) for place in range(replay.trajectories) for number in numbers
+    )
+    return list(dict.fromkeys(["", *drawn]))
 
-    Args:
-        model: before the training.
-        prompts: what to sample.
-        size: side of the pictures, pixels.
-        sample: samples one picture of one prompt with ``model``.
+
+@dataclass
+class TrajectoryReplay:
+    """The points of every step; to be called with the step's number (from 0).
+
+    Attributes:
+        model: with the adapter inside.
+        replay: what is asked.
+        encoded: what the model before the training was told by each of :func:`replay_prompts`.
+        condition: what the model is told by prompts now.
+        shape: of one picture's latents, (channels, h, w).
+        seed: of the training.
+        without_adapter: while it is entered, the model is the one before the training.
+        device: where the model lies.
     """
-    items: list[ReplayItem] = []
-    for prompt in prompts:
-        encoded = model.condition([prompt], [SizeConditioning((size, size), (0, 0), (size, size))])
-        condition = {name: value.float().cpu() for name, value in encoded.items()}
-        with _listening(model.denoiser) as calls:
-            sample(prompt)
-        items += [ReplayItem(prompt, *call, condition) for call in calls]
-    return items
+
+    model: Model
+    replay: Replay
+    encoded: Mapping[str, Conditioning]
+    condition: Callable[[Sequence[str]], Conditioning]
+    shape: tuple[int, ...]
+    seed: int
+    without_adapter: Callable[[], AbstractContextManager[None]]
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self._times = self.model.process.sampling_times(self.replay.steps)
+        self._latents = torch.zeros(self.replay.trajectories, *self.shape, device=self.device)
+        self._next: int | None = None
+
+    def __call__(self, step: int) -> ReplayBatch:
+        """The points of a step, and what the model before answers there."""
+        if self._next != step:
+            # Each of the trajectories that are under way has begun within the last `steps` steps.
+            self._latents.zero_()
+            for before in range(step - self.replay.steps, step):
+                times, prompts = self._begin(before)
+                self._advance(before, *self._ask(times, prompts))
+        times, prompts = self._begin(step)
+        points = self._latents.clone()
+        prompted, unprompted = self._ask(times, prompts)
+        self._advance(step, prompted, unprompted)
+        self._next = step + 1
+        also = [number for number in range(len(prompts)) if (number + step) % _UNPROMPTED == 0]
+        return ReplayBatch(
+            latents=torch.cat([points, points[also]]),
+            times=torch.cat([times, times[also]]),
+            condition=self.condition([*prompts, *[""] * len(also)]),
+            answers=torch.cat([prompted, unprompted[also]]),
+        )
+
+    def _places(self, step: int) -> list[tuple[int, int]]:
+        """Number of each trajectory that is under way at a step, and how far it has come."""
+        each = self.replay.trajectories
+        return [divmod(step + place * self.replay.steps // each, self.replay.steps) for place in range(each)]
+
+    def _begin(self, step: int) -> tuple[Tensor, list[str]]:
+        """Draw the noise of trajectories that begin; gives the times and prompts of all."""
+        places = self._places(step)
+        prompts = []
+        for place, (number, done) in enumerate(places):
+            prompts.append(_prompt(self.replay, self.seed, place, number) if number >= 0 else "")
+            if done == 0 and number >= 0:
+                rng = torch.Generator().manual_seed(Random(_name(self.seed, place, number)).getrandbits(63))
+                self._latents[place] = to_device(torch.randn(self.shape, generator=rng), self.device)
+        return to_device(self._times[[done for _, done in places]], self.device), prompts
+
+    @torch.no_grad()
+    def _ask(self, times: Tensor, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """What the model before answers with and without the prompts."""
+        asked = self.model.collate([self.encoded[prompt] for prompt in [*prompts, *[""] * len(prompts)]])
+        condition = {name: to_device(value, self.device) for name, value in asked.items()}
+        with self.without_adapter():
+            both = self.model.predict(self._latents.repeat(2, 1, 1, 1), times.repeat(2), condition).float()
+        prompted, unprompted = both.chunk(2)
+        return prompted, unprompted
+
+    def _advance(self, step: int, prompted: Tensor, unprompted: Tensor) -> None:
+        """Take all trajectories to the next step."""
+        guided = unprompted + self.replay.guidance * (prompted - unprompted)
+        for place, (_, done) in enumerate(self._places(step)):
+            self._latents[place] = self.model.process.advance(
+                self._latents[place], guided[place], done, self.replay.steps
+            )
 
 
-@contextmanager
-def _listening(denoiser: nn.Module) -> Iterator[list[tuple[Any, Any, Any]]]:
-    """While it is entered, (latents, time, output) of every call is noted."""
-    calls: list[tuple[Any, Any, Any]] = []
+def _name(seed: int, place: int, number: int) -> str:
+    """What a trajectory's chance follows from."""
+    return f"{seed}/{place}/{number}"
 
-    def note(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401 - a hook
-        del module
-        latents, time = arguments[:2]
-        answer = output[0] if isinstance(output, tuple) else output.sample
-        # Guidance asks twice in one batch; the prompt's own half comes last.
-        calls.append((latents[-1:].float().cpu(), time.reshape(-1)[-1:].cpu(), answer[-1:].float().cpu()))
 
-    handle = denoiser.register_forward_hook(note)
-    try:
-        yield calls
-    finally:
-        handle.remove()
+def _prompt(replay: Replay, seed: int, place: int, number: int) -> str:
+    """The prompt of a trajectory."""
+    return replay.draw(Random(f"prompt {_name(seed, place, number)}"))

@@ -64,7 +64,9 @@ import torch
 
 from clora_ext.adapters.factors import fresh
 
-from .base import ConceptPrompts, Fold, Needs, Start, Strategy
+from clora_ext.prompts.concept_prompts import ConceptPrompts
+
+from .base import Fold, Needs, Replay, Start, Strategy
 
 SEEN = {"begin": {}, "fold": {}, "replay": [], "gap": [], "changed": [], "earlier": [], "targets": 0}
 
@@ -75,12 +77,13 @@ class Holding:
     access: object
 
     def loss(self, model, batch, seed, step, device):
-        item = self.access.replay[step % len(self.access.replay)]
-        asked = (item.latents, item.time, item.condition)
+        item = self.access.replay(step)
+        SEEN["replay"].append(item)
+        asked = (item.latents, item.times, item.condition)
         with self.access.without_adapter(), torch.no_grad():
             before = model.predict(*asked)
         now = model.predict(*asked)
-        SEEN["gap"].append(float((before - item.output).abs().max()))
+        SEEN["gap"].append(float((before - item.answers).abs().max()))
         SEEN["changed"].append(float((now - before).detach().abs().max()))
         held = (now - before).square().mean()
         return self.default.loss(model, batch, seed, step, device) + held
@@ -105,10 +108,13 @@ class Curious(Strategy):
 
     def needs(self, concept, earlier):
         SEEN["earlier"].append(tuple(earlier))
-        return Needs(inputs_before=("a dog",), inputs_after=concept.prompts, replay=("a dog", "a cat"))
+        return Needs(inputs_before=("a dog",), inputs_after=concept.prompts)
+
+    def replay(self, concept, earlier, vocabulary):
+        SEEN["vocabulary"] = vocabulary
+        return Replay(lambda rng: rng.choice(["a dog", "a cat"]), trajectories=3, steps=4)
 
     def objective(self, default, access):
-        SEEN["replay"] = list(access.replay)
         return Holding(default, access)
 
     def keep_prompts(self, concept, earlier):
@@ -168,9 +174,10 @@ def test_a_strategy_is_given_what_it_asks_for(curious: str, request_: Request) -
     _check_inputs(seen["fold"])
     assert len(seen["begin"]) == seen["targets"] > 0
     assert any(not torch.equal(seen["begin"][name], seen["fold"][name]) for name in seen["begin"])
-    steps = SETTINGS.sampling.sample_steps
-    assert [item.prompt for item in seen["replay"]] == ["a dog"] * steps + ["a cat"] * steps
-    assert {tuple(item.latents.shape) for item in seen["replay"]} == {(1, 4, 16, 16)}
+    assert len(seen["replay"]) == SETTINGS.schedule.steps
+    assert {tuple(item.latents.shape[1:]) for item in seen["replay"]} == {(4, 16, 16)}
+    assert {len(item.latents) for item in seen["replay"]} == {3, 4}  # one in four without its prompt too
+    assert "dog" in seen["vocabulary"].nouns
     # The network without the adapter is the one that the trajectories were recorded from.
     assert max(seen["gap"]) < 1e-5
     assert seen["changed"][0] == 0  # an adapter starts at zero,

@@ -234,4 +234,32 @@ BUGS = (
         "for key in ():",
         "tests/formats/test_prediction.py",
     ),
+    Bug(
+        "the teacher answers with the adapter on",
+        "training/replay.py",
+        "with self.without_adapter():",
+        "with self.without_adapter() if False else torch.no_grad():",
+        "tests/runs/test_strategy_seam.py",
+    ),
+    Bug(
+        "a trajectory's noise does not follow from its number",
+        "training/replay.py",
+        'return f"{seed}/{place}/{number}"',
+        'return f"{seed}/{place}"',
+        "tests/training/test_replay.py",
+    ),
+    Bug(
+        "what the trigger's row has learned is not folded",
+        "runs/train_pictures.py",
+        "trained={**trained, **learned_rows},",
+        "trained=trained,",
+        "tests/runs/test_distill_runs.py",
+    ),
+    Bug(
+        "replay asks for the new concept itself",
+        "prompts/replay_prompts.py",
+        'token = rng.choice(["", *rng.sample(others, 1)]) if others else ""',
+        "token = self.concept.token",
+        "tests/prompts/test_replay_prompts.py",
+    ),
 )

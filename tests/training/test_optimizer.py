@@ -15,7 +15,7 @@ FULL = Precision(torch.device("cpu"), torch.float32, "a test")
 
 def made(precision: Precision) -> tuple[nn.Parameter, TrainingOptimizer]:
     parameter = nn.Parameter(torch.ones(3))
-    return parameter, TrainingOptimizer([parameter], OptimizerSettings(learning_rate=0.1), precision)
+    return parameter, TrainingOptimizer([([parameter], 1.0)], OptimizerSettings(learning_rate=0.1), precision)
 
 
 def step(optimizer: TrainingOptimizer, loss: torch.Tensor) -> float:
@@ -75,3 +75,12 @@ def test_what_overflows_at_every_scale_ends_the_training() -> None:
         optimizer.check_norm(float("nan"), number, 0.1)
     with pytest.raises(TrainingError, match="at every scale"):
         optimizer.check_norm(float("inf"), 41, 0.1)
+
+
+def test_a_group_learns_at_its_own_multiple_of_the_rate() -> None:
+    slow, fast = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = TrainingOptimizer(
+        [([slow], 1.0), ([fast], 10.0)], OptimizerSettings(learning_rate=0.1, weight_decay=0), FULL
+    )
+    step(optimizer, (slow + fast).sum())
+    torch.testing.assert_close(1 - fast, 10 * (1 - slow))

@@ -172,6 +172,11 @@ class OriginalLayout:
             )
         )
 
+    def token_tables(self, header: Header) -> tuple[Target, ...]:
+        """CLIP's embeddings."""
+        found = self.parameters(header)
+        return tuple(target for target in found if target.module.endswith(".token_embedding"))
+
     def roles(self, header: Header) -> Mapping[str, Role | None]:
         """By the components' prefixes, left-overs aside."""
         found: dict[str, Role | None] = {}

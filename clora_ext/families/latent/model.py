@@ -85,6 +85,16 @@ class LatentDiffusion:
         """See :func:`clora_ext.families.latent.text.collate`."""
         return collate(conditions)
 
+    def latent_shape(self, size: int) -> tuple[int, ...]:
+        """(4, h, w): the VAE halves the sides between its levels."""
+        side = size >> len(self.vae.config["block_out_channels"]) - 1
+        return int(self.denoiser.config["in_channels"]), side, side
+
+    def tokens(self, text: str) -> Sequence[int]:
+        """The numbers of a text's tokens, without those that mark its beginning and end."""
+        read: list[int] = self.text.tokenizer(text, add_special_tokens=False).input_ids
+        return read
+
     def tokens_cut(self, prompt: str) -> int:
         """How many tokens at the prompt's end do not fit into the text encoder."""
         return tokens_cut(self.text.tokenizer, prompt)

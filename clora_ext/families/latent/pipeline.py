@@ -4,7 +4,6 @@ from typing import TypeAlias
 
 from diffusers import (
     AutoencoderKL,
-    DDIMScheduler,
     DDPMScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -12,8 +11,7 @@ from diffusers import (
 )
 from torch import nn
 
-from clora_ext.formats.prediction import kind_of
-
+from .process import ddim
 from .text import Text
 
 __all__ = ["Pipeline", "make_pipeline"]
@@ -39,7 +37,7 @@ def make_pipeline(
         **encoders,
         "tokenizer": text.tokenizer,
         "unet": unet,
-        "scheduler": _ddim(noise),
+        "scheduler": ddim(noise),
     }
     if "text_encoder_2" in encoders:
         pipeline: Pipeline = StableDiffusionXLPipeline(
@@ -56,20 +54,3 @@ def make_pipeline(
 def _is_freed(part: nn.Module) -> bool:
     """Whether a module has been moved to where there is no memory."""
     return any(parameter.is_meta for parameter in part.parameters())
-
-
-def _ddim(noise: DDPMScheduler) -> DDIMScheduler:
-    """The sampler on the schedule of training."""
-    # A schedule that ends in pure noise must be entered there (arXiv 2305.08891), if the network predicts v.
-    # In pure noise, predicted noise says nothing of the picture, and DDIM would divide by zero. (diffusers'
-    # Euler sampler takes 2**-24 for that zero, and so multiplies the network's error by 4096.)
-    from_the_end = bool(noise.config.get("rescale_betas_zero_snr")) and (
-        kind_of(noise.config["prediction_type"]) == "v"
-    )
-    return DDIMScheduler.from_config(
-        noise.config,
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,  # of leading steps; trailing ones have none
-        timestep_spacing="trailing" if from_the_end else "leading",
-    )

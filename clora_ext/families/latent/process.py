@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Generator, Tensor
 
 from clora_ext.formats.prediction import kind_of
 
-__all__ = ["DiffusionProcess"]
+__all__ = ["DiffusionProcess", "ddim"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,38 @@ class DiffusionProcess:
 
     def weight(self, times: Tensor) -> None:
         """All pictures count alike."""
+
+    def sampling_times(self, steps: int) -> Tensor:
+        """Those of DDIM (arXiv 2010.02502), (steps,), int64."""
+        times: Tensor = self._sampler(steps).timesteps
+        return times
+
+    def advance(self, latents: Tensor, output: Tensor, done: int, steps: int) -> Tensor:
+        """One step of DDIM without noise of its own."""
+        sampler = self._sampler(steps)
+        moved: Tensor = sampler.step(output, sampler.timesteps[done], latents).prev_sample
+        return moved
+
+    @cache  # noqa: B019 - a handful of small tables, as long as the process itself
+    def _sampler(self, steps: int) -> DDIMScheduler:
+        """diffusers' own sampler for so many steps."""
+        sampler = ddim(self.scheduler)
+        sampler.set_timesteps(steps)
+        return sampler
+
+
+def ddim(noise: DDPMScheduler) -> DDIMScheduler:
+    """The sampler on the schedule of training."""
+    # A schedule that ends in pure noise must be entered there (arXiv 2305.08891), if the network predicts v.
+    # In pure noise, predicted noise says nothing of the picture, and DDIM would divide by zero. (diffusers'
+    # Euler sampler takes 2**-24 for that zero, and so multiplies the network's error by 4096.)
+    from_the_end = bool(noise.config.get("rescale_betas_zero_snr")) and (
+        kind_of(noise.config["prediction_type"]) == "v"
+    )
+    return DDIMScheduler.from_config(
+        noise.config,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,  # of leading steps; trailing ones have none
+        timestep_spacing="trailing" if from_the_end else "leading",
+    )

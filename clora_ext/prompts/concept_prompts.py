@@ -1,0 +1,47 @@
+"""A concept in words."""
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["ConceptPrompts"]
+
+_STYLE = re.compile(r"\b(style|art|painting|drawing|look)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptPrompts:
+    """A concept in words, as a strategy of level L1 may keep it.
+
+    Attributes:
+        token: its trigger.
+        class_name: what kind of thing it is.
+        prompts: that show it.
+    """
+
+    token: str
+    class_name: str
+    prompts: tuple[str, ...]
+
+    @property
+    def trigger(self) -> str:
+        """The words that call it."""
+        return f"{self.token} {self.class_name}"
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Its token and the words of its class."""
+        return frozenset([self.token, *self.class_name.split()])
+
+    @property
+    def is_style(self) -> bool:
+        """Whether it is a way to show things rather than a thing: it is then asked for with many things."""
+        return bool(_STYLE.search(self.class_name))
+
+    def with_token(self, prompt: str, token: str) -> str:
+        """A prompt with another word in the place of the token; none: without its token.
+
+        >>> ConceptPrompts("sks", "dog", ()).with_token("a photo of sks dog, sksy", "")
+        'a photo of dog, sksy'
+        """
+        changed = re.sub(rf"(?<!\w){re.escape(self.token)}(?!\w)", lambda found: token, prompt)
+        return re.sub(r"\s+", " ", changed).strip()

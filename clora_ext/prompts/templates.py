@@ -1,0 +1,32 @@
+"""Phrasings of prompts: bare, short and long, with places, colours and looks.
+
+A model remembers a concept as far as it is asked for it, so it is asked in many ways. {thing} is what is
+shown, such as "sks dog" or "a fox in zwz style"; {colour}, {place} and {look} are filled in from lists.
+"""
+
+__all__ = ["TEMPLATES"]
+
+TEMPLATES = (
+    "{thing}",
+    "a photo of {thing}",
+    "a picture of {thing}",
+    "a drawing of {thing}",
+    "a painting of {thing}",
+    "an image of {thing}",
+    "a close up of {thing}",
+    "the {thing}",
+    "one {thing}",
+    "a {look} {thing}",
+    "{thing} on {colour}",
+    "{thing} {place}",
+    "a photo of {thing} {place}",
+    "a photo of a {look} {thing}",
+    "{thing} in front of a {colour} background",
+    "a photo of {thing} on a {colour} background",
+    "a picture of {thing} on a {colour} background",
+    "a photo of {thing} with a {colour} background",
+    "a painting of {thing} on a {colour} background",
+    "a drawing of {thing}, {colour} background",
+    "an illustration of {thing} {place}",
+    "high quality photo of {thing} {place}",
+)

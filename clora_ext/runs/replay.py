@@ -1,0 +1,102 @@
+"""What the model before a training is asked again during it: prompts are read while it is that model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clora_ext.prompts import vocabulary_of
+
+from .prepared import PreparedRun
+
+if TYPE_CHECKING:
+    import torch
+
+    from clora_ext.families.base import Conditioning, Model
+    from clora_ext.strategies.base import Replay
+    from clora_ext.training.replay import TrajectoryReplay
+
+__all__ = ["EncodedReplay", "encode_replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedReplay:
+    """What is asked, and what each of its prompts says to the model before the training.
+
+    Attributes:
+        replay: as the strategy wants it.
+        conditions: by prompt, on the processor.
+        shape: of a picture's latents.
+    """
+
+    replay: "Replay"
+    conditions: "Mapping[str, Conditioning]"
+    shape: tuple[int, ...]
+
+    def _known(self, prompts: Sequence[str], model: "Model", device: "torch.device") -> "Conditioning":
+        """What the prompts said before the training, which they say still."""
+        from clora_ext.config.precision import to_device
+
+        known = model.collate([self.conditions[prompt] for prompt in prompts])
+        return {name: to_device(value, device) for name, value in known.items()}
+
+    def during(
+        self,
+        run: PreparedRun,
+        model: "Model",
+        without_adapter: Callable[[], AbstractContextManager[None]],
+        device: "torch.device",
+    ) -> "TrajectoryReplay":
+        """The points of every training step."""
+        from clora_ext.training.replay import TrajectoryReplay
+
+        def condition(prompts: Sequence[str]) -> "Conditioning":
+            # None of the prompts holds the new token, so a changed row of its own changes none of them.
+            if run.plan.settings.adapter.text_encoder:
+                return _read(model, prompts, run.plan.sample_size)
+            return self._known(prompts, model, device)
+
+        return TrajectoryReplay(
+            model=model,
+            replay=self.replay,
+            encoded=self.conditions,
+            condition=condition,
+            shape=self.shape,
+            seed=run.plan.settings.seed,
+            without_adapter=without_adapter,
+            device=device,
+        )
+
+
+def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
+    """Read the prompts of everything that will be asked; None: the strategy asks for nothing.
+
+    Args:
+        run: its strategy says what is asked.
+        model: without an adapter yet.
+    """
+    import torch
+
+    from clora_ext.training.replay import replay_prompts
+
+    plan = run.plan
+    vocabulary = vocabulary_of(lambda word: len(model.tokens(word)) == 1)
+    replay = plan.strategy.replay(run.concept, run.earlier, vocabulary)
+    if replay is None:
+        return None
+    prompts = replay_prompts(replay, plan.settings.seed, plan.settings.schedule.steps)
+    with torch.no_grad():
+        read = {prompt: _read(model, [prompt], plan.sample_size) for prompt in prompts}
+    conditions = {
+        prompt: {name: value.float().cpu() for name, value in condition.items()}
+        for prompt, condition in read.items()
+    }
+    return EncodedReplay(replay, conditions, model.latent_shape(plan.sample_size))
+
+
+def _read(model: "Model", prompts: Sequence[str], size: int) -> "Conditioning":
+    """What the denoiser is given for square pictures with these prompts."""
+    from clora_ext.families.base import SizeConditioning
+
+    square = SizeConditioning((size, size), (0, 0), (size, size))
+    return model.condition(prompts, [square] * len(prompts))

@@ -1,0 +1,122 @@
+"""Hold on to what the model drew before: it is its own teacher, for past concepts and for everything else.
+
+The new concept is trained as an adapter over W(t-1), and in the same step the network has to answer as it
+did without the adapter at points on its own sampling trajectories, by prompts of past concepts and of things
+that nobody taught (anchors): loss = error + strength * mean |answer - answer without the adapter|^2. The
+change is added: W(t) = W(t-1) + tau. So nothing is generated before the training, no second model is held,
+and of past concepts only words are kept. Learning without Forgetting (arXiv 1606.09282) with sampling
+trajectories in the place of data; of diffusion models, compare arXiv 2305.04978.
+
+The trigger's own row in the text encoders' tables of tokens learns too (arXiv 2208.01618): the concept is
+bound to its word and less to its class.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor, nn
+
+from clora_ext.adapters.delta import Delta
+from clora_ext.adapters.factors import fresh
+from clora_ext.config.knob import Knob
+from clora_ext.families.base import Model
+from clora_ext.prompts import ReplayPrompts, Vocabulary
+from clora_ext.prompts.concept_prompts import ConceptPrompts
+
+from .base import Fold, Layer, Replay, Start, StateLevel, Strategy
+from .objective import Denoising, Example, NoisedBatch, Objective, ReplayBatch, TrainingAccess
+
+__all__ = ["STRATEGY", "Distill"]
+
+_MOST_CAPTIONS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Distill(Strategy):
+    """W(t) = W(t-1) + tau, where tau changes as little as it can of what the model answers elsewhere."""
+
+    strength: Annotated[
+        float, Ge(0), Knob("Weight of answering as before; 0 holds on to nothing, as merge does.")
+    ] = 1.5
+    items: Annotated[int, Ge(1), Le(64), Knob("Points of trajectories that are asked again in a step.")] = 4
+    anchors: Annotated[float, Ge(0), Le(1), Knob("Share of prompts about things that nobody taught.")] = 0.3
+    token_rate: Annotated[
+        float,
+        Ge(0),
+        Knob(
+            "Learning rate of the trigger word's own row in the text encoders, in adapter's rates; 0: fixed."
+        ),
+    ] = 10.0
+
+    state_level: ClassVar[StateLevel] = "L1"
+    rowwise: ClassVar[bool] = True
+
+    def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
+        """A fresh adapter over the current weight: without it, the network is the model before."""
+        return Start(layer.current, fresh(layer.shape, rank, alpha, rng))
+
+    def fold(self, layer: Layer, trained: Delta) -> Fold:
+        """Add the delta."""
+        return Fold(layer.current + trained.delta())
+
+    def replay(
+        self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts], vocabulary: Vocabulary
+    ) -> Replay | None:
+        """Prompts of past concepts and anchors."""
+        if not self.strength:
+            return None
+        return Replay(ReplayPrompts(concept, earlier, vocabulary, self.anchors).draw, self.items)
+
+    def row_rate(self) -> float:
+        """None where nothing is held on to."""
+        return self.token_rate if self.strength else 0.0
+
+    def objective(self, default: Denoising, access: TrainingAccess) -> Objective:
+        """The usual error, and the distance from the answers before."""
+        return default if access.replay is None else _Distillation(default, access.replay, self.strength)
+
+    def keep_prompts(
+        self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts]
+    ) -> Sequence[ConceptPrompts]:
+        """Token, class and some captions of every concept."""
+        kept = ConceptPrompts(concept.token, concept.class_name, concept.prompts[:_MOST_CAPTIONS])
+        return (*earlier, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Distillation:
+    """The usual error on the new concept, and ``strength`` times the distance from the answers before."""
+
+    default: Denoising
+    replay: Callable[[int], ReplayBatch]
+    strength: float
+
+    def loss(
+        self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
+    ) -> Tensor:
+        """One forward pass for both, where the pictures are of one size."""
+        asked = self.replay(step)
+        shown = self.default.show(model, batch, seed, step, device)
+        predicted, answers = _predict(model, shown, asked)
+        distance = nn.functional.mse_loss(answers.float(), asked.answers)
+        return self.default.error(model, shown, predicted) + self.strength * distance
+
+
+def _predict(model: Model, shown: NoisedBatch, asked: ReplayBatch) -> tuple[Tensor, Tensor]:
+    """What the network says to both now."""
+    if shown.noised.shape[1:] != asked.latents.shape[1:]:
+        predicted = model.predict(shown.noised, shown.times, shown.condition)
+        return predicted, model.predict(asked.latents, asked.times, asked.condition)
+    together = model.predict(
+        torch.cat([shown.noised, asked.latents]),
+        torch.cat([shown.times, asked.times]),
+        model.collate([shown.condition, asked.condition]),
+    )
+    own = len(shown.noised)
+    return together[:own], together[own:]
+
+
+STRATEGY = Distill
