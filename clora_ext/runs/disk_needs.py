@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import prod
 
+from clora_ext.adapters.sites import Target
 from clora_ext.data import Dataset
 from clora_ext.evolving.model import memory_part
 from clora_ext.formats.header import Header, read_header
@@ -77,7 +78,7 @@ def _memory(plan: Plan) -> int:
     """Of every tensor that was or is taught, what its rounding loses; and what the strategy keeps."""
     current = _current(plan)
     earlier = None if plan.context.memory_file is None else read_header(plan.context.memory_file)
-    taught = {*_changed(earlier), *(target.tensor for target in plan.targets)}
+    taught = {*_changed(earlier), *(target.tensor for target in (*plan.targets, *_token_tables(plan)))}
     infos = [current.tensors[name] for name in taught if name in current.tensors]
     widths = {RESIDUAL: _HALF, WEIGHT: _FLOAT, None: 0}
     residuals = sum(widths[memory_part(info.dtype)] * prod(info.shape) for info in infos)
@@ -85,6 +86,12 @@ def _memory(plan: Plan) -> int:
     if keeps_memory(plan.strategy):
         own = max(own, _FLOAT * sum(_strategy_numbers(plan)))
     return residuals + own + _DIGEST * len(current.tensors) + _HEADERS
+
+
+def _token_tables(plan: Plan) -> tuple[Target, ...]:
+    """The tables of tokens in which rows learn."""
+    learns = isinstance(plan.material, Dataset) and plan.strategy.row_rate() > 0
+    return plan.context.family.token_tables(plan.context.header) if learns else ()
 
 
 def _changed(memory: Header | None) -> Iterator[str]:

@@ -16,6 +16,7 @@ from clora_ext.formats.text import size
 
 from .disk_needs import DiskNeeds, disk_needs
 from .plan import Plan
+from .replay import replayed
 from .speeds import known_speed, speed_key
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _memory(plan: Plan, precision: "Precision") -> int | None:
             return None
         settings = plan.settings
         kept = weights["denoiser"] + _TRAINED * plan.parameters
-        kept += weights["text_encoder"] if settings.adapter.text_encoder else 0
+        kept += weights["text_encoder"] if _text_learns(plan) else 0
         previews = settings.sampling.preview_every > 0
         phases.append(kept + (weights["vae"] + max(step, picture) if previews else step))
     if precision.device.type == "cuda":
@@ -129,13 +130,18 @@ def _step_shape(plan: Plan, precision: "Precision") -> StepShape:
     adapter = plan.settings.adapter
     return StepShape(
         size=max(plan.sizes, key=prod),
-        pictures=plan.settings.data.batch_size,
+        pictures=plan.settings.data.batch_size + replayed(plan.strategy),
         targets=adapter.targets,
         rank=adapter.rank,
-        text_encoders=adapter.text_encoder,
+        text_encoders=_text_learns(plan),
         is_half=precision.is_mixed,
         recompute=plan.settings.compute.gradient_checkpointing,
     )
+
+
+def _text_learns(plan: Plan) -> bool:
+    """Whether gradients flow through the text encoders."""
+    return plan.settings.adapter.text_encoder or plan.strategy.row_rate() > 0
 
 
 def _free_disk(folder: Path) -> int:

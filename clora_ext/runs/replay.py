@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clora_ext.prompts import vocabulary_of
+from clora_ext.prompts.concept_prompts import ConceptPrompts
 
 from .prepared import PreparedRun
 
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
     import torch
 
     from clora_ext.families.base import Conditioning, Model
-    from clora_ext.strategies.base import Replay
+    from clora_ext.strategies.base import Replay, Strategy
     from clora_ext.training.replay import TrajectoryReplay
 
-__all__ = ["EncodedReplay", "encode_replay"]
+__all__ = ["EncodedReplay", "encode_replay", "replayed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,15 @@ class EncodedReplay:
             without_adapter=without_adapter,
             device=device,
         )
+
+
+def replayed(strategy: "Strategy") -> int:
+    """How many pictures' worth of points a strategy asks again in every training step; 0: none."""
+    from clora_ext.training.replay import points_per_step
+
+    nothing = vocabulary_of(lambda word: False)
+    replay = strategy.replay(ConceptPrompts("", "", ()), (), nothing)
+    return 0 if replay is None else points_per_step(replay)
 
 
 def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:

@@ -18,10 +18,15 @@ from clora_ext.families.base import Conditioning, Model
 from clora_ext.strategies.base import Replay
 from clora_ext.strategies.objective import ReplayBatch
 
-__all__ = ["TrajectoryReplay", "replay_prompts"]
+__all__ = ["TrajectoryReplay", "points_per_step", "replay_prompts"]
 
 # One in so many points is asked without its prompt too: guidance needs that answer as well.
 _UNPROMPTED = 4
+
+
+def points_per_step(replay: Replay) -> int:
+    """How many points a step has at the most, those without their prompts included."""
+    return replay.trajectories + -(-replay.trajectories // _UNPROMPTED)
 
 
 def replay_prompts(replay: Replay, seed: int, steps: int) -> list[str]:

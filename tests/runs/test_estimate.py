@@ -28,6 +28,7 @@ def test_memory_follows_what_takes_memory(request_: Request) -> None:
     usual = estimate(make_plan(big)).memory
     assert usual is not None
     more = {"batch_size": 128, "resolution": 64, "targets": "transformer", "text_encoder": True}
+    more["strategy"] = "distill"
     less = {"gradient_checkpointing": True, "batch_size": 32}
 
     def check(case: tuple[str, object]) -> None:
@@ -38,8 +39,9 @@ def test_memory_follows_what_takes_memory(request_: Request) -> None:
     check_each([*more.items(), *less.items()], check)
 
 
-def test_disk_is_what_the_run_then_writes(request_: Request, tmp_path: Path) -> None:
-    asked = with_source(request_, export_lora=tmp_path / "dog.safetensors")
+@pytest.mark.parametrize("strategy", ["mask", "distill"])
+def test_disk_is_what_the_run_then_writes(request_: Request, tmp_path: Path, strategy: str) -> None:
+    asked = with_settings(with_source(request_, export_lora=tmp_path / "dog.safetensors"), strategy=strategy)
     needs = estimate(make_plan(asked)).disk
     result = add_concept(asked)
     written = {
