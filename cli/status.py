@@ -30,6 +30,8 @@ def status(*, project: ProjectOption = DEFAULT_PROJECT, as_json: JsonOption = Fa
     output.show("")
     if opened.concepts:
         output.show(concepts_table(opened.concepts, output.answers.width))
+    elif opened.unfinished is not None:
+        output.show("nothing learned yet")
     else:
         output.show(f"nothing learned yet: {command('clora', 'add-concept', '--project', project)} IMAGES")
     if opened.unfinished is not None:
