@@ -4,10 +4,10 @@ import io
 import json
 import os
 import pickle
+import re
 import signal
 import threading
 from contextlib import redirect_stderr, redirect_stdout
-import re
 from pathlib import Path
 
 import pytest
