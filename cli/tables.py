@@ -1,11 +1,12 @@
 """What was found and what there is, as tables for people."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -43,7 +44,7 @@ def dataset_table(dataset: "Dataset", width: int) -> RenderableType:
         pictures = tuple(sorted(pictures, key=lambda picture: not picture.notes))[:_MOST_ROWS]
     rows = [_row(picture, dataset.root) for picture in pictures]
     if width < _TWO_COLUMNS:
-        return Group(*(Text(_stacked(row), overflow="fold") for row in rows))
+        return Group(*(part for row in rows for part in _stacked(row)))
     widths = _widths(rows, width)
     look = table(*widths, right=["pixels"])
     for column, (name, most) in zip(look.columns, widths.items(), strict=True):
@@ -105,13 +106,15 @@ def listing(
         for row in cells:
             look.add_row(*map(Text, row))
         return look
-    return Group(*(Text(f"{_record(columns, row)}", overflow="fold") for row in cells))
+    return Group(*(part for row in cells for part in _record(columns, row)))
 
 
-def _record(columns: Sequence[str], row: Sequence[str]) -> str:
+def _record(columns: Sequence[str], row: Sequence[str]) -> Iterator[RenderableType]:
     """One row on lines of its own."""
-    named = [f"  {name}: {cell}" for name, cell in zip(columns[2:], row[2:], strict=True) if cell]
-    return "\n".join([" ".join(row[:2]), *named])
+    yield _line(" ".join(row[:2]))
+    for name, cell in zip(columns[2:], row[2:], strict=True):
+        if cell:
+            yield _inner(f"{name}: {cell}")
 
 
 def _row(picture: "Picture", root: Path) -> dict[str, str]:
@@ -128,10 +131,21 @@ def _row(picture: "Picture", root: Path) -> dict[str, str]:
     return {name: printable(cell) for name, cell in cells.items()}
 
 
-def _stacked(row: Mapping[str, str]) -> str:
+def _stacked(row: Mapping[str, str]) -> Iterator[RenderableType]:
     """The cells of one picture below each other."""
-    lines = [f"{row['file']}  {row['pixels']}", f"  {row['caption']} ({row['from']})"]
-    return "\n".join([*lines, *([f"  {row['notes']}"] if row["notes"] else [])])
+    yield _line(f"{row['file']}  {row['pixels']}")
+    yield _inner(f"{row['caption']} ({row['from']})")
+    if row["notes"]:
+        yield _inner(row["notes"])
+
+
+def _line(text: str) -> Text:
+    return Text(text, overflow="fold")
+
+
+def _inner(text: str) -> Padding:
+    """What stands below a line, and belongs to it."""
+    return Padding(_line(text), (0, 0, 0, _GAP))
 
 
 def _widths(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]:

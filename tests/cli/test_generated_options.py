@@ -65,7 +65,7 @@ def test_every_knob_is_an_option_with_its_help(
     main(["add-concept", "--help"])
     lines = capsys.readouterr().out.splitlines()
     for knob in knob_fields(Settings).values():
-        (line,) = [line for line in lines if line.startswith(f"│ --{knob.option} ")]
+        (line,) = [line for line in lines if line.startswith(f"  --{knob.option} ")]
         assert knob.knob.help in line
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import signal
 import threading
 from contextlib import redirect_stderr, redirect_stdout
@@ -19,10 +20,15 @@ from clora_ext.project import Project
 def test_json_lines_describe_the_run_from_plan_to_result(taught: Taught) -> None:
     first, *events, last = taught.called.json
     assert first["event"] == "plan"
-    assert first["plan"]["concept"] == {"number": 1, "token": "sks", "class": "dog"}
+    rare = {"token": "sks", "token_from": "the next unused one"}
+    assert first["plan"]["concept"] == {"number": 1, **rare, "class": "dog"}
+    assert first["plan"]["estimate"]["memory"] > 500e6
+    assert first["plan"]["estimate"]["disk"]["total"] > Path(last["result"]["checkpoint"]).stat().st_size
     assert [event["step"] for event in events if event["event"] == "train_step"] == [1, 2, 3]
     assert {event["event"] for event in events} >= {"stage", "train_step", "fold_step", "sampled"}
-    assert set(last) == {"result"}
+    assert set(last) == {"time", "result"}
+    times = [event["time"] for event in events]
+    assert times == sorted(times)
     assert Path(last["result"]["checkpoint"]).is_file()
     assert Path(last["result"]["sheet"]).is_file()
     assert last["result"]["trigger_prompt"] == "a picture of sks dog"
@@ -34,6 +40,9 @@ def test_people_read_what_was_found_and_made(taught: Taught, base: Path) -> None
     assert "0.png" in text
     assert "token     sks (the next unused one)" in text
     assert "class     dog (as given)" in text
+    assert re.search(r"memory    about .* MB, .* free\n", text)
+    assert "time      " in text
+    assert re.search(r"disk      writes .*B, .*B of it stay, .*B free\n", text)
     result = taught.called.json[-1]["result"]
     for value in ("checkpoint", "content_hash", "trigger_prompt", "sheet"):
         assert str(result[value]) in text
@@ -60,7 +69,9 @@ def test_dry_run_is_json_for_programs(project: Path, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "cat_images", seed=3)
     (line,) = call("add-concept", "--project", project, "--dry-run", "--json", *FAST, folder).json
     assert line["result"]["dry_run"] is True
-    assert line["result"]["plan"]["concept"] == {"number": 2, "token": "zwz", "class": "cat"}
+    rare = {"token": "zwz", "token_from": "the next unused one"}
+    assert line["result"]["plan"]["concept"] == {"number": 2, **rare, "class": "cat"}
+    assert line["result"]["plan"]["estimate"]["seconds_per_step"] > 0  # as the first concept's run was
 
 
 def test_status_shows_what_was_learned(taught: Taught) -> None:
