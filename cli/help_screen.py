@@ -57,7 +57,7 @@ def _show(command: TyperCommand | TyperGroup, ctx: Any, commands: Sequence[tuple
     """Usage, what it does, its commands, its arguments and options by panel, examples."""
     console = Console(markup=False, emoji=False, highlight=False)
     pieces = " ".join(piece.strip("{}") for piece in command.collect_usage_pieces(ctx))
-    console.print(Text.assemble(("usage: ", "bold"), f"{ctx.command_path} {pieces}"))
+    console.print(Text.assemble(("Usage: ", "bold"), f"{ctx.command_path} {pieces}"))
     console.print()
     for paragraph in cleandoc(command.help or "").split(_PARAGRAPH):
         console.print(Text(" ".join(paragraph.split())))
