@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cases import check_each
 
-from clora_ext import Settings, families
+from clora_ext import Settings, families, strategies
 from clora_ext.config.knob_fields import knob_fields
 from clora_ext.config.settings import AdapterSettings
 from clora_ext.errors import SettingsError, UsageError
@@ -46,7 +46,7 @@ def test_all_problems_are_reported_at_once_in_words_that_people_type() -> None:
         strategy="msak", seed=2**63, rank=0, targets="attenton",
         learning_rate=-1.0, max_grad_norm=inf, steps=True,
     ) == (
-        "unknown strategy 'msak'; did you mean 'mask'? Choose one of: mask, merge, naive, orthogonal",
+        f"unknown strategy 'msak'; did you mean 'mask'? Choose one of: {', '.join(strategies.names())}",
         "seed must be less than 9223372036854775808, not 9223372036854775808",
         "rank must be at least 1, not 0",
         "unknown targets 'attenton'; did you mean 'attention'? Choose one of: attention, transformer",
