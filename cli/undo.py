@@ -70,10 +70,12 @@ def _ask(project: "Project", output: Output) -> None:
     last = project.concepts[-1]
     files = [file for file in (project.checkpoint_path, project.memory_path) if file is not None]
     taken = size(sum(file.stat().st_size for file in files))
+    unfinished = project.unfinished
+    also = "" if unfinished is None else f" So will the unfinished training of {unfinished.words}."
     output.meanwhile.print(
         printable(
             f"Concept {last.number}, {last.token} {last.class_name}, will be deleted: its model, its memory "
-            f"({taken}) and contact sheet. To have it back, it has to be taught again."
+            f"({taken}) and contact sheet. To have it back, it has to be taught again.{also}"
         ),
         highlight=False,
     )

@@ -6,7 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from clora_ext.formats.training_state import (
+    FORMAT,
+    FORMAT_KEY,
+    LOSSES_KEY,
+    STATE_FILE,
+    TRAINING_KEY,
+    run_metadata,
+)
 from clora_ext.project import Project
 
 pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
@@ -51,3 +61,12 @@ def test_a_program_is_not_asked(project: Path) -> None:
     code, screen = undo_on_a_terminal(project, "n", "--json")
     assert (code, "Undo it?" in screen) == (0, False)
     assert Project.open(project).number == 0
+
+
+def test_an_unfinished_training_is_named_too(project: Path) -> None:
+    state = project / "training" / "002" / STATE_FILE
+    state.parent.mkdir(parents=True)
+    metadata = {TRAINING_KEY: "x", FORMAT_KEY: FORMAT, LOSSES_KEY: "[0.5, 0.25]"}
+    save_file({"a": torch.zeros(1)}, state, {**metadata, **run_metadata("sbu cat", 5)})
+    code, screen = undo_on_a_terminal(project, "n")
+    assert (code, "unfinished training of sbu cat, step 2 of 5" in " ".join(screen.split())) == (130, True)
