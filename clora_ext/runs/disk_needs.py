@@ -64,7 +64,7 @@ def disk_needs(plan: Plan) -> DiskNeeds:
         memory=_memory(plan),
         training=_STATE * plan.parameters * copies if trains else 0,
         pictures=samples * _PIXEL * plan.sample_size**2,
-        lora=_HALF * plan.parameters if wants_lora else 0,
+        lora=_HALF * plan.parameters + _FLOAT * len(plan.targets) + _HEADERS if wants_lora else 0,
     )
 
 
