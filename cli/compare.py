@@ -33,7 +33,9 @@ _WIDE = 70  # columns
 
 @with_knobs(Settings, after="preset")
 def compare(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
-    images: Annotated[Path, typer.Argument(help="Pictures, as for add-concept.", show_default=False)],
+    images: Annotated[
+        Path, typer.Argument(metavar="IMAGES", help="Pictures, as for add-concept.", show_default=False)
+    ],
     *,
     names: Annotated[
         str,

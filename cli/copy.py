@@ -16,7 +16,9 @@ EPILOG = "Example: clora copy ./with-merge"
 
 
 def copy(
-    target: Annotated[Path, typer.Argument(help="The new project's folder.", show_default=False)],
+    target: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The new project's folder.", show_default=False)
+    ],
     *,
     project: ProjectOption = DEFAULT_PROJECT,
     as_json: JsonOption = False,

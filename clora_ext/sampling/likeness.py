@@ -46,8 +46,8 @@ def _mean(vectors: Tensor) -> tuple[float, ...]:
 def ceiling(asked: Sequence[Question]) -> float:
     """The likeness of the pictures themselves with one another.
 
-    >>> ceiling([Question("a", (1.0, 0.0)), Question("b", (0.6, 0.0))])
-    0.68
+    >>> ceiling([Question("a", (1.0, 0.0)), Question("b", (0.5, 0.0))])
+    0.625
     """
     return sum(sum(value * value for value in one.reference) for one in asked) / len(asked)
 

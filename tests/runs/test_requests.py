@@ -7,6 +7,7 @@ import pytest
 from cases import check_each
 
 from clora_ext import Lora, Pictures, Request, Settings, add_concept, make_plan
+from clora_ext.config.strategy_names import strategy_names
 from clora_ext.errors import SettingsError, UsageError
 from clora_ext.project import Project
 
@@ -46,7 +47,7 @@ def test_what_is_no_path_is_refused_when_it_is_asked_for() -> None:
 
 
 def test_an_unknown_strategy_is_told_with_the_nearest_beside_all_else(request_: Request) -> None:
-    problem = "unknown strategy 'msak'; did you mean 'mask'? Choose one of: mask, merge, naive, orthogonal"
+    problem = "unknown strategy 'msak'; did you mean 'mask'? Choose one of: " + ", ".join(strategy_names())
     assert Settings(strategy="msak").problems() == [problem]
     wrong = Request(request_.source, request_.project, settings=Settings.of(strategy="msak", rank=0), keep=-1)
     with pytest.raises(SettingsError) as caught:
