@@ -33,7 +33,7 @@ app = typer.Typer(help="clora's nodes for ComfyUI.", no_args_is_help=True, cls=G
 
 @app.command(cls=Command, epilog=EPILOG)
 def install(
-    folder: Annotated[Path, typer.Argument(help="ComfyUI's folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="ComfyUI's folder.", show_default=False)],
     *,
     as_json: JsonOption = False,
 ) -> None:
