@@ -70,7 +70,8 @@ test-gpu: $(INSTALLED) ## the tests that need a CUDA device; without one they ar
 COMFYUI_VENV ?= .venv-comfyui
 COMFYUI_INSTALLED := $(COMFYUI_VENV)/.installed
 
-# ComfyUI's own packages beside ours, but for its torch: torchaudio exists for CUDA only.
+# ComfyUI's own packages beside ours, but for its torch: torchaudio exists for CUDA only, and has a stand-in
+# in tests/comfyui.
 $(COMFYUI_INSTALLED): pyproject.toml constraints.txt
 	@test -f "$(COMFYUI_DIR)/main.py" || { echo "Name a ComfyUI: make test-comfyui COMFYUI_DIR=/path/to/ComfyUI" >&2; exit 1; }
 	@test -n "$(PYTHON)" || { echo "No Python 3.10 to 3.13 with venv found. Name one: make PYTHON=/path/to/python" >&2; exit 1; }

@@ -1,12 +1,24 @@
 """clora as a ComfyUI node pack: what ComfyUI imports where this repository lies in its ``custom_nodes``."""
 
 import sys
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
-if find_spec("clora_ext") is None:  # not installed by pip: the engine lies beside this file
-    sys.path.insert(0, str(Path(__file__).parent))
 
-from .comfyui_nodes import WEB_DIRECTORY, comfy_entrypoint
+def _import_engine(folder: Path) -> None:
+    """Make the engine, and nothing that lies beside it, importable as ``clora_ext``.
+
+    With the repository on ``sys.path``, packages that are called ``cli`` or ``tests`` in it would take
+    over those of other packs, and theirs ours.
+    """
+    spec = spec_from_file_location("clora_ext", folder / "__init__.py")
+    module = sys.modules["clora_ext"] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+if find_spec("clora_ext") is None:  # not installed by pip: the engine lies beside this file
+    _import_engine(Path(__file__).parent / "clora_ext")
+
+from .comfyui_nodes import WEB_DIRECTORY, comfy_entrypoint  # noqa: E402 - after the engine
 
 __all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]

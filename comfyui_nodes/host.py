@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -123,17 +123,27 @@ def program_folder() -> Path:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Train as if ComfyUI were not there: its models leave the accelerator, and gradients are allowed.
+def alone() -> Iterator[Callable[[], None]]:
+    """Compute as if ComfyUI were not there: gradients are allowed, and the accelerator can be had.
 
-    Nodes run in inference mode, whose tensors cannot be trained.
+    Nodes run in inference mode, whose tensors cannot be trained. ComfyUI's models leave the accelerator when
+    the function that this gives is called, which is once there is something to compute: to load them again
+    takes ComfyUI long. The engine's leave it at the end.
     """
-    _release()
+    cleared = False
+
+    def clear() -> None:
+        nonlocal cleared
+        if not cleared:
+            _release()
+        cleared = True
+
     try:
         with torch.inference_mode(mode=False), torch.enable_grad():
-            yield
+            yield clear
     finally:
-        _release()
+        if cleared:
+            _release()
 
 
 def _release() -> None:

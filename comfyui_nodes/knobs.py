@@ -14,7 +14,7 @@ _LARGEST = 100_000
 _KNOBS = knob_fields(Settings)
 
 
-def knob_input(name: str, default: object = None) -> Any:
+def knob_input(name: str, default: object = None, **more: Any) -> Any:
     """The input of a knob.
 
     A number of 0, an empty text or the first choice leaves a knob alone whose default no value can show.
@@ -22,20 +22,20 @@ def knob_input(name: str, default: object = None) -> Any:
     Args:
         name: of the knob.
         default: the node's own; None: that of the settings.
+        **more: what else ComfyUI's inputs take.
     """
     knob = _KNOBS[name]
     default = knob.default if default is None else default
     if knob.choices:
         first = (knob.default_words,) if _left_alone(knob) else ()
         chosen = first[0] if first else default
-        return io.Combo.Input(
-            name, options=[*first, *knob.choices], default=chosen, tooltip=_tooltip(knob, "")
-        )
+        options = [*first, *knob.choices]
+        return io.Combo.Input(name, options=options, default=chosen, tooltip=_tooltip(knob, ""), **more)
     if knob.kind is bool:
-        return io.Boolean.Input(name, default=default, tooltip=_tooltip(knob, ""))
+        return io.Boolean.Input(name, default=default, tooltip=_tooltip(knob, ""), **more)
     if knob.kind is str:
-        return io.String.Input(name, default=default or "", tooltip=_tooltip(knob, "Empty"))
-    return _number(knob, 0 if _left_alone(knob) else default)
+        return io.String.Input(name, default=default or "", tooltip=_tooltip(knob, "Empty"), **more)
+    return _number(knob, 0 if _left_alone(knob) else default, more)
 
 
 def requested_values(inputs: Mapping[str, object]) -> dict[str, Any]:
@@ -59,11 +59,11 @@ def _tooltip(knob: KnobField, none: str) -> str:
     return f"{knob.knob.help}{said}"
 
 
-def _number(knob: KnobField, default: Any) -> Any:
+def _number(knob: KnobField, default: Any, more: Mapping[str, Any]) -> Any:
     """An Int or a Float input with the knob's limits."""
     least, most = _limits(knob)
     step = knob.kind(knob.knob.step or 1)
-    common = {"default": knob.kind(default), "min": least, "max": most, "step": step}
+    common = {"default": knob.kind(default), "min": least, "max": most, "step": step, **more}
     tooltip = _tooltip(knob, "0")
     if knob.kind is int:  # ComfyUI would put a widget of its own below an input that is called seed
         return io.Int.Input(knob.name, **common, control_after_generate=False, tooltip=tooltip)

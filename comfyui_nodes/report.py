@@ -4,6 +4,7 @@ from PIL import Image
 
 from clora_ext import GenerateRequest, Project, generate
 from clora_ext.errors import ProjectError, UsageError
+from clora_ext.events import Event, Stage
 from clora_ext.project import ConceptRecord
 from clora_ext.sampling.forgetting import ForgettingRow, forgetting_grid, forgetting_report
 
@@ -45,7 +46,8 @@ def drawn(evolving: Evolving, wish: GenerateRequest) -> list[Image.Image]:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
     folder = host.temporary_folder("clora", "drawn")
-    with host.alone(), host.watching() as sink:
+    with host.alone() as clear, host.watching() as sink:
+        clear()
         source = evolving.folder if Project.exists(evolving.folder) else evolving.checkpoint
         files = generate(source, wish, folder, sink)
     pictures = []
@@ -63,7 +65,13 @@ def compared(evolving: Evolving) -> tuple[Image.Image, str]:
         ProjectError: nothing has been learned.
     """
     folder = check_taught(evolving)
-    with host.alone(), host.watching() as sink:
+    with host.alone() as clear, host.watching() as watch:
+
+        def sink(event: Event) -> None:
+            watch(event)
+            if isinstance(event, Stage):  # what is not stored is drawn
+                clear()
+
         found = forgetting_report(folder, sink)
     if not found:
         raise ProjectError(f"{folder.name} has learned nothing yet", fix="connect the PROJECT of Add Concept")

@@ -1,6 +1,6 @@
 """Teach a project, or a copy of it, while ComfyUI watches."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from clora_ext import (
     Pictures,
     Project,
     Request,
-    Result,
     Settings,
     add_concept,
     make_plan,
@@ -19,7 +18,7 @@ from clora_ext import (
 )
 from clora_ext.config.presets import at_preset
 from clora_ext.errors import UsageError
-from clora_ext.events import Event, Sink, TrainStep
+from clora_ext.events import Event, TrainStep
 from clora_ext.project import copy_project
 from clora_ext.runs.request import asked_statements
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
@@ -57,7 +56,7 @@ def teach(
     )
     if Project.exists(target):
         _check_copy(evolving, Project.open(target), request)
-    return _taught(evolving, target, lambda sink: add_concept(request, sink))
+    return _taught(evolving, request)
 
 
 def teach_lora(
@@ -84,7 +83,7 @@ def teach_lora(
         Lora(file, weight), target, _new_base(evolving, target), token, class_name, settings,
         prediction=evolving.said[0], zero_snr=evolving.said[1],
     )  # fmt: skip
-    return _taught(evolving, target, lambda sink: add_concept(request, sink))
+    return _taught(evolving, request)
 
 
 def _new_base(evolving: Evolving, target: Path) -> Path | None:
@@ -117,21 +116,19 @@ def _check_copy(evolving: Evolving, target: Project, request: Request) -> None:
     raise UsageError(message, fix="choose another name for the copy, or delete its folder")
 
 
-def _taught(
-    evolving: Evolving, target: Path, run: Callable[[Sink], Result]
-) -> tuple[Evolving, Report, Image.Image]:
-    """Run it, and the state after it."""
+def _taught(evolving: Evolving, request: Request) -> tuple[Evolving, Report, Image.Image]:
+    """Teach, and the state after it."""
     losses: list[float] = []
-    with host.alone(), host.watching() as watch:
+    with host.alone() as clear, host.watching() as watch:
 
         def sink(event: Event) -> None:
             watch(event)
             if isinstance(event, TrainStep):
                 losses.append(event.loss)
 
-        result = run(sink)
+        result = add_concept(request, sink, on_plan=lambda plan: clear())
     metadata = read_sheet_metadata(result.sheet)
     with Image.open(result.sheet) as sheet:
         picture = sheet.convert("RGB")
-    after = evolving.taught(target, result.checkpoint)
+    after = evolving.taught(request.project, result.checkpoint)
     return after, Report(result, metadata.losses if metadata else tuple(losses)), picture

@@ -21,8 +21,9 @@ os.environ.update(
 for forced in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):  # each makes rich or typer write colours
     os.environ.pop(forced, None)
 
-# Doctests are looked for in every module; of several files named conftest, Python can import only one so.
-collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+# Doctests are looked for in every module; of several files named conftest, Python can import only one so, and
+# what stands in for a package is not for this process.
+collect_ignore_glob = ["conftest.py", "*/conftest.py", "comfyui/stand_ins"]
 
 # The same examples on every run, and no time limit for one: the machine may be busy with a training.
 settings.register_profile("clora", deadline=None, derandomize=True)

@@ -16,6 +16,8 @@ _KNOBS = (
     "steps", "rank", "learning_rate", "seed", "resolution", "text_encoder", "sample_prompt", "preview_every",
 )  # fmt: skip
 """What Add Concept shows of the settings; the order is that of stored workflows."""
+_MEMORY_KNOBS = ("batch_size", "gradient_checkpointing")
+"""For cards with little memory; older workflows have none of them, and no value in their places."""
 _OWN_DEFAULTS = {"preview_every": 50}  # here a preview is seen at once
 
 _STRATEGY = io.Combo.Input(
@@ -73,6 +75,7 @@ class AddConcept(io.ComfyNode):
                 *(knob_input(name, _OWN_DEFAULTS.get(name)) for name in _KNOBS),
                 _COPY,
                 _STRATEGY_OPTIONS,
+                *(knob_input(name, optional=True) for name in _MEMORY_KNOBS),
             ],
             outputs=[*evolving_outputs(), *_RESULTS],
         )

@@ -7,6 +7,7 @@ declaring them, as importing this does, is enough for all that ComfyUI and diffu
 import os
 import runpy
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -18,8 +19,15 @@ if torch.version.cuda is None:
         OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
+def stand_in_for_torchaudio() -> None:
+    """Let ComfyUI import torchaudio, which newer ones do unasked; its wheels are built with CUDA as well."""
+    if find_spec("torchaudio") is None:
+        sys.path.append(str(Path(__file__).parent / "stand_ins"))
+
+
 def main() -> None:
     """Run ComfyUI's own main."""
+    stand_in_for_torchaudio()
     root = Path(sys.argv[1]).resolve()
     sys.argv = [str(root / "main.py"), *sys.argv[2:]]
     sys.path.insert(0, str(root))

@@ -6,6 +6,7 @@
 //     template is clicked, its fields are filled in ({"node title": {widget: text}}), images are chosen in
 //     the file dialogs, Run is clicked
 const { chromium } = require("playwright-core");
+const { arrange, resize } = require("./arrange.cjs");
 
 const NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1";
 const OPTIONS = {
@@ -15,12 +16,14 @@ const OPTIONS = {
 };
 
 async function ready(page, url) {
+  page.on("filechooser", () => {}); // or the first dialog may open before anybody listens
+  // The template browser opens by itself on a first visit, whenever it has loaded.
+  const settings = { "Comfy.TutorialCompleted": true, "Comfy.Minimap.Visible": false };
+  await fetch(`${url}/settings`, { method: "POST", body: JSON.stringify(settings) });
   await page.goto(url);
   await page.waitForFunction(() => window.app && window.app.graph && window.LiteGraph.registered_node_types
     && window.LiteGraph.registered_node_types.CloraAddConcept, null, { timeout: 120000 });
   await page.waitForTimeout(1500);
-  await page.keyboard.press("Escape"); // the template browser opens by itself on a first visit
-  await page.evaluate(() => window.app.extensionManager.setting.set("Comfy.Minimap.Visible", false));
 }
 
 async function convert(page, prompts) {
@@ -30,49 +33,18 @@ async function convert(page, prompts) {
       window.app.loadApiJson(graph, file);
       await new Promise((done) => setTimeout(done, 500));
     }, [prompt, `${name}.json`]);
+    await page.evaluate(resize);
+    await fit(page); // what is drawn may need more room
     await page.evaluate(arrange);
-    found[name] = await page.evaluate(() => window.app.graph.serialize());
+    await page.evaluate(fitView);
+    // Older pages open a workflow where it says, newer ones where it fits.
+    found[name] = await page.evaluate(() => {
+      const made = window.app.graph.serialize(), { scale, offset } = window.app.canvas.ds;
+      const ds = { scale: Math.round(scale * 100) / 100, offset: [...offset].map(Math.round) };
+      return { ...made, extra: { ...made.extra, ds } };
+    });
   }
   return found;
-}
-
-// Runs in the page: nodes in columns from left to right, each before the first that needs it; columns are
-// wrapped like words, so that the whole fits a screen and can still be read.
-function arrange() {
-  const nodes = window.app.graph._nodes, wide = 1900, tall = 800, gap = 50, title = 40;
-  const room = { LoadImage: [270, 330], SaveImage: [330, 360], CloraAddConcept: [330, 640],
-    CloraForgettingReport: [330, 300], CloraLossPlot: [330, 240], CloraProjectInfo: [330, 200] };
-  for (const node of nodes) if (room[node.type]) node.setSize(room[node.type]);
-  const sources = (node) => (node.inputs || []).map((_, slot) => node.getInputNode(slot)).filter(Boolean);
-  const level = new Map();
-  const place = (node) => {
-    if (!level.has(node)) level.set(node, Math.max(0, ...sources(node).map((source) => place(source) + 1)));
-    return level.get(node);
-  };
-  nodes.forEach(place);
-  for (const node of nodes) {
-    const users = nodes.filter((user) => sources(user).includes(node));
-    if (!sources(node).length && users.length) level.set(node, Math.min(...users.map(place)) - 1);
-  }
-  const columns = [];
-  for (let depth = 0; depth <= Math.max(...level.values()); depth += 1) {
-    let column = [], height = 0;
-    for (const node of nodes.filter((one) => level.get(one) === depth)) {
-      if (column.length && height + node.size[1] > tall) { columns.push(column); column = []; height = 0; }
-      column.push(node);
-      height += node.size[1] + title;
-    }
-    columns.push(column);
-  }
-  let x = 0, top = 0, bottom = 0;
-  for (const column of columns) {
-    const width = Math.max(...column.map((node) => node.size[0]));
-    if (x && x + width > wide) { x = 0; top = bottom + gap; }
-    let y = top;
-    for (const node of column) { node.pos = [x, y]; y += node.size[1] + title; }
-    bottom = Math.max(bottom, y);
-    x += width + gap;
-  }
 }
 
 async function open(page, job) {
@@ -105,15 +77,15 @@ async function queue(page, seconds) {
 
 // Runs in the page: all nodes in view, with room for the bars at the left and the top.
 function fitView() {
-  const title = 30, margin = 30, bars = 60; // at the top and the bottom
-  const edges = (side) => window.app.graph._nodes.map(({ pos, size }) => side(pos[0], pos[1] - title, size));
+  const title = 30, margin = 30, side = 80, bars = [110, 60]; // the page's own at the left, at the top and the bottom
+  const edges = (edge) => window.app.graph._nodes.map(({ pos, size }) => edge(pos[0], pos[1] - title, size));
   const left = Math.min(...edges((x) => x)), top = Math.min(...edges((_, y) => y));
   const width = Math.max(...edges((x, _, size) => x + size[0])) - left;
   const height = Math.max(...edges((_, y, size) => y + size[1] + title)) - top;
   const view = window.app.canvas.ds, space = window.app.canvas.canvas.getBoundingClientRect();
-  view.scale = Math.min((space.width - 2 * margin) / width, (space.height - 2 * bars) / height, 1);
-  view.offset[0] = margin / view.scale - left;
-  view.offset[1] = bars / view.scale - top;
+  view.scale = Math.min((space.width - side - 2 * margin) / width, (space.height - bars[0] - bars[1]) / height, 1);
+  view.offset[0] = (side + margin) / view.scale - left;
+  view.offset[1] = bars[0] / view.scale - top;
   window.app.graph.setDirtyCanvas(true, true);
 }
 
@@ -150,7 +122,8 @@ async function type(page, title, widget, text) {
 
 async function choose(page, nth, file) {
   const place = await spot(page, "Load Image", nth, "upload");
-  const [dialog] = await Promise.all([page.waitForEvent("filechooser"), page.mouse.click(place.x, place.y)]);
+  const click = page.mouse.click(place.x, place.y, { delay: 80 });
+  const [dialog] = await Promise.all([page.waitForEvent("filechooser"), click]);
   await dialog.setFiles(file);
   await page.waitForTimeout(1200);
 }
@@ -158,9 +131,10 @@ async function choose(page, nth, file) {
 async function byHand(page, job) {
   await page.getByRole("button", { name: /templates/i }).first().click();
   await page.waitForTimeout(1500);
-  await page.getByText("clora", { exact: true }).first().click();
+  const browser = page.getByRole("dialog");
+  await browser.getByText("clora", { exact: true }).first().click();
   await page.waitForTimeout(1000);
-  await page.getByText(job.template).first().click();
+  await browser.getByText(job.template).first().click();
   await page.waitForTimeout(2500);
   await fit(page);
   for (const [nth, file] of job.images.entries()) await choose(page, nth, file);

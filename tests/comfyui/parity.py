@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import launch  # noqa: F401 - before anything imports diffusers
 import torch
+from launch import stand_in_for_torchaudio
 from server import TROUBLE
 
 from clora_ext import families
@@ -95,6 +95,7 @@ def _error(patcher: Any, site: Any, target: Any, factors: Any) -> Iterator[float
 def main() -> None:
     """Load, compare, print."""
     tree, file, *lora = sys.argv[1:]
+    stand_in_for_torchaudio()
     sys.path[0], sys.argv = tree, ["parity.py"]
     from comfy.cli_args import args
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import launch  # noqa: F401 - before anything imports diffusers
+from launch import stand_in_for_torchaudio
 
 
 def main() -> None:
     """Print a JSON list of what is missing."""
+    stand_in_for_torchaudio()
     sys.path[0], sys.argv = sys.argv[1], ["signatures.py"]
     from comfy.cli_args import args
 

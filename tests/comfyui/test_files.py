@@ -33,7 +33,8 @@ def test_an_exported_checkpoint_draws_and_misses_nothing(comfy: Comfy) -> None:
 
 
 def test_it_draws_something_else_than_its_base(comfy: Comfy) -> None:
-    graphs = [text_to_image(f"{name}.safetensors", "sks dog") for name in ("taught", "base")]
+    # A prompt of its own: what ComfyUI 0.8 has drawn already, it does not tell of again.
+    graphs = [text_to_image(f"{name}.safetensors", "a sks dog") for name in ("taught", "base")]
     taught, base = (drawn(comfy, graph) for graph in graphs)
     assert np.abs(taught - base).max() > 2
 

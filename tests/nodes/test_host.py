@@ -9,6 +9,8 @@ import torch
 from calling_nodes import start, state, taught
 from fake_comfy import Comfy
 
+from clora_ext.errors import UsageError
+
 
 def test_a_chain_of_concepts_keeps_one_copy_of_each_weight(pack: Any) -> None:
     models, project = [], start(pack)
@@ -68,3 +70,20 @@ def test_folders_are_listed_at_any_depth_without_touching_files(
     monkeypatch.undo()
     assert [folder for folder in found if folder] == ["a", "a b", "b", "b/deep", "b/deep/er"]
     assert not [path for path in touched if Path(path).suffix == ".png"]
+
+
+def test_comfyuis_models_stay_loaded_until_there_is_something_to_compute(pack: Any, comfy: Comfy) -> None:
+    first = taught(pack)
+    pack.ForgettingReport.execute(first[3])
+    comfy.unloaded = 0
+    assert taught(pack, start(pack))[4] == first[4]  # learned already
+    with pytest.raises(UsageError, match="another steps"):
+        taught(pack, first[3], steps=5)
+    pack.ForgettingReport.execute(first[3])  # its picture is stored
+    assert comfy.unloaded == 0
+    second = taught(pack, first[3], seed=1)[3]
+    assert comfy.unloaded == 2  # before and after
+    pack.ForgettingReport.execute(second)
+    assert comfy.unloaded == 4
+    pack.Draw.execute(second, "sks dog", 1, 2, 4.0, 0)
+    assert comfy.unloaded == 6

@@ -16,6 +16,7 @@ ADD_CONCEPT = {
     "project": None, "dataset": None, "strategy": "mask", "preset": "balanced", "steps": 0, "rank": 0,
     "learning_rate": 0.0, "seed": 0, "resolution": 0, "text_encoder": False, "sample_prompt": "",
     "preview_every": 50, "copy_to": "", "strategy_options": "",
+    "batch_size": 0, "gradient_checkpointing": False,
 }  # fmt: skip
 ADD_LORA = {
     "project": None, "lora": None, "strategy": "mask", "weight": 1.0, "token": "", "class_name": "",
@@ -29,11 +30,11 @@ def knobs(pack: Any) -> Any:
 
 
 def test_stored_workflows_find_their_inputs_in_their_places(pack: Any) -> None:
-    for node, stored in ((pack.AddConcept, ADD_CONCEPT), (pack.AddLora, ADD_LORA)):
+    for node, stored, optional in ((pack.AddConcept, ADD_CONCEPT, 4), (pack.AddLora, ADD_LORA, 2)):
         inputs = node.define_schema().inputs
         assert {socket.id: socket.options.get("default") for socket in inputs} == stored
         assert [socket.id for socket in inputs] == list(stored)
-        assert [socket.id for socket in inputs if socket.options.get("optional")] == list(stored)[-2:]
+        assert [socket.id for socket in inputs if socket.options.get("optional")] == list(stored)[-optional:]
 
 
 def test_every_knob_can_be_shown_by_a_node(knobs: Any) -> None:
@@ -72,10 +73,13 @@ def test_what_is_left_alone_is_not_asked_for(knobs: Any) -> None:
 
 def test_what_the_node_says_is_what_is_taught(pack: Any) -> None:
     options = {"strategy": "orthogonal", "strategy_options": "\nmode = paper\n"}
-    record = Project.open(taught(pack, steps=2, rank=3, **options)[3].folder).concepts[0]
+    memory = {"batch_size": 2, "gradient_checkpointing": True}
+    record = Project.open(taught(pack, steps=2, rank=3, **options, **memory)[3].folder).concepts[0]
     assert (record.strategy, dict(record.strategy_options)) == ("orthogonal", {"mode": "paper"})
     assert (record.settings["adapter"]["rank"], record.settings["schedule"]["steps"]) == (3, 2)
     assert record.settings["sampling"]["preview_every"] == 0
+    assert record.settings["data"]["batch_size"] == 2
+    assert record.settings["compute"]["gradient_checkpointing"] is True
 
 
 def test_wrong_options_of_a_strategy_are_refused(pack: Any) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,13 @@ def test_every_node_has_a_help_page_with_its_inputs_and_outputs(pack: Any) -> No
             assert f"| `{socket.id}` | {socket.options['tooltip']} |" in page
 
 
+def as_shown(text: str) -> str:
+    """A text as ComfyUI's page shows it: braces, @ and | mean something there, but not in {'...'}."""
+    literal = r"\{'([^']*)'\}"
+    assert not re.search(r"[{}@|]", re.sub(literal, "", text)), text
+    return re.sub(literal, r"\1", text)
+
+
 def test_the_english_texts_are_those_of_the_nodes(pack: Any) -> None:
     texts = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
     assert set(texts) == {node.define_schema().node_id for node in pack.nodes.values()}
@@ -66,7 +74,8 @@ def test_the_english_texts_are_those_of_the_nodes(pack: Any) -> None:
         schema, own = node.define_schema(), texts[node.define_schema().node_id]
         assert (own["display_name"], own["description"]) == (schema.display_name, schema.description)
         tips = {socket.id: socket.options["tooltip"] for socket in schema.inputs}
-        assert {name: text["tooltip"] for name, text in own["inputs"].items()} == tips
+        assert {name: as_shown(text["tooltip"]) for name, text in own["inputs"].items()} == tips
+        assert [text["name"] for text in own["inputs"].values()] == [name.replace("_", " ") for name in tips]
         names = [socket.options["display_name"] for socket in schema.outputs]
         assert [own["outputs"][str(place)]["name"] for place in range(len(names))] == names
 
@@ -86,6 +95,31 @@ def test_every_example_uses_the_nodes_as_they_are(pack: Any) -> None:
         assert str(ROOT) not in text
 
     check_each(WORKFLOWS, check)
+
+
+def test_every_example_opens_beside_the_pages_bars_with_no_node_on_another() -> None:
+    side, top, title = 90, 80, 30  # pixels of the page, pixels of the page, height of a node's title
+
+    def check(name: str) -> None:
+        text = (ROOT / "example_workflows" / f"{name}.json").read_text(encoding="utf-8")
+        workflow = json.loads(text)
+        view, nodes = workflow["extra"]["ds"], workflow["nodes"]
+        left = min(node["pos"][0] for node in nodes)
+        upper = min(node["pos"][1] for node in nodes) - title
+        assert (left + view["offset"][0]) * view["scale"] >= side
+        assert (upper + view["offset"][1]) * view["scale"] >= top
+        for one, other in combinations(nodes, 2):
+            beside = any(_apart(one, other, axis, (0, title)[axis]) for axis in (0, 1))
+            assert beside, (one["type"], other["type"])
+
+    check_each(WORKFLOWS, check)
+
+
+def _apart(one: Any, other: Any, axis: int, room: int) -> bool:
+    """Whether one node ends before the other begins, ``room`` before its place, along an axis."""
+    ends = [node["pos"][axis] + node["size"][axis] for node in (one, other)]
+    begins = [node["pos"][axis] - room for node in (one, other)]
+    return bool(ends[0] <= begins[1] or ends[1] <= begins[0])
 
 
 def test_what_the_registry_gets_is_a_sound_pack(tmp_path: Path) -> None:
