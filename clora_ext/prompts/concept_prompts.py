@@ -49,12 +49,13 @@ class ConceptPrompts:
     def without_style(self, prompt: str) -> str:
         """A prompt without the words that call for the style; what is left is the thing as it is.
 
-        >>> style = ConceptPrompts("zwz", "style", ())
+        >>> style = ConceptPrompts("zwz", "pastel style", ())
         >>> style.without_style("a fox in zwz style on a red background")
         'a fox on a red background'
         >>> style.without_style("zwz style fox, green background")
         'fox, green background'
         """
-        token, kind = re.escape(self.token), re.escape(self.class_name)
-        called = rf"(?:\bin (?:the )?(?:{kind} of )?)?(?<!\w){token}(?: {kind})?(?!\w)"
+        token = re.escape(self.token)
+        kind = "".join(rf"(?: {re.escape(word)})?" for word in self.class_name.split())
+        called = rf"(?:\bin (?:the )?(?:style of )?)?(?<!\w){token}{kind}(?!\w)"
         return re.sub(r"\s+", " ", re.sub(called, "", prompt)).strip()
