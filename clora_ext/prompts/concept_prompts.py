@@ -45,3 +45,17 @@ class ConceptPrompts:
         """
         changed = re.sub(rf"(?<!\w){re.escape(self.token)}(?!\w)", lambda found: token, prompt)
         return re.sub(r"\s+", " ", changed).strip()
+
+    def without_style(self, prompt: str) -> str:
+        """A prompt without the words that call for the style; what is left is the thing as it is.
+
+        >>> style = ConceptPrompts("zwz", "pastel style", ())
+        >>> style.without_style("a fox in zwz style on a red background")
+        'a fox on a red background'
+        >>> style.without_style("zwz style fox, green background")
+        'fox, green background'
+        """
+        token = re.escape(self.token)
+        kind = "".join(rf"(?: {re.escape(word)})?" for word in self.class_name.split())
+        called = rf"(?:\bin (?:the )?(?:style of )?)?(?<!\w){token}{kind}(?!\w)"
+        return re.sub(r"\s+", " ", re.sub(called, "", prompt)).strip()

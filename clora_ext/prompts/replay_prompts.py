@@ -13,7 +13,7 @@ __all__ = ["ReplayPrompts"]
 # Of the prompts of past concepts: by their own captions, varied, rather than by a template.
 _BY_CAPTION = 0.5
 # Of the anchors: about the new concept's class, so that it is bound to its token and not to the class.
-_OF_CLASS = 0.5
+_OF_CLASS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,16 @@ class ReplayPrompts:
         return self._phrased(past.trigger, rng)
 
     def _of_class(self, rng: Random) -> str:
-        """The new concept's class, bare or with a token that means something else: neither is it."""
+        """The new concept's class, bare or with a token of something else; of a style, plain things."""
+        if self.concept.is_style and self.concept.prompts:
+            caption = self.concept.without_style(rng.choice(self.concept.prompts))
+            return self._varied(caption, frozenset(), rng)
         used = {self.concept.token, *(past.token for past in self.earlier)}
         others = [token for token in self.vocabulary.rare_tokens if token not in used]
         token = rng.choice(["", *rng.sample(others, 1)]) if others else ""
         if self.concept.prompts:
             caption = self.concept.with_token(rng.choice(self.concept.prompts), token)
-            if self.concept.is_style or rng.random() < _BY_CAPTION:
+            if rng.random() < _BY_CAPTION:
                 return self._varied(caption, self.concept.words, rng)
         return self._phrased(f"{token} {self.concept.class_name}".strip(), rng)
 
