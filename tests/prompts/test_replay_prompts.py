@@ -51,7 +51,7 @@ def test_shares_are_as_asked(words: Vocabulary) -> None:
     of = Counter(token for prompt in asked for token in ("sbu", "zwz") if token in prompt.split())
     assert 0.28 < of["sbu"] / len(asked) < 0.42
     assert 0.28 < of["zwz"] / len(asked) < 0.42
-    assert sum("dog" in prompt.split() for prompt in asked) > 0.08 * len(
+    assert sum("dog" in prompt.split() for prompt in asked) > 0.03 * len(
         asked
     )  # its class, without its token
 
@@ -60,7 +60,7 @@ def test_all_are_anchors_where_nothing_was_taught_before(words: Vocabulary) -> N
     asked = drawn(ReplayPrompts(DOG, (), words, anchors=0.0))
     others = set(words.rare_tokens) - {"sks"}
     with_another_token = [prompt for prompt in asked if others & set(prompt.split())]
-    assert 0.15 < len(with_another_token) / len(asked) < 0.4
+    assert 0.05 < len(with_another_token) / len(asked) < 0.2
     assert all("dog" in prompt for prompt in with_another_token)
 
 
@@ -88,3 +88,9 @@ def test_tokens_are_words_and_not_patterns() -> None:
     odd = ConceptPrompts("a.b", "dog", ())
     assert odd.with_token("a.b dog, axb dog", "sks") == "sks dog, axb dog"
     assert ConceptPrompts("sks", "dog", ()).with_token("sksy sks dog", r"\1") == r"sksy \1 dog"
+
+
+def test_where_a_style_is_learned_things_are_asked_as_they_are(words: Vocabulary) -> None:
+    asked = drawn(ReplayPrompts(STYLE, (), words, anchors=1.0))
+    assert not [prompt for prompt in asked if "style" in prompt]
+    assert [prompt for prompt in asked if prompt.startswith("a ") and prompt.endswith(" background")]
