@@ -52,10 +52,11 @@ check: $(INSTALLED) ## format, lint, types, layers, spelling
 	"$(BIN)/lint-imports"
 	"$(BIN)/codespell"
 
-# Each worker imports torch and diffusers for itself: many of them take longer than a few.
+# Each worker imports torch and diffusers for itself: many of them take longer than a few. Each computes in one
+# thread: threads of several workers on one core wait for each other, and a step takes many times as long.
 .PHONY: test
 test: check ## what CI runs: check, then the tests with a coverage report
-	"$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
 
 .PHONY: test-slow
 test-slow: $(INSTALLED) ## the tests that take minutes each
