@@ -47,7 +47,8 @@ class Distill(Strategy):
         float,
         Ge(0),
         Knob(
-            "Learning rate of the trigger word's own row in the text encoders, in adapter's rates; 0: fixed."
+            "Learning rate of the trigger word's own row in the text encoders, as a multiple of the "
+            "adapter's; 0: fixed."
         ),
     ] = 10.0
 
