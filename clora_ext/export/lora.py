@@ -1,6 +1,6 @@
 """Export what was learned since the base as one LoRA file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,9 @@ from clora_ext.errors import ProjectError
 from clora_ext.events import Note, Sink, ignore
 from clora_ext.formats.text import quoted
 from clora_ext.project import Project
-from clora_ext.runs.context import project_context
+from clora_ext.runs.context import ProjectContext, project_context
 from clora_ext.runs.lora_files import check_new_file, write_layers
+from clora_ext.runs.token_rows import changed_words
 
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
@@ -31,6 +32,7 @@ class ExportedLora:
         rank: of every layer, or less where the layer is smaller.
         captured: share of the squared norm of all that the layers have learned that it holds, in [0, 1].
         left_out: names of changed norms, biases and embeddings: no kohya LoRA has a place for them.
+        words: that the text encoders read otherwise than the base's; how, is bundled in as an embedding.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class ExportedLora:
     rank: int
     captured: float
     left_out: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 def export_lora(
@@ -77,20 +80,35 @@ def export_lora(
     layers = set(context.family.modules(context.header))
     changeable = evolving.changeable(context.family.parameters(context.header))
     targets = [target for target in changeable if target in layers]
-    left_out = tuple(
-        target.name for target in changeable if target not in layers and _is_changed(evolving, target)
-    )
-    extracted = extract(targets, lambda target: evolving.layer(target, "").earlier, rank, sink)
     concepts = [Concept(record.token, record.class_name) for record in opened.concepts]
-    written = write_layers(target, extracted.layers, context, concepts, sink)
+    words = changed_words(context, evolving, [concept.token for concept in concepts])
+    extracted = extract(targets, lambda target: evolving.layer(target, "").earlier, rank, sink)
+    written = write_layers(target, extracted.layers, context, concepts, sink, embeddings=words)
+    left_out = tuple(
+        target.name
+        for target in changeable
+        if target not in layers
+        and _is_changed(evolving, target, _read_tokens(context, target, written.words))
+    )
     if left_out:
         sink(Note(_left_out(left_out)))
-    return ExportedLora(target, written.bytes, written.modules, rank, extracted.captured, left_out)
+    return ExportedLora(
+        target, written.bytes, written.modules, rank, extracted.captured, left_out, written.words
+    )
 
 
-def _is_changed(evolving: "Evolving", target: Target) -> bool:
-    """Whether a parameter differs from the base's."""
-    return bool(evolving.layer(target, "").earlier.any())
+def _read_tokens(context: ProjectContext, target: Target, words: Iterable[str]) -> list[int]:
+    """The rows of a table of tokens that the words are read by; none of another parameter."""
+    if target not in context.family.token_tables(context.header):
+        return []
+    return [token for word in words for token in context.family.tokens(context.header, word)]
+
+
+def _is_changed(evolving: "Evolving", target: Target, but: Sequence[int]) -> bool:
+    """Whether a parameter differs from the base's in other rows than ``but``."""
+    change = evolving.layer(target, "").earlier
+    change[but] = 0
+    return bool(change.any())
 
 
 def _left_out(names: Sequence[str]) -> str:

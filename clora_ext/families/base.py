@@ -239,8 +239,8 @@ class Family(Protocol):
         """How many tokens of the prompt the text encoder cannot read; loads no model."""
         ...
 
-    def knows_word(self, header: Header, word: str) -> bool:
-        """Whether the text encoder reads the word as one token, as it reads all words that it often met."""
+    def tokens(self, header: Header, text: str) -> Sequence[int]:
+        """As :meth:`Model.tokens`; loads no model. A word that a model often met is one token."""
         ...
 
     def suggested_settings(self, header: Header) -> "Mapping[str, Any]":

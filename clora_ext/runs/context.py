@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +77,7 @@ class ProjectContext:
         """Whether the model knows a word; None: the demo model, which reads no others well."""
         if self.base.kind == _DEMO:
             return None
-        return partial(self.family.knows_word, self.header)
+        return lambda word: len(self.family.tokens(self.header, word)) == 1
 
     @property
     def stamp(self) -> dict[str, str]:

@@ -2,23 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
 from clora_ext.data import Concept
 from clora_ext.errors import CheckpointError, UsageError
-from clora_ext.events import FoldStep, Sink, Stage
+from clora_ext.events import FoldStep, Note, Sink, Stage
 from clora_ext.formats.header import read_header
 from clora_ext.formats.lora.metadata import Details
+from clora_ext.formats.text import listed
 from clora_ext.runs.context import ProjectContext
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clora_ext.adapters.factors import Factors
     from clora_ext.formats.lora.reader import Change, LoraFile
     from clora_ext.formats.lora.writer import WrittenLora
 
-__all__ = ["check_new_file", "read_changes", "write_layers"]
+__all__ = ["bundled_words", "check_new_file", "read_changes", "write_layers"]
 
+_NO_WORDS: "Mapping[str, Mapping[str, Tensor]]" = MappingProxyType({})
+# Forge takes a LoRA with more tensors that it cannot place for one of another model.
+_MOST_UNREAD = 12
 _PLAN_KEY = "clora.made_by"
 _ENDING = ".safetensors"
 
@@ -70,6 +77,7 @@ def write_layers(
     concepts: Sequence[Concept],
     sink: Sink,
     *,
+    embeddings: "Mapping[str, Mapping[str, Tensor]]" = _NO_WORDS,
     plan: str = "",
 ) -> "WrittenLora":
     """Write adapters as a kohya LoRA file in fp16.
@@ -79,7 +87,9 @@ def write_layers(
         layers: the adapters.
         context: of the model that they are for.
         concepts: what they draw; their triggers stand in the file, the newest first.
-        sink: told of every tensor.
+        sink: told of every tensor, and of words that a file has no place for.
+        embeddings: what the text encoders read changed words as; see
+            :func:`clora_ext.runs.token_rows.word_vectors`.
         plan: fingerprint of the run that trained them, noted in the file; see :func:`check_new_file`.
 
     Raises:
@@ -107,5 +117,28 @@ def write_layers(
         {target.site: factors for target, factors in layers.items()},
         context.family.name,
         details,
+        embeddings=bundled_words(embeddings, sink),
         on_tensor=lambda done, total, name: sink(FoldStep(done, total, name)),
     )
+
+
+def bundled_words(
+    embeddings: "Mapping[str, Mapping[str, Tensor]]", sink: Sink
+) -> "dict[str, Mapping[str, Tensor]]":
+    """Those that a LoRA file has a place for, the newest first; tells which they are, and which are not."""
+    found: dict[str, Mapping[str, Tensor]] = {}
+    for word, vectors in reversed(list(embeddings.items())):
+        # A dot would end the name there.
+        if "." not in word and sum(map(len, (*found.values(), vectors))) <= _MOST_UNREAD:
+            found[word] = vectors
+    left_out = [word for word in embeddings if word not in found]
+    if left_out:
+        sink(Note(f"left out of the LoRA: what the text encoders read as {listed(left_out)}"))
+    if found:
+        sink(
+            Note(
+                f"bundled in the LoRA: what the text encoders read as {listed(found)}; "
+                "docs/lora_files.md says which programs use it"
+            )
+        )
+    return found

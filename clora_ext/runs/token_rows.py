@@ -1,16 +1,21 @@
-"""The rows of the text encoders' tables that belong to a concept's trigger word alone."""
+"""The rows of the text encoders' tables that belong to a concept's trigger word."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
 
+from .context import ProjectContext
 from .prepared import PreparedRun
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clora_ext.evolving.model import Evolving
     from clora_ext.families.base import Model
 
-__all__ = ["own_rows"]
+__all__ = ["changed_words", "own_rows", "word_vectors"]
 
 
 def own_rows(run: PreparedRun, model: "Model") -> dict[Target, int]:
@@ -26,8 +31,41 @@ def own_rows(run: PreparedRun, model: "Model") -> dict[Target, int]:
     shared = {token for text in words for token in model.tokens(text)}
     own = [token for token in dict.fromkeys(model.tokens(run.concept.token)) if token not in shared]
     tables = plan.context.family.token_tables(plan.context.header)
-    return {
-        replace(table, rows=(token, token + 1), shape=(1, table.shape[1])): token
-        for table in tables
-        for token in own
-    }
+    return {_row(table, token): token for table in tables for token in own}
+
+
+def word_vectors(
+    context: ProjectContext, word: str, value: "Callable[[Target], Tensor]"
+) -> "dict[str, Tensor]":
+    """What the text encoders read a word as, by component: a vector for each of its tokens, (tokens, width).
+
+    Args:
+        context: of the model.
+        word: any text.
+        value: of a row, (1, width).
+    """
+    import torch
+
+    read = context.family.tokens(context.header, word)
+    tables = context.family.token_tables(context.header)
+    return {table.component: torch.cat([value(_row(table, token)) for token in read]) for table in tables}
+
+
+def changed_words(
+    context: ProjectContext, evolving: "Evolving", words: Iterable[str]
+) -> "dict[str, dict[str, Tensor]]":
+    """Those of the words that are read otherwise than by the base, and as what; see :func:`word_vectors`."""
+    tables = evolving.changeable(context.family.token_tables(context.header))
+    changed: dict[str, dict[str, Tensor]] = {}
+    for word in words:
+        rows = [
+            _row(table, token) for token in context.family.tokens(context.header, word) for table in tables
+        ]
+        if any(bool(evolving.layer(row, "").earlier.any()) for row in rows):
+            changed[word] = word_vectors(context, word, lambda row: evolving.matrix_rows(row, 0, 1))
+    return changed
+
+
+def _row(table: Target, token: int) -> Target:
+    """One row of a table."""
+    return replace(table, rows=(token, token + 1), shape=(1, table.shape[1]))

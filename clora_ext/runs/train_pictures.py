@@ -20,11 +20,13 @@ from .prepared import PreparedRun
 from .previews import PreviewPrompt, preview_prompts, previews
 from .replay import EncodedReplay, encode_replay
 from .request import Pictures
-from .token_rows import own_rows
+from .token_rows import own_rows, word_vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
+    from clora_ext.adapters.delta import DenseDelta
     from clora_ext.adapters.factors import Factors
     from clora_ext.config.precision import Precision
     from clora_ext.evolving.model import Evolving
@@ -108,7 +110,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         inputs=inputs,
         prompts=run.kept_prompts,
     )
-    _export_lora(plan, trained, sink)
+    _export_lora(plan, trained, learned_rows, sink)
     return Trained(concept, losses, held_out)
 
 
@@ -209,9 +211,27 @@ def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tupl
         yield target, plan.strategy.begin(layer, adapter.rank, adapter.effective_alpha, rng)
 
 
-def _export_lora(plan: Plan, trained: "Mapping[str, Factors]", sink: Sink) -> None:
+def _export_lora(
+    plan: Plan, trained: "Mapping[str, Factors]", rows: "Mapping[str, DenseDelta]", sink: Sink
+) -> None:
     """The trained adapter as a file of its own, where the user has asked for it."""
     source = plan.request.source
-    if isinstance(source, Pictures) and source.export_lora is not None:
-        layers = {target: trained[target.name] for target in plan.targets}
-        write_layers(source.export_lora, layers, plan.context, (plan.concept,), sink, plan=plan.fingerprint)
+    if not isinstance(source, Pictures) or source.export_lora is None:
+        return
+    evolving = plan.context.evolving()
+
+    def value(row: Target) -> "Tensor":
+        """A row of a table of tokens as it has become."""
+        before = evolving.matrix_rows(row, 0, 1)
+        return before + rows[row.name].delta() if row.name in rows else before
+
+    token = plan.concept.token
+    write_layers(
+        source.export_lora,
+        {target: trained[target.name] for target in plan.targets},
+        plan.context,
+        (plan.concept,),
+        sink,
+        embeddings={token: word_vectors(plan.context, token, value)} if rows else {},
+        plan=plan.fingerprint,
+    )

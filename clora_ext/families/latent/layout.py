@@ -5,7 +5,7 @@ and the key tables that they give. This file reads headers only; it imports no t
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -135,11 +135,12 @@ class OriginalLayout:
 
         return tokens_cut(make_tokenizer(config, _HERE), prompt)
 
-    def knows_word(self, header: Header, word: str) -> bool:
+    def tokens(self, header: Header, text: str) -> Sequence[int]:
         """By the same tokenizer."""
         from .modules import make_tokenizer
+        from .text import tokens
 
-        return len(make_tokenizer(self.config(header, _HERE), _HERE).tokenize(word)) == 1
+        return tokens(make_tokenizer(self.config(header, _HERE), _HERE), text)
 
     def suggested_settings(self, header: Header) -> Mapping[str, Any]:
         """From the configuration."""

@@ -20,7 +20,7 @@ from .pipeline import Pipeline, make_pipeline
 from .pipeline_folder import save_pipeline
 from .process import DiffusionProcess
 from .sample import Sampler
-from .text import Text, collate, tokens_cut
+from .text import Text, collate, tokens, tokens_cut
 
 __all__ = ["LatentDiffusion"]
 
@@ -92,8 +92,7 @@ class LatentDiffusion:
 
     def tokens(self, text: str) -> Sequence[int]:
         """The numbers of a text's tokens, without those that mark its beginning and end."""
-        read: list[int] = self.text.tokenizer(text, add_special_tokens=False).input_ids
-        return read
+        return tokens(self.text.tokenizer, text)
 
     def tokens_cut(self, prompt: str) -> int:
         """How many tokens at the prompt's end do not fit into the text encoder."""

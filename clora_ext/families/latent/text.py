@@ -13,7 +13,7 @@ from clora_ext.config.precision import to_device
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Conditioning, SizeConditioning
 
-__all__ = ["OneText", "Text", "TwoTexts", "collate", "load_tokenizer", "tokens_cut"]
+__all__ = ["OneText", "Text", "TwoTexts", "collate", "load_tokenizer", "tokens", "tokens_cut"]
 
 _HERE = Path(__file__).parent
 _TOKENIZERS = {"demo": _HERE.parents[1] / "assets" / "demo_tokenizer", "clip": _HERE / "clip_tokenizer"}
@@ -61,6 +61,12 @@ def collate(conditions: Sequence[Conditioning]) -> Conditioning:
 def tokens_cut(tokenizer: CLIPTokenizer, prompt: str) -> int:
     """How many tokens at the prompt's end do not fit into the text encoder."""
     return max(0, len(tokenizer(prompt).input_ids) - tokenizer.model_max_length)
+
+
+def tokens(tokenizer: CLIPTokenizer, text: str) -> Sequence[int]:
+    """The numbers of a text's tokens, without those that mark its beginning and end."""
+    read: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    return read
 
 
 def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], pad: int, device: torch.device) -> Tensor:

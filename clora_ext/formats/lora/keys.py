@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from clora_ext.adapters.sites import Parameter
 
-__all__ = ["Key", "Role", "bundled_embedding", "is_adapter_name", "parse_key"]
+__all__ = ["Key", "Role", "bundled_embedding", "bundled_name", "is_adapter_name", "parse_key"]
 
 Role = Literal[
     "down", "up", "mid", "alpha",
@@ -92,6 +92,17 @@ def is_adapter_name(name: str) -> bool:
     """
     key = parse_key(name)
     return key is not None and key.role not in _COMPANIONS
+
+
+def bundled_name(trigger: str, vectors: str) -> str:
+    """The name of a tensor of a bundled embedding.
+
+    >>> bundled_name("sks", "clip_l"), bundled_embedding(bundled_name("sks", "clip_l"))
+    ('bundle_emb.sks.clip_l', 'sks')
+
+    The trigger has no dot: web interfaces would take it apart there.
+    """
+    return f"bundle_emb.{trigger}.{vectors}"
 
 
 def bundled_embedding(name: str) -> str | None:

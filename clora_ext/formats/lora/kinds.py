@@ -14,6 +14,7 @@ class LoraKind:
 
     Attributes:
         prefixes: of the tensors' names, by component.
+        embeddings: what the vectors of a text encoder are called in an embedding, by component.
         original: whether the denoiser's layers have the original layout's names (SDXL) or diffusers' (SD1).
         base_version: sd-scripts' name of the base, by which web interfaces decide what to list.
         architecture: modelspec's name of it.
@@ -22,6 +23,7 @@ class LoraKind:
     """
 
     prefixes: Mapping[str, str]
+    embeddings: Mapping[str, str]
     original: bool
     base_version: str
     architecture: str
@@ -32,6 +34,7 @@ class LoraKind:
 KINDS: Mapping[str, LoraKind] = {
     "sd1": LoraKind(
         prefixes={"unet": "lora_unet_", "text_encoder": "lora_te_"},
+        embeddings={"text_encoder": "clip_l"},
         original=False,
         base_version="sd_v1",
         architecture="stable-diffusion-v1/lora",
@@ -40,6 +43,7 @@ KINDS: Mapping[str, LoraKind] = {
     ),
     "sdxl": LoraKind(
         prefixes={"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"},
+        embeddings={"text_encoder": "clip_l", "text_encoder_2": "clip_g"},
         original=True,
         base_version="sdxl_base_v1-0",
         architecture="stable-diffusion-xl-v1-base/lora",

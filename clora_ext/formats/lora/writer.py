@@ -15,6 +15,7 @@ from clora_ext.errors import CheckpointError, UsageError, did_you_mean
 from clora_ext.formats.checkpoint import Source, stored_chunks, write_checkpoint
 from clora_ext.formats.header import encode_header, layout
 
+from .keys import bundled_name
 from .kinds import LoraKind, kind_of
 from .metadata import Details, model_metadata, training_metadata
 from .names import join
@@ -37,6 +38,7 @@ class WrittenLora:
         modules: how many layers it changes.
         content_hash: of its tensors, as :func:`clora_ext.formats.checkpoint.content_hash` gives it.
         model_hash: sha256 of everything behind the header, by which web interfaces know it.
+        words: whose embeddings are bundled in.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class WrittenLora:
     modules: int
     content_hash: str
     model_hash: str
+    words: tuple[str, ...] = ()
 
 
 def kohya_name(site: Site, kind: LoraKind) -> str:
@@ -64,6 +67,7 @@ def write_lora(
     family: str,
     details: Details,
     *,
+    embeddings: Mapping[str, Mapping[str, Tensor]] | None = None,
     dtype: str = "F16",
     on_tensor: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> WrittenLora:
@@ -74,6 +78,8 @@ def write_lora(
         factors: float32 adapters in matrix form, as :func:`clora_ext.formats.lora.reader.read_lora` gives.
         family: ``sd1`` or ``sdxl``.
         details: what the file tells about itself.
+        embeddings: what text encoders read words as, by word and component, (vectors, width) each: bundled
+            in as web interfaces read them, who then put them in the word's place.
         dtype: of the tensors: ``F16``, ``BF16`` or ``F32``.
         on_tensor: called after every tensor with (done, total, name); may raise to stop.
 
@@ -87,6 +93,8 @@ def write_lora(
     sources: dict[str, Source] = {}
     for site, adapter in factors.items():
         sources |= _sources(site, adapter, kohya_name(site, kind), dtype)
+    for word, vectors in (embeddings or {}).items():
+        sources |= _embedding(word, vectors, kind, dtype)
     training = training_metadata(details, kind, *_network(factors, dtype))
     model_hash, legacy_hash = _hashes(sources, training)
     metadata = {
@@ -97,7 +105,8 @@ def write_lora(
         "sshs_legacy_hash": legacy_hash,
     }
     content = write_checkpoint(target, sources, metadata, on_tensor=on_tensor)
-    return WrittenLora(target, target.stat().st_size, len(factors), content, model_hash)
+    words = tuple(embeddings or ())
+    return WrittenLora(target, target.stat().st_size, len(factors), content, model_hash, words)
 
 
 def _check(factors: Mapping[Site, Factors], details: Details, dtype: str) -> None:
@@ -130,6 +139,16 @@ def _sources(site: Site, adapter: Factors, name: str, dtype: str) -> dict[str, S
     }
     alpha = torch.tensor(stored.alpha, dtype=torch.float64)
     return {**sources, f"{name}.alpha": Source(dtype, (), lambda: alpha)}
+
+
+def _embedding(word: str, vectors: Mapping[str, Tensor], kind: LoraKind, dtype: str) -> dict[str, Source]:
+    """The tensors of a bundled embedding."""
+    return {
+        bundled_name(word, kind.embeddings[component]): Source(
+            dtype, tuple(table.shape), _reshaped(table, tuple(table.shape))
+        )
+        for component, table in vectors.items()
+    }
 
 
 def _reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Callable[[], Tensor]:

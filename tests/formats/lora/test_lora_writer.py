@@ -94,6 +94,17 @@ def test_a_convolution_keeps_its_kernel(tmp_path: Path) -> None:
     assert tuple(up.shape) == (site.shape[0], 4, 1, 1)
 
 
+def test_a_words_embedding_is_bundled_under_the_names_of_the_encoders(tmp_path: Path) -> None:
+    """SDXL's has two parts, in one web interface both or none."""
+    vectors = {"text_encoder": torch.ones(2, 3), "text_encoder_2": torch.full((2, 5), 2.0)}
+    one = random_factors(sites("sdxl")[:1])
+    written = write_lora(tmp_path / "x.safetensors", one, "sdxl", DETAILS, embeddings={"sks": vectors})
+    stored = load_file(written.path)
+    assert written.words == ("sks",)
+    assert torch.equal(stored["bundle_emb.sks.clip_l"].float(), vectors["text_encoder"])
+    assert torch.equal(stored["bundle_emb.sks.clip_g"].float(), vectors["text_encoder_2"])
+
+
 def one(alpha: float, rank: int = 3, scale: float = 1.0) -> dict[Site, Factors]:
     site = next(site for site in sites() if site.module.endswith("to_q"))
     adapter = random_factors([site], rank, alpha)[site]
