@@ -109,8 +109,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     Trains a LoRA on the pictures and folds it into the model. Ctrl-C saves; the same command goes on.
     """
     from clora_ext import strategies
-    from clora_ext.config.presets import at_preset
     from clora_ext.runs.add_concept import add_concept as add_concept_run
+    from clora_ext.runs.asked_settings import asked_settings
     from clora_ext.runs.context import suggested_settings
     from clora_ext.runs.make_plan import make_plan
     from clora_ext.runs.request import Pictures, Request, asked_statements
@@ -119,7 +119,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     options = strategies.read_pairs(strategy_option or ())
     given = {"strategy": strategy, "strategy_options": options, **given_values(knobs)}
     suggested = suggested_settings(project, base, asked_statements(prediction, zero_snr=zero_snr))
-    settings = at_preset(suggested, preset).with_values(**given)
+    settings = asked_settings(suggested, preset, given)
     request = Request(
         source=Pictures(images, skip_bad=skip_bad, convert=convert, export_lora=export_lora),
         project=project,

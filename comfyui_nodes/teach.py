@@ -16,10 +16,10 @@ from clora_ext import (
     make_plan,
     suggested_settings,
 )
-from clora_ext.config.presets import at_preset
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, TrainStep
 from clora_ext.project import copy_project
+from clora_ext.runs.asked_settings import asked_settings
 from clora_ext.runs.request import asked_statements
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
 
@@ -43,14 +43,14 @@ def teach(
     prediction, zero_snr = evolving.said
     asked = asked_statements(prediction, zero_snr=zero_snr)
     base = _new_base(evolving, target)
-    suggested = at_preset(suggested_settings(target, base, asked), preset)
+    suggested = suggested_settings(target, base, asked)
     request = Request(
         source=Pictures(dataset.folder),
         project=target,
         base=base,
         token=dataset.token,
         class_name=dataset.class_name,
-        settings=suggested.with_values(**requested),
+        settings=asked_settings(suggested, preset, requested),
         prediction=prediction,
         zero_snr=zero_snr,
     )

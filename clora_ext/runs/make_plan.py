@@ -7,6 +7,7 @@ from clora_ext.config.processes import check_single_process
 from clora_ext.config.settings import Settings
 from clora_ext.project import Project
 
+from .asked_settings import asked_settings
 from .checked_settings import checked_settings
 from .context import project_context
 from .estimate import check_disk
@@ -37,7 +38,7 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     """The plan for a project that is open (None: one that does not exist yet)."""
     asked = checked_settings(request.settings or Settings(), _problems(request))
     context = project_context(project, request.base, request.statements)
-    settings = context.suggested if request.settings is None else asked
+    settings = asked_settings(context.suggested) if request.settings is None else asked
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     basis = PlanBasis(request, project, context, settings, strategy)
     source = request.source

@@ -177,6 +177,9 @@ class Strategy(Protocol):
     """Whether ``fold`` takes pairs of low-rank factors alone. A finished adapter of another kind (LoHa, LoKr,
     DoRA, whole changes) is then refused before anything is done."""
 
+    steps_factor: ClassVar[float] = 1.0
+    """How many times the steps that suit a model the strategy needs, unless the user says otherwise."""
+
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """The start of a new concept's training on this layer."""
         ...
