@@ -7,6 +7,7 @@ import typer
 
 from clora_ext.config.presets import preset_summaries
 from clora_ext.config.settings import Settings
+from clora_ext.formats.text import quoted
 
 from . import completing
 from .estimates import estimate_facts, show_shortage
@@ -154,7 +155,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             "training": f"{settings.schedule.steps} steps of {settings.data.batch_size} "
             f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
-            f"in {len(plan.targets)} layers, {plan.parameters:,} parameters",
+            f"in {len(plan.targets)} layers, {plan.parameters:,} parameters{_own_row(plan)}",
             **estimate_facts(plan, needed),
         }
     )
@@ -165,3 +166,10 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             f"going on from step {plan.resume_step} of {settings.schedule.steps}, where it was stopped"
         )
     output.show("")
+
+
+def _own_row(plan: "Plan") -> str:
+    """What learns beside the adapter."""
+    if not plan.strategy.row_rate():
+        return ""
+    return f"; and what the text encoder reads {quoted(plan.concept.token)} as"

@@ -57,6 +57,12 @@ def test_dry_run_changes_nothing(base: Path, tmp_path: Path) -> None:
     assert content(tmp_path) == before
     assert "token     zwz (from the folder's name)" in done.out
     assert "nothing was changed" in done.out
+    assert "reads" not in done.out
+    held = call(
+        *("add-concept", "--project", tmp_path / "p", "--base", base, "--dry-run", *FAST),
+        *("--strategy", "distill", folder),
+    )
+    assert "parameters; and what the text encoder reads 'zwz' as" in held.out
 
 
 def test_given_token_is_said_to_be_given(project: Path, tmp_path: Path) -> None:
