@@ -54,6 +54,7 @@ class Distill(Strategy):
 
     state_level: ClassVar[StateLevel] = "L1"
     rowwise: ClassVar[bool] = True
+    adds: ClassVar[bool] = True
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight: without it, the network is the model before."""
