@@ -81,7 +81,7 @@ def export_lora(
         target.name for target in changeable if target not in layers and _is_changed(evolving, target)
     )
     extracted = extract(targets, lambda target: evolving.layer(target, "").earlier, rank, sink)
-    concepts = [Concept(record.token, record.class_name) for record in opened.concepts]
+    concepts = [Concept(record.token, record.class_name) for record in opened.held]
     written = write_layers(target, extracted.layers, context, concepts, sink)
     if left_out:
         sink(Note(_left_out(left_out)))
