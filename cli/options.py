@@ -108,8 +108,8 @@ KeepDeltaOption = Annotated[
     bool,
     typer.Option(
         "--keep-delta",
-        help="Keep the concept's change in the project, so that `clora remove` and `clora weigh` can take it out "
-        "or weigh it anew, exactly. A past adapter: outside of the strict regime, which keeps none.",
+        help="Keep the concept's change in the project, so that `clora remove` and `clora weigh` can take it "
+        "out or weigh it anew, exactly. A past adapter: outside of the strict regime, which keeps none.",
         rich_help_panel="This run",
     ),
 ]

@@ -43,7 +43,7 @@ def remove(
 ) -> None:
     """Take a concept out of the model, also one in the middle.
 
-    Possible where its change was kept: `--keep-delta` of add-concept and add-lora. What was trained later stays
-    as it is. `clora weigh TOKEN 1` puts it back.
+    Possible where its change was kept: `--keep-delta` of add-concept and add-lora. What was trained later
+    stays as it is. `clora weigh TOKEN 1` puts it back.
     """
     reweigh(Wish(project, token, 0.0, keep, base, is_dry=dry_run, is_sure=yes), Output(as_json=as_json))

@@ -1,4 +1,4 @@
-"""What `clora remove` and `clora weigh` show: the plan, what would be lost, what has become of the concept."""
+"""What `clora remove` and `clora weigh` show: the plan, what would be lost, what was done."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -49,7 +49,7 @@ def weigh(
 ) -> None:
     """Make a concept weaker or stronger, also one in the middle.
 
-    Possible where its change was kept: `--keep-delta` of add-concept and add-lora. The weight is always that of
-    the change as it was taught, whatever it is now. What was trained later stays as it is.
+    Possible where its change was kept: `--keep-delta` of add-concept and add-lora. The weight is always that
+    of the change as it was taught, whatever it is now. What was trained later stays as it is.
     """
     reweigh(Wish(project, token, weight, keep, base, is_dry=dry_run, is_sure=yes), Output(as_json=as_json))

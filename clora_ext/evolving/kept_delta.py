@@ -1,7 +1,7 @@
-"""The change of one concept as it was folded, in a file of its own: so it can be taken out of the model again.
+"""The change of one concept as it was folded, in a file of its own: it can be taken out again by it.
 
-A past adapter, which the strict regime forbids: no strategy reads it, and only who asks for it keeps it. A pair
-of low-rank factors is kept as such, in float32; every other change as its value for every weight, in float32.
+A past adapter, which the strict regime forbids: no strategy reads it, and only who asks for it keeps it. A
+pair of low-rank factors is kept as such, in float32; any other change as its value for every weight.
 """
 
 import re

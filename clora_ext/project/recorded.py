@@ -35,7 +35,7 @@ class RecordedProject(ProjectPaths):
 
     @property
     def concepts(self) -> tuple[ConceptRecord, ...]:
-        """What has been done to the model, the first first: concepts learned, and earlier ones weighed anew."""
+        """What was done to the model, the first first: concepts learned, and earlier ones weighed anew."""
         return self._manifest.concepts if self._manifest else ()
 
     @property

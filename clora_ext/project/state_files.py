@@ -25,7 +25,7 @@ def unused_name(content_hash: str, used: Collection[str]) -> str:
 
 
 def check_complete(files: Iterable[Path]) -> None:
-    """Make sure that checkpoints, memories and kept changes are there and complete (their headers, not every byte).
+    """Make sure that checkpoints, memories and kept changes are whole (their headers, not every byte).
 
     Raises:
         ProjectError: names the file that is not.

@@ -102,7 +102,7 @@ def _carry_out(plan: Plan, project: Project, sink: Sink) -> _CarriedOut:
 
 
 def _learn(run: PreparedRun, sink: Sink) -> Trained:
-    """The new concept, by training or from a LoRA, which has no losses; or what was kept of an earlier one."""
+    """The new concept, by training or from a LoRA (without losses), or what was kept of an earlier one."""
     material = run.plan.material
     if not isinstance(material, LoraMaterial):
         return train_pictures(run, sink)

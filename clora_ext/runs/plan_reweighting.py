@@ -1,4 +1,4 @@
-"""The plan of weighing a concept of the project anew: the change that was kept of it, times what is missing."""
+"""The plan of weighing a concept of the project anew: its kept change, times what is missing."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,17 +38,18 @@ def plan_reweighting(basis: PlanBasis, source: Reweight) -> Plan:
         ProjectError: the change that was kept is gone.
         CheckpointError: it is damaged.
     """
-    if basis.project is None:
+    project, context = basis.project, basis.context
+    if project is None:
         raise ProjectError(f"{basis.request.project} does not exist", fix="teach a first concept")
-    records, context = basis.project.concepts, basis.context
-    record = _find(basis.project, source.token)
-    _check_exact(basis.project, record)
+    records = project.concepts
+    record = _find(project, source.token)
+    _check_exact(project, record)
     before = weights_of(records)[record.number]
     if source.weight and not before:
-        _check_token_is_free(basis.project, record)
-    material = _material(basis, basis.project, record, source.weight - before)
+        _check_token_is_free(project, record)
+    material = _material(basis, project, record, source.weight - before)
     basis = replace(basis, settings=_as_it_was_drawn(basis.settings, record))
-    prompt = _prompt(basis.project, record)
+    prompt = _prompt(project, record)
     return Plan(
         request=basis.request,
         context=context,

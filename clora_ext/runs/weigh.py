@@ -31,7 +31,7 @@ def weigh_request(
     )
 
 
-def weigh(  # noqa: PLR0913 - what add_concept takes, with a token and a weight
+def weigh(
     project: Path,
     token: str,
     weight: float,
@@ -41,7 +41,7 @@ def weigh(  # noqa: PLR0913 - what add_concept takes, with a token and a weight
     sink: Sink = ignore,
     on_plan: Callable[[Plan], None] = lambda plan: None,
 ) -> Result:
-    """Give a concept another weight in the model: W + (weight - present weight) * its change as it was folded.
+    """Give a concept another weight in the model: W + (weight - present weight) * change as it was folded.
 
     One more step of the project, which undo takes back. What was trained later stays as it is.
 
@@ -55,7 +55,7 @@ def weigh(  # noqa: PLR0913 - what add_concept takes, with a token and a weight
         on_plan: shown the plan before anything is loaded; may raise to stop.
 
     Raises:
-        UsageError: there is no such concept, or this cannot be done exactly; the remedy is what is left to do.
+        UsageError: there is no such concept, or this cannot be done exactly; the remedy says what can.
         CloraError: of the kind and with the remedy that fits what else is wrong.
     """
     return add_concept(weigh_request(project, token, weight, keep=keep, base=base), sink, on_plan)

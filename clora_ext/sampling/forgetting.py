@@ -37,8 +37,8 @@ class ForgettingRow:
             now.
         changes: for every later version, the mean absolute difference from the first sample, 0 (none) to 1;
             empty if there is no sample from when it was learned.
-        weight: what the concept's change counts in the model now; 1: as it was taught; 0: it is removed, and the
-            model as it is now was not asked for it.
+        weight: what the concept's change counts in the model now; 1: as it was taught; 0: it is removed,
+            and the model as it is now was not asked for it.
     """
 
     number: int

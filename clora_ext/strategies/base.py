@@ -178,8 +178,8 @@ class Strategy(Protocol):
     DoRA, whole changes) is then refused before anything is done."""
 
     adds: ClassVar[bool] = False
-    """Whether what is folded is the change itself: ``fold`` gives ``current + trained.delta()``. Only then can
-    a concept be taken out of the model again, or be weighed anew, by its change (``--keep-delta``)."""
+    """Whether what is folded is the change itself: ``fold`` gives ``current + trained.delta()``. Only then
+    can a concept be taken out of the model again, or be weighed anew, by its change (``--keep-delta``)."""
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """The start of a new concept's training on this layer."""
