@@ -25,8 +25,8 @@ from clora_ext import (
 from clora_ext.config.recorded import settings_that_differ
 from clora_ext.errors import BaseChanged, ProjectError, UsageError
 from clora_ext.events import Event, Note, TrainStep
-from clora_ext.families.sd1 import CONFIG_KEY
 from clora_ext.evolving.model import Evolving
+from clora_ext.families.sd1 import CONFIG_KEY
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import read_header
 from clora_ext.project import Base, Manifest

@@ -185,7 +185,7 @@ def test_a_run_that_stops_anywhere_leaves_the_project_as_it_was(request_: Reques
         if isinstance(event, Stage):
             stages.append(event.name)
 
-    remove(folder, "sks", sink=watch)
+    remove(folder, "sks", keep=5, sink=watch)
     with Project.writing(folder) as project:
         project.undo()
     assert stages[-1] == "commit"
