@@ -313,7 +313,7 @@ def test_what_cannot_be_done_exactly_is_refused_with_the_way_out(request_: Reque
         remove(folder, "sks")
     assert refused.value.fix == "teach again: start a new project and teach the others there"
     add_concept(then(request_, "toy_images", "mask", keep=1))
-    with pytest.raises(UsageError, match="concept 3, toy dog, was folded later by mask") as refused:
+    with pytest.raises(UsageError, match="concept 3, toy toy, was folded later by mask") as refused:
         remove(folder, "cat")
     with pytest.raises(UsageError, match="mask does not simply add what is learned"):
         remove(folder, "toy")
