@@ -6,34 +6,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from kept_concepts import MERGE, deltas, kept, then, weights
 from lora_dialects import save
 from lora_kinds import KINDS, base_of, layers_of, of_one, parameters_of
-from small_runs import SETTINGS, another, snapshot, with_settings, with_source
+from small_runs import snapshot, with_settings, with_source
 from torch import Tensor
 
 from clora_ext import Lora, Project, Request, Settings, add_concept, generate, remove, weigh
-from clora_ext.errors import Cancelled, CheckpointError, ProjectError, SettingsError, UsageError
+from clora_ext.errors import Cancelled
 from clora_ext.events import Event, Note, Stage
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.history import HISTORY_KEY, decode_history
 from clora_ext.formats.lora.kinds import kind_of
 from clora_ext.formats.lora.writer import kohya_name
 from clora_ext.formats.memory import PROMPTS_KEY, STRATEGY_KEY
-from clora_ext.runs.context import open_evolving, project_context
+from clora_ext.runs.context import project_context
 from clora_ext.runs.disk_needs import disk_needs
 from clora_ext.runs.make_plan import make_plan
 from clora_ext.sampling.forgetting import forgetting_report
 from clora_ext.sampling.generate import GenerateRequest
 
-MERGE = SETTINGS.with_values(strategy="merge", learning_rate=1e-2, steps=3, sample_count=1)
 ROUNDING = 2e-7  # of weights below 1, in float32
-
-
-def weights(project: Path) -> Mapping[str, Tensor]:
-    """The exact value of every tensor of the model that is a number."""
-    evolving = open_evolving(Project.open(project))
-    infos = {name: evolving.current.info(name) for name in evolving.current.names}
-    return {name: evolving.weight(name) for name, info in infos.items() if info.dtype.startswith("F")}
 
 
 def base_weights(request: Request) -> Mapping[str, Tensor]:
@@ -55,17 +48,6 @@ def mixed(
     for weight, (before, after) in steps.items():
         found = {n: value + weight * (after[n].double() - before[n].double()) for n, value in found.items()}
     return {name: value.float() for name, value in found.items()}
-
-
-def kept(request: Request, strategy: str = "merge") -> Request:
-    settings = MERGE.with_values(strategy=strategy)
-    return replace(request, settings=settings, token="sks", keep_delta=True, keep=5)
-
-
-def then(request: Request, name: str, strategy: str = "merge", **others: object) -> Request:
-    """Another concept, which is not kept."""
-    later = replace(another(request, name), token=name[:3], keep_delta=False, **others)  # type: ignore[arg-type]  # of the request
-    return with_settings(later, strategy=strategy)
 
 
 @pytest.mark.parametrize("strategy", ["merge", "orthogonal", "distill"])
@@ -144,10 +126,6 @@ def test_undo_brings_the_former_bytes_back(request_: Request) -> None:
     after = {**snapshot(folder), **deltas(folder)}
     assert {name: content for name, content in after.items() if "look" not in name} == before
     assert Project.open(folder).tokens == ("sks", "cat")
-
-
-def deltas(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in (folder / "deltas").iterdir()}
 
 
 def test_the_change_goes_with_its_concept_and_is_counted_until_then(request_: Request) -> None:
@@ -254,87 +232,6 @@ def words(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
     assert PROMPTS_KEY in metadata
     evolving = project_context(Project.open(folder), None).evolving()
     return [(one.token, one.prompts) for one in evolving.prompts("distill")]
-
-
-def test_a_removed_concept_can_be_taught_again_and_then_bars_the_way_back(request_: Request) -> None:
-    folder = request_.project
-    first = add_concept(kept(request_))
-    again = replace(kept(request_), base=None)
-    assert add_concept(again).content_hash == first.content_hash  # it is learned already
-    remove(folder, "sks")
-    assert add_concept(again).number == 3
-    first_delta, _, second_delta = (record.delta for record in Project.open(folder).concepts)
-    assert None not in {first_delta, second_delta}
-    assert first_delta != second_delta
-    remove(folder, "sks")
-    assert Project.open(folder).weights == {1: 0.0, 3: 0.0}  # of those of one name, the newest
-
-
-def test_the_weight_that_it_has_already_is_no_step(request_: Request) -> None:
-    folder = request_.project
-    add_concept(kept(request_))
-    notes: list[str] = []
-
-    def sink(event: Event) -> None:
-        if isinstance(event, Note):
-            notes.append(event.text)
-
-    assert weigh(folder, "sks", 1, sink=sink).number == 1
-    remove(folder, "sks")
-    assert remove(folder, "sks", sink=sink).number == 2
-    assert notes == ["concept 1, sks dog, has the weight 1 already", "concept 1, sks dog, is removed already"]
-    assert Project.open(folder).number == 2
-
-
-def test_what_cannot_be_done_exactly_is_refused_with_the_way_out(request_: Request) -> None:
-    folder = request_.project
-    with pytest.raises(UsageError, match="--keep-delta: mask does not simply add") as refused:
-        add_concept(kept(request_, "mask"))
-    assert "distill, merge, orthogonal" in (refused.value.fix or "")
-    assert not folder.exists()
-    with pytest.raises(ProjectError, match="does not exist"):
-        remove(folder, "sks")
-    assert not folder.exists()
-    add_concept(replace(kept(request_), keep_delta=False))
-    before = snapshot(folder)
-    with pytest.raises(UsageError, match="its change was not kept") as refused:
-        remove(folder, "sks")
-    assert refused.value.fix == "clora undo takes it back, since it is the newest"
-    with pytest.raises(UsageError, match="its change was not kept") as refused:
-        add_concept(replace(kept(request_), base=None))
-    with pytest.raises(UsageError, match="has no concept 'skz'") as refused:
-        weigh(folder, "skz", 0.5)
-    assert "did you mean 'sks'?" in (refused.value.fix or "")
-    with pytest.raises(SettingsError, match="finite"):
-        weigh(folder, "sks", float("nan"))
-    assert snapshot(folder) == before
-    add_concept(replace(kept(then(request_, "cat_images")), token="cat", keep=0, base=None))
-    with pytest.raises(UsageError, match="its change was not kept") as refused:
-        remove(folder, "sks")
-    assert refused.value.fix == "teach again: start a new project and teach the others there"
-    add_concept(then(request_, "toy_images", "mask", keep=1))
-    with pytest.raises(UsageError, match="concept 3, toy toy, was folded later by mask") as refused:
-        remove(folder, "cat")
-    with pytest.raises(UsageError, match="mask does not simply add what is learned"):
-        remove(folder, "toy")
-
-
-def test_a_change_that_is_gone_or_anothers_is_told(request_: Request, tiny: Path) -> None:
-    folder = request_.project
-    add_concept(kept(request_))
-    (file,) = (folder / "deltas").iterdir()
-    before = snapshot(folder)
-    content = file.read_bytes()
-    file.write_bytes(tiny.read_bytes())
-    with pytest.raises(CheckpointError, match="is not the change of a concept of this model"):
-        remove(folder, "sks")
-    file.write_bytes(content[:-4])
-    with pytest.raises(CheckpointError):
-        remove(folder, "sks")
-    file.unlink()
-    with pytest.raises(ProjectError, match="is gone"):
-        remove(folder, "sks")
-    assert snapshot(folder) == before
 
 
 def test_an_adapter_that_was_exported_is_what_was_kept(request_: Request, tmp_path: Path) -> None:
