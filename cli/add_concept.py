@@ -17,7 +17,9 @@ from .options import (
     DEFAULT_PROJECT,
     DEFAULT_STRATEGY,
     BaseOption,
+    DryRunOption,
     JsonOption,
+    KeepDeltaOption,
     KeepOption,
     PredictionOption,
     ProjectOption,
@@ -26,7 +28,7 @@ from .options import (
     ZeroSnrOption,
 )
 from .output import Output
-from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
+from .runs import keep_delta_facts, prediction_facts, show_context, show_dry_run, show_notes, teach
 from .tables import dataset_summary, dataset_table
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         ),
     ] = None,
     keep: KeepOption = DEFAULT_KEEP,
+    keep_delta: KeepDeltaOption = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
     ] = False,
@@ -99,9 +102,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
             "--convert", help="Accept pictures that look different as 8-bit RGB.", rich_help_panel=_RUN
         ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would happen and stop.", rich_help_panel=_RUN)
-    ] = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     **knobs: object,
 ) -> None:
@@ -131,6 +132,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         keep=keep,
         prediction=prediction,
         zero_snr=zero_snr,
+        keep_delta=keep_delta,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan, output)
@@ -156,6 +158,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
             f"in {len(plan.targets)} layers, {plan.parameters:,} parameters{_own_row(plan)}",
+            **keep_delta_facts(plan),
             **estimate_facts(plan, needed),
         }
     )

@@ -12,7 +12,9 @@ from .options import (
     DEFAULT_PROJECT,
     DEFAULT_STRATEGY,
     BaseOption,
+    DryRunOption,
     JsonOption,
+    KeepDeltaOption,
     KeepOption,
     PredictionOption,
     ProjectOption,
@@ -21,7 +23,7 @@ from .options import (
     ZeroSnrOption,
 )
 from .output import Output
-from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
+from .runs import keep_delta_facts, prediction_facts, show_context, show_dry_run, show_notes, teach
 
 if TYPE_CHECKING:
     from clora_ext.runs.estimate import Estimate
@@ -71,9 +73,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         ),
     ] = None,
     keep: KeepOption = DEFAULT_KEEP,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would happen and stop.", rich_help_panel="This run")
-    ] = False,
+    keep_delta: KeepDeltaOption = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fold a LoRA that somebody else has trained into the model, as a concept.
@@ -100,6 +101,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         keep,
         prediction,
         zero_snr,
+        keep_delta,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)
@@ -134,6 +136,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             "token": f"{plan.concept.token} ({'as given' if request.token else 'from the file'})",
             "class": plan.concept.class_name,
             "strategy": f"{plan.settings.strategy}, state level {plan.strategy.state_level}",
+            **keep_delta_facts(plan),
             **estimate_facts(plan, needed),
         }
     )

@@ -18,9 +18,11 @@ from . import (
     help,  # noqa: A004 - a command's name, as those beside it
     inspect,
     relocate,
+    remove,
     report,
     status,
     undo,
+    weigh,
 )
 from .help_screen import Command, Group
 from .output import Output, tolerate_any_text
@@ -46,6 +48,8 @@ app.command("generate", cls=Command, epilog=generate.EPILOG)(generate.generate)
 app.command("export", cls=Command, epilog=export.EPILOG)(export.export)
 app.command("compare", cls=Command, epilog=compare.EPILOG)(compare.compare)
 app.command("copy", cls=Command, epilog=copy.EPILOG)(copy.copy)
+app.command("remove", cls=Command, epilog=remove.EPILOG)(remove.remove)
+app.command("weigh", cls=Command, epilog=weigh.EPILOG)(weigh.weigh)
 app.command("undo", cls=Command, epilog=undo.EPILOG)(undo.undo)
 app.command("relocate", cls=Command, epilog=relocate.EPILOG)(relocate.relocate)
 app.add_typer(comfyui.app, name="comfyui")

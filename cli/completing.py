@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,7 +11,10 @@ from clora_ext.config.presets import PRESETS
 from clora_ext.errors import CloraError
 from clora_ext.formats.installed import Kind, installed_names
 
-__all__ = ["bases", "loras", "presets", "strategy_names", "strategy_options", "tokens"]
+if TYPE_CHECKING:
+    from clora_ext.project import Project
+
+__all__ = ["bases", "kept_tokens", "loras", "presets", "strategy_names", "strategy_options", "tokens"]
 
 _PROGRAMS = ("comfyui", "a1111")
 
@@ -41,15 +45,29 @@ def strategy_options(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
 
 def tokens(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """The trigger words of the project that the line names."""
+    project = _project(ctx)
+    concepts = () if project is None else project.held
+    return [(one.token, one.class_name) for one in concepts if one.token.startswith(incomplete)]
+
+
+def kept_tokens(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Those of the concepts whose change was kept, removed ones too."""
+    project = _project(ctx)
+    concepts = () if project is None else project.concepts
+    kept = [one for one in concepts if one.delta is not None and one.token.startswith(incomplete)]
+    return list({one.token: (one.token, one.class_name) for one in kept}.values())
+
+
+def _project(ctx: typer.Context) -> "Project | None":
+    """That the line names, if there is one."""
     from clora_ext.project import Project
 
     from .options import DEFAULT_PROJECT
 
     try:
-        concepts = Project.open(Path(ctx.params.get("project") or DEFAULT_PROJECT)).concepts
+        return Project.open(Path(ctx.params.get("project") or DEFAULT_PROJECT))
     except CloraError:
-        return []
-    return [(one.token, one.class_name) for one in concepts if one.token.startswith(incomplete)]
+        return None
 
 
 def bases(incomplete: str) -> list[str]:

@@ -15,15 +15,18 @@ __all__ = [
     "DEFAULT_PROJECT",
     "DEFAULT_STRATEGY",
     "BaseOption",
+    "DryRunOption",
     "FilePredictionOption",
     "FileZeroSnrOption",
     "JsonOption",
+    "KeepDeltaOption",
     "KeepOption",
     "PlaceOption",
     "PredictionOption",
     "ProjectOption",
     "StrategyOption",
     "StrategyOptions",
+    "YesOption",
     "ZeroSnrOption",
 ]
 
@@ -100,6 +103,20 @@ FileZeroSnrOption = Annotated[
     ),
 ]
 KeepOption = Annotated[int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel="This run")]
+
+KeepDeltaOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-delta",
+        help="Keep the concept's change in the project, so that `clora remove` and `clora weigh` can take it "
+        "out or weigh it anew, exactly. A past adapter: outside of the strict regime, which keeps none.",
+        rich_help_panel="This run",
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would happen and stop.", rich_help_panel="This run")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even on a terminal.")]
 
 
 def _strategies() -> str:

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from clora_ext.runs.plan import Plan
     from clora_ext.runs.result import Result
 
-__all__ = ["ShowPlan", "prediction_facts", "show_context", "show_dry_run", "show_notes", "teach"]
+__all__ = [
+    "ShowPlan",
+    "keep_delta_facts",
+    "prediction_facts",
+    "show_context",
+    "show_dry_run",
+    "show_notes",
+    "teach",
+]
 
 ShowPlan = Callable[["Plan", "Estimate", Output], None]
 """Tells people what will be done, and what it will take."""
@@ -35,6 +43,13 @@ def prediction_facts(context: "ProjectContext") -> dict[str, str]:
     """What the model predicts and who says so, as a row of the plan."""
     found = context.prediction
     return {"predicts": f"{found.words} ({found.source or 'what is usual: nothing says otherwise'})"}
+
+
+def keep_delta_facts(plan: "Plan") -> dict[str, str]:
+    """What the project is taken out of by keeping a change, as a row of the plan."""
+    if not plan.request.keep_delta:
+        return {}
+    return {"delta": "kept in the project: a past adapter, outside of the strict regime"}
 
 
 def show_notes(context: "ProjectContext", output: Output) -> None:

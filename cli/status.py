@@ -83,6 +83,7 @@ def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
         "memory": usage.memory,
         "sheets": usage.sheets,
         "curves": usage.curves,
+        "kept changes": usage.deltas,
         "an unfinished run": usage.training,
     }
     sizes = ", ".join(f"{name} {size(count)}" for name, count in parts.items() if count)
@@ -92,6 +93,9 @@ def _state(project: "Project", usage: "DiskUsage") -> dict[str, object]:
     if project.current is not None:
         facts |= {"checkpoint": project.checkpoint_path, "content": project.current.content_hash}
         facts["undo"] = f"can go back {counted(project.undoable, 'concept')}"
+    kept = [record.trigger for record in project.concepts if record.delta is not None]
+    if kept:
+        facts["kept changes"] = f"of {', '.join(kept)}: past adapters, outside of the strict regime"
     return facts | {"on disk": f"{size(usage.total)}{f' ({sizes})' if sizes else ''}"}
 
 
@@ -99,9 +103,9 @@ def _measured(project: "Project") -> dict[str, object]:
     """What was learned when each concept was taught, and what is left of those before the last."""
     from clora_ext.project.concept_files import read_outcome_of
 
-    outcomes = [(one.number, read_outcome_of(project.folder, one)) for one in project.concepts]
+    outcomes = [(one.number, read_outcome_of(project.folder, one)) for one in project.held]
     learned = [f"{brief_words(outcome)} of concept {number}" for number, outcome in outcomes if outcome]
-    kept = outcomes[-1][1] if outcomes else None
+    kept = read_outcome_of(project.folder, project.concepts[-1]) if project.concepts else None
     return {
         **({"learned": ", ".join(learned)} if learned else {}),
         **({"kept now": kept_words(kept)} if kept and kept.kept else {}),
@@ -118,6 +122,7 @@ def _concept(project: "Project", record: "ConceptRecord") -> dict[str, object]:
     outcome = read_outcome(files.outcome)
     return {
         **asdict(record),
+        "weight": project.weights.get(record.number),
         "outcome": None if outcome is None else outcome.as_dict(),
         "training_seconds": training_seconds(read_curve(files.curve)),
         "files": dict(files.there()),

@@ -10,6 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from clora_ext.project.weights import weights_of
+
 from .wording import counted, printable, short_hash, size
 
 if TYPE_CHECKING:
@@ -73,10 +75,11 @@ def dataset_summary(dataset: "Dataset") -> str:
 def concepts_table(concepts: "Sequence[ConceptRecord]", width: int) -> RenderableType:
     """What was learned, in the order in which it was; in ``width`` columns."""
     columns = ("#", "concept", "strategy", "state", "pictures", "content", "learned")
+    weights = weights_of(concepts)
     rows = [
         [
             str(record.number),
-            f"{record.token} {record.class_name}",
+            _called(record, weights),
             record.strategy,
             record.state_level,
             str(len(record.images)),
@@ -86,6 +89,17 @@ def concepts_table(concepts: "Sequence[ConceptRecord]", width: int) -> Renderabl
         for record in concepts
     ]
     return listing(columns, rows, width, right=["#", "pictures"])
+
+
+def _called(record: "ConceptRecord", weights: Mapping[int, float]) -> str:
+    """Token and class, and what has become of the concept; or which one was weighed anew."""
+    new = record.reweighting
+    if new is not None:
+        what = f"weight {new.weight:g}" if new.weight else "removed"
+        return f"{record.trigger}: {what} ({new.number})"
+    weight = weights[record.number]
+    state = "" if weight == 1 else f" (weight {weight:g} now)" if weight else " (removed)"
+    return f"{record.trigger}{state}"
 
 
 def listing(

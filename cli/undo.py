@@ -1,19 +1,18 @@
 """`clora undo`: back by one concept."""
 
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.text import Text
 
-from clora_ext.errors import Cancelled, ProjectError
+from clora_ext.errors import ProjectError
 
-from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
+from .asking import ask, somebody_can_answer
+from .options import DEFAULT_PROJECT, JsonOption, ProjectOption, YesOption
 from .output import Output, tick
-from .wording import counted, printable, size
+from .wording import counted, size
 
 if TYPE_CHECKING:
-    from clora_ext.project import Project
+    from clora_ext.project import ConceptRecord, Project
 
 __all__ = ["EPILOG", "undo"]
 
@@ -23,7 +22,7 @@ EPILOG = "Example: clora undo --project ./clora-model"
 def undo(
     *,
     project: ProjectOption = DEFAULT_PROJECT,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even on a terminal.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go back by one concept.
@@ -35,7 +34,7 @@ def undo(
 
     output = Output(as_json=as_json)
     seen = Project.open(project)  # a folder without a project is refused here: `writing` would begin one
-    if seen.undoable and not yes and _somebody_can_answer(output):
+    if seen.undoable and not yes and somebody_can_answer(output):
         _ask(seen, output)  # before the lock is taken: nobody else has to wait for the answer
     with Project.writing(project) as opened:
         if opened.concepts != seen.concepts:
@@ -44,7 +43,7 @@ def undo(
             )
         undone = opened.undo()
         left, undoable, checkpoint = opened.number, opened.undoable, opened.checkpoint_path
-    what = f"concept {undone.number}, {undone.token} {undone.class_name}, is undone"
+    what = f"{_named(undone)} is undone"
     output.show(Text.assemble(tick(output.answers), (what, "bold green")))
     output.facts(
         {
@@ -56,11 +55,6 @@ def undo(
     output.result({"undone": undone, "concepts": left, "undoable": undoable, "checkpoint": checkpoint})
 
 
-def _somebody_can_answer(output: Output) -> bool:
-    """Whether a person sits at a terminal; programs and scripts are never asked."""
-    return not output.as_json and sys.stdin.isatty() and sys.stderr.isatty()
-
-
 def _ask(project: "Project", output: Output) -> None:
     """Say what will be deleted and ask.
 
@@ -69,15 +63,25 @@ def _ask(project: "Project", output: Output) -> None:
     """
     last = project.concepts[-1]
     files = [file for file in (project.checkpoint_path, project.memory_path) if file is not None]
-    taken = size(sum(file.stat().st_size for file in files))
+    if last.delta is not None:
+        files.append(project.deltas_dir / last.delta)
+    taken = size(sum(file.stat().st_size for file in files if file.is_file()))
     unfinished = project.unfinished
     also = "" if unfinished is None else f" So will the unfinished training of {unfinished.words}."
-    output.meanwhile.print(
-        printable(
-            f"Concept {last.number}, {last.token} {last.class_name}, will be deleted: its model, its memory "
-            f"({taken}) and contact sheet. To have it back, it has to be taught again.{also}"
-        ),
-        highlight=False,
+    again = "taught again" if last.reweighting is None else "done again"
+    ask(
+        output,
+        f"{_named(last).capitalize()} will be deleted: its model, its memory ({taken}) and contact sheet. To "
+        f"have it back, it has to be {again}.{also}",
+        "Undo it?",
+        "nothing was undone",
     )
-    if not typer.confirm("Undo it?", err=True):
-        raise Cancelled("nothing was undone", fix="the project is as it was")
+
+
+def _named(record: "ConceptRecord") -> str:
+    """The last step in words."""
+    new = record.reweighting
+    if new is None:
+        return f"concept {record.number}, {record.trigger},"
+    what = "the removal" if not new.weight else f"the weight {new.weight:g}"
+    return f"step {record.number}, {what} of {record.trigger},"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clora_ext.runs.plan import Plan
     from clora_ext.runs.request import Lora, Pictures, Request
     from clora_ext.runs.result import Result
+    from clora_ext.runs.weigh import remove, weigh
     from clora_ext.sampling.generate import GenerateRequest, generate
 
 _HOMES = {
@@ -47,7 +48,9 @@ _HOMES = {
     "generate": "sampling.generate",
     "inspect_file": "inspect",
     "make_plan": "runs.make_plan",
+    "remove": "runs.weigh",
     "suggested_settings": "runs.context",
+    "weigh": "runs.weigh",
 }
 
 __all__ = [
@@ -72,7 +75,9 @@ __all__ = [
     "generate",
     "inspect_file",
     "make_plan",
+    "remove",
     "suggested_settings",
+    "weigh",
 ]
 
 

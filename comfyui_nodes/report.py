@@ -79,6 +79,8 @@ def compared(evolving: Evolving) -> tuple[Image.Image, str]:
 
 
 def _told(one: ForgettingRow) -> str:
+    if not one.weight:
+        return f"{one.number}. {one.trigger}: removed"
     changes = [f"{100 * change:.1f} % after {version}" for version, change in one.changes.items()]
     if not changes:
         new = one.number == max(one.samples)
@@ -106,6 +108,10 @@ def about(evolving: Evolving) -> str:
 
 
 def _row(concept: ConceptRecord) -> str:
+    new = concept.reweighting
+    if new is not None:
+        became = f"weight {new.weight:g}" if new.weight else "removed"
+        return f"| {concept.number} | {concept.trigger} | {became} | {concept.state_level} | |"
     by = f"{len(concept.images)} pictures" if concept.images else str(concept.setting("lora") or "a LoRA")
     words = f"{concept.token} {concept.class_name}"
     return f"| {concept.number} | {words} | {concept.strategy} | {concept.state_level} | {by} |"

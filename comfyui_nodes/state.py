@@ -86,7 +86,7 @@ class Evolving:
     @property
     def triggers(self) -> str:
         """The concepts' trigger words, a line each."""
-        concepts = Project.open(self.folder).concepts if Project.exists(self.folder) else ()
+        concepts = Project.open(self.folder).held if Project.exists(self.folder) else ()
         return "\n".join(f"{concept.token} {concept.class_name}" for concept in concepts)
 
     def taught(self, folder: Path, checkpoint: Path) -> "Evolving":

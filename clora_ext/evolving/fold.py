@@ -30,7 +30,7 @@ from clora_ext.formats.writer import Part, Writer, combine, reserve
 from clora_ext.strategies.base import keeps_memory
 
 from .model import Evolving, memory_part
-from .prompts import encode_prompts
+from .prompts import check_declared, encode_prompts
 from .residual import HALVES, residual
 from .trained_concept import TrainedConcept, rows_of
 
@@ -74,7 +74,7 @@ def fold(
     kept = Writer(
         memory,
         layout(_memory_shapes(evolving, concept, by_tensor)),
-        {STRATEGY_KEY: concept.name, **encode_prompts(concept.strategy, concept.prompts)},
+        _memory_metadata(evolving, concept),
         hashed=False,
     )
     reserve([model, kept])
@@ -89,6 +89,9 @@ def fold(
             job.result()
             sink(FoldStep(done, len(jobs), name))
         _write_digests(kept, model.digests)
+        if concept.carries_memory and evolving.memory is not None:
+            for name in evolving.strategy_parts:
+                copy_tensor(kept, name, Copy(evolving.memory, name))
         model.finish()
         kept.finish()
         kept.publish()
@@ -106,6 +109,14 @@ def _check_place(target: Target, current: Checkpoint) -> None:
         raise CheckpointError(message, fix="report this: it is a bug in clora")
 
 
+def _memory_metadata(evolving: Evolving, concept: TrainedConcept) -> dict[str, str]:
+    """Whose memory it is, and past concepts in words."""
+    if concept.carries_memory:
+        return {STRATEGY_KEY: evolving.strategy, **encode_prompts(concept.prompts)}
+    check_declared(concept.strategy, concept.prompts)
+    return {STRATEGY_KEY: concept.name, **encode_prompts(concept.prompts)}
+
+
 def _memory_shapes(
     evolving: Evolving, concept: TrainedConcept, by_tensor: Mapping[str, Sequence[Target]]
 ) -> _Shapes:
@@ -116,6 +127,9 @@ def _memory_shapes(
         part = memory_part(info.dtype)
         if part is not None:
             shapes[memory_key(name, part)] = ("I16" if part == RESIDUAL else "F32", info.shape)
+    if concept.carries_memory and evolving.memory is not None:
+        infos = {name: evolving.memory.info(name) for name in evolving.strategy_parts}
+        return {**shapes, **{name: (info.dtype, info.shape) for name, info in infos.items()}}
     if not keeps_memory(concept.strategy):  # changes need not be read just for that
         return shapes
     for name, trained in concept.trained.items():

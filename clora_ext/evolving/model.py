@@ -107,13 +107,25 @@ class Evolving:
             raise self._foreign()
         return {name: bytes(row.tolist()).hex() for name, row in zip(names, table, strict=True)}
 
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy whose memory this is; empty before the first concept."""
+        return "" if self.memory is None else self.memory.header.metadata.get(STRATEGY_KEY, "")
+
+    @property
+    def strategy_parts(self) -> tuple[str, ...]:
+        """Names of what the memory holds for its strategy."""
+        names = () if self.memory is None else self.memory.names
+        engines_own = (memory_key("", RESIDUAL), memory_key("", WEIGHT), DIGESTS)
+        return tuple(name for name in names if not name.endswith(engines_own))
+
     def prompts(self, strategy: str) -> tuple[ConceptPrompts, ...]:
         """What the named strategy has kept of past concepts in words; another's is not shown.
 
         Raises:
             CheckpointError: they are damaged.
         """
-        if self.memory is None or self.memory.header.metadata.get(STRATEGY_KEY) != strategy:
+        if self.memory is None or self.strategy != strategy:
             return ()
         return decode_prompts(self.memory.header)
 
@@ -164,7 +176,7 @@ class Evolving:
 
     def _strategy_memory(self, target: Target, strategy: str) -> dict[str, Tensor]:
         """What the strategy returned from its last fold of the layer, if that was its own."""
-        if self.memory is None or self.memory.header.metadata.get(STRATEGY_KEY) != strategy:
+        if self.memory is None or self.strategy != strategy:
             return {}
         start = memory_key(target.name, "")
         parts = (name.removeprefix(start) for name in self.memory.names if name.startswith(start))

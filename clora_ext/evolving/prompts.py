@@ -10,21 +10,25 @@ from clora_ext.formats.memory import PROMPTS_KEY
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 from clora_ext.strategies.base import Strategy
 
-__all__ = ["decode_prompts", "encode_prompts"]
+__all__ = ["check_declared", "decode_prompts", "encode_prompts"]
 
 
-def encode_prompts(strategy: Strategy, prompts: Sequence[ConceptPrompts]) -> dict[str, str]:
-    """Metadata of a memory that holds ``prompts``; empty if there are none.
-
-    Raises:
-        CheckpointError: the strategy has declared that it keeps no words (level L0).
-    """
+def encode_prompts(prompts: Sequence[ConceptPrompts]) -> dict[str, str]:
+    """Metadata of a memory that holds ``prompts``; empty if there are none."""
     if not prompts:
         return {}
-    if strategy.state_level == "L0":
+    return {PROMPTS_KEY: json.dumps([asdict(one) for one in prompts], separators=(",", ":"))}
+
+
+def check_declared(strategy: Strategy, prompts: Sequence[ConceptPrompts]) -> None:
+    """Make sure that a strategy has declared that it keeps words.
+
+    Raises:
+        CheckpointError: it keeps ``prompts``, and its level is L0.
+    """
+    if prompts and strategy.state_level == "L0":
         message = f"the strategy {type(strategy).__name__} declares the state level L0 and keeps prompts"
         raise CheckpointError(message, fix="declare L1 in the strategy, or keep nothing")
-    return {PROMPTS_KEY: json.dumps([asdict(one) for one in prompts], separators=(",", ":"))}
 
 
 def decode_prompts(header: Header) -> tuple[ConceptPrompts, ...]:

@@ -28,6 +28,8 @@ class TrainedConcept:
             adapters do not go on from what is kept there, so nothing of that may be taken back.
         inputs: E[x x^T] of layers' inputs after the training, by layer; empty: the strategy did not ask.
         prompts: what the strategy keeps of all concepts in words, this one included.
+        carries_memory: whether what a strategy has kept stays as it is, and whose it is, but for ``prompts``:
+            a concept that is weighed anew teaches nobody anything.
     """
 
     strategy: Strategy
@@ -37,6 +39,7 @@ class TrainedConcept:
     imported: bool = False
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     prompts: Sequence[ConceptPrompts] = ()
+    carries_memory: bool = False
 
     def by_tensor(self) -> dict[str, list[Target]]:
         """The layers of every taught tensor, in the order of their rows.

@@ -113,8 +113,8 @@ def make_bundle(
         raise ProjectError(f"{project} holds no model yet", fix="teach a first concept")
     header = evolving.current.header
     family = families.detect(header, evolving.current.path)
-    card = make_card(base, opened.concepts, family, header, title)
-    pictures = drawings([opened.sheets_dir / one.sheet for one in opened.concepts if one.sheet])
+    card = make_card(base, opened.held, family, header, title)
+    pictures = drawings([opened.sheets_dir / one.sheet for one in opened.held if one.sheet])
     found = family.roles(header)
     sources = with_markers(model_sources(evolving, found, dtype), card.prediction)
     roles = {name: found.get(name) for name in sources}
@@ -129,6 +129,6 @@ def make_bundle(
         evolving=evolving,
         roles=roles,
         sources=sources,
-        metadata=make_metadata(card, base, opened.concepts, header.metadata, data_url(pictures), tensors),
+        metadata=make_metadata(card, base, opened.held, header.metadata, data_url(pictures), tensors),
         sink=sink,
     )

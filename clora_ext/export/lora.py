@@ -80,7 +80,7 @@ def export_lora(
     layers = set(context.family.modules(context.header))
     changeable = evolving.changeable(context.family.parameters(context.header))
     targets = [target for target in changeable if target in layers]
-    concepts = [Concept(record.token, record.class_name) for record in opened.concepts]
+    concepts = [Concept(record.token, record.class_name) for record in opened.held]
     words = changed_words(context, evolving, [concept.token for concept in concepts])
     extracted = extract(targets, lambda target: evolving.layer(target, "").earlier, rank, sink)
     written = write_layers(target, extracted.layers, context, concepts, sink, embeddings=words)

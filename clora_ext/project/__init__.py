@@ -6,7 +6,7 @@ from .disk_usage import DiskUsage
 from .folder import Project
 from .manifest import MANIFEST, Manifest
 from .migrations import FORMAT_VERSION
-from .records import ConceptRecord, Image, State
+from .records import ConceptRecord, Image, Reweighting, State
 from .relocating import relocate
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Image",
     "Manifest",
     "Project",
+    "Reweighting",
     "State",
     "copy_project",
     "relocate",

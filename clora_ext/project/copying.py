@@ -7,7 +7,7 @@ from pathlib import Path
 from clora_ext.errors import ProjectError, StorageError, writing
 
 from .folder import Project
-from .litter import CHECKPOINTS, CURVES, MEMORY, SHEETS
+from .litter import CHECKPOINTS, CURVES, DELTAS, MEMORY, SHEETS
 from .manifest import MANIFEST
 from .storage import replace_text, sync_folder
 from .unfinished import nothing_learned
@@ -34,7 +34,7 @@ def copy_project(source: Path, target: Path) -> Project:
     with Project.writing(source) as project:
         text = project.manifest.encode() if project.manifest else ""
         try:
-            for name in (CHECKPOINTS, MEMORY, SHEETS, CURVES):
+            for name in (CHECKPOINTS, MEMORY, SHEETS, CURVES, DELTAS):
                 _copy_files(source / name, target / name)
             sync_folder(target)
             replace_text(target / MANIFEST, text)

@@ -9,7 +9,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import read_header
 from clora_ext.formats.memory import strategy_bytes
 
-from .litter import CHECKPOINTS, CURVES, MEMORY, SHEETS, TRAINING
+from .litter import CHECKPOINTS, CURVES, DELTAS, MEMORY, SHEETS, TRAINING
 
 __all__ = ["DiskUsage", "disk_usage"]
 
@@ -25,6 +25,7 @@ class DiskUsage:
         sheets: contact sheets, and what was measured.
         curves: of the loss.
         training: the state of an unfinished run.
+        deltas: changes of past concepts, kept by ``--keep-delta``.
     """
 
     checkpoints: int
@@ -33,11 +34,13 @@ class DiskUsage:
     sheets: int
     curves: int
     training: int
+    deltas: int
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.checkpoints + self.memory + self.sheets + self.curves + self.training
+        own = self.checkpoints + self.memory + self.sheets + self.curves
+        return own + self.training + self.deltas
 
 
 def disk_usage(project: Path, memory: Path | None) -> DiskUsage:
@@ -54,6 +57,7 @@ def disk_usage(project: Path, memory: Path | None) -> DiskUsage:
         sheets=_size(project / SHEETS),
         curves=_size(project / CURVES),
         training=_size(project / TRAINING),
+        deltas=_size(project / DELTAS),
     )
 
 

@@ -12,17 +12,17 @@ from .base import Base
 from .disk_usage import DiskUsage, disk_usage
 from .litter import TRAINING, sweep, training_name
 from .manifest import MANIFEST, Manifest, read_manifest
-from .paths import ProjectPaths
+from .recorded import RecordedProject
 from .records import ConceptRecord, State
 from .session import session
-from .state_files import check_complete, force_to_disk, unused_name
+from .state_files import check_complete, force_to_disk, names_of, unused_name
 from .storage import replace_text, sync_folder
 from .unfinished import nothing_learned, nothing_to_undo
 
 __all__ = ["Project"]
 
 
-class Project(ProjectPaths):
+class Project(RecordedProject):
     """A project folder at one moment; made by :meth:`open`, :meth:`find` or :meth:`writing`.
 
     It is in the state W(t-1) or W(t), never between: new files are written under names that nothing refers
@@ -33,8 +33,7 @@ class Project(ProjectPaths):
     """
 
     def __init__(self, folder: Path, manifest: Manifest | None) -> None:
-        super().__init__(folder)
-        self._manifest = manifest
+        super().__init__(folder, manifest)
         self._writable = False
 
     @staticmethod
@@ -85,16 +84,6 @@ class Project(ProjectPaths):
             finally:
                 project._writable = False
 
-    @property
-    def manifest(self) -> Manifest | None:
-        """All that is recorded; None in a new project before :meth:`start`."""
-        return self._manifest
-
-    @property
-    def base(self) -> Base | None:
-        """The model that the project started from; None in a new project before :meth:`start`."""
-        return self._manifest.base if self._manifest else None
-
     def base_file(self, place: Path | None = None) -> Path:
         """Where the project's base lies; see :meth:`Base.find`. ProjectError: the project has none yet."""
         if self.base is None:
@@ -104,42 +93,6 @@ class Project(ProjectPaths):
     def model_file(self, base: Path | None = None) -> Path:
         """The model as it is now; before the first concept, the base, which ``base`` says the place of."""
         return self.checkpoint_path or self.base_file(base)
-
-    @property
-    def concepts(self) -> tuple[ConceptRecord, ...]:
-        """What has been learned, the first first."""
-        return self._manifest.concepts if self._manifest else ()
-
-    @property
-    def tokens(self) -> tuple[str, ...]:
-        """The concepts' trigger words."""
-        return tuple(concept.token for concept in self.concepts)
-
-    @property
-    def number(self) -> int:
-        """How many concepts the current state holds."""
-        return len(self.concepts)
-
-    @property
-    def current(self) -> State | None:
-        """The current state; None: the base."""
-        return self._manifest.states[-1] if self._manifest and self._manifest.states else None
-
-    @property
-    def undoable(self) -> int:
-        """How many times :meth:`undo` can go back."""
-        kept = len(self._manifest.states) if self._manifest else 0
-        return kept if kept == self.number else kept - 1
-
-    @property
-    def checkpoint_path(self) -> Path | None:
-        """The evolving model's file; None: it is the base."""
-        return self.checkpoints_dir / self.current.checkpoint if self.current else None
-
-    @property
-    def memory_path(self) -> Path | None:
-        """The current state's memory; None: nothing has been learned yet."""
-        return self.memory_dir / self.current.memory if self.current else None
 
     @property
     def training_dir(self) -> Path:
@@ -192,11 +145,27 @@ class Project(ProjectPaths):
             StorageError: a file cannot be renamed.
         """
         self._check_writable()
-        name = unused_name(content_hash, self._manifest.states if self._manifest else ())
+        name = unused_name(content_hash, names_of(self._manifest.states if self._manifest else ()))
         for file, folder in ((memory, self.memory_dir), (checkpoint, self.checkpoints_dir)):
             with writing(folder / name):
                 os.replace(file, folder / name)
         return State(number, content_hash, name, name)
+
+    def adopt_delta(self, content_hash: str, file: Path) -> str:
+        """Give a kept change, a file in :attr:`deltas_dir`, its final name, for its concept's record to bear.
+
+        Args:
+            content_hash: of the state that the concept has made.
+            file: the change.
+
+        Raises:
+            StorageError: the file cannot be renamed.
+        """
+        self._check_writable()
+        name = unused_name(content_hash, {record.delta or "" for record in self.concepts})
+        with writing(self.deltas_dir / name):
+            os.replace(file, self.deltas_dir / name)
+        return name
 
     def commit(self, record: ConceptRecord, state: State, *, keep: int = 1) -> None:
         """Make ``state`` the project's state, in one step.
@@ -277,11 +246,13 @@ class Project(ProjectPaths):
         """Everything that the new current state refers to must be whole and on the disk."""
         if not manifest.states:
             return
-        files = self._files(manifest.states[-1])
+        files, newest = self._files(manifest.states[-1]), manifest.concepts[-1]
+        is_new = len(manifest.concepts) > self.number
+        if is_new and newest.delta is not None:
+            files.append(self.deltas_dir / newest.delta)
         check_complete(files)
-        sheet = manifest.concepts[-1].sheet
-        if sheet is not None and len(manifest.concepts) > self.number:
-            files.append(self.sheets_dir / sheet)
+        if is_new and newest.sheet is not None:
+            files.append(self.sheets_dir / newest.sheet)
         force_to_disk(files)
 
     def _files(self, state: State) -> list[Path]:

@@ -23,6 +23,7 @@ from .storage import PARTIAL
 __all__ = [
     "CHECKPOINTS",
     "CURVES",
+    "DELTAS",
     "FOLDERS",
     "MARKER",
     "MEMORY",
@@ -36,8 +37,9 @@ CHECKPOINTS = "checkpoints"
 MEMORY = "memory"
 SHEETS = "sheets"
 CURVES = "curves"
+DELTAS = "deltas"
 TRAINING = "training"
-FOLDERS = (CHECKPOINTS, MEMORY, SHEETS, CURVES, TRAINING)
+FOLDERS = (CHECKPOINTS, MEMORY, SHEETS, CURVES, DELTAS, TRAINING)
 """The folders inside a project."""
 
 MARKER = ".new"
@@ -82,6 +84,7 @@ def _litter(folder: Path, manifest: Manifest | None) -> Iterator[Path]:
     yield from _unused(folder / MEMORY, {state.memory for state in states}, (WEIGHTS, _NEW))
     yield from _unused(folder / SHEETS, set(_pictures(concepts)), (SHEET, OUTCOME, LATER_SAMPLE))
     yield from _unused(folder / CURVES, _curves(folder, concepts), (CURVE,))
+    yield from _unused(folder / DELTAS, {concept.delta or "" for concept in concepts}, (WEIGHTS, _NEW))
     yield from _unused(folder / TRAINING, {training_name(len(concepts) + 1)}, (_RUN,))
     yield from (path for path in [folder / (MANIFEST + PARTIAL)] if os.path.lexists(path))
     if manifest is not None and (folder / MARKER).exists():

@@ -120,21 +120,55 @@ def _check_version(content: object, where: str) -> None:
 
 
 def _concept_problems(manifest: Manifest) -> Iterator[str]:
-    """Numbered without gaps, no token or sheet twice, each standing on the one before."""
-    tokens: set[str] = set()
+    """Numbered without gaps, no token, sheet or kept change twice, each standing on the one before."""
+    owners: dict[str, int] = {}
+    kept: dict[int, ConceptRecord] = {}
+    deltas: set[str] = set()
     parent = manifest.base.sha256
     for index, concept in enumerate(manifest.concepts):
         place = f".concepts[{index}]"
         if concept.number != index + 1:
             yield f"{place}.number is {concept.number}, expected {index + 1}"
-        if concept.token.casefold() in tokens:
+        yield from (f"{place}{problem}" for problem in _reweighting_problems(concept, kept))
+        if not _take_token(concept, owners):
             yield f"{place}.token belongs to an earlier concept already: {concept.token!r:.80}"
         if concept.parent_hash != parent:
             yield f"{place}.parent_hash is {concept.parent_hash}, the state before is {parent}"
         if concept.sheet is not None and not concept.sheet.startswith(f"{concept.number:03d}-"):
             yield f"{place}.sheet belongs to another concept: {concept.sheet!r}"
-        tokens.add(concept.token.casefold())
+        if concept.delta is not None:
+            if concept.delta in deltas:
+                yield f"{place}.delta belongs to an earlier concept already: {concept.delta!r}"
+            deltas.add(concept.delta)
+            kept[concept.number] = concept
         parent = concept.content_hash
+
+
+def _take_token(concept: ConceptRecord, owners: dict[str, int]) -> bool:
+    """Note whose a token is from here on; False: it is that of another concept in the model."""
+    token, new = concept.token.casefold(), concept.reweighting
+    number = concept.number if new is None else new.number
+    owner = owners.get(token)
+    if new is not None and not new.weight:
+        if owner == number:
+            del owners[token]
+        return True
+    owners[token] = number
+    return owner is None or (new is not None and owner == number)
+
+
+def _reweighting_problems(concept: ConceptRecord, kept: Mapping[int, ConceptRecord]) -> Iterator[str]:
+    """What is weighed anew is an earlier concept whose change was kept."""
+    new = concept.reweighting
+    if new is None:
+        return
+    if concept.delta is not None:
+        yield ".delta stands in a record that has taught nothing"
+    weighed = kept.get(new.number)
+    if weighed is None:
+        yield f".reweighting.number is {new.number}, which is no earlier concept whose change was kept"
+    elif (weighed.token, weighed.class_name) != (concept.token, concept.class_name):
+        yield f".reweighting.number is {new.number}, which is not what the record is called"
 
 
 def _state_problems(manifest: Manifest) -> Iterator[str]:

@@ -10,11 +10,12 @@ from typing import Any
 
 __all__ = ["FORMAT_VERSION", "migrated"]
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Of the manifests that this clora writes.
 
 1: the first. 2: memories keep residuals, which a reader of 1 would not see. 3: the base has named parts,
-settings stand in groups. 4: what the base predicts is recorded.
+settings stand in groups. 4: what the base predicts is recorded. 5: changes of concepts may be kept, and
+concepts weighed anew.
 """
 
 
@@ -22,7 +23,7 @@ def migrated(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """A manifest of any format up to :data:`FORMAT_VERSION` in that one; ``content`` stays as it is.
 
     >>> migrated({"format_version": 1})
-    {'format_version': 4}
+    {'format_version': 5}
     """
     for migration in _MIGRATIONS[content["format_version"] - 1 :]:
         content = migration(content)
@@ -96,8 +97,20 @@ def _m003_to_004(content: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
+def _m004_to_005(content: Mapping[str, Any]) -> dict[str, Any]:
+    """No change was kept, and every concept had the weight that it was taught with."""
+    new = {**content, "format_version": 5}
+    if isinstance(content.get("concepts"), list):
+        none = {"delta": None, "reweighting": None}
+        new["concepts"] = [
+            {**none, **concept} if isinstance(concept, dict) else concept for concept in content["concepts"]
+        ]
+    return new
+
+
 _MIGRATIONS: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
     _m001_to_002,
     _m002_to_003,
     _m003_to_004,
+    _m004_to_005,
 )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .litter import CHECKPOINTS, MEMORY, SHEETS
+from .litter import CHECKPOINTS, DELTAS, MEMORY, SHEETS
 from .records import later_sample_name, sheet_name
 
 __all__ = ["ProjectPaths"]
@@ -32,6 +32,11 @@ class ProjectPaths:
     def sheets_dir(self) -> Path:
         """Folder of contact sheets."""
         return self.folder / SHEETS
+
+    @property
+    def deltas_dir(self) -> Path:
+        """Folder of kept changes; write a new one there as ``new.safetensors``, then adopt it."""
+        return self.folder / DELTAS
 
     def new_sheet(self, number: int, token: str, class_name: str) -> Path:
         """Where the contact sheet of a concept is to be written."""

@@ -9,6 +9,7 @@ from .values import (
     NO_UNKNOWN_FIELDS,
     Checked,
     Line,
+    Number,
     OptionalNumber,
     Sha256,
     Table,
@@ -29,6 +30,7 @@ __all__ = [
     "WEIGHTS",
     "ConceptRecord",
     "Image",
+    "Reweighting",
     "State",
     "file_stem",
     "later_sample_name",
@@ -36,7 +38,8 @@ __all__ = [
 ]
 
 WEIGHTS = re.compile(r"[0-9a-f]{16}(-[0-9]{1,4})?\.safetensors")
-"""File names of committed checkpoints and memories. The plain pattern keeps paths out of the manifest."""
+"""File names of committed checkpoints, memories and kept changes. The plain pattern keeps paths out of the
+manifest."""
 
 SHEET = re.compile(r"[0-9]{3,9}-[A-Za-z0-9_-]{1,200}\.png")
 """File names of contact sheets."""
@@ -109,8 +112,23 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Reweighting:
+    """That an earlier concept has another weight in the model from here on.
+
+    Attributes:
+        number: of the concept.
+        weight: what its change, as it was folded, counts now; 1: as it was taught, 0: it is removed.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
+
+    number: Annotated[int, Checked(whole(least=1))]
+    weight: Number
+
+
+@dataclass(frozen=True, slots=True)
 class ConceptRecord:
-    """How one concept was learned.
+    """How one concept was learned, or an earlier one weighed anew.
 
     Attributes:
         number: 1 for the first.
@@ -130,6 +148,9 @@ class ConceptRecord:
         sheet: file name of the contact sheet; None: there is none.
         created: time of the commit, ISO 8601 in UTC, such as ``2026-01-31T12:00:00+00:00``.
         clora_version: that made it.
+        delta: file name, in ``deltas``, of the change as it was folded; None: it was not kept.
+        reweighting: of an earlier concept, whose token and class the record bears; None: a concept of its own
+            was learned.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
@@ -151,6 +172,13 @@ class ConceptRecord:
     sheet: Annotated[str | None, Checked(optional(matching(SHEET)))]
     created: Annotated[str, Checked(matching(_CREATED))]
     clora_version: Line
+    delta: Annotated[str | None, Checked(optional(matching(WEIGHTS)))] = None
+    reweighting: Reweighting | None = None
+
+    @property
+    def trigger(self) -> str:
+        """The words that call it: token and class."""
+        return f"{self.token} {self.class_name}"
 
     def setting(self, name: str) -> Any:  # noqa: ANN401 - a plain JSON value
         """The recorded value of a setting, whatever group it stands in; None: nothing is recorded."""

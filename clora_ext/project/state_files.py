@@ -1,6 +1,6 @@
 """The files of a state: their names, whether they are complete, whether they will outlive a power cut."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from clora_ext.errors import CheckpointError, ProjectError, writing
@@ -9,19 +9,23 @@ from clora_ext.formats.header import read_header
 from .records import State
 from .storage import sync_file, sync_folder
 
-__all__ = ["check_complete", "force_to_disk", "unused_name"]
+__all__ = ["check_complete", "force_to_disk", "names_of", "unused_name"]
 
 
-def unused_name(content_hash: str, states: Sequence[State]) -> str:
-    """A name for the files of a new state, which none of ``states`` has."""
-    used = {name for state in states for name in (state.checkpoint, state.memory)}
+def names_of(states: Sequence[State]) -> set[str]:
+    """The names of the states' files."""
+    return {name for state in states for name in (state.checkpoint, state.memory)}
+
+
+def unused_name(content_hash: str, used: Collection[str]) -> str:
+    """A name for new files of the state of that content hash, which is not in use."""
     stem = content_hash[:16]
     names = (f"{stem}{f'-{again}' if again > 1 else ''}.safetensors" for again in range(1, 1000))
     return next(name for name in names if name not in used)
 
 
 def check_complete(files: Iterable[Path]) -> None:
-    """Make sure that checkpoints and memories are there and complete (their headers, not every byte).
+    """Make sure that checkpoints, memories and kept changes are whole (their headers, not every byte).
 
     Raises:
         ProjectError: names the file that is not.

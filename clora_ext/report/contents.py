@@ -52,6 +52,7 @@ class Section:
         chart: of the loss; None: nothing was trained, or it is not recorded.
         seconds: that the training took; None: not recorded.
         settings: by their names.
+        weight: what its change counts in the model; 1: as it was taught, 0: it is removed.
     """
 
     record: ConceptRecord
@@ -61,11 +62,17 @@ class Section:
     chart: Chart | None
     seconds: float | None
     settings: Mapping[str, object]
+    weight: float
 
     @property
     def trigger(self) -> str:
         """Token and class."""
-        return f"{self.record.token} {self.record.class_name}"
+        return self.record.trigger
+
+    @property
+    def state(self) -> str:
+        """What has become of it since it was learned; empty: nothing."""
+        return "" if self.weight == 1 else f"weight {self.weight:g}" if self.weight else "removed"
 
     @property
     def captions(self) -> list[str]:
@@ -81,6 +88,7 @@ class Contents:
         name: of the project's folder.
         base: what it started from; None: nothing yet.
         content_hash: of the model as it is now; None: nothing was learned.
+        number: how many steps have led to it.
         sections: the concepts, the first first.
         version: of clora.
     """
@@ -88,6 +96,7 @@ class Contents:
     name: str
     base: Base | None
     content_hash: str | None
+    number: int
     sections: Sequence[Section]
     version: str
 
@@ -95,12 +104,13 @@ class Contents:
 def contents(project: Project, rows: Sequence[ForgettingRow], version: str) -> Contents:
     """Gather it; ``rows``: the forgetting report, a row a concept."""
     outcomes = {record.number: read_outcome_of(project.folder, record) for record in project.concepts}
-    sections = [
-        _section(project, record, row, outcomes) for record, row in zip(project.concepts, rows, strict=True)
-    ]
+    taught = [record for record in project.concepts if record.reweighting is None]
+    sections = [_section(project, record, row, outcomes) for record, row in zip(taught, rows, strict=True)]
     current = project.current
     name = project.folder.absolute().name
-    return Contents(name, project.base, current.content_hash if current else None, sections, version)
+    return Contents(
+        name, project.base, current.content_hash if current else None, project.number, sections, version
+    )
 
 
 def _section(
@@ -117,6 +127,7 @@ def _section(
         chart=chart(losses, record.setting("steps")),
         seconds=training_seconds(points),
         settings=dict(_settings(record.settings)),
+        weight=row.weight,
     )
 
 

@@ -13,11 +13,13 @@ from clora_ext.sampling.prompts import recorded_prompt
 
 from .finish import fold_concept, make_record, verify, write_contact_sheet
 from .import_lora import import_lora
+from .keep_delta import keep_delta
 from .make_plan import plan_within
 from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun, prepare
 from .request import Request
 from .result import Result
+from .reweigh import reweigh
 from .speeds import Timed, speed_key
 from .stopped import tell_what_is_given_up, telling_what_is_saved
 from .train_pictures import Trained, train_pictures
@@ -39,6 +41,8 @@ def add_concept(
     request: Request, sink: Sink = ignore, on_plan: Callable[[Plan], None] = lambda plan: None
 ) -> Result:
     """Train an adapter for the request's pictures, or take its LoRA, and fold it into the project's model.
+
+    A concept of the project is weighed anew in the same way; see :func:`clora_ext.weigh`.
 
     The project stays as it was until the very end; a stopped run resumes when it is asked for again, and
     what has been learned already is not learned twice.
@@ -87,20 +91,23 @@ def _carry_out(plan: Plan, project: Project, sink: Sink) -> _CarriedOut:
     run = prepare(plan, project, sink)
     learned = _learn(run, sink)
     state = fold_concept(run, learned.concept, sink)
+    delta = keep_delta(run, learned.concept, state)
     verified = verify(run, state, learned.held_out, sink)
     files = concept_files(project.folder, plan.number, plan.concept.token, plan.concept.class_name)
     write_contact_sheet(run, verified.samples, learned.losses, files.sheet, sink)
     verified.outcome.write(files.outcome)
     sink(Stage("commit"))
-    record = make_record(plan, state, files.sheet.name, learned.losses)
+    record = make_record(run, state, files.sheet.name, learned.losses, delta)
     return _CarriedOut(state, record, files, verified.outcome)
 
 
 def _learn(run: PreparedRun, sink: Sink) -> Trained:
-    """The new concept, by training or from a LoRA, which has no losses."""
-    if isinstance(run.plan.material, LoraMaterial):
-        return Trained(import_lora(run, run.plan.material, sink), (), ())
-    return train_pictures(run, sink)
+    """The new concept, by training or from a LoRA (without losses), or what was kept of an earlier one."""
+    material = run.plan.material
+    if not isinstance(material, LoraMaterial):
+        return train_pictures(run, sink)
+    take = import_lora if run.plan.reweighting is None else reweigh
+    return Trained(take(run, material, sink), (), ())
 
 
 def _stored(project: Project, record: ConceptRecord) -> Result:

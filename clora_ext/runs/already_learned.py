@@ -38,6 +38,7 @@ def find_learned_pictures(
         different = settings_that_differ(record.settings, settings)
         if not different:
             _check_kept(export_lora, record)
+            _check_delta_kept(request, record)
             return record
         if request.token is None:
             raise _taught_otherwise(record, different)
@@ -47,11 +48,16 @@ def find_learned_pictures(
 def find_learned_lora(
     concepts: Sequence[ConceptRecord], request: Request, material: LoraMaterial, settings: Settings
 ) -> ConceptRecord | None:
-    """The concept that this LoRA is already, folded in at this weight by this strategy."""
+    """The concept that this LoRA is already, folded in at this weight by this strategy.
+
+    Raises:
+        UsageError: the request wants to keep a change that was not kept.
+    """
     for record in concepts:
         same_file = record.dataset_fingerprint == material.sha256
         same_way = (record.settings, record.strategy) == (material.record, settings.strategy)
         if same_file and same_way and request.token in {None, record.token}:
+            _check_delta_kept(request, record)
             return record
     return None
 
@@ -78,6 +84,13 @@ def _taught_otherwise(record: ConceptRecord, different: Sequence[str]) -> UsageE
         f"taught with another {', '.join(different)}"
     )
     return UsageError(message, fix="undo it first, or give a --token of its own to teach them twice")
+
+
+def _check_delta_kept(request: Request, record: ConceptRecord) -> None:
+    """A change that was folded in cannot be kept afterwards."""
+    if request.keep_delta and record.delta is None:
+        message = f"concept {record.number} ({record.token}) is learned already, and its change was not kept"
+        raise UsageError(message, fix="clora undo, then teach it again with --keep-delta")
 
 
 def _check_kept(target: Path | None, record: ConceptRecord) -> None:

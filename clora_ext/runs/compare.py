@@ -183,8 +183,9 @@ def _drawings(project: Path, sink: Sink) -> "Iterator[tuple[str, Image]]":
     from clora_ext.sampling.forgetting import forgetting_report
 
     opened = Project.open(project)
-    drawn = {row.number: row.samples[opened.number] for row in forgetting_report(project, sink)}
-    order: Sequence[ConceptRecord] = (opened.concepts[-1], *opened.concepts[:-1])
+    rows = [row for row in forgetting_report(project, sink) if row.weight]
+    drawn = {row.number: row.samples[opened.number] for row in rows}
+    order: Sequence[ConceptRecord] = (opened.held[-1], *opened.held[:-1])
     yield from ((f"{one.token} {one.class_name}", drawn[one.number]) for one in order)
 
 

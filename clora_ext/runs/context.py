@@ -44,6 +44,7 @@ class ProjectContext:
         header: of the base, with the project's word for what it predicts.
         prediction: what the model predicts, who says so, and who says otherwise.
         used_tokens: tokens of the concepts that are in it, the first first.
+        number: the next concept will be the project's number-th.
     """
 
     new_project: bool
@@ -56,11 +57,7 @@ class ProjectContext:
     header: Header
     prediction: Prediction
     used_tokens: tuple[str, ...]
-
-    @property
-    def number(self) -> int:
-        """The next concept will be the project's number-th."""
-        return len(self.used_tokens) + 1
+    number: int
 
     @property
     def suggested(self) -> Settings:
@@ -158,13 +155,13 @@ def project_context(
         ProjectError: the recorded base is gone.
     """
     manifest = project.manifest if project is not None else None
-    used_tokens = tuple(record.token for record in manifest.concepts) if manifest else ()
+    records = project.concepts if project is not None else ()
     # A project whose concepts were all undone may start over from another base.
-    bound = manifest is not None and (bool(used_tokens) or base is None)
+    bound = manifest is not None and (bool(records) or base is None)
     recorded = manifest.base if manifest and bound else None
     found, file = _base(recorded, base, said)
     kept = recorded_statements(recorded)
-    if project is not None and used_tokens:
+    if project is not None and records:
         check_said(project.folder, kept, said)
     header = model_header(file, *said, *kept)
     family = families.detect(header, file)
@@ -181,7 +178,8 @@ def project_context(
         family=family,
         header=say(header, *recorded_statements(found)),
         prediction=prediction,
-        used_tokens=used_tokens,
+        used_tokens=() if project is None else project.tokens,
+        number=len(records) + 1,
     )
 
 

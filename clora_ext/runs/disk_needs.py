@@ -11,6 +11,7 @@ from clora_ext.formats.header import Header, read_header
 from clora_ext.formats.memory import RESIDUAL, WEIGHT, memory_key, strategy_bytes
 from clora_ext.strategies.base import keeps_memory
 
+from .keep_delta import kept_bytes
 from .plan import Plan
 from .request import Pictures
 
@@ -34,6 +35,7 @@ class DiskNeeds:
         training: the training state, which goes at the end; a new one is written before the old one goes.
         pictures: the contact sheet.
         lora: the trained LoRA outside of the project, where it is asked for.
+        delta: the concept's change inside the project, likewise.
     """
 
     checkpoint: int
@@ -41,6 +43,7 @@ class DiskNeeds:
     training: int
     pictures: int
     lora: int
+    delta: int
 
     @property
     def total(self) -> int:
@@ -65,6 +68,7 @@ def disk_needs(plan: Plan) -> DiskNeeds:
         training=_STATE * plan.parameters * copies if trains else 0,
         pictures=samples * _PIXEL * plan.sample_size**2,
         lora=_HALF * plan.parameters + _FLOAT * len(plan.targets) + _HEADERS if wants_lora else 0,
+        delta=kept_bytes(plan),
     )
 
 

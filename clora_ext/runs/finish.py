@@ -14,6 +14,7 @@ from clora_ext.formats.history import HISTORY_KEY, encode_history
 from clora_ext.formats.pages import free_models
 from clora_ext.project import ConceptRecord, Image, State
 from clora_ext.project.outcome import Outcome
+from clora_ext.project.weights import held
 from clora_ext.version import VERSION
 
 from .measure import measure_after
@@ -38,10 +39,9 @@ def fold_concept(run: PreparedRun, concept: "TrainedConcept", sink: Sink) -> Sta
     evolving = plan.context.evolving()
     memory = project.memory_dir / "new.safetensors"
     checkpoint = project.checkpoints_dir / "new.safetensors"
-    history = [
-        *((one.token, one.class_name, one.strategy) for one in project.concepts),
-        (plan.concept.token, plan.concept.class_name, concept.name),
-    ]
+    history = [(one.token, one.class_name, one.strategy) for one in held(project.concepts, plan.reweighting)]
+    if plan.reweighting is None:
+        history.append((plan.concept.token, plan.concept.class_name, concept.name))
     entries = [dict(zip(("token", "class", "strategy"), words, strict=True)) for words in history]
     metadata = {**evolving.current.header.metadata, **plan.context.stamp}
     metadata[HISTORY_KEY] = encode_history(entries, {})
@@ -118,13 +118,26 @@ def write_contact_sheet(
 def _how(plan: Plan) -> str:
     """What was done to the model, for a label."""
     strategy, material = plan.settings.strategy, plan.material
+    if plan.reweighting is not None:
+        return f"weight {plan.reweighting.weight:g}" if plan.reweighting.weight else "removed"
     if isinstance(material, LoraMaterial):
         return f"{strategy}, weight {material.weight:g}"
     return f"{strategy}, {plan.settings.schedule.steps} steps, seed {plan.settings.seed}"
 
 
-def make_record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -> ConceptRecord:
-    """The concept's entry in the manifest."""
+def make_record(
+    run: PreparedRun, state: State, sheet: str, losses: Sequence[float], delta: str | None
+) -> ConceptRecord:
+    """The concept's entry in the manifest.
+
+    Args:
+        run: what it was made by.
+        state: that it has made.
+        sheet: file name of the contact sheet.
+        losses: of every step; none: nothing was trained.
+        delta: file name of the kept change; None: it is not kept.
+    """
+    plan, earlier = run.plan, run.project.concepts
     material, settings = plan.material, plan.settings
     is_lora = isinstance(material, LoraMaterial)
     first, last = loss_ends(losses)
@@ -136,7 +149,8 @@ def make_record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -
         dataset_fingerprint=material.sha256 if isinstance(material, LoraMaterial) else material.fingerprint,
         strategy=settings.strategy,
         strategy_options=dict(settings.strategy_options),
-        state_level=plan.strategy.state_level,
+        # Whoever weighs a concept anew leaves the memory as it is, and whose it is.
+        state_level=plan.strategy.state_level if plan.reweighting is None else earlier[-1].state_level,
         settings=material.record if isinstance(material, LoraMaterial) else settings.as_dict(),
         seed=0 if is_lora else settings.seed,
         parent_hash=plan.context.parent_hash,
@@ -146,6 +160,8 @@ def make_record(plan: Plan, state: State, sheet: str, losses: Sequence[float]) -
         sheet=sheet,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         clora_version=VERSION,
+        delta=delta,
+        reweighting=plan.reweighting,
     )
 
 

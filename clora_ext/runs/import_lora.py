@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clora_ext.formats.lora.reader import Change
     from clora_ext.strategies.base import Layer, Strategy
 
-__all__ = ["import_lora"]
+__all__ = ["fixed_change", "import_lora"]
 
 
 def import_lora(run: PreparedRun, material: LoraMaterial, sink: Sink) -> "TrainedConcept":
@@ -41,7 +41,7 @@ def import_lora(run: PreparedRun, material: LoraMaterial, sink: Sink) -> "Traine
     layers = set(plan.layers)
     trained: dict[str, Delta] = {}
     for index, (target, change) in enumerate(material.changes.items()):
-        delta = _fixed(change, target, evolving)
+        delta = fixed_change(change, target, evolving)
         if target in layers:
             layer = replace(evolving.layer(target, ""), inputs=run.before.inputs.get(target.name))
             delta = _allowed(plan.strategy, layer, delta, index)
@@ -52,7 +52,7 @@ def import_lora(run: PreparedRun, material: LoraMaterial, sink: Sink) -> "Traine
     )
 
 
-def _fixed(change: "Change", target: "Target", evolving: "Evolving") -> "Delta":
+def fixed_change(change: "Change", target: "Target", evolving: "Evolving") -> "Delta":
     """The change itself; of a DoRA, over the weight as it is now."""
     from clora_ext.adapters.decomposed import DecomposedAdapter
 

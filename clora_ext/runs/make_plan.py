@@ -5,6 +5,7 @@ from math import isfinite
 from clora_ext import strategies
 from clora_ext.config.processes import check_single_process
 from clora_ext.config.settings import Settings
+from clora_ext.errors import UsageError
 from clora_ext.project import Project
 
 from .asked_settings import asked_settings
@@ -15,7 +16,8 @@ from .plan import Plan
 from .plan_basis import PlanBasis
 from .plan_lora import plan_lora
 from .plan_pictures import plan_pictures
-from .request import Lora, Request
+from .plan_reweighting import plan_reweighting
+from .request import Lora, Request, Reweight
 
 __all__ = ["make_plan", "plan_within"]
 
@@ -37,14 +39,37 @@ def make_plan(request: Request) -> Plan:
 def plan_within(project: Project | None, request: Request) -> Plan:
     """The plan for a project that is open (None: one that does not exist yet)."""
     asked = checked_settings(request.settings or Settings(), _problems(request))
+    _check_keep_delta(request, asked)
     context = project_context(project, request.base, request.statements)
     settings = asked_settings(context.suggested) if request.settings is None else asked
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     basis = PlanBasis(request, project, context, settings, strategy)
-    source = request.source
-    plan = plan_lora(basis, source) if isinstance(source, Lora) else plan_pictures(basis, source)
+    plan = _plan(basis)
     check_disk(plan)
     return plan
+
+
+def _plan(basis: PlanBasis) -> Plan:
+    """By what the request is about."""
+    source = basis.request.source
+    if isinstance(source, Reweight):
+        return plan_reweighting(basis, source)
+    return plan_lora(basis, source) if isinstance(source, Lora) else plan_pictures(basis, source)
+
+
+def _check_keep_delta(request: Request, settings: Settings) -> None:
+    """Refuse to keep what could not be taken out of the model again.
+
+    Raises:
+        UsageError: what the strategy folds is not the change itself.
+    """
+    if request.keep_delta and not strategies.adds(settings.strategy):
+        adding = ", ".join(name for name in strategies.names() if strategies.adds(name))
+        message = (
+            f"--keep-delta: {settings.strategy} does not simply add a concept's change to the model; "
+            "kept, it could not be taken out again"
+        )
+        raise UsageError(message, fix=f"choose a --strategy that does ({adding}), or leave --keep-delta out")
 
 
 def _problems(request: Request) -> list[str]:
@@ -57,4 +82,8 @@ def _problems(request: Request) -> list[str]:
             f"a weight of {request.source.weight:g} changes nothing that could be meant; "
             "choose a number such as 0.8"
         )
+    if isinstance(request.source, Reweight) and not isfinite(request.source.weight):
+        problems.append(f"a weight must be a finite number, it is {request.source.weight}")
+    if isinstance(request.source, Reweight) and request.keep_delta:
+        problems.append("keep_delta is about a concept that is learned; one that is weighed anew stays kept")
     return problems

@@ -9,6 +9,7 @@ from clora_ext.events import Sink, Stage
 from clora_ext.project import Project
 from clora_ext.project.concept_files import read_outcome_of
 from clora_ext.project.outcome import Estimate, HeldOutLoss, Kept, Likeness, Outcome, Question
+from clora_ext.project.weights import held
 from clora_ext.sampling.prompts import reworded
 
 from .encode import encode_latents
@@ -95,7 +96,7 @@ def measure_after(
         held_out = HeldOutLoss.of(before.losses, trained, after)
     if plan.context.base.kind != _DEMO:
         return Outcome(held_out, None, ())
-    return Outcome(held_out, _likeness(model, before), tuple(_kept(model, project)))
+    return Outcome(held_out, _likeness(model, before), tuple(_kept(model, plan, project)))
 
 
 def _losses(
@@ -121,13 +122,13 @@ def _likeness(model: "Model", before: Baseline) -> Likeness | None:
     return Likeness(before.likeness, after, ceiling(before.questions), before.questions)
 
 
-def _kept(model: "Model", project: Project) -> Iterator[Kept]:
-    """What is left of every earlier concept that was scored when it was learned."""
+def _kept(model: "Model", plan: Plan, project: Project) -> Iterator[Kept]:
+    """What is left of every earlier concept in the model that was scored when it was learned."""
     from clora_ext.sampling.demo_scorer import load_scorer
     from clora_ext.sampling.likeness import likeness
 
     scorer = load_scorer()
-    for record in project.concepts:
+    for record in held(project.concepts, plan.reweighting):
         outcome = read_outcome_of(project.folder, record)
         then = None if outcome is None else outcome.likeness
         if then is not None and then.questions:

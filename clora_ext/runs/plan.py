@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import Settings
 from clora_ext.data import Concept, Dataset
-from clora_ext.project import ConceptRecord
+from clora_ext.project import ConceptRecord, Reweighting
 
 from .context import ProjectContext
 from .cut_texts import CutText
@@ -76,6 +76,7 @@ class Plan:
         learned: the concept's record if the project has learned just this already; nothing is left to do.
         resume_step: steps that a stopped run of this same plan has already done.
         fingerprint: sha256 over everything that shapes the result: equal plans give equal models.
+        reweighting: of a concept that the project has; None: a new one is learned.
     """
 
     request: Request
@@ -92,6 +93,7 @@ class Plan:
     learned: ConceptRecord | None
     resume_step: int
     fingerprint: str
+    reweighting: Reweighting | None = None
 
     @property
     def number(self) -> int:
@@ -103,6 +105,10 @@ class Plan:
         """What is said of a request that asks for nothing new; empty: there is something to learn."""
         if self.learned is None:
             return ""
+        if self.reweighting is not None:
+            weight = self.reweighting.weight
+            how = f"has the weight {weight:g} already" if weight else "is removed already"
+            return f"concept {self.reweighting.number}, {self.concept.trigger}, {how}"
         how = "taught" if isinstance(self.material, Dataset) else "folded in"
         what = "these pictures have" if isinstance(self.material, Dataset) else "this LoRA has"
         return f"{what} been {how} already, as concept {self.learned.number}, in the same way"
@@ -155,6 +161,8 @@ class Plan:
                 "class": self.concept.class_name,
             },
             "learned_already": self.learned is not None,
+            "reweighting": None if self.reweighting is None else asdict(self.reweighting),
+            "keep_delta": self.request.keep_delta,
             **_material(self.material),
             "strategy": self.settings.strategy,
             "settings": self.settings.as_dict(),

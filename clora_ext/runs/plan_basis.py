@@ -38,9 +38,9 @@ class PlanBasis:
     strategy: "Strategy"
 
     @property
-    def records(self) -> tuple[ConceptRecord, ...]:
-        """The concepts that were learned so far."""
-        return () if self.project is None else self.project.concepts
+    def held(self) -> tuple[ConceptRecord, ...]:
+        """The concepts that are in the model."""
+        return () if self.project is None else self.project.held
 
     @property
     def resolution(self) -> int:

@@ -39,7 +39,7 @@ def plan_lora(basis: PlanBasis, source: Lora) -> Plan:
         notes=(*file.notes, *_prediction_notes(source.file, context)),
     )
     _check_strategy(basis, material)
-    learned = find_learned_lora(basis.records, request, material, settings)
+    learned = find_learned_lora(basis.held, request, material, settings)
     concept = _name(request, source, file.triggers, () if learned else context.used_tokens)
     if learned is not None:
         concept = Concept(learned.token, learned.class_name, "as it was learned")

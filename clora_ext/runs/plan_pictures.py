@@ -38,7 +38,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         skip_bad=source.skip_bad,
         convert=source.convert,
     )
-    learned = find_learned_pictures(basis.records, request, dataset, settings, source.export_lora)
+    learned = find_learned_pictures(basis.held, request, dataset, settings, source.export_lora)
     if learned is not None:
         concept = Concept(learned.token, learned.class_name, "as it was learned")
     elif unusable_name is not None:
@@ -96,7 +96,7 @@ def _name(basis: PlanBasis, source: Pictures) -> tuple[Concept, UsageError | Non
             is_known=basis.context.knows_word,
         ), None
     except UsageError as error:
-        same = [record for record in basis.records if basis.request.token in {None, record.token}]
+        same = [record for record in basis.held if basis.request.token in {None, record.token}]
         if not same:
             raise
         return Concept(same[-1].token, same[-1].class_name), error

@@ -42,7 +42,7 @@ def preview_prompts(run: PreparedRun) -> tuple[PreviewPrompt, ...]:
     if not run.plan.settings.sampling.preview_every:
         return ()
     found = []
-    for record in run.project.concepts[-_MOST_EARLIER:]:
+    for record in run.project.held[-_MOST_EARLIER:]:
         name = (record.number, record.token, record.class_name)
         metadata = read_sheet_metadata(concept_files(run.project.folder, *name).sheet)
         text = metadata.prompt if metadata else recorded_prompt(record)

@@ -11,7 +11,7 @@ from clora_ext.formats.prediction import PredictionKind
 from clora_ext.formats.statements import Statement
 from clora_ext.formats.text import quoted
 
-__all__ = ["Lora", "Pictures", "Request", "asked_statements"]
+__all__ = ["Lora", "Pictures", "Request", "Reweight", "asked_statements"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,21 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class Reweight:
+    """A concept that is in the project and whose change was kept.
+
+    Attributes:
+        token: its trigger word.
+        weight: that its change has from now on; 1: as it was taught, 0: the concept is removed.
+    """
+
+    token: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """One more concept for a project's model.
+    """One more concept for a project's model, or another weight for one that it has.
 
     Paths may be given as text. So may the source: the name of a ``.safetensors`` file stands for a LoRA, any
     other for a folder of pictures.
@@ -77,9 +90,12 @@ class Request:
             files say.
         zero_snr: whether it was trained on a noise schedule that ends in pure noise; None: likewise. A
             project keeps to both: a later request may leave them out, or say the same.
+        keep_delta: keep the concept's change in the project, so that it can be removed or weighed anew later.
+            That is a past adapter: the project then leaves the strict regime, in which none is kept. No
+            strategy reads it.
     """
 
-    source: Pictures | Lora
+    source: Pictures | Lora | Reweight
     project: Path = Path("clora-model")
     base: Path | None = None
     token: str | None = None
@@ -88,6 +104,7 @@ class Request:
     keep: int = 1
     prediction: str | None = None
     zero_snr: bool | None = None
+    keep_delta: bool = False
 
     def __post_init__(self) -> None:
         """Take text for paths.
@@ -95,7 +112,7 @@ class Request:
         Raises:
             UsageError: something is neither text nor a path.
         """
-        if not isinstance(self.source, Pictures | Lora):
+        if not isinstance(self.source, Pictures | Lora | Reweight):
             source = _path(self.source, "a folder of pictures")
             is_lora = source.suffix.lower() == ".safetensors" and not source.is_dir()
             object.__setattr__(self, "source", Lora(source) if is_lora else Pictures(source))

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clora_ext import families
-from clora_ext.config.settings import SamplingSettings, Settings
 from clora_ext.errors import writing
 from clora_ext.events import Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.project.base import recorded_statements
 
-from .prompts import recorded_prompt
+from .prompts import recorded_prompt, recorded_sampling
 from .samples import SamplePrompt
 
 if TYPE_CHECKING:
@@ -38,12 +37,15 @@ class ForgettingRow:
             now.
         changes: for every later version, the mean absolute difference from the first sample, 0 (none) to 1;
             empty if there is no sample from when it was learned.
+        weight: what the concept's change counts in the model now; 1: as it was taught; 0: it is removed,
+            and the model as it is now was not asked for it.
     """
 
     number: int
     trigger: str
     samples: "Mapping[int, Image]"
     changes: Mapping[int, float]
+    weight: float = 1.0
 
 
 def forgetting_report(project: Path, sink: Sink = ignore) -> list[ForgettingRow]:
@@ -59,14 +61,15 @@ def forgetting_report(project: Path, sink: Sink = ignore) -> list[ForgettingRow]
     """
     opened = Project.open(project)
     sampler = _Sampler(opened)
-    return [_row(opened, record, sampler, sink) for record in opened.concepts]
+    taught = (record for record in opened.concepts if record.reweighting is None)
+    return [_row(opened, record, sampler, sink) for record in taught]
 
 
 def forgetting_grid(found: Sequence[ForgettingRow]) -> "Image":
     """A row for each concept, a column for each version of the model."""
     from .contact_sheet import grid
 
-    versions = range(1, max(max(row.samples) for row in found) + 1)
+    versions = range(1, max(version for row in found for version in row.samples) + 1)
     side = max(sample.width for row in found for sample in row.samples.values())
     rows = {
         f"{row.number} {row.trigger}": [row.samples.get(version) for version in versions] for row in found
@@ -96,17 +99,7 @@ class _Sampler:
         header = self._checkpoint.header
         size = record.setting("resolution") or self._family.resolution(header)
         size -= size % self._family.size_multiple(header)
-        return fitted(SamplePrompt(prompt, size, _sampling(record)).sample_one(self._model), size)
-
-
-def _sampling(record: ConceptRecord) -> SamplingSettings:
-    """How the concept's contact sheet was sampled; what is not recorded, or not usable, as usual."""
-    usual, recorded = Settings(), record.settings.get("sampling")
-    if not isinstance(recorded, Mapping):
-        return usual.sampling
-    known = {name: value for name, value in recorded.items() if hasattr(usual.sampling, name)}
-    wished = usual.with_values(**known)
-    return usual.sampling if wished.problems() else wished.sampling
+        return fitted(SamplePrompt(prompt, size, recorded_sampling(record)).sample_one(self._model), size)
 
 
 def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink) -> ForgettingRow:
@@ -117,7 +110,8 @@ def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink)
     sheet = project.sheets_dir / (record.sheet or "none")
     metadata = read_sheet_metadata(sheet)
     samples = dict(_kept_samples(project, record, sheet, metadata))
-    if project.number not in samples:
+    weight = project.weights[record.number]
+    if project.number not in samples and weight:
         sink(Stage("sample", f"concept {record.number}"))
         prompt = metadata.prompt if metadata else recorded_prompt(record)
         sample = sampler.sample(prompt, record)
@@ -126,7 +120,7 @@ def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink)
             target.parent.mkdir(parents=True, exist_ok=True)
             sample.save(target, format="PNG")
         samples[project.number] = sample
-    return ForgettingRow(record.number, trigger, samples, _changes(record.number, samples))
+    return ForgettingRow(record.number, trigger, samples, _changes(record.number, samples), weight)
 
 
 def _kept_samples(

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
+from clora_ext.data.captions import mentions
 from clora_ext.errors import UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.formats.folder_files import INDEX
 from clora_ext.formats.statements import Statement
-from clora_ext.project import Project
+from clora_ext.project import ConceptRecord, Project
 from clora_ext.project.base import check_said, recorded_statements
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ def generate(
         cut = model.tokens_cut(prompt)
         if cut:
             sink(Note(f"the prompt is too long: its last {cut} tokens are not read"))
+    for record in _removed(source):
+        if mentions(request.prompt, record.token):
+            sink(
+                Note(f"{record.trigger} was removed from the model: {record.token} is a word like any other")
+            )
     smaller = max(multiple, size // 2 - size // 2 % multiple)
     with reporting_out_of_memory("drawing", [f"--size {smaller}"] if smaller < size else []):
         images: list[Any] = model.sample(
@@ -128,6 +134,16 @@ def _open(source: Path, base: Path | None, said: Sequence[Statement]) -> "Checkp
     kept = recorded_statements(project.base)
     check_said(source, kept, said)
     return open_model(project.model_file(base), *said, *kept)
+
+
+def _removed(source: Path) -> list[ConceptRecord]:
+    """Concepts of a project that are no longer in its model, and whose token no other one has."""
+    if source.is_file() or not Project.exists(source):
+        return []
+    project = Project.open(source)
+    now = {token.casefold() for token in project.tokens}
+    taught = {one.token.casefold(): one for one in project.concepts if one.reweighting is None}
+    return [record for token, record in taught.items() if token not in now]
 
 
 def _targets(source: Path, request: GenerateRequest, output: Path | None) -> list[Path]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .base import Strategy
 
 __all__ = [
+    "adds",
     "check_name",
     "describe_options",
     "load",
@@ -47,6 +48,11 @@ def summary(name: str) -> str:
 def describe_options(name: str) -> dict[str, str]:
     """What the strategy's file says of each of its options, by their names, without importing it."""
     return described_options(_source(name))
+
+
+def adds(name: str) -> bool:
+    """Whether a strategy folds the change itself, see :attr:`Strategy.adds`; one that is gone does not."""
+    return name in names() and bool(_class(name).adds)
 
 
 def option_fields(name: str) -> Mapping[str, KnobField]:
@@ -92,7 +98,7 @@ def _source(name: str) -> str:
     return (strategy_names.FOLDER / f"{name}.py").read_text(encoding="utf-8")
 
 
-def _class(name: str) -> type:
+def _class(name: str) -> "type[Strategy]":
     check_name(name)
-    kind: type = import_module(f"{__name__}.{name}").STRATEGY
+    kind: type[Strategy] = import_module(f"{__name__}.{name}").STRATEGY
     return kind

@@ -180,6 +180,10 @@ class Strategy(Protocol):
     steps_factor: ClassVar[float] = 1.0
     """How many times the steps that suit a model the strategy needs, unless the user says otherwise."""
 
+    adds: ClassVar[bool] = False
+    """Whether what is folded is the change itself: ``fold`` gives ``current + trained.delta()``. Only then
+    can a concept be taken out of the model again, or be weighed anew, by its change (``--keep-delta``)."""
+
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """The start of a new concept's training on this layer."""
         ...

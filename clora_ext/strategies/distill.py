@@ -55,6 +55,7 @@ class Distill(Strategy):
     state_level: ClassVar[StateLevel] = "L1"
     rowwise: ClassVar[bool] = True
     steps_factor: ClassVar[float] = 1.5  # measured: docs/strategies.md
+    adds: ClassVar[bool] = True
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight: without it, the network is the model before."""

@@ -22,6 +22,7 @@ class Merge(Strategy):
     """W(t) = W(t-1) + tau."""
 
     rowwise: ClassVar[bool] = True
+    adds: ClassVar[bool] = True
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight."""

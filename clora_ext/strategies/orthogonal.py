@@ -69,6 +69,7 @@ class Orthogonal(Strategy):
     ] = "row-space"
 
     rowwise: ClassVar[bool] = True
+    adds: ClassVar[bool] = True
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """An adapter over the current weight that avoids what is used.

@@ -78,7 +78,7 @@ def test_help_is_shown_by_that_word_too_and_names_no_type_of_a_switch(
 
 
 def test_an_unknown_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    nearest = {"ad-concept": "add-concept", "gen": "generate", "stat": "status", "remov": None}
+    nearest = {"ad-concept": "add-concept", "gen": "generate", "remov": "remove", "xyz": None}
 
     def check(word: str) -> None:
         assert main([word]) == main(["help", word]) == 2

@@ -1,5 +1,6 @@
 """Small real projects: safetensors files of a few bytes, committed as a run would."""
 
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -72,6 +73,19 @@ def learn(folder: Path, text: str, keep: int = 1) -> State:
         entry, state = stage(project, text)
         project.commit(entry, state, keep=keep)
     return state
+
+
+def learn_kept(folder: Path, text: str) -> str:
+    """A concept whose change is kept; gives the change's file name."""
+    with Project.writing(folder) as project:
+        if project.manifest is None:
+            project.start(BASE)
+        entry, state = stage(project, text)
+        file = project.deltas_dir / "new.safetensors"
+        file.write_bytes(weights(f"change {text}"))
+        name = project.adopt_delta(state.content_hash, file)
+        project.commit(replace(entry, delta=name), state)
+    return name
 
 
 def files(folder: Path) -> dict[str, bytes]:

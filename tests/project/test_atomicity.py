@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_projects import BASE, files, learn, stage, taught
+from small_projects import BASE, files, learn, learn_kept, stage, taught
 
 from clora_ext.errors import StorageError
 from clora_ext.project import Project
@@ -80,6 +80,10 @@ def second_only(folder: Path) -> None:
     learn(folder, "concept 2", keep=0)
 
 
+def second_kept(folder: Path) -> None:
+    learn_kept(folder, "concept 2")
+
+
 def back(folder: Path) -> None:
     with Project.writing(folder) as project:
         project.undo()
@@ -89,7 +93,7 @@ def first(folder: Path) -> None:
     learn(folder, "concept 1")
 
 
-CASES = [(first, 0), (second, 1), (second_only, 1), (back, 1), (back, 2)]
+CASES = [(first, 0), (second, 1), (second_only, 1), (second_kept, 1), (back, 1), (back, 2)]
 
 
 @pytest.mark.parametrize(("action", "before"), CASES)

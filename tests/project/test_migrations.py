@@ -8,17 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_projects import files
 from small_runs import SETTINGS, snapshot
 
-from clora_ext import Pictures, Project, Request, add_concept, export_checkpoint, export_lora, make_plan
+from clora_ext import (
+    Pictures,
+    Project,
+    Request,
+    add_concept,
+    export_checkpoint,
+    export_lora,
+    make_plan,
+    remove,
+)
 from clora_ext.config.recorded import settings_that_differ
 from clora_ext.errors import BaseChanged, ProjectError, UsageError
 from clora_ext.events import Event, Note, TrainStep
+from clora_ext.evolving.model import Evolving
 from clora_ext.families.sd1 import CONFIG_KEY
+from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import read_header
 from clora_ext.project import Base, Manifest
 from clora_ext.project.migrations import FORMAT_VERSION
+from clora_ext.runs.context import open_evolving
 
 STORED = Path(__file__).parent / "format_2"
 FIRST = "9552a638cfe5df24550726466752ee2bfc6a10308f3cbae5601d2f1160928f70"
@@ -134,7 +147,7 @@ def test_a_project_of_format_2_learns_and_goes_back(project: Path) -> None:
     file = project / "manifest.json"
     text = file.read_text(encoding="utf-8")
     content = json.loads(text)
-    assert content["format_version"] == FORMAT_VERSION == 4
+    assert content["format_version"] == FORMAT_VERSION == 5
     (part,) = content["base"]["parts"].values()
     assert part == {"kind": "file", "path": str(STORED / "base.safetensors"), "sha256": BASE}
     assert (content["base"]["prediction"], content["base"]["zero_snr"]) == ("epsilon", False)
@@ -171,15 +184,46 @@ def test_a_project_of_format_3_goes_on_with_what_its_base_predicts(tmp_path: Pat
     content = json.loads((project / "manifest.json").read_text(encoding="utf-8"))
     assert content["format_version"] == FORMAT_VERSION
     assert (content["base"]["prediction"], content["base"]["zero_snr"]) == ("v", False)
-    assert (
-        content["concepts"][0]
-        == json.loads((stored / "project" / "manifest.json").read_text())["concepts"][0]
-    )
+    assert content["concepts"][0] == json.loads((stored / "project" / "manifest.json").read_text())[
+        "concepts"
+    ][0] | {"delta": None, "reweighting": None}
     exported = export_checkpoint(project, tmp_path / "model.safetensors")
     assert "v_pred" in read_header(exported.path).tensors
     with Project.writing(project) as opened:
         opened.undo()
     Project.open(project).verify()
+
+
+def test_a_project_of_format_4_keeps_a_change_and_takes_it_out_again(tmp_path: Path) -> None:
+    stored = STORED.parent / "format_4"
+    project = shutil.copytree(stored / "project", tmp_path / "project")
+    before = json.loads((project / "manifest.json").read_text(encoding="utf-8"))
+    assert before["format_version"] == 4
+    (old,) = Project.open(project).concepts
+    assert (old.delta, old.reweighting, Project.open(project).weights) == (None, None, {1: 1.0})
+    asked = Request(
+        Pictures(STORED / "toy"),
+        project,
+        base=stored.parent / "format_3" / "base.safetensors",
+        token="zwz",
+        class_name="toy",
+        settings=SETTINGS.with_values(strategy="merge"),
+        keep_delta=True,
+    )
+    add_concept(asked)
+    remove(project, "zwz")
+    with pytest.raises(UsageError, match=r"concept 1, sks dog, .* its change was not kept"):
+        remove(project, "sks")
+    after = json.loads((project / "manifest.json").read_text(encoding="utf-8"))
+    assert after["format_version"] == FORMAT_VERSION
+    assert after["concepts"][0] == before["concepts"][0] | {"delta": None, "reweighting": None}
+    assert Project.open(project).tokens == ("sks",)
+    evolving = open_evolving(Project.open(project))
+    then = Checkpoint(stored / "project" / "checkpoints" / "99320438b0f650b3.safetensors")
+    memory = Checkpoint(stored / "project" / "memory" / "99320438b0f650b3.safetensors")
+    for name in evolving.changed_tensors:
+        value = Evolving(None, then, memory).weight(name)
+        torch.testing.assert_close(evolving.weight(name), value, rtol=0, atol=2e-7)
 
 
 def test_undoing_in_format_2_leaves_the_state_before(project: Path) -> None:

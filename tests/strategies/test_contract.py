@@ -50,6 +50,14 @@ def test_first_concept_is_plain_lora_bit_for_bit(strategy: Strategy) -> None:
     assert torch.equal(strategy.fold(layer, factors).weight, expected)
 
 
+def test_a_strategy_says_whether_it_folds_the_change_itself(strategy: Strategy) -> None:
+    """Over a layer that has learned: bit for bit what it was and the change, or something else."""
+    layer = taught(first_layer(), strategy, 0)
+    factors = trained(strategy.begin(layer, RANK, ALPHA, rng(5)), 5)
+    added = torch.equal(strategy.fold(layer, factors).weight, layer.current + factors.delta())
+    assert added == strategy.adds
+
+
 def test_first_concept_starts_as_a_gaussian_adapter(strategy: Strategy) -> None:
     start = strategy.begin(first_layer(), RANK, ALPHA, rng(5))
     assert torch.equal(start.factors.down, torch.randn(RANK, IN, generator=rng(5)) / RANK)
