@@ -48,6 +48,7 @@ class Layer:
             and after a concept that was folded by another strategy.
         inputs: E[x x^T] of the layer's inputs over the prompts that the strategy asked for (:class:`Needs`):
             in ``begin`` before the training, in ``fold`` after it; (in, in), float32; None: not asked for.
+        number: t, which concept of the project is being taught, from 1.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Layer:
     current: Tensor
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     inputs: Tensor | None = None
+    number: int = 1
 
     @property
     def earlier(self) -> Tensor:
@@ -172,6 +174,9 @@ class Strategy(Protocol):
     """Whether a row of the result depends on that same row of the layer and the change alone. ``fold`` is
     then given a few rows at a time, unless the strategy keeps memory or asks for the layers' inputs after
     the training: folding takes little memory however large the layers are."""
+
+    for_comparison: ClassVar[bool] = False
+    """Whether it is there to be compared with, and recommended to nobody: lists and help name it last."""
 
     low_rank_only: ClassVar[bool] = False
     """Whether ``fold`` takes pairs of low-rank factors alone. A finished adapter of another kind (LoHa, LoKr,
