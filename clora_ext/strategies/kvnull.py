@@ -91,7 +91,8 @@ def _leading(moment: Tensor, energy: float, limit: int) -> Tensor:
     count = int(
         ((before < energy * values.sum()) & (values > values[0] * torch.finfo(torch.float32).eps)).sum()
     )
-    return vectors[:, : min(count, limit)].float()
+    leading: Tensor = vectors[:, : min(count, limit)].float()
+    return leading
 
 
 STRATEGY = KvNull
