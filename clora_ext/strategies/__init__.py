@@ -39,7 +39,7 @@ def recommended() -> tuple[str, ...]:
 
 def for_comparison() -> tuple[str, ...]:
     """The names of those that are there to be compared with, sorted."""
-    return tuple(name for name in names() if name not in recommended())
+    return tuple(name for name in names() if is_set(_source(name), "for_comparison"))
 
 
 def check_name(name: str) -> None:

@@ -93,9 +93,13 @@ def is_set(source: str, flag: str) -> bool:
     >>> is_set(source, "for_comparison"), is_set(source, "rowwise")
     (True, False)
     """
-    fields = (field for field in _strategy_class(ast.parse(source)).body if isinstance(field, ast.AnnAssign))
+    fields = _strategy_class(ast.parse(source)).body if flag in source else []
     return any(
-        ast.unparse(field.target) == flag and ast.unparse(field.value or field) == "True" for field in fields
+        isinstance(field, ast.AnnAssign)
+        and ast.unparse(field.target) == flag
+        and field.value is not None
+        and ast.unparse(field.value) == "True"
+        for field in fields
     )
 
 
