@@ -47,7 +47,7 @@ class WeightedDelta(Constraint):
 class Clora(Strategy):
     """W(t) = W(t-1) + tau with a penalty on D * tau."""
 
-    strength: Annotated[float, Ge(0), Knob("Weight of the penalty; 0 is merge.")] = 1.0
+    strength: Annotated[float, Ge(0), Knob("Weight of the penalty; 0 is merge.")] = 1e-4
 
     for_comparison: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True

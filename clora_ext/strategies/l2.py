@@ -41,7 +41,7 @@ class SmallDelta(Constraint):
 class L2(Strategy):
     """W(t) = W(t-1) + tau with a penalty on tau's squared norm."""
 
-    strength: Annotated[float, Ge(0), Knob("Weight of the penalty; 0 is merge.")] = 1.0
+    strength: Annotated[float, Ge(0), Knob("Weight of the penalty; 0 is merge.")] = 1e-4
 
     for_comparison: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True
