@@ -40,7 +40,7 @@ def compare(  # noqa: PLR0913 - an argument for every option: Typer reads the co
     names: Annotated[
         str,
         typer.Option("--strategies", metavar="NAME,NAME", help="Which to compare, with their own defaults."),
-    ] = ",".join(strategies.names()),
+    ] = ",".join(strategies.recommended()),
     project: ProjectOption = DEFAULT_PROJECT,
     base: BaseOption = None,
     token: Annotated[

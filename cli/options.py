@@ -120,17 +120,20 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even o
 
 
 def _strategies() -> str:
-    """The help of ``--strategy``: every strategy in its own words."""
+    """The help of ``--strategy``: those that are recommended in their own words, the others by name."""
     return "How new knowledge joins old.\n\n" + "\n\n".join(
-        f"{name}: {strategies.summary(name)}" for name in strategies.names()
+        [
+            *(f"{name}: {strategies.summary(name)}" for name in strategies.recommended()),
+            f"For comparison, see docs/strategies.md: {', '.join(strategies.for_comparison())}.",
+        ]
     )
 
 
 def _strategy_options() -> str:
-    """The help of ``--strategy-option``: every strategy's options in its own words."""
-    return "An option of the strategy; may be given several times." + "".join(
+    """The help of ``--strategy-option``: options in the words of those strategies that are recommended."""
+    return "An option of the strategy; may be given several times. All of them: docs/settings.md." + "".join(
         f"\n\n{strategy}: {option}. {help_}"
-        for strategy in strategies.names()
+        for strategy in strategies.recommended()
         for option, help_ in strategies.describe_options(strategy).items()
     )
 

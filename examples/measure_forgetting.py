@@ -167,7 +167,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=Path("demo-output/forgetting"))
-    parser.add_argument("--strategies", nargs="+", default=list(strategies.names()))
+    parser.add_argument("--strategies", nargs="+", default=list(strategies.recommended()))
     parser.add_argument("--steps", type=int, default=defaults.schedule.steps)
     parser.add_argument("--rank", type=int, default=defaults.adapter.rank)
     parser.add_argument("--learning-rate", type=float, default=defaults.optimizer.learning_rate)

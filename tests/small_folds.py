@@ -53,7 +53,7 @@ def taught(
     concept = TrainedConcept(strategies.load(strategy), strategy, targets, trained)
     digest = fold(evolving, concept, current, memory, evolving.current.header.metadata, ignore)
     assert digest == content_hash(Checkpoint(current))
-    return Evolving(evolving.origin, Checkpoint(current), Checkpoint(memory))
+    return Evolving(evolving.origin, Checkpoint(current), Checkpoint(memory), evolving.learned + 1)
 
 
 def start(folder: Path, dtype: torch.dtype = torch.float16) -> Evolving:

@@ -15,8 +15,8 @@ _NOT_A_STRATEGY = {"__init__", "base", "objective", "options"}
 def strategy_names() -> tuple[str, ...]:
     """Every strategy's name, sorted.
 
-    >>> strategy_names()
-    ('distill', 'mask', 'merge', 'naive', 'orthogonal')
+    >>> "mask" in strategy_names()
+    True
     """
     return tuple(sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in _NOT_A_STRATEGY))
 
@@ -24,8 +24,9 @@ def strategy_names() -> tuple[str, ...]:
 def name_problem(name: object) -> tuple[str, str] | None:
     """What is wrong with a strategy's name, and the remedy with the nearest one; None: it is one.
 
-    >>> name_problem("msak")
-    ("unknown strategy 'msak'", "did you mean 'mask'? Choose one of: distill, mask, merge, naive, orthogonal")
+    >>> message, fix = name_problem("msak")
+    >>> message, fix.split("?")[0]
+    ("unknown strategy 'msak'", "did you mean 'mask'")
     """
     known = strategy_names()
     return None if name in known else (f"unknown strategy {name!r:.80}", did_you_mean(str(name), known))

@@ -209,7 +209,7 @@ class _Folding:
         """The rows of one layer: some at a time where the strategy allows it."""
         concept = self._concept
         trained = concept.trained[target.name]
-        alone = concept.strategy.rowwise and not keeps_memory(concept.strategy) and not concept.inputs
+        alone = concept.strategy.rowwise and not keeps_memory(concept.strategy) and not concept.measured
         if alone and target.layout != "transposed":
             self._fold_rows(target, trained, files, pair)
         else:
@@ -228,7 +228,9 @@ class _Folding:
         """The whole layer at once, and what the strategy keeps of it."""
         concept = self._concept
         layer = self._evolving.layer(target, "" if concept.imported else concept.name)
-        folded = concept.strategy.fold(replace(layer, inputs=concept.inputs.get(target.name)), trained)
+        name = target.name
+        layer = replace(layer, inputs=concept.inputs.get(name), gradients=concept.gradients.get(name))
+        folded = concept.strategy.fold(layer, trained)
         weight = folded.weight.T.contiguous() if target.layout == "transposed" else folded.weight
         for first, last in _blocks(0, *target.stored_shape):
             pair.put_exact(weight[first:last])

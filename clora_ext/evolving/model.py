@@ -6,7 +6,7 @@ would lose a fifth of a small change; and what the strategy wants back.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -45,11 +45,13 @@ class Evolving:
         origin: the base; None: it is not at hand, and nothing but the model as it is now can be read.
         current: the checkpoint as other programs load it; the base itself before the first concept.
         memory: what belongs to ``current``; None before the first concept.
+        learned: how many concepts it has learned.
     """
 
     origin: Checkpoint | None
     current: Checkpoint
     memory: Checkpoint | None
+    learned: int = 0
 
     def weight(self, name: str) -> Tensor:
         """The tensor's exact value, float32, in its own shape."""
@@ -76,7 +78,7 @@ class Evolving:
         if target.layout != "transposed":
             return layer
         origin, current = layer.origin.T.contiguous(), layer.current.T.contiguous()
-        return Layer(layer.name, origin, current, layer.memory)
+        return replace(layer, origin=origin, current=current)
 
     def matrix_rows(self, target: Target, start: int, stop: int) -> Tensor:
         """Rows (counted in the layer) of the exact current weight, (stop - start, in), float32."""
@@ -90,11 +92,11 @@ class Evolving:
         self, target: Target, start: int, stop: int, files: Files, memory: Mapping[str, Tensor]
     ) -> Layer:
         """Rows (counted in the tensor) of the layer as the tensor holds it, with the given memory."""
-        current = self.rows(target.tensor, start, stop, files)
+        current = origin = self.rows(target.tensor, start, stop, files)
         base = self._base()
-        if self.memory is None and self.current.path == base.path:
-            return Layer(target.name, current, current, memory)
-        return Layer(target.name, base.read_rows(target.tensor, start, stop, files).float(), current, memory)
+        if self.memory is not None or self.current.path != base.path:
+            origin = base.read_rows(target.tensor, start, stop, files).float()
+        return Layer(target.name, origin, current, memory, number=self.learned + 1)
 
     @cached_property
     def digests(self) -> Mapping[str, str]:

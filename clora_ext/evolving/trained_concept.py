@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.sites import Target
+from clora_ext.adapters.squared_gradients import SquaredGradients
 from clora_ext.errors import CheckpointError
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 from clora_ext.strategies.base import Strategy
@@ -27,6 +28,7 @@ class TrainedConcept:
         imported: whether they were trained without the strategy. Its memory is then not shown to it: the
             adapters do not go on from what is kept there, so nothing of that may be taken back.
         inputs: E[x x^T] of layers' inputs after the training, by layer; empty: the strategy did not ask.
+        gradients: squared gradients of its error by layers' weights, by layer; empty: the same.
         prompts: what the strategy keeps of all concepts in words, this one included.
         carries_memory: whether what a strategy has kept stays as it is, and whose it is, but for ``prompts``:
             a concept that is weighed anew teaches nobody anything.
@@ -38,8 +40,14 @@ class TrainedConcept:
     trained: Mapping[str, Delta]
     imported: bool = False
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    gradients: Mapping[str, SquaredGradients] = field(default_factory=dict)
     prompts: Sequence[ConceptPrompts] = ()
     carries_memory: bool = False
+
+    @property
+    def measured(self) -> bool:
+        """Whether ``fold`` is told of what was measured after the training."""
+        return bool(self.inputs or self.gradients)
 
     def by_tensor(self) -> dict[str, list[Target]]:
         """The layers of every taught tensor, in the order of their rows.

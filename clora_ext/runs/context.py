@@ -121,7 +121,7 @@ class ProjectContext:
 
         memory = None if self.memory_file is None else Checkpoint(self.memory_file)
         origin = open_model(self.base_file, *recorded_statements(self.base))
-        evolving = Evolving(origin, self.open_current(), memory)
+        evolving = Evolving(origin, self.open_current(), memory, learned=len(self.used_tokens))
         if memory is not None:
             evolving.check(self.parent_hash)
         return evolving
@@ -221,7 +221,7 @@ def open_evolving(project: Project, base: Path | None = None) -> "Evolving":
         origin = open_model(project.base_file(base), *kept)
         return Evolving(origin, origin, None)
     current = Checkpoint(project.checkpoint_path, statements=kept)
-    evolving = Evolving(None, current, Checkpoint(project.memory_path))
+    evolving = Evolving(None, current, Checkpoint(project.memory_path), learned=len(project.concepts))
     evolving.check(project.current.content_hash)
     return evolving
 

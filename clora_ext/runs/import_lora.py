@@ -32,7 +32,7 @@ def import_lora(run: PreparedRun, material: LoraMaterial, sink: Sink) -> "Traine
     from clora_ext.evolving.trained_concept import TrainedConcept
 
     plan = run.plan
-    if run.needs.inputs_after:
+    if run.needs.inputs_after or run.needs.gradients_after:
         message = f"the strategy {plan.settings.strategy} measures the model while it is trained"
         raise UsageError(message, fix="choose another strategy for a finished LoRA")
     for note in material.notes:

@@ -45,12 +45,13 @@ def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink)
     sink(Stage("sample", "before"))
     context = plan.context
     precision = pick_precision()
+    layers = plan.strategy.choose_targets(plan.layers)  # a finished LoRA may change others too
     model = context.family.load(context.open_current(), precision)
     try:
         with reporting_out_of_memory("drawing before the training", sampling_remedies(plan)):
             return Observed(
                 samples=prompt.sample(model, sink),
-                inputs=input_moments(model, plan.layers, needs.inputs_before, prompt.sampler(model)),
+                inputs=input_moments(model, layers, needs.inputs_before, prompt.sampler(model)),
                 baseline=measure_before(model, plan, precision, sink),
             )
     finally:

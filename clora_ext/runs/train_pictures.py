@@ -81,6 +81,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
     from clora_ext.evolving.trained_concept import TrainedConcept
+    from clora_ext.training.gradients import squared_gradients
     from clora_ext.training.statistics import input_moments
 
     plan, precision = run.plan, pick_precision()
@@ -100,6 +101,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         sink(Stage("measure", "the adapter"))
         held_out = measure_trained(model, plan, encoded.examples, run.before.baseline, precision)
         inputs = input_moments(model, plan.targets, run.needs.inputs_after, sampler)
+        gradients = squared_gradients(training, plan.targets, run.needs.gradients_after)
     trained = dict(training.adapters.factors())
     learned_rows = {} if training.token_rows is None else dict(training.token_rows.deltas())
     concept = TrainedConcept(
@@ -108,6 +110,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         targets={target.name: target for target in (*plan.targets, *rows)},
         trained={**trained, **learned_rows},
         inputs=inputs,
+        gradients=gradients,
         prompts=run.kept_prompts,
     )
     _export_lora(plan, trained, learned_rows, sink)

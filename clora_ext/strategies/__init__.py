@@ -8,7 +8,7 @@ from clora_ext.config import strategy_names
 from clora_ext.config.knob_fields import KnobField, all_fields
 from clora_ext.errors import UsageError
 
-from .options import described_options, plain_values, read_pairs, typed_values
+from .options import described_options, is_set, plain_values, read_pairs, typed_values
 
 if TYPE_CHECKING:
     from .base import Strategy
@@ -17,10 +17,12 @@ __all__ = [
     "adds",
     "check_name",
     "describe_options",
+    "for_comparison",
     "load",
     "names",
     "option_fields",
     "read_pairs",
+    "recommended",
     "steps_factor",
     "summary",
     "typed_options",
@@ -30,6 +32,16 @@ __all__ = [
 def names() -> tuple[str, ...]:
     """Every strategy's name, sorted."""
     return strategy_names.strategy_names()
+
+
+def recommended() -> tuple[str, ...]:
+    """The names of those that are there to be used, sorted."""
+    return tuple(name for name in names() if not is_set(_source(name), "for_comparison"))
+
+
+def for_comparison() -> tuple[str, ...]:
+    """The names of those that are there to be compared with, sorted."""
+    return tuple(name for name in names() if is_set(_source(name), "for_comparison"))
 
 
 def check_name(name: str) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from clora_ext.adapters.delta import Delta, DenseDelta
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Target
+from clora_ext.adapters.squared_gradients import SquaredGradients
 from clora_ext.prompts import Vocabulary
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 
@@ -48,6 +49,9 @@ class Layer:
             and after a concept that was folded by another strategy.
         inputs: E[x x^T] of the layer's inputs over the prompts that the strategy asked for (:class:`Needs`):
             in ``begin`` before the training, in ``fold`` after it; (in, in), float32; None: not asked for.
+        gradients: in ``fold``, squared gradients of the trained concept's error by the layer's weight, as the
+            strategy asked for (:class:`Needs`); None: not asked for.
+        number: t, which concept of the project is being taught, from 1.
     """
 
     name: str
@@ -55,6 +59,8 @@ class Layer:
     current: Tensor
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     inputs: Tensor | None = None
+    gradients: SquaredGradients | None = None
+    number: int = 1
 
     @property
     def earlier(self) -> Tensor:
@@ -126,15 +132,18 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a strategy asks of a run; everything is made by the evolving model itself, from prompts alone.
+    """What a strategy asks of a run. Of the past nothing is read for it but what the strategy has kept.
 
     Attributes:
         inputs_before: prompts over which the layers' inputs are measured before the training, for ``begin``.
         inputs_after: the same after the training, for ``fold``.
+        gradients_after: draws of the new concept's pictures, with noise, over which squared gradients are
+            measured after the training, for ``fold``; 0: none.
     """
 
     inputs_before: tuple[str, ...] = ()
     inputs_after: tuple[str, ...] = ()
+    gradients_after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +181,9 @@ class Strategy(Protocol):
     """Whether a row of the result depends on that same row of the layer and the change alone. ``fold`` is
     then given a few rows at a time, unless the strategy keeps memory or asks for the layers' inputs after
     the training: folding takes little memory however large the layers are."""
+
+    for_comparison: ClassVar[bool] = False
+    """Whether it is there to be compared with, and recommended to nobody: lists and help name it last."""
 
     low_rank_only: ClassVar[bool] = False
     """Whether ``fold`` takes pairs of low-rank factors alone. A finished adapter of another kind (LoHa, LoKr,

@@ -8,7 +8,7 @@ from clora_ext.config.knob_fields import all_fields
 from clora_ext.config.knob_values import typed_value
 from clora_ext.errors import SettingsError, UsageError, did_you_mean
 
-__all__ = ["described_options", "plain_values", "read_pairs", "typed_values"]
+__all__ = ["described_options", "is_set", "plain_values", "read_pairs", "typed_values"]
 
 
 def read_pairs(pairs: Iterable[str]) -> dict[str, str]:
@@ -84,6 +84,23 @@ def described_options(source: str) -> dict[str, str]:
         and isinstance(field.target, ast.Name)
         and not ast.unparse(field.annotation).startswith("ClassVar")
     }
+
+
+def is_set(source: str, flag: str) -> bool:
+    r"""Whether a strategy's file sets a flag of its class, without running it.
+
+    >>> source = "class Weak:\n    for_comparison: ClassVar[bool] = True\nSTRATEGY = Weak"
+    >>> is_set(source, "for_comparison"), is_set(source, "rowwise")
+    (True, False)
+    """
+    fields = _strategy_class(ast.parse(source)).body if flag in source else []
+    return any(
+        isinstance(field, ast.AnnAssign)
+        and ast.unparse(field.target) == flag
+        and field.value is not None
+        and ast.unparse(field.value) == "True"
+        for field in fields
+    )
 
 
 def _strategy_class(module: ast.Module) -> ast.ClassDef:

@@ -12,7 +12,7 @@ from torch.nn.functional import unfold
 from clora_ext.adapters.sites import Target
 from clora_ext.families.base import Model
 
-__all__ = ["input_moments"]
+__all__ = ["input_moments", "input_rows"]
 
 
 def input_moments(
@@ -74,12 +74,12 @@ def _counter(moment: _Moment) -> Callable[[nn.Module, tuple[Any, ...]], None]:
     """A hook that counts a module's inputs."""
 
     def count(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        moment.add(_rows(module, arguments[0].detach().float()))
+        moment.add(input_rows(module, arguments[0].detach().float()))
 
     return count
 
 
-def _rows(module: nn.Module, inputs: Tensor) -> Tensor:
+def input_rows(module: nn.Module, inputs: Tensor) -> Tensor:
     """The inputs as the layer's weight, seen as a matrix, meets them: (n, in)."""
     layer = getattr(module, "base_layer", module)  # peft's wrapper keeps the layer there
     if isinstance(layer, nn.Conv2d):

@@ -22,10 +22,11 @@ _OWN_DEFAULTS = {"preview_every": 50}  # here a preview is seen at once
 
 _STRATEGY = io.Combo.Input(
     "strategy",
-    options=list(strategies.names()),
+    options=[*strategies.recommended(), *strategies.for_comparison()],
     default=Settings().strategy,
     tooltip="How the new joins the old. mask: each weight keeps the largest change that any concept asked of "
-    "it. merge: changes add up. orthogonal: learns where nothing was learned. naive: the control.",
+    "it. merge: changes add up. orthogonal: learns where nothing was learned. naive: the control. "
+    "Those at the end of the list are there for comparison: see docs/strategies.md.",
 )
 _COPY = io.String.Input(
     "copy_to",

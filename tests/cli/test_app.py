@@ -91,18 +91,21 @@ def test_an_unknown_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
     check_each(nearest, check)
 
 
-def test_help_shows_every_strategy_in_its_own_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_strategies_in_their_own_words_and_those_for_comparison_by_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     main(["add-concept", "--help"])
     text = words(capsys.readouterr().out)
-    for name in strategies.names():
+    for name in strategies.recommended():
         assert f"{name}: {strategies.summary(name)}" in text
+    assert f"For comparison, see docs/strategies.md: {', '.join(strategies.for_comparison())}." in text
 
 
-def test_help_shows_the_options_of_every_strategy(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_the_options_of_every_recommended_strategy(capsys: pytest.CaptureFixture[str]) -> None:
     def check(command: str) -> None:
         main([command, "--help"])
         text = words(capsys.readouterr().out)
-        for name in strategies.names():
+        for name in strategies.recommended():
             for option, help_ in strategies.describe_options(name).items():
                 assert f"{name}: {option}. {help_}" in text
 

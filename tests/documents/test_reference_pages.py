@@ -48,18 +48,32 @@ def test_every_metadata_key_of_clora_stands_on_the_page() -> None:
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 
 
-def test_every_strategy_has_its_section_with_level_and_options() -> None:
+def test_every_recommended_strategy_has_its_section_with_level_and_options() -> None:
     def check(name: str) -> None:
         text = section(STRATEGIES, f"`{name}`")
         level = strategies.load(name).state_level
         assert f"State level {level}." in text
         assert [option for option in strategies.option_fields(name) if option not in text] == []
 
-    check_each(strategies.names(), check)
+    check_each(strategies.recommended(), check)
+
+
+def test_every_strategy_for_comparison_has_its_row_with_level_options_and_paper() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section(STRATEGIES, "For comparison"), re.MULTILINE)
+    said = dict(rows)
+    assert sorted(said) == [name for name, _ in rows] == list(strategies.for_comparison())
+
+    def check(name: str) -> None:
+        assert f"| {strategies.load(name).state_level}" in said[name]
+        assert "arxiv.org/abs/" in said[name]
+        assert [option for option in strategies.option_fields(name) if f"`{option}" not in said[name]] == []
+
+    check_each(said, check)
 
 
 def test_every_strategy_stands_in_the_readme() -> None:
     text = section(ROOT / "README.md", "Strategies")
     said = re.findall(r"^\| `(\w+)`( \(default\))? \| \D", text, re.MULTILINE)  # not the table of figures
-    assert sorted(name for name, _ in said) == list(strategies.names())
+    assert sorted(name for name, _ in said) == list(strategies.recommended())
+    assert [name for name in strategies.for_comparison() if f"`{name}`" not in text] == []
     assert [name for name, default in said if default] == [Settings().strategy]

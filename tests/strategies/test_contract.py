@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def trained(start: Start, seed: int) -> Factors:
 def taught(layer: Layer, strategy: Strategy, seed: int) -> Layer:
     start = strategy.begin(layer, RANK, ALPHA, rng(seed))
     fold = strategy.fold(layer, trained(start, seed))
-    return Layer(layer.name, layer.origin, fold.weight, fold.memory)
+    return Layer(layer.name, layer.origin, fold.weight, fold.memory, number=layer.number + 1)
 
 
 def test_first_concept_is_plain_lora_bit_for_bit(strategy: Strategy) -> None:
@@ -106,7 +107,7 @@ def test_any_strategy_may_follow_any_other(first: str, second: str) -> None:
     for number in range(2):
         layer = taught(layer, strategies.load(first), 10 * number)
     if first != second:
-        layer = Layer(layer.name, layer.origin, layer.current)
+        layer = replace(layer, memory={})
     follower = strategies.load(second)
     start = follower.begin(layer, RANK, ALPHA, rng(50))
     torch.testing.assert_close(start.frozen + start.factors.delta(), layer.current, rtol=0, atol=1e-7)
@@ -122,7 +123,7 @@ def test_memory_is_what_the_strategy_declares(strategy: Strategy, rank: int) -> 
         fold = strategy.fold(layer, trained(start, number))
         shapes = {name: tuple(tensor.shape) for name, tensor in fold.memory.items()}
         assert shapes == dict(strategy.memory_shapes(layer.shape, rank))
-        layer = Layer(layer.name, layer.origin, fold.weight, fold.memory)
+        layer = replace(layer, current=fold.weight, memory=fold.memory, number=number + 2)
 
 
 def test_memory_does_not_grow_with_concepts(strategy: Strategy) -> None:
@@ -167,7 +168,7 @@ def test_rows_are_folded_as_they_are_in_the_whole_layer(name: str, out: int, in_
     """Bit for bit, of a strategy that says so; from the bounds of tiles on, as folding cuts layers."""
     strategy = strategies.load(name)
     origin = torch.randn(out, in_, generator=rng(1)) * 0.05
-    layer = Layer("layer", origin, origin + torch.randn(out, in_, generator=rng(2)) * 0.01)
+    layer = Layer("layer", origin, origin + torch.randn(out, in_, generator=rng(2)) * 0.01, number=3)
     factors = Factors(
         torch.randn(7, in_, generator=rng(3)), torch.randn(out, 7, generator=rng(4)) * 0.003, ALPHA
     )
@@ -175,7 +176,7 @@ def test_rows_are_folded_as_they_are_in_the_whole_layer(name: str, out: int, in_
     step = tile_rows(in_)
     for first in range(0, out, step):
         for last in {min(first + step, out), min(first + 3 * step, out)}:
-            rows = Layer("layer", layer.origin[first:last], layer.current[first:last])
+            rows = replace(layer, origin=layer.origin[first:last], current=layer.current[first:last])
             assert torch.equal(strategy.fold(rows, factors.rows(first, last)).weight, whole[first:last])
 
 

@@ -97,3 +97,10 @@ def test_an_unknown_strategy_is_told_with_the_nearest() -> None:
         with pytest.raises(UsageError, match="'msak'") as caught:
             call("msak", {})
         assert "did you mean 'mask'?" in caught.value.fix
+
+
+def test_strategies_for_comparison_say_so_themselves() -> None:
+    assert set(strategies.recommended()) >= {"distill", "mask", "merge", "naive", "orthogonal"}
+    assert set(strategies.for_comparison()) >= {"clora", "l2"}
+    for name in strategies.names():
+        assert strategies.load(name).for_comparison == (name in strategies.for_comparison())
