@@ -16,7 +16,7 @@ def strategy_names() -> tuple[str, ...]:
     """Every strategy's name, sorted.
 
     >>> strategy_names()
-    ('distill', 'mask', 'merge', 'naive', 'orthogonal')
+    ('distill', 'gram', 'mask', 'merge', 'naive', 'orthogonal')
     """
     return tuple(sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in _NOT_A_STRATEGY))
 
@@ -25,7 +25,7 @@ def name_problem(name: object) -> tuple[str, str] | None:
     """What is wrong with a strategy's name, and the remedy with the nearest one; None: it is one.
 
     >>> name_problem("msak")
-    ("unknown strategy 'msak'", "did you mean 'mask'? Choose one of: distill, mask, merge, naive, orthogonal")
+    ("unknown strategy 'msak'", "did you mean 'mask'? Choose one of: distill, gram, mask, merge, naive, orthogonal")
     """
     known = strategy_names()
     return None if name in known else (f"unknown strategy {name!r:.80}", did_you_mean(str(name), known))

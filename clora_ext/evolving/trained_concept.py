@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from torch import Tensor
-
 from clora_ext.adapters.delta import Delta
+from clora_ext.adapters.moments import Moment
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.prompts.concept_prompts import ConceptPrompts
@@ -26,7 +25,8 @@ class TrainedConcept:
         trained: the changes, by layer; may read them from a file when they are asked for.
         imported: whether they were trained without the strategy. Its memory is then not shown to it: the
             adapters do not go on from what is kept there, so nothing of that may be taken back.
-        inputs: E[x x^T] of layers' inputs after the training, by layer; empty: the strategy did not ask.
+        inputs: E[x x^T] of layers' inputs after the training, by input; empty: the strategy did not ask.
+        past_inputs: the sums of those of earlier concepts, by input; all of them, whatever is taught now.
         prompts: what the strategy keeps of all concepts in words, this one included.
     """
 
@@ -35,8 +35,20 @@ class TrainedConcept:
     targets: Mapping[str, Target]
     trained: Mapping[str, Delta]
     imported: bool = False
-    inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    inputs: Mapping[str, Moment] = field(default_factory=dict)
+    past_inputs: Mapping[str, Moment] = field(default_factory=dict)
     prompts: Sequence[ConceptPrompts] = ()
+
+    @property
+    def kept_inputs(self) -> dict[str, int]:
+        """Widths of the inputs of which something is kept from now on, by name."""
+        known = {**self.past_inputs, **self.inputs} if self.strategy.keeps_inputs else {}
+        return {name: known[name].width for name in sorted(known)}
+
+    def kept_input(self, name: str) -> Moment:
+        """What is kept of one of them: the sum of what was kept before and what was measured now."""
+        found = [moments[name] for moments in (self.past_inputs, self.inputs) if name in moments]
+        return found[0] if len(found) == 1 else found[0].plus(found[1])
 
     def by_tensor(self) -> dict[str, list[Target]]:
         """The layers of every taught tensor, in the order of their rows.

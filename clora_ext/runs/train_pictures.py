@@ -1,7 +1,7 @@
 """Pictures become a trained concept: starts, model, examples, training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
@@ -97,7 +97,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         losses = _with_curve(run, training, sink, previews(run, asked, sampler, sink))
         sink(Stage("measure", "the adapter"))
         held_out = measure_trained(model, plan, encoded.examples, run.before.baseline, precision)
-        inputs = input_moments(model, plan.targets, run.needs.inputs_after, sampler)
+        inputs = input_moments(model, plan.layers, run.needs.inputs_after, sampler)
     trained = dict(training.adapters.factors())
     learned_rows = {} if training.token_rows is None else dict(training.token_rows.deltas())
     concept = TrainedConcept(
@@ -106,6 +106,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         targets={target.name: target for target in (*plan.targets, *rows)},
         trained={**trained, **learned_rows},
         inputs=inputs,
+        past_inputs=run.before.past_inputs,
         prompts=run.kept_prompts,
     )
     _export_lora(plan, trained, sink)
@@ -204,7 +205,7 @@ def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tupl
     settings = plan.settings
     for index, target in enumerate(plan.targets):
         rng = torch.Generator().manual_seed((settings.seed * 1_000_003 + index) % 2**63)
-        layer = replace(evolving.layer(target, settings.strategy), inputs=before.inputs.get(target.name))
+        layer = before.with_inputs(evolving.layer(target, settings.strategy), target)
         adapter = settings.adapter
         yield target, plan.strategy.begin(layer, adapter.rank, adapter.effective_alpha, rng)
 
