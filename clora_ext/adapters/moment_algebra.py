@@ -50,30 +50,36 @@ class _ChangeQuadratic(torch.autograd.Function):
 def retain(rows: Tensor, new: Moment, past: Moment, strength: float) -> Tensor:
     """rows @ new @ (new + strength * past)^-1: (n, in) of (n, in), float32.
 
-    What the rows answer to new inputs stays, as far as it can without answering to past ones.
+    Of what the rows answer to new inputs, as much as can stay without their answering to past ones. Where
+    neither has ever been, the rows stay as they are.
     """
-    if new.is_whole and past.is_whole:
-        whole = new.dense().double() + strength * past.dense().double()
-        ridge = _RIDGE * whole.diagonal().mean()
-        if not ridge > 0:
-            return rows
-        root = torch.linalg.cholesky(whole + ridge * torch.eye(len(whole), dtype=whole.dtype))
-        solved: Tensor = torch.cholesky_solve(new.apply(rows).double().T, root)
-        return solved.T.float()
-    return _retain_low_rank(rows, new, past, strength)
-
-
-def _retain_low_rank(rows: Tensor, new: Moment, past: Moment, strength: float) -> Tensor:
-    """The same with D + C C^T in the place of the sum: Woodbury's identity."""
-    columns = torch.cat([new.factor.double(), strength**0.5 * past.factor.double()], dim=1)
-    spread = new.diagonal.double() + strength * past.diagonal.double()
-    ridge = _RIDGE * (spread + columns.square().sum(dim=1)).mean()
-    if not ridge > 0:
+    divide = _divide_whole if new.is_whole and past.is_whole else _divide_low_rank
+    if not _ridge(new, past, strength):
         return rows
-    scaled = columns / (spread + ridge).unsqueeze(1)  # D^-1 C
-    answered = new.apply(rows).double()
+    answered = strength * past.apply(rows).double()
+    return (rows.double() - divide(answered, new, past, strength)).float()
+
+
+def _ridge(new: Moment, past: Moment, strength: float) -> float:
+    """What is added to every variance of the sum."""
+    return _RIDGE * (new.mean_variance + strength * past.mean_variance)
+
+
+def _divide_whole(rows: Tensor, new: Moment, past: Moment, strength: float) -> Tensor:
+    """rows @ (new + strength * past + ridge)^-1, float64."""
+    whole = new.dense().double() + strength * past.dense().double()
+    whole.diagonal().add_(_ridge(new, past, strength))
+    solved: Tensor = torch.cholesky_solve(rows.T, torch.linalg.cholesky(whole))
+    return solved.T
+
+
+def _divide_low_rank(rows: Tensor, new: Moment, past: Moment, strength: float) -> Tensor:
+    """The same of D + C C^T: Woodbury's identity, with no matrix of the width squared."""
+    columns = torch.cat([new.factor.double(), strength**0.5 * past.factor.double()], dim=1)
+    spread = new.diagonal.double() + strength * past.diagonal.double() + _ridge(new, past, strength)
+    scaled = columns / spread.unsqueeze(1)  # D^-1 C
     core = columns.T @ scaled
     core.diagonal().add_(1)
-    inner = torch.linalg.solve(core, (answered @ scaled).T).T
-    retained: Tensor = answered / (spread + ridge) - inner @ scaled.T
-    return retained.float()
+    inner = torch.linalg.solve(core, (rows @ scaled).T).T
+    solved: Tensor = rows / spread - inner @ scaled.T
+    return solved

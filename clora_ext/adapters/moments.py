@@ -57,6 +57,12 @@ class Moment:
         """Whether every direction is kept apart."""
         return self.factor.shape[0] == self.factor.shape[1]
 
+    @property
+    def mean_variance(self) -> float:
+        """Mean of the matrix's diagonal."""
+        through = self.factor.double().square().sum(dim=1)
+        return float((through + self.diagonal.double()).mean())
+
     def rounded(self) -> "Moment":
         """In bfloat16, as it is kept: every number of F to within 2^-9 of itself."""
         return Moment(self.factor.bfloat16(), self.diagonal.bfloat16())

@@ -16,7 +16,7 @@ def strategy_names() -> tuple[str, ...]:
     """Every strategy's name, sorted.
 
     >>> strategy_names()
-    ('distill', 'gram', 'mask', 'merge', 'naive', 'orthogonal')
+    ('distill', 'distill_gram', 'gram', 'mask', 'merge', 'naive', 'orthogonal')
     """
     return tuple(sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in _NOT_A_STRATEGY))
 
@@ -24,8 +24,9 @@ def strategy_names() -> tuple[str, ...]:
 def name_problem(name: object) -> tuple[str, str] | None:
     """What is wrong with a strategy's name, and the remedy with the nearest one; None: it is one.
 
-    >>> name_problem("msak")
-    ("unknown strategy 'msak'", "did you mean 'mask'? Choose one of: distill, gram, mask, merge, naive, orthogonal")
+    >>> message, remedy = name_problem("msak")
+    >>> message, remedy.partition("?")[0]
+    ("unknown strategy 'msak'", "did you mean 'mask'")
     """
     known = strategy_names()
     return None if name in known else (f"unknown strategy {name!r:.80}", did_you_mean(str(name), known))

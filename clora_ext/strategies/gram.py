@@ -2,9 +2,9 @@
 
 G is the sum of E[x x^T] over what a layer reads while the model draws past concepts and, once, things that
 nobody taught (anchors). Its answers there change by tr(tau G tau^T) in the mean square, whatever the prompts
-were, so none are kept. That is part of the loss: strength * sum over layers of tr(tau G tau^T) / tr(W0 G W0^T),
-and W(t) = W(t-1) + tau. It is a quadratic penalty as of Kronecker-factored curvature (arXiv 1805.07810) with
-the inputs' factor alone: no gradients of the past are needed.
+were, so none are kept. That is part of the loss, strength * sum over layers of
+tr(tau G tau^T) / tr(W0 G W0^T), and W(t) = W(t-1) + tau. It is the quadratic penalty of Kronecker-factored
+curvature (arXiv 1805.07810) with the inputs' factor alone: no gradients of the past are needed.
 
 A finished LoRA is not trained, so the same is minimised in closed form. Of all changes t, the least
 tr((t - tau) G_new (t - tau)^T) + lora_strength * tr(t G t^T) has

@@ -106,7 +106,7 @@ class Curious(Strategy):
         SEEN["targets"] = len(chosen)
         return chosen
 
-    def needs(self, concept, earlier):
+    def needs(self, concept, earlier, vocabulary):
         SEEN["earlier"].append(tuple(earlier))
         return Needs(inputs_before=("a dog",), inputs_after=concept.prompts)
 
