@@ -13,10 +13,10 @@ from clora_ext.errors import CheckpointError
 from .checkpoint import Checkpoint
 from .memory import memory_key
 
-__all__ = ["kept_bytes", "kept_shapes", "read_moments", "stored_moment"]
+__all__ = ["kept_bytes", "kept_shapes", "measured_bytes", "read_moments", "stored_moment"]
 
 _DTYPE = "BF16"
-_HALF = 2  # bytes of a number
+_HALF, _FLOAT = 2, 4  # bytes of a number
 _TRIANGLE, _FACTOR, _DIAGONAL = "triangle", "factor", "diagonal"
 
 
@@ -33,8 +33,19 @@ def kept_shapes(width: int) -> Mapping[str, tuple[int, ...]]:
 
 def kept_bytes(layers: Iterable[Target]) -> int:
     """Bytes of what is kept of all inputs that the layers read."""
-    widths = {layer.input_name: layer.shape[1] for layer in layers}
-    return _HALF * sum(prod(shape) for width in widths.values() for shape in kept_shapes(width).values())
+    return _HALF * sum(prod(shape) for width in _widths(layers) for shape in kept_shapes(width).values())
+
+
+def measured_bytes(layers: Iterable[Target]) -> tuple[int, int]:
+    """Bytes in memory of the sums while all those inputs are measured, and of what came of them."""
+    columns = [(width, width if width <= FULL_WIDTH else RANK) for width in _widths(layers)]
+    numbers = sum(width * count for width, count in columns)
+    return _FLOAT * numbers, _HALF * numbers
+
+
+def _widths(layers: Iterable[Target]) -> list[int]:
+    """Of all inputs that the layers read."""
+    return list({layer.input_name: layer.shape[1] for layer in layers}.values())
 
 
 def stored_moment(name: str, moment: Moment) -> dict[str, Tensor]:

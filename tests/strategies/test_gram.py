@@ -1,4 +1,4 @@
-"""The strategy that holds on to what layers answered: by hand, against the dense formulas, what it asks for."""
+"""The strategy that holds on to what layers answered: by hand, by the dense formulas; what it asks for."""
 
 import pytest
 import torch
