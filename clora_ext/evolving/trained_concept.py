@@ -41,8 +41,17 @@ class TrainedConcept:
 
     @property
     def kept_inputs(self) -> dict[str, int]:
-        """Widths of the inputs of which something is kept from now on, by name."""
-        known = {**self.past_inputs, **self.inputs} if self.strategy.keeps_inputs else {}
+        """Widths of the inputs of which something is kept from now on, by name.
+
+        Raises:
+            CheckpointError: the strategy has declared that it keeps no statistics.
+        """
+        if not self.strategy.keeps_inputs:
+            return {}
+        if self.strategy.state_level != "L2":
+            message = f"the strategy {type(self.strategy).__name__} keeps inputs and does not declare L2"
+            raise CheckpointError(message, fix="declare the state level L2 in the strategy, or keep nothing")
+        known = {**self.past_inputs, **self.inputs}
         return {name: known[name].width for name in sorted(known)}
 
     def kept_input(self, name: str) -> Moment:

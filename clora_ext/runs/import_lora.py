@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from clora_ext.events import Note, Sink
 from clora_ext.formats.pages import free_models, release_on_free
 
+from .measured_inputs import measured_inputs
 from .memory_remedies import sampling_remedies
 from .plan import LoraMaterial
 from .prepared import PreparedRun
@@ -51,19 +52,22 @@ def import_lora(run: PreparedRun, material: LoraMaterial, sink: Sink) -> "Traine
         targets,
         trained,
         imported=True,
-        inputs=_inputs(run, evolving, targets, trained) if run.needs.inputs_after else {},
+        inputs=_inputs(run, evolving, targets, trained, sink) if run.needs.inputs_after else {},
         past_inputs=run.before.past_inputs,
         prompts=run.kept_prompts,
     )
 
 
 def _inputs(
-    run: PreparedRun, evolving: "Evolving", targets: "Mapping[str, Target]", trained: "Mapping[str, Delta]"
+    run: PreparedRun,
+    evolving: "Evolving",
+    targets: "Mapping[str, Target]",
+    trained: "Mapping[str, Delta]",
+    sink: Sink,
 ) -> "Mapping[str, Moment]":
     """What the layers read while the model with the whole LoRA draws what the strategy asks for."""
     from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
-    from clora_ext.training.statistics import input_moments
 
     plan = run.plan
     with release_on_free():
@@ -72,7 +76,8 @@ def _inputs(
     del weights
     try:
         with reporting_out_of_memory("drawing with the LoRA", sampling_remedies(plan)):
-            return input_moments(model, plan.layers, run.needs.inputs_after, run.prompt.sampler(model))
+            sampler = run.prompt.sampler(model)
+            return measured_inputs(model, plan.layers, run.needs.inputs_after, sampler, sink)
     finally:
         del model
         free_models()

@@ -11,6 +11,7 @@ from clora_ext.prompts import Vocabulary, vocabulary_of
 from clora_ext.sampling.samples import SamplePrompt
 
 from .measure import Baseline, measure_before
+from .measured_inputs import measured_inputs
 from .memory_remedies import sampling_remedies
 from .plan import Plan
 
@@ -62,7 +63,6 @@ def observe_before(
     """
     from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
-    from clora_ext.training.statistics import input_moments
 
     sink(Stage("sample", "before"))
     context = plan.context
@@ -74,8 +74,8 @@ def observe_before(
             return Observed(
                 needs=needs,
                 samples=prompt.sample(model, sink),
-                inputs=input_moments(model, plan.layers, needs.inputs_before, prompt.sampler(model)),
-                past_inputs=_past_inputs(model, plan, needs, prompt) if plan.strategy.keeps_inputs else {},
+                inputs=measured_inputs(model, plan.layers, needs.inputs_before, prompt.sampler(model), sink),
+                past_inputs=_past_inputs(model, plan, needs, prompt, sink),
                 baseline=measure_before(model, plan, precision, sink),
             )
     finally:
@@ -88,10 +88,13 @@ def _vocabulary(model: "Model") -> Vocabulary:
     return vocabulary_of(lambda word: len(model.tokens(word)) == 1)
 
 
-def _past_inputs(model: "Model", plan: Plan, needs: "Needs", prompt: SamplePrompt) -> "dict[str, Moment]":
+def _past_inputs(
+    model: "Model", plan: Plan, needs: "Needs", prompt: SamplePrompt, sink: Sink
+) -> "dict[str, Moment]":
     """What is kept of all inputs; of those that none of the layers of earlier concepts read, measured now."""
-    from clora_ext.training.statistics import input_moments
-
+    if not plan.strategy.keeps_inputs:
+        return {}
     kept = plan.context.evolving().past_inputs(plan.settings.strategy)
     unknown = [layer for layer in plan.layers if layer.input_name not in kept]
-    return {**input_moments(model, unknown, needs.inputs_first, prompt.sampler(model)), **kept}
+    first = measured_inputs(model, unknown, needs.inputs_first, prompt.sampler(model), sink)
+    return {**first, **kept}

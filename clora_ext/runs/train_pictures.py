@@ -13,6 +13,7 @@ from .curve import LossCurve
 from .encode import Encoded, encode_pictures
 from .lora_files import write_layers
 from .measure import measure_trained
+from .measured_inputs import measured_inputs
 from .memory_remedies import training_remedies
 from .observe import Observed
 from .plan import Plan
@@ -79,7 +80,6 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
     from clora_ext.evolving.trained_concept import TrainedConcept
-    from clora_ext.training.statistics import input_moments
 
     plan, precision = run.plan, pick_precision()
     sink(Note(f"computing on: {precision.reason}"))
@@ -97,7 +97,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         losses = _with_curve(run, training, sink, previews(run, asked, sampler, sink))
         sink(Stage("measure", "the adapter"))
         held_out = measure_trained(model, plan, encoded.examples, run.before.baseline, precision)
-        inputs = input_moments(model, plan.layers, run.needs.inputs_after, sampler)
+        inputs = measured_inputs(model, plan.layers, run.needs.inputs_after, sampler, sink)
     trained = dict(training.adapters.factors())
     learned_rows = {} if training.token_rows is None else dict(training.token_rows.deltas())
     concept = TrainedConcept(
