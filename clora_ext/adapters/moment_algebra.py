@@ -9,8 +9,9 @@ from .moments import Moment
 
 __all__ = ["change_quadratic", "retain"]
 
-# Of the mean variance: without it, directions that nothing has ever read would be divided by zero.
-_RIDGE = 2.0**-20
+# Of the mean variance: what weighs for leaving the rows as they are. Without it, directions that nothing has
+# ever read would be divided by zero, and huge rows would tell apart what differs by next to nothing.
+_RIDGE = 2.0**-10
 
 
 def change_quadratic(down: Tensor, up: Tensor, moment: Moment) -> Tensor:
@@ -56,7 +57,8 @@ def retain(rows: Tensor, new: Moment, past: Moment, strength: float) -> Tensor:
     divide = _divide_whole if new.is_whole and past.is_whole else _divide_low_rank
     if not _ridge(new, past, strength):
         return rows
-    answered = strength * past.apply(rows).double()
+    # In float64: what float32 rounds is as large as what is read in the directions that are hardly read.
+    answered = strength * past.apply(rows.double())
     return (rows.double() - divide(answered, new, past, strength)).float()
 
 
@@ -67,7 +69,7 @@ def _ridge(new: Moment, past: Moment, strength: float) -> float:
 
 def _divide_whole(rows: Tensor, new: Moment, past: Moment, strength: float) -> Tensor:
     """rows @ (new + strength * past + ridge)^-1, float64."""
-    whole = new.dense().double() + strength * past.dense().double()
+    whole = new.dense() + strength * past.dense()
     whole.diagonal().add_(_ridge(new, past, strength))
     solved: Tensor = torch.cholesky_solve(rows.T, torch.linalg.cholesky(whole))
     return solved.T

@@ -43,7 +43,7 @@ class Moment:
 
     @staticmethod
     def of(matrix: Tensor) -> "Moment":
-        """A symmetric positive semidefinite matrix (width, width), float32, whole."""
+        """A symmetric positive semidefinite matrix (width, width), whole, in float32."""
         factor = _cholesky(matrix.double()).float()
         return Moment(factor, factor.new_zeros(len(factor)))
 
@@ -76,14 +76,14 @@ class Moment:
         return self._moved[device]
 
     def dense(self) -> Tensor:
-        """The matrix itself, float32."""
-        factor = self.factor.float()
-        return torch.addmm(torch.diag(self.diagonal.float()), factor, factor.T)
+        """The matrix itself, float64."""
+        factor = self.factor.double()
+        return torch.addmm(torch.diag(self.diagonal.double()), factor, factor.T)
 
     def apply(self, rows: Tensor) -> Tensor:
-        """rows @ the matrix: (n, width) of (n, width), float32."""
-        factor = self.factor.float()
-        return torch.addcmul((rows @ factor) @ factor.T, rows, self.diagonal.float())
+        """rows @ the matrix: (n, width) of (n, width), in the rows' dtype."""
+        factor = self.factor.to(rows.dtype)
+        return torch.addcmul((rows @ factor) @ factor.T, rows, self.diagonal.to(rows.dtype))
 
     def energy(self, weight: Tensor) -> float:
         """tr(W G W^T): the mean squared norm of what a layer of this weight (out, width) answers."""

@@ -24,7 +24,7 @@ def inputs(width: int, seed: int = 0, count: int = 700, rank: int = 20) -> Tenso
 
 
 def second_moment(rows: Tensor) -> Tensor:
-    return (rows.double().T @ rows.double() / len(rows)).float()
+    return rows.double().T @ rows.double() / len(rows)
 
 
 def streamed(rows: Tensor) -> Moment:
@@ -88,7 +88,7 @@ def test_rounded_moments_have_no_negative_direction(width: int) -> None:
     rows = inputs(width, count=30)  # fewer than numbers: most directions were never read
     found = streamed(rows).rounded()
     assert found.factor.dtype == torch.bfloat16
-    least = torch.linalg.eigvalsh(found.dense().double()).min()
+    least = torch.linalg.eigvalsh(found.dense()).min()
     assert float(least) > -1e-5 * float(found.dense().diagonal().max())
     if width == 48:
         assert float(torch.linalg.eigvalsh(second_moment(rows).bfloat16().double()).min()) < -1e-3
@@ -99,8 +99,10 @@ def test_rounded_moments_have_no_negative_direction(width: int) -> None:
 def test_products_are_those_of_the_dense_matrix(width: int) -> None:
     moment = streamed(inputs(width)).rounded()
     rows = torch.randn(5, width, generator=rng(4))
-    torch.testing.assert_close(moment.apply(rows), rows @ moment.dense(), rtol=1e-3, atol=1e-2)
-    energy = float((rows @ moment.dense() * rows).sum())
+    torch.testing.assert_close(
+        moment.apply(rows).double(), rows.double() @ moment.dense(), rtol=1e-3, atol=1e-2
+    )
+    energy = float((rows.double() @ moment.dense() * rows).sum())
     assert moment.energy(rows) == pytest.approx(energy, rel=1e-4)
 
 
@@ -111,7 +113,7 @@ def test_the_quadratic_and_its_gradient_are_autograds_of_the_dense_form(width: i
     up = torch.randn(7, 4, generator=rng(6), requires_grad=True)
     found = 3 * change_quadratic(down, up, moment)
     written = torch.autograd.grad(found, (down, up))
-    dense = 3 * ((up @ down) @ moment.dense() * (up @ down)).sum()
+    dense = 3 * ((up @ down) @ moment.dense().float() * (up @ down)).sum()
     expected = torch.autograd.grad(dense, (down, up))
     torch.testing.assert_close(found, dense, rtol=1e-4, atol=0)
     for a, b in zip(written, expected, strict=True):
@@ -119,14 +121,19 @@ def test_the_quadratic_and_its_gradient_are_autograds_of_the_dense_form(width: i
 
 
 @pytest.mark.parametrize("width", [40, WIDE])
-def test_what_is_retained_solves_the_ridge_regression(width: int) -> None:
-    new, past = streamed(inputs(width)).rounded(), streamed(inputs(width, 30, rank=12)).rounded()
+@pytest.mark.parametrize("count", [700, 25])
+def test_what_is_retained_solves_the_ridge_regression(width: int, count: int) -> None:
+    """Of few inputs too, where most directions were never read; without it growing out of all bounds."""
+    new = streamed(inputs(width, count=count)).rounded()
+    past = streamed(inputs(width, 30, rank=12, count=count)).rounded()
     rows = torch.randn(3, width, generator=rng(7))
     found = retain(rows, new, past, 0.5)
-    whole = new.dense().double() + 0.5 * past.dense().double()
-    assert distance(found.double() @ whole, rows.double() @ new.dense().double()) < 1e-3
+    ridge = torch.eye(width) * 2**-10 * (new.mean_variance + 0.5 * past.mean_variance)
+    whole = new.dense() + 0.5 * past.dense() + ridge
+    assert distance(found.double() @ whole, rows.double() @ (new.dense() + ridge)) < 1e-5
     assert torch.equal(retain(rows, new, past, 0.0), rows)
-    assert float(past.energy(retain(rows, new, past, 100.0))) < 0.01 * past.energy(rows)
+    assert past.energy(retain(rows, new, past, 1000.0)) < 0.01 * past.energy(rows)
+    assert float(found.norm()) < 2 * float(rows.norm())
 
 
 def test_what_nothing_has_read_stays_and_what_the_past_alone_has_read_goes() -> None:
@@ -137,8 +144,8 @@ def test_what_nothing_has_read_stays_and_what_the_past_alone_has_read_goes() -> 
     new = Moment.of(torch.diag(torch.tensor([1.0, 1, 0, 0, 0, 0])))
     past = Moment.of(torch.diag(torch.tensor([0.0, 1, 1, 1, 0, 0])))
     kept = retain(rows, new, past, 1.0)
-    torch.testing.assert_close(kept[:, :4], rows[:, :4] * torch.tensor([1, 0.5, 0, 0]), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(kept[:, 4:], rows[:, 4:], rtol=0.1, atol=0)
+    expected = rows * torch.tensor([1, 0.5, 0, 0, 1, 1])
+    torch.testing.assert_close(kept, expected, rtol=1e-3, atol=2e-3)
 
 
 def test_layers_that_share_a_moment_share_it_where_it_is_moved() -> None:

@@ -43,12 +43,7 @@ def test_a_strength_of_nothing_is_merge_bit_for_bit_and_measures_all_the_same(re
         asked = with_settings(asked, strategy=strategy, strategy_options=options)
         add_concept(asked)
         add_concept(another(asked, f"cats{asked.project.name}_images"))
-    merged, loose, bound = (Project.open(folder / name) for name in ("merge", "gram0", "gram"))
-    for number in range(2):
-        hashes = [project.states[number].content_hash for project in (merged, loose, bound) if project.states]
-        assert len(hashes) in {0, 3}
-    hashes = [project.current.content_hash for project in (merged, loose, bound) if project.current]
-    assert len(hashes) == 3
+    hashes = [Project.open(folder / name).parent_hash for name in ("merge", "gram0", "gram")]
     assert hashes[1] == hashes[0]
     assert hashes[2] != hashes[0]
     assert state_bytes(folder / "merge") == 0
@@ -104,8 +99,10 @@ def test_the_state_is_as_large_as_the_plan_says_and_does_not_grow(request_: Requ
     now = moments(request_.project)
     assert all(now[name].mean_variance > 1.2 * kept[name] for name in kept)  # two and one of about equal size
     assert Project.open(request_.project).concepts[0].state_level == "L2"
-    larger, smaller = (estimate(make_plan(with_settings(another(request_, f"{s}_images"), strategy=s, **d)))
-                       for s, d in (("gram", {}), ("merge", {})))  # fmt: skip
+    third = another(request_, "owl_images", seed=2)
+    larger, smaller = (
+        estimate(make_plan(one)) for one in (held(third), with_settings(third, strategy="merge"))
+    )
     assert larger.memory is not None
     assert smaller.memory is not None
     assert larger.memory > smaller.memory
@@ -144,7 +141,7 @@ def test_another_strategys_statistics_are_not_read(request_: Request) -> None:
     add_concept(with_settings(another(request_, "cat_images"), strategy="mask", strategy_options={}))
     assert state_bytes(request_.project) == 0
     project = Project.open(request_.project)
-    evolving = make_plan(held(another(request_, "owl_images"))).context.evolving()
+    evolving = make_plan(held(another(request_, "owl_images", seed=2))).context.evolving()
     assert evolving.past_inputs("gram") == {}
     assert project.number == 2
 
