@@ -10,8 +10,9 @@ from .moments import Moment
 __all__ = ["change_quadratic", "retain"]
 
 # Of the mean variance: what weighs for leaving the rows as they are. Without it, directions that nothing has
-# ever read would be divided by zero, and huge rows would tell apart what differs by next to nothing.
-_RIDGE = 2.0**-10
+# ever read would be divided by zero, and what differs by next to nothing be told apart by huge rows: over 25
+# inputs of 40 numbers they grow 30-fold at 2^-20, by a quarter at this.
+_RIDGE = 2.0**-7
 
 
 def change_quadratic(down: Tensor, up: Tensor, moment: Moment) -> Tensor:

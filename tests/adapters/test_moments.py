@@ -128,7 +128,7 @@ def test_what_is_retained_solves_the_ridge_regression(width: int, count: int) ->
     past = streamed(inputs(width, 30, rank=12, count=count)).rounded()
     rows = torch.randn(3, width, generator=rng(7))
     found = retain(rows, new, past, 0.5)
-    ridge = torch.eye(width) * 2**-10 * (new.mean_variance + 0.5 * past.mean_variance)
+    ridge = torch.eye(width) * 2**-7 * (new.mean_variance + 0.5 * past.mean_variance)
     whole = new.dense() + 0.5 * past.dense() + ridge
     assert distance(found.double() @ whole, rows.double() @ (new.dense() + ridge)) < 1e-5
     assert torch.equal(retain(rows, new, past, 0.0), rows)
@@ -145,7 +145,7 @@ def test_what_nothing_has_read_stays_and_what_the_past_alone_has_read_goes() -> 
     past = Moment.of(torch.diag(torch.tensor([0.0, 1, 1, 1, 0, 0])))
     kept = retain(rows, new, past, 1.0)
     expected = rows * torch.tensor([1, 0.5, 0, 0, 1, 1])
-    torch.testing.assert_close(kept, expected, rtol=1e-3, atol=2e-3)
+    torch.testing.assert_close(kept, expected, rtol=0, atol=0.02)
 
 
 def test_layers_that_share_a_moment_share_it_where_it_is_moved() -> None:
