@@ -60,6 +60,7 @@ class Target:
             same as ``module``.
         parameter: which of the module's.
         layout: how the tensor holds it; a transposed one is never a part of a tensor.
+        reads: what the layer's input is called, if others of its component read the same; empty: its own.
     """
 
     component: str
@@ -71,6 +72,12 @@ class Target:
     original: str = ""
     parameter: Parameter = "weight"
     layout: Layout = "matrix"
+    reads: str = ""
+
+    @property
+    def input_name(self) -> str:
+        """Name of what the layer reads: the same for all layers that read the same."""
+        return f"{self.component}.{self.reads or self.module}"
 
     @property
     def name(self) -> str:

@@ -24,8 +24,8 @@ def strategy_names() -> tuple[str, ...]:
 def name_problem(name: object) -> tuple[str, str] | None:
     """What is wrong with a strategy's name, and the remedy with the nearest one; None: it is one.
 
-    >>> message, fix = name_problem("msak")
-    >>> message, fix.split("?")[0]
+    >>> message, remedy = name_problem("msak")
+    >>> message, remedy.partition("?")[0]
     ("unknown strategy 'msak'", "did you mean 'mask'")
     """
     known = strategy_names()

@@ -22,6 +22,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
 from clora_ext.formats.checkpoint import Checkpoint, Copy, copy_tensor
 from clora_ext.formats.header import layout
+from clora_ext.formats.kept_inputs import kept_shapes, stored_moment
 from clora_ext.formats.memory import DIGESTS, RESIDUAL, STRATEGY_KEY, memory_key
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.stored import check_finite, dtype_of, raw
@@ -85,9 +86,12 @@ def fold(
         pool = stack.enter_context(workers())
         folds = _Folding(evolving, concept, model, kept)
         jobs = {name: _begin(pool, folds, name, by_tensor.get(name, ())) for name in model.tensors}
+        sums = [pool.submit(folds.keep_input, name) for name in concept.kept_inputs]
         for done, (name, job) in enumerate(jobs.items(), start=1):
             job.result()
             sink(FoldStep(done, len(jobs), name))
+        for one in sums:
+            one.result()
         _write_digests(kept, model.digests)
         if concept.carries_memory and evolving.memory is not None:
             for name in evolving.strategy_parts:
@@ -130,6 +134,8 @@ def _memory_shapes(
     if concept.carries_memory and evolving.memory is not None:
         infos = {name: evolving.memory.info(name) for name in evolving.strategy_parts}
         return {**shapes, **{name: (info.dtype, info.shape) for name, info in infos.items()}}
+    for name, width in concept.kept_inputs.items():
+        shapes.update({memory_key(name, part): ("BF16", shape) for part, shape in kept_shapes(width).items()})
     if not keeps_memory(concept.strategy):  # changes need not be read just for that
         return shapes
     for name, trained in concept.trained.items():
@@ -198,6 +204,13 @@ class _Folding:
                 position = position_after
             self._pass(name, position, info.shape[0], files, pair)
 
+    def keep_input(self, name: str) -> None:
+        """What is kept of an input that layers read."""
+        for key, tensor in stored_moment(name, self._concept.kept_input(name)).items():
+            check_finite(key, tensor)
+            with self._kept.part(key) as place:
+                place.write(raw(tensor.contiguous()))
+
     def _pass(self, name: str, start: int, stop: int, files: Files, pair: "_Pair") -> None:
         """Rows between the layers: the bytes they have."""
         info = self._evolving.current.info(name)
@@ -228,9 +241,15 @@ class _Folding:
         """The whole layer at once, and what the strategy keeps of it."""
         concept = self._concept
         layer = self._evolving.layer(target, "" if concept.imported else concept.name)
-        name = target.name
-        layer = replace(layer, inputs=concept.inputs.get(name), gradients=concept.gradients.get(name))
-        folded = concept.strategy.fold(layer, trained)
+        read = target.input_name
+        layer = replace(
+            layer,
+            inputs=concept.inputs.get(read),
+            past_inputs=concept.past_inputs.get(read),
+            gradients=concept.gradients.get(target.name),
+        )
+        join = concept.strategy.adopt if concept.imported else concept.strategy.fold
+        folded = join(layer, trained)
         weight = folded.weight.T.contiguous() if target.layout == "transposed" else folded.weight
         for first, last in _blocks(0, *target.stored_shape):
             pair.put_exact(weight[first:last])

@@ -12,9 +12,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.moments import Moment
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint
+from clora_ext.formats.kept_inputs import read_moments
 from clora_ext.formats.memory import DIGESTS, RESIDUAL, STRATEGY_KEY, WEIGHT, memory_key
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.stored import dtype_of
@@ -130,6 +132,12 @@ class Evolving:
         if self.memory is None or self.strategy != strategy:
             return ()
         return decode_prompts(self.memory.header)
+
+    def past_inputs(self, strategy: str) -> dict[str, Moment]:
+        """Second moments that the named strategy has kept, by the input's name; another's are not shown."""
+        if self.memory is None or self.memory.header.metadata.get(STRATEGY_KEY) != strategy:
+            return {}
+        return read_moments(self.memory)
 
     def check(self, content_hash: str) -> None:
         """Make sure that the memory belongs to the checkpoint of that content hash.

@@ -7,6 +7,7 @@ from math import prod
 from clora_ext.adapters.sites import Target
 from clora_ext.data import Dataset
 from clora_ext.evolving.model import memory_part
+from clora_ext.formats import kept_inputs
 from clora_ext.formats.header import Header, read_header
 from clora_ext.formats.memory import RESIDUAL, WEIGHT, memory_key, strategy_bytes
 from clora_ext.strategies.base import keeps_memory
@@ -89,6 +90,8 @@ def _memory(plan: Plan) -> int:
     own = 0 if earlier is None else strategy_bytes(earlier)
     if keeps_memory(plan.strategy):
         own = max(own, _FLOAT * sum(_strategy_numbers(plan)))
+    if plan.strategy.keeps_inputs:
+        own += kept_inputs.kept_bytes(plan.layers)
     return residuals + own + _DIGEST * len(current.tensors) + _HEADERS
 
 

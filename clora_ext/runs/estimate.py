@@ -12,6 +12,7 @@ from clora_ext.data import Dataset
 from clora_ext.errors import StorageError
 from clora_ext.families.components import Role
 from clora_ext.families.step_shape import StepShape
+from clora_ext.formats.kept_inputs import measured_bytes
 from clora_ext.formats.text import size
 
 from .disk_needs import DiskNeeds, disk_needs
@@ -96,7 +97,8 @@ def _memory(plan: Plan, precision: "Precision") -> int | None:
     picture = family.picture_bytes(header, max(sizes, key=prod))
     if picture is None:
         return None
-    phases = [everything + picture]
+    sums, moments = measured_bytes(plan.layers) if plan.strategy.keeps_inputs else (0, 0)
+    phases = [everything + picture + sums]
     if isinstance(plan.material, Dataset):
         step = family.training_bytes(header, _step_shape(plan, precision))
         if step is None:
@@ -105,7 +107,9 @@ def _memory(plan: Plan, precision: "Precision") -> int | None:
         kept = weights["denoiser"] + _TRAINED * plan.parameters
         kept += weights["text_encoder"] if _text_learns(plan) else 0
         previews = settings.sampling.preview_every > 0
-        phases.append(kept + (weights["vae"] + max(step, picture) if previews else step))
+        phases.append(kept + moments + (weights["vae"] + max(step, picture) if previews else step))
+        if sums:  # which are taken with the adapters in place
+            phases.append(kept + moments + sums + weights["vae"] + picture)
     if precision.device.type == "cuda":
         return max(phases)
     frozen = _FLOAT * sum(

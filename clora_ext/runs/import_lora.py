@@ -1,16 +1,23 @@
 """A LoRA that was trained elsewhere becomes a concept like any other."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from clora_ext.errors import UsageError
 from clora_ext.events import Note, Sink
+from clora_ext.formats.pages import free_models, release_on_free
 
+from .measured_inputs import measured_inputs
+from .memory_remedies import sampling_remedies
 from .plan import LoraMaterial
 from .prepared import PreparedRun
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clora_ext.adapters.delta import Delta
+    from clora_ext.adapters.moments import Moment
     from clora_ext.adapters.sites import Target
     from clora_ext.evolving.model import Evolving
     from clora_ext.evolving.trained_concept import TrainedConcept
@@ -24,15 +31,11 @@ def import_lora(run: PreparedRun, material: LoraMaterial, sink: Sink) -> "Traine
     """The LoRA as the strategy would have it.
 
     What the constraint of a training would never have allowed is taken out: the LoRA did not know of it.
-
-    Raises:
-        UsageError: the strategy asks for what only a training can give.
     """
-    from clora_ext.errors import UsageError
     from clora_ext.evolving.trained_concept import TrainedConcept
 
     plan = run.plan
-    if run.needs.inputs_after or run.needs.gradients_after:
+    if run.needs.gradients_after:
         message = f"the strategy {plan.settings.strategy} measures the model while it is trained"
         raise UsageError(message, fix="choose another strategy for a finished LoRA")
     for note in material.notes:
@@ -43,13 +46,53 @@ def import_lora(run: PreparedRun, material: LoraMaterial, sink: Sink) -> "Traine
     for index, (target, change) in enumerate(material.changes.items()):
         delta = fixed_change(change, target, evolving)
         if target in layers:
-            layer = replace(evolving.layer(target, ""), inputs=run.before.inputs.get(target.name))
+            layer = run.before.with_inputs(evolving.layer(target, ""), target)
             delta = _allowed(plan.strategy, layer, delta, index)
         trained[target.name] = delta
     targets = {target.name: target for target in material.changes}
     return TrainedConcept(
-        plan.strategy, plan.settings.strategy, targets, trained, imported=True, prompts=run.kept_prompts
+        plan.strategy,
+        plan.settings.strategy,
+        targets,
+        trained,
+        imported=True,
+        inputs=_inputs(run, evolving, targets, trained, sink) if run.needs.inputs_after else {},
+        past_inputs=run.before.past_inputs,
+        prompts=run.kept_prompts,
     )
+
+
+def _inputs(
+    run: PreparedRun,
+    evolving: "Evolving",
+    targets: "Mapping[str, Target]",
+    trained: "Mapping[str, Delta]",
+    sink: Sink,
+) -> "Mapping[str, Moment]":
+    """What the layers read while the model with the whole LoRA draws what the strategy asks for."""
+    from clora_ext.config.memory import reporting_out_of_memory
+    from clora_ext.config.precision import pick_precision
+
+    plan = run.plan
+    with release_on_free():
+        weights = {name: _changed(evolving, targets[name], delta) for name, delta in trained.items()}
+    model = plan.context.family.load(evolving.current, pick_precision(), weights)
+    del weights
+    try:
+        with reporting_out_of_memory("drawing with the LoRA", sampling_remedies(plan)):
+            sampler = run.prompt.sampler(model)
+            return measured_inputs(
+                model, plan.layers, run.needs.inputs_after, sampler, sink, rounded=plan.strategy.keeps_inputs
+            )
+    finally:
+        del model
+        free_models()
+
+
+def _changed(evolving: "Evolving", target: "Target", delta: "Delta") -> "Tensor":
+    """The weight with a change, as its tensor holds it."""
+    weight = evolving.layer(target, "").current + delta.delta()
+    return weight.T.contiguous() if target.layout == "transposed" else weight
 
 
 def fixed_change(change: "Change", target: "Target", evolving: "Evolving") -> "Delta":

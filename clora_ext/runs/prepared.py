@@ -1,6 +1,7 @@
 """A run before anything is learned: its plan and all that the strategy wanted from the model before."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clora_ext.events import Sink
@@ -47,10 +48,9 @@ def prepare(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
     prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling)
     project.start(plan.context.base)
     concept, earlier = _in_words(plan), plan.context.kept_prompts(plan.settings.strategy)
-    needs = plan.strategy.needs(concept, earlier)
-    before = observe_before(plan, prompt, needs, sink)
+    before = observe_before(plan, prompt, partial(plan.strategy.needs, concept, earlier), sink)
     kept = tuple(plan.strategy.keep_prompts(concept, earlier))
-    return PreparedRun(plan, project, prompt, concept, earlier, needs, before, kept)
+    return PreparedRun(plan, project, prompt, concept, earlier, before.needs, before, kept)
 
 
 def _in_words(plan: Plan) -> "ConceptPrompts":

@@ -1,7 +1,7 @@
 """Pictures become a trained concept: starts, model, examples, training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
@@ -13,6 +13,7 @@ from .curve import LossCurve
 from .encode import Encoded, encode_pictures
 from .lora_files import write_layers
 from .measure import measure_trained
+from .measured_inputs import measured_inputs
 from .memory_remedies import training_remedies
 from .observe import Observed
 from .plan import Plan
@@ -82,7 +83,6 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     from clora_ext.config.precision import pick_precision
     from clora_ext.evolving.trained_concept import TrainedConcept
     from clora_ext.training.gradients import squared_gradients
-    from clora_ext.training.statistics import input_moments
 
     plan, precision = run.plan, pick_precision()
     sink(Note(f"computing on: {precision.reason}"))
@@ -100,7 +100,9 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         losses = _with_curve(run, training, sink, previews(run, asked, sampler, sink))
         sink(Stage("measure", "the adapter"))
         held_out = measure_trained(model, plan, encoded.examples, run.before.baseline, precision)
-        inputs = input_moments(model, plan.targets, run.needs.inputs_after, sampler)
+        inputs = measured_inputs(
+            model, plan.layers, run.needs.inputs_after, sampler, sink, rounded=plan.strategy.keeps_inputs
+        )
         gradients = squared_gradients(training, plan.targets, run.needs.gradients_after)
     trained = dict(training.adapters.factors())
     learned_rows = {} if training.token_rows is None else dict(training.token_rows.deltas())
@@ -110,6 +112,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         targets={target.name: target for target in (*plan.targets, *rows)},
         trained={**trained, **learned_rows},
         inputs=inputs,
+        past_inputs=run.before.past_inputs,
         gradients=gradients,
         prompts=run.kept_prompts,
     )
@@ -209,7 +212,7 @@ def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tupl
     settings = plan.settings
     for index, target in enumerate(plan.targets):
         rng = torch.Generator().manual_seed((settings.seed * 1_000_003 + index) % 2**63)
-        layer = replace(evolving.layer(target, settings.strategy), inputs=before.inputs.get(target.name))
+        layer = before.with_inputs(evolving.layer(target, settings.strategy), target)
         adapter = settings.adapter
         yield target, plan.strategy.begin(layer, adapter.rank, adapter.effective_alpha, rng)
 

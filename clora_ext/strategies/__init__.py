@@ -74,7 +74,7 @@ def option_fields(name: str) -> Mapping[str, KnobField]:
 
 def steps_factor(name: str) -> float:
     """How many times the steps that suit a model the strategy needs; 1 where there is no such strategy."""
-    factor: float = _class(name).steps_factor if name in names() else 1.0  # type: ignore[attr-defined]
+    factor: float = _class(name).steps_factor if name in names() else 1.0
     return factor
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clora_ext.adapters.delta import Delta, DenseDelta
 from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.moments import Moment
 from clora_ext.adapters.sites import Target
 from clora_ext.adapters.squared_gradients import SquaredGradients
 from clora_ext.prompts import Vocabulary
@@ -48,7 +49,9 @@ class Layer:
         memory: what this strategy returned from its last fold of this layer; empty at the first concept
             and after a concept that was folded by another strategy.
         inputs: E[x x^T] of the layer's inputs over the prompts that the strategy asked for (:class:`Needs`):
-            in ``begin`` before the training, in ``fold`` after it; (in, in), float32; None: not asked for.
+            in ``begin`` before the training, in ``fold`` after it; None: not asked for.
+        past_inputs: the sum of those that were kept so far (:attr:`Strategy.keeps_inputs`), what was measured
+            for the first concept included; None: nothing.
         gradients: in ``fold``, squared gradients of the trained concept's error by the layer's weight, as the
             strategy asked for (:class:`Needs`); None: not asked for.
         number: t, which concept of the project is being taught, from 1.
@@ -58,7 +61,8 @@ class Layer:
     origin: Tensor
     current: Tensor
     memory: Mapping[str, Tensor] = field(default_factory=dict)
-    inputs: Tensor | None = None
+    inputs: Moment | None = None
+    past_inputs: Moment | None = None
     gradients: SquaredGradients | None = None
     number: int = 1
 
@@ -136,13 +140,15 @@ class Needs:
 
     Attributes:
         inputs_before: prompts over which the layers' inputs are measured before the training, for ``begin``.
-        inputs_after: the same after the training, for ``fold``.
+        inputs_after: the same after the training, or with a finished adapter at work, for ``fold``.
+        inputs_first: the same before the training, of inputs of which nothing is kept yet.
         gradients_after: draws of the new concept's pictures, with noise, over which squared gradients are
             measured after the training, for ``fold``; 0: none.
     """
 
     inputs_before: tuple[str, ...] = ()
     inputs_after: tuple[str, ...] = ()
+    inputs_first: tuple[str, ...] = ()
     gradients_after: int = 0
 
 
@@ -196,6 +202,11 @@ class Strategy(Protocol):
     """Whether what is folded is the change itself: ``fold`` gives ``current + trained.delta()``. Only then
     can a concept be taken out of the model again, or be weighed anew, by its change (``--keep-delta``)."""
 
+    keeps_inputs: ClassVar[bool] = False
+    """Whether second moments of the layers' inputs are kept (level L2): ``inputs_first`` and every concept's
+    ``inputs_after`` are summed up, once for all layers that read the same input, and come back as
+    :attr:`Layer.past_inputs`. They are constant in size; see :mod:`clora_ext.adapters.moments`."""
+
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """The start of a new concept's training on this layer."""
         ...
@@ -203,6 +214,13 @@ class Strategy(Protocol):
     def fold(self, layer: Layer, trained: Delta) -> Fold:
         """The layer after the trained change has joined it."""
         ...
+
+    def adopt(self, layer: Layer, change: Delta) -> Fold:
+        """The layer after a finished adapter has joined it, which was trained without this strategy.
+
+        It is given after :meth:`Constraint.project_delta`; by default it is folded as a trained one is.
+        """
+        return self.fold(layer, change)
 
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> Mapping[str, tuple[int, ...]]:
         """Names and shapes of the memory that ``fold`` returns for a layer of ``shape`` (out, in).
@@ -216,9 +234,11 @@ class Strategy(Protocol):
         """The layers to teach, of those that the settings choose."""
         return targets
 
-    def needs(self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts]) -> Needs:
-        """What to prepare for teaching ``concept``; ``earlier``: what :meth:`keep_prompts` has kept."""
-        del concept, earlier
+    def needs(
+        self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts], vocabulary: Vocabulary
+    ) -> Needs:
+        """What to prepare for teaching ``concept``; the arguments are those of :meth:`replay`."""
+        del concept, earlier, vocabulary
         return Needs()
 
     def replay(

@@ -21,6 +21,7 @@ from clora_ext.adapters.factors import Factors, fresh
 from clora_ext.adapters.linalg import squared_norm
 from clora_ext.adapters.squared_gradients import SquaredGradients
 from clora_ext.config.knob import Knob
+from clora_ext.prompts import Vocabulary
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 
 from .base import Constraint, Fold, Layer, Needs, Start, StateLevel, Strategy
@@ -68,9 +69,11 @@ class Ewc(Strategy):
         del rank
         return {"rows": (shape[0],), "columns": (shape[1],)}
 
-    def needs(self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts]) -> Needs:
+    def needs(
+        self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts], vocabulary: Vocabulary
+    ) -> Needs:
         """Squared gradients after the training."""
-        del concept, earlier
+        del concept, earlier, vocabulary
         return Needs(gradients_after=self.draws)
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:

@@ -24,6 +24,7 @@ from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import fresh
 from clora_ext.adapters.sites import Target
 from clora_ext.config.knob import Knob
+from clora_ext.prompts import Vocabulary
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 
 from .base import Fold, Layer, Needs, Start, StateLevel, Strategy
@@ -52,8 +53,11 @@ class KvNull(Strategy):
         """The layers whose input is the text alone."""
         return [target for target in targets if target.module.endswith(_READERS_OF_TEXT)]
 
-    def needs(self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts]) -> Needs:
+    def needs(
+        self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts], vocabulary: Vocabulary
+    ) -> Needs:
         """What the layers read of past concepts' prompts."""
+        del concept, vocabulary
         return Needs(
             inputs_before=tuple(dict.fromkeys(prompt for past in earlier for prompt in past.prompts))
         )
@@ -67,7 +71,7 @@ class KvNull(Strategy):
         factors = fresh(layer.shape, rank, alpha, rng)
         if layer.inputs is None:
             return Start(layer.current, factors)
-        held = AvoidDirections(_leading(layer.inputs, self.energy, layer.shape[1] - rank))
+        held = AvoidDirections(_leading(layer.inputs.dense(), self.energy, layer.shape[1] - rank))
         return Start(layer.current, held.project(factors), held)
 
     def fold(self, layer: Layer, trained: Delta) -> Fold:
@@ -85,7 +89,7 @@ class KvNull(Strategy):
 
 def _leading(moment: Tensor, energy: float, limit: int) -> Tensor:
     """The fewest leading eigenvectors (in, k) that hold ``energy`` of the trace, at the most ``limit``."""
-    values, vectors = torch.linalg.eigh(moment.double())  # ascending
+    values, vectors = torch.linalg.eigh(moment)  # ascending
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     before = values.cumsum(0) - values
     # Below the rounding of float32 sums there is nothing to protect.

@@ -1,82 +1,90 @@
 """What a model's layers read while it samples: the second moments of their inputs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
+from clora_ext.adapters.moments import Moment, MomentSum
 from clora_ext.adapters.sites import Target
 from clora_ext.families.base import Model
 
 __all__ = ["input_moments", "input_rows"]
 
 
+# One in so many readings is counted: a step of sampling differs little from the next, and to count all of
+# them takes about as long as the network itself.
+_EVERY = 3
+
+
 def input_moments(
-    model: Model, targets: Sequence[Target], prompts: Sequence[str], sample: Callable[[str], object]
-) -> dict[str, Tensor]:
-    """E[x x^T] of the layers' inputs over everything that they read while prompts are sampled.
+    model: Model,
+    layers: Sequence[Target],
+    prompts: Sequence[str],
+    sample: Callable[[str], object],
+    *,
+    rounded: bool,
+) -> dict[str, Moment]:
+    """E[x x^T] of the layers' inputs over what they read while prompts are sampled, every third time.
+
+    Layers that read the same input share its moment; where one of them reads, all do.
 
     Args:
         model: with or without adapters inside.
-        targets: the layers to measure.
+        layers: whose inputs to measure.
         prompts: no prompts: nothing is measured.
         sample: samples one prompt with ``model``.
+        rounded: give them in bfloat16, as they are kept: half as large.
 
     Returns:
-        By :attr:`Target.name`: (in, in), float32, on the processor; of a convolution's unfolded input.
+        By :attr:`Target.input_name`: (in, in), float32 or bfloat16, on the processor; of a convolution's
+        unfolded input.
     """
-    if not prompts:
+    if not prompts or not layers:
         return {}
-    with _measuring(model, targets) as moments:
+    with _measuring(model, layers) as counters:
         for prompt in prompts:
             sample(prompt)
-    return {name: moment.mean() for name, moment in moments.items()}
-
-
-@dataclass(slots=True)
-class _Moment:
-    """The sum of x x^T over the inputs seen so far."""
-
-    count: int = 0
-    total: Tensor = field(default_factory=lambda: torch.zeros(()))
-
-    def add(self, inputs: Tensor) -> None:
-        """Count rows of inputs, (n, in)."""
-        self.total = self.total + (inputs.T @ inputs).cpu()
-        self.count += inputs.shape[0]
-
-    def mean(self) -> Tensor:
-        """(in, in)."""
-        return self.total / max(1, self.count)
+    found = {}
+    while counters:  # the sums are let go one by one: in float32 they are twice as large
+        name, counter = counters.popitem()
+        moment = counter.total.mean()
+        if moment is not None:
+            found[name] = moment.rounded() if rounded else moment
+    return found
 
 
 @contextmanager
-def _measuring(model: Model, targets: Sequence[Target]) -> Iterator[Mapping[str, _Moment]]:
-    """While it is entered, every input of the layers is counted."""
-    moments = {target.name: _Moment() for target in targets}
+def _measuring(model: Model, layers: Sequence[Target]) -> Iterator[dict[str, "_Counter"]]:
+    """While it is entered, what the layers read is counted."""
+    readers = {layer.input_name: layer for layer in layers}
+    counters = {name: _Counter(MomentSum(layer.shape[1])) for name, layer in readers.items()}
     handles = []
-    for target in targets:
-        component, path = model.locate(target)
-        module = component.get_submodule(path)
-        handles.append(module.register_forward_pre_hook(_counter(moments[target.name])))
+    for name, layer in readers.items():
+        component, path = model.locate(layer)
+        handles.append(component.get_submodule(path).register_forward_pre_hook(counters[name]))
     try:
-        yield moments
+        yield counters
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _counter(moment: _Moment) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+@dataclass(slots=True)
+class _Counter:
     """A hook that counts a module's inputs."""
 
-    def count(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        moment.add(input_rows(module, arguments[0].detach().float()))
+    total: MomentSum
+    readings: int = 0
 
-    return count
+    def __call__(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Count one of :data:`_EVERY` readings, from the first on."""
+        if self.readings % _EVERY == 0:
+            self.total.add(input_rows(module, arguments[0].detach().float()))
+        self.readings += 1
 
 
 def input_rows(module: nn.Module, inputs: Tensor) -> Tensor:

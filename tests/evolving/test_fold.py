@@ -112,6 +112,7 @@ class Watched:
     rowwise: bool
 
     state_level = "L0"
+    keeps_inputs = False
 
     def memory_shapes(self, shape: tuple[int, int], rank: int) -> dict[str, tuple[int, ...]]:
         return {}

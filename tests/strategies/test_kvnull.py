@@ -5,6 +5,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from clora_ext.adapters.factors import Factors
+from clora_ext.adapters.moments import Moment
 from clora_ext.adapters.sites import Target
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 from clora_ext.strategies import load
@@ -25,7 +26,7 @@ def states(seed: int) -> Tensor:
 
 def begun(read: Tensor, rank: int = RANK, out: int = 16, **options: object) -> Start:
     weight = torch.randn(out, WIDTH, generator=rng(9))
-    layer = Layer("layer", weight, weight, inputs=read.T @ read / len(read), number=2)
+    layer = Layer("layer", weight, weight, inputs=Moment.of(read.T @ read / len(read)), number=2)
     return load("kvnull", options).begin(layer, rank, ALPHA, rng())
 
 

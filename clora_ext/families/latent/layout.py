@@ -24,7 +24,7 @@ from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import Prediction
 
 from . import activations
-from .targets import in_clip, in_unet
+from .targets import in_clip, in_unet, read_by
 from .verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -235,6 +235,7 @@ class OriginalLayout:
                     inside.removesuffix(f".{leaf}") if is_denoiser else module,
                     "bias" if leaf == "bias" else "weight",
                     layout,
+                    read_by(module),
                 )
 
 

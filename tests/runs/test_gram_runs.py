@@ -1,0 +1,195 @@
+"""Runs by the strategies that keep what layers have read: gram, and distill with it."""
+
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_runs import another, memory_of, stop_at, with_settings, with_source
+
+from clora_ext import Lora, Project, Request, Settings, add_concept, estimate, make_plan
+from clora_ext.adapters.moments import Moment
+from clora_ext.errors import Cancelled
+from clora_ext.events import TrainStep
+from clora_ext.formats.checkpoint import Checkpoint
+from clora_ext.formats.header import read_header
+from clora_ext.formats.kept_inputs import kept_bytes, read_moments
+from clora_ext.formats.memory import PROMPTS_KEY, strategy_bytes
+
+
+def held(request: Request, strategy: str = "gram", **options: object) -> Request:
+    return with_settings(request, strategy=strategy, strategy_options={"drawings": 2, **options})
+
+
+def moments(project: Path) -> dict[str, Moment]:
+    return read_moments(Checkpoint(memory_of(project)))
+
+
+def state_bytes(project: Path) -> int:
+    return Project.open(project).disk_usage().strategy
+
+
+def test_a_strength_of_nothing_is_merge_bit_for_bit_and_measures_all_the_same(request_: Request) -> None:
+    folder = request_.project
+    for strategy, options in (
+        ("merge", {}),
+        ("gram", {"strength": 0, "drawings": 2}),
+        ("gram", {"drawings": 2}),
+    ):
+        asked = replace(request_, project=folder / f"{strategy}{options.get('strength', '')}")
+        asked = with_settings(asked, strategy=strategy, strategy_options=options)
+        add_concept(asked)
+        add_concept(another(asked, f"cats{asked.project.name}_images"))
+    hashes = [Project.open(folder / name).parent_hash for name in ("merge", "gram0", "gram")]
+    assert hashes[1] == hashes[0]
+    assert hashes[2] != hashes[0]
+    assert state_bytes(folder / "merge") == 0
+    assert state_bytes(folder / "gram0") > 0
+
+
+def test_the_penalty_is_part_of_the_loss_from_the_first_concept_on(request_: Request) -> None:
+    """It begins at nothing with the adapter; of a very strong one, hardly anything is learned."""
+    losses: dict[float, list[float]] = {}
+    for strength in (0.0, 1e6):
+        found = losses[strength] = []
+
+        def sink(event: object, found: list[float] = found) -> None:
+            if isinstance(event, TrainStep):
+                found.append(event.loss)
+
+        asked = replace(request_, project=request_.project / f"{strength:g}")
+        add_concept(held(asked, strength=strength), sink)
+    assert losses[0.0][0] == losses[1e6][0]
+    assert losses[1e6][2] > losses[0.0][2] + 1
+
+
+def test_a_resumed_run_is_the_same_bit_for_bit(request_: Request) -> None:
+    for strategy, options in (("gram", {"drawings": 2}), ("distill_gram", {})):
+        asked = with_settings(request_, strategy=strategy, strategy_options=options)
+        first = replace(asked, project=request_.project.parent / f"straight_{strategy}")
+        add_concept(first)
+        second = another(first, f"{strategy}_images")
+        straight = add_concept(second)
+        again = replace(first, project=request_.project.parent / f"resumed_{strategy}")
+        add_concept(again)
+        resumed_request = replace(second, project=again.project)
+        for step in (2, 5):
+            with pytest.raises(Cancelled):
+                add_concept(resumed_request, stop_at(step))
+        resumed = add_concept(resumed_request)
+        assert resumed.content_hash == straight.content_hash
+        assert memory_of(again.project).read_bytes() == memory_of(first.project).read_bytes()
+
+
+def test_the_state_is_as_large_as_the_plan_says_and_does_not_grow(request_: Request) -> None:
+    plan = make_plan(held(request_))
+    add_concept(plan.request)
+    first = state_bytes(request_.project)
+    assert first == kept_bytes(plan.layers) == strategy_bytes(read_header(memory_of(request_.project)))
+    widths = {layer.input_name: layer.shape[1] for layer in plan.layers}
+    assert first == sum(width * (width + 1) for width in widths.values())  # two bytes a number
+    assert len(widths) < 0.6 * len(plan.layers)
+    kept = {name: moment.mean_variance for name, moment in moments(request_.project).items()}
+    assert kept.keys() == widths.keys()
+    add_concept(another(held(request_), "cat_images"))
+    assert state_bytes(request_.project) == first
+    now = moments(request_.project)
+    assert all(now[name].mean_variance > 1.2 * kept[name] for name in kept)  # two and one of about equal size
+    assert Project.open(request_.project).concepts[0].state_level == "L2"
+    third = another(request_, "owl_images", seed=2)
+    larger, smaller = (
+        estimate(make_plan(one)) for one in (held(third), with_settings(third, strategy="merge"))
+    )
+    assert larger.memory is not None
+    assert smaller.memory is not None
+    assert larger.memory > smaller.memory
+
+
+def test_nothing_of_the_past_is_kept_but_sums_over_all_of_it(request_: Request) -> None:
+    """No words, no pictures, no latents, no adapters: a matrix for each input, over anchors and concepts."""
+    add_concept(held(request_))
+    add_concept(another(held(request_), "cat_images"))
+    header = read_header(memory_of(request_.project))
+    assert PROMPTS_KEY not in header.metadata
+    own = {name: info for name, info in header.tensors.items() if info.dtype == "BF16"}
+    assert {name.rpartition("::")[2] for name in own} == {"triangle"}
+    assert sum(2 * prod(info.shape) for info in own.values()) == strategy_bytes(header)
+    rest = {name.rpartition("::")[2] for name in header.tensors if name not in own}
+    assert rest == {"residual", "clora.digests"}
+
+
+def test_inputs_that_nobody_reads_now_stay_and_new_ones_are_measured_first(request_: Request) -> None:
+    """Layers may change from concept to concept: attention alone, then all, then attention again."""
+    add_concept(held(request_))
+    few = moments(request_.project)
+    more = with_settings(held(another(request_, "cat_images")), targets="transformer")
+    add_concept(more)
+    many = moments(request_.project)
+    assert few.keys() < many.keys()
+    new = next(name for name in sorted(many.keys() - few.keys()) if name.endswith("net.2"))
+    add_concept(another(held(request_), "owl_images"))
+    last = moments(request_.project)
+    assert last.keys() == many.keys()
+    assert torch.equal(last[new].factor, many[new].factor)
+
+
+def test_another_strategys_statistics_are_not_read(request_: Request) -> None:
+    add_concept(held(request_))
+    add_concept(with_settings(another(request_, "cat_images"), strategy="mask", strategy_options={}))
+    assert state_bytes(request_.project) == 0
+    project = Project.open(request_.project)
+    evolving = make_plan(held(another(request_, "owl_images", seed=2))).context.evolving()
+    assert evolving.past_inputs("gram") == {}
+    assert project.number == 2
+
+
+def test_any_strategy_may_follow_any_other(request_: Request) -> None:
+    order = ("gram", "mask", "gram", "distill", "distill_gram", "naive", "gram", "distill_gram", "orthogonal")
+    for number, strategy in enumerate(order):
+        asked = request_ if number == 0 else another(request_, f"x{number}_images", seed=number)
+        options: dict[str, Any] = {"drawings": 1} if strategy == "gram" else {}
+        add_concept(
+            with_settings(asked, strategy=strategy, strategy_options=options, steps=2, warmup_steps=0)
+        )
+    assert Project.open(request_.project).number == len(order)
+
+
+def test_a_finished_lora_changes_what_was_learned_less_than_merge_would(
+    request_: Request, tmp_path: Path
+) -> None:
+    """And its statistics join the others'. With no weight on the past it is merge, bit for bit."""
+    kept = tmp_path / "kept.safetensors"
+    add_concept(with_source(replace(request_, project=tmp_path / "other"), export_lora=kept))
+    quick = Settings.of(sample_steps=2, sample_count=1, resolution=32)
+    changes = {}
+    for name, options in (("none", {"lora_strength": 0}), ("one", {}), ("ten", {"lora_strength": 10})):
+        project = tmp_path / name
+        add_concept(held(replace(request_, project=project)))
+        before, moment = Checkpoint(memory_of(project)), moments(project)
+        lora = Request(Lora(kept, weight=3), project, token="xyz", class_name="cat", settings=quick)
+        result = add_concept(held(lora, **options))
+        assert sum(one.mean_variance for one in moments(project).values()) > 1.2 * sum(
+            one.mean_variance for one in moment.values()
+        )
+        changes[name] = load_file(result.checkpoint)
+        assert before.path != memory_of(project)
+    base = tmp_path / "merge"
+    add_concept(held(replace(request_, project=base)))
+    merged = add_concept(
+        with_settings(
+            Request(Lora(kept, weight=3), base, token="xyz", class_name="cat", settings=quick),
+            strategy="merge",
+        )
+    )
+    plain = load_file(merged.checkpoint)
+    assert all(torch.equal(plain[name], changes["none"][name]) for name in plain)
+    taught = [name for name in plain if not torch.equal(plain[name], changes["one"][name])]
+    assert taught
+    near, far = (
+        sum(float((changes[which][name].float() - plain[name].float()).norm()) for name in taught)
+        for which in ("one", "ten")
+    )
+    assert 0 < near < far
