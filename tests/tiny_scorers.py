@@ -54,7 +54,8 @@ def csd_tensors(width: int = 128, depth: int = 2, side: int = 32, patch: int = 8
     }
     shapes = {
         "attn.in_proj_": (3 * width, width), "attn.out_proj.": (width, width),
-        "mlp.c_fc.": (2 * width, width), "mlp.c_proj.": (width, 2 * width), "ln_1.": (width,), "ln_2.": (width,),
+        "mlp.c_fc.": (2 * width, width), "mlp.c_proj.": (width, 2 * width),
+        "ln_1.": (width,), "ln_2.": (width,),
     }  # fmt: skip
     for block in range(depth):
         for name, shape in shapes.items():
