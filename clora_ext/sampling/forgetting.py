@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clora_ext import families
-from clora_ext.config.settings import SamplingSettings, Settings
 from clora_ext.errors import writing
 from clora_ext.events import Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.project.base import recorded_statements
 
-from .prompts import recorded_prompt
-from .samples import SamplePrompt
+from .recorded import recorded_samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,6 +78,7 @@ class _Sampler:
     def __init__(self, project: Project) -> None:
         from clora_ext.formats.composed import open_model
 
+        self._project = project
         self._checkpoint = open_model(project.model_file(), *recorded_statements(project.base))
         self._family = families.detect(self._checkpoint.header, self._checkpoint.path)
 
@@ -89,24 +88,12 @@ class _Sampler:
 
         return self._family.load(self._checkpoint, pick_precision())
 
-    def sample(self, prompt: str, record: ConceptRecord) -> "Image":
+    def sample(self, record: ConceptRecord) -> "Image":
         """A picture as it lies in the concept's contact sheet: of that size, sampled in that way."""
         from .contact_sheet import fitted
 
-        header = self._checkpoint.header
-        size = record.setting("resolution") or self._family.resolution(header)
-        size -= size % self._family.size_multiple(header)
-        return fitted(SamplePrompt(prompt, size, _sampling(record)).sample_one(self._model), size)
-
-
-def _sampling(record: ConceptRecord) -> SamplingSettings:
-    """How the concept's contact sheet was sampled; what is not recorded, or not usable, as usual."""
-    usual, recorded = Settings(), record.settings.get("sampling")
-    if not isinstance(recorded, Mapping):
-        return usual.sampling
-    known = {name: value for name, value in recorded.items() if hasattr(usual.sampling, name)}
-    wished = usual.with_values(**known)
-    return usual.sampling if wished.problems() else wished.sampling
+        samples = recorded_samples(self._project, record, self._family, self._checkpoint.header)
+        return fitted(samples.sample_one(self._model), samples.size)
 
 
 def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink) -> ForgettingRow:
@@ -119,8 +106,7 @@ def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink)
     samples = dict(_kept_samples(project, record, sheet, metadata))
     if project.number not in samples:
         sink(Stage("sample", f"concept {record.number}"))
-        prompt = metadata.prompt if metadata else recorded_prompt(record)
-        sample = sampler.sample(prompt, record)
+        sample = sampler.sample(record)
         target = project.later_sample(record.number, project.concepts[-1].content_hash)
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
