@@ -18,8 +18,10 @@ from .options import (
     BaseOption,
     JsonOption,
     KeepOption,
+    MaxForgettingOption,
     PredictionOption,
     ProjectOption,
+    ScorerOption,
     StrategyOption,
     StrategyOptions,
     ZeroSnrOption,
@@ -89,6 +91,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         ),
     ] = None,
     keep: KeepOption = DEFAULT_KEEP,
+    scorer: ScorerOption = None,
+    max_forgetting: MaxForgettingOption = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
     ] = False,
@@ -130,6 +134,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         keep=keep,
         prediction=prediction,
         zero_snr=zero_snr,
+        scorer=scorer,
+        max_forgetting=max_forgetting,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan, output)

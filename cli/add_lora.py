@@ -14,8 +14,10 @@ from .options import (
     BaseOption,
     JsonOption,
     KeepOption,
+    MaxForgettingOption,
     PredictionOption,
     ProjectOption,
+    ScorerOption,
     StrategyOption,
     StrategyOptions,
     ZeroSnrOption,
@@ -71,6 +73,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         ),
     ] = None,
     keep: KeepOption = DEFAULT_KEEP,
+    scorer: ScorerOption = None,
+    max_forgetting: MaxForgettingOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would happen and stop.", rich_help_panel="This run")
     ] = False,
@@ -100,6 +104,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         keep,
         prediction,
         zero_snr,
+        scorer,
+        max_forgetting,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from clora_ext.events import Sink
 
+from .kept import show_kept
 from .learned import learned_facts, verdict
 from .options import DEFAULT_PROJECT
 from .output import Output
@@ -82,6 +83,8 @@ def teach(
 
 def _show_result(result: "Result", output: Output, done: str) -> None:
     """What was made, and what to do with it."""
+    from clora_ext.project import Project
+
     output.show("")
     output.show(verdict(result, done, output.answers))
     output.facts(
@@ -93,6 +96,7 @@ def _show_result(result: "Result", output: Output, done: str) -> None:
             "sheet": result.sheet,
         }
     )
+    show_kept(Project.open(result.project).concepts[: result.number], result.outcome, output)
     output.show("")
     elsewhere: list[str | Path] = [] if result.project == DEFAULT_PROJECT else ["--project", result.project]
     output.show(f"next: {command('clora', 'generate', '-p', result.trigger_prompt, *elsewhere)}")

@@ -19,6 +19,7 @@ __all__ = ["Drift", "Estimate", "HeldOutLoss", "Kept", "Likeness", "Outcome", "Q
 
 _LARGEST = 1 << 20  # bytes
 _ERRORS = 2.0
+_TOLD = 0.1  # what folding changes, as a share of the gain; less is not worth a reader's time
 _LEARNED = 0.5
 _DEMO = "demo"
 
@@ -85,6 +86,11 @@ class HeldOutLoss:
         A concept that was not learned at all comes that far by chance once in 44 times.
         """
         return self.gain.mean > _ERRORS * self.gain.error
+
+    @property
+    def was_changed_by_folding(self) -> bool:
+        """Whether the checkpoint's loss is another than the adapter's, by more than a tenth of the gain."""
+        return abs(self.after.mean - self.trained.mean) > _TOLD * abs(self.gain.mean)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The forgetting report: samples of every concept from when it was learned, and by every later model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,8 @@ from clora_ext.errors import writing
 from clora_ext.events import Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.project.base import recorded_statements
+from clora_ext.project.concept_files import read_outcome_of
+from clora_ext.project.outcome import Kept
 
 from .recorded import recorded_samples
 
@@ -36,12 +38,14 @@ class ForgettingRow:
             now.
         changes: for every later version, the mean absolute difference from the first sample, 0 (none) to 1;
             empty if there is no sample from when it was learned.
+        kept: what a scorer has told of later versions.
     """
 
     number: int
     trigger: str
     samples: "Mapping[int, Image]"
     changes: Mapping[int, float]
+    kept: Mapping[int, Kept] = field(default_factory=dict)
 
 
 def forgetting_report(project: Path, sink: Sink = ignore) -> list[ForgettingRow]:
@@ -49,8 +53,8 @@ def forgetting_report(project: Path, sink: Sink = ignore) -> list[ForgettingRow]
 
     The current model's samples are kept beside the contact sheets, so that later reports show them too and
     need not sample again. A picture that has changed is not necessarily one that was forgotten: look at it.
-    One that has not changed is remembered. (Comparing pictures by meaning takes an image encoder; clora ships
-    none for photos.)
+    One that has not changed is remembered. Where a scorer was asked when later concepts were learned, its
+    shares tell more.
 
     Raises:
         CloraError: the project or its model cannot be used, or the disk is full.
@@ -112,7 +116,8 @@ def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink)
             target.parent.mkdir(parents=True, exist_ok=True)
             sample.save(target, format="PNG")
         samples[project.number] = sample
-    return ForgettingRow(record.number, trigger, samples, _changes(record.number, samples))
+    kept = dict(_kept(project, record.number))
+    return ForgettingRow(record.number, trigger, samples, _changes(record.number, samples), kept)
 
 
 def _kept_samples(
@@ -127,6 +132,13 @@ def _kept_samples(
         sample = sample or read_picture(project.later_sample(record.number, after.content_hash))
         if sample is not None:
             yield after.number, sample
+
+
+def _kept(project: Project, number: int) -> Iterator[tuple[int, Kept]]:
+    """What was told of the concept after every later one."""
+    for after in project.concepts[number:]:
+        outcome = read_outcome_of(project.folder, after)
+        yield from ((after.number, one) for one in (outcome.kept if outcome else ()) if one.number == number)
 
 
 def _changes(number: int, samples: "Mapping[int, Image]") -> dict[int, float]:
