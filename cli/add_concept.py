@@ -27,7 +27,7 @@ from .options import (
     ZeroSnrOption,
 )
 from .output import Output
-from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
+from .runs import forgetting_facts, prediction_facts, show_context, show_dry_run, show_notes, teach
 from .tables import dataset_summary, dataset_table
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
             f"in {len(plan.targets)} layers, {plan.parameters:,} parameters",
+            **forgetting_facts(plan),
             **estimate_facts(plan, needed),
         }
     )

@@ -23,7 +23,7 @@ from .options import (
     ZeroSnrOption,
 )
 from .output import Output
-from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
+from .runs import forgetting_facts, prediction_facts, show_context, show_dry_run, show_notes, teach
 
 if TYPE_CHECKING:
     from clora_ext.runs.estimate import Estimate
@@ -140,6 +140,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             "token": f"{plan.concept.token} ({'as given' if request.token else 'from the file'})",
             "class": plan.concept.class_name,
             "strategy": f"{plan.settings.strategy}, state level {plan.strategy.state_level}",
+            **forgetting_facts(plan),
             **estimate_facts(plan, needed),
         }
     )

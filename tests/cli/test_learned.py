@@ -12,6 +12,7 @@ from clora_ext.cli.learned import learned_facts, verdict
 from clora_ext.cli.output import Output
 from rich.console import Console
 from tiny_project import record
+from tiny_scorers import write_dinov2
 from whole_runs import FAST, Taught, pictures
 
 from clora_ext.project import ConceptRecord, Project
@@ -122,6 +123,19 @@ def test_the_numbers_are_json_for_programs(taught: Taught) -> None:
     assert line["result"]["disk"]["curves"] > 0
     before = result["outcome"]["held_out"]["before"]["mean"]
     assert f"loss {before:.4f} to" in call("status", "--project", taught.folder).out
+
+
+def test_what_is_forgotten_is_asked_of_a_scorer(project: Path, tmp_path: Path) -> None:
+    cats = pictures(tmp_path / "cat_images", seed=9)
+    asked = ("add-concept", "--project", project, "--max-forgetting", "0.1", *FAST)
+    refused = call(*asked, cats)
+    assert (refused.code, "--scorer dinov2:FOLDER" in refused.err) == (2, True)
+    scorer = f"dinov2:{write_dinov2(tmp_path / 'dinov2')}"
+    planned = call(*asked, "--scorer", scorer, "--dry-run", "--json", cats)
+    assert planned.code == 0, planned.err
+    assert f"scored by {scorer}; the run fails if a concept would lose more than 0.1" in planned.err
+    plan = planned.json[-1]["result"]["plan"]
+    assert (plan["scorer"], plan["max_forgetting"]) == (scorer, 0.1)
 
 
 def test_report_and_comparison_through_the_command(project: Path, tmp_path: Path) -> None:
