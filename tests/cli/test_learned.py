@@ -95,7 +95,8 @@ def test_every_concept_has_its_line() -> None:
     def check(width: int) -> None:
         lines = shown(outcome, *names, width=width)
         assert all(len(line) <= width for line in lines)
-        rows = [line.split() for line in lines if line[:1].isdigit()]
+        legend = [line.startswith("then:") for line in lines].index(True)
+        rows = [line.split() for line in lines[:legend] if line[:1].isdigit()]
         assert rows == [
             ["1", "sks", "dog", "0.93", "0.90", "0.91"],
             ["2", "zwz", "pastel", "style", "0.84", "0.66", "0.40"],
