@@ -21,14 +21,24 @@ from .options import (
     JsonOption,
     KeepDeltaOption,
     KeepOption,
+    MaxForgettingOption,
     PredictionOption,
     ProjectOption,
+    ScorerOption,
     StrategyOption,
     StrategyOptions,
     ZeroSnrOption,
 )
 from .output import Output
-from .runs import keep_delta_facts, prediction_facts, show_context, show_dry_run, show_notes, teach
+from .runs import (
+    forgetting_facts,
+    keep_delta_facts,
+    prediction_facts,
+    show_context,
+    show_dry_run,
+    show_notes,
+    teach,
+)
 from .tables import dataset_summary, dataset_table
 
 if TYPE_CHECKING:
@@ -93,6 +103,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     ] = None,
     keep: KeepOption = DEFAULT_KEEP,
     keep_delta: KeepDeltaOption = False,
+    scorer: ScorerOption = None,
+    max_forgetting: MaxForgettingOption = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
     ] = False,
@@ -133,6 +145,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         prediction=prediction,
         zero_snr=zero_snr,
         keep_delta=keep_delta,
+        scorer=scorer,
+        max_forgetting=max_forgetting,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan, output)
@@ -159,6 +173,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
             f"in {len(plan.targets)} layers, {plan.parameters:,} parameters{_own_row(plan)}",
             **keep_delta_facts(plan),
+            **forgetting_facts(plan),
             **estimate_facts(plan, needed),
         }
     )

@@ -16,14 +16,24 @@ from .options import (
     JsonOption,
     KeepDeltaOption,
     KeepOption,
+    MaxForgettingOption,
     PredictionOption,
     ProjectOption,
+    ScorerOption,
     StrategyOption,
     StrategyOptions,
     ZeroSnrOption,
 )
 from .output import Output
-from .runs import keep_delta_facts, prediction_facts, show_context, show_dry_run, show_notes, teach
+from .runs import (
+    forgetting_facts,
+    keep_delta_facts,
+    prediction_facts,
+    show_context,
+    show_dry_run,
+    show_notes,
+    teach,
+)
 
 if TYPE_CHECKING:
     from clora_ext.runs.estimate import Estimate
@@ -74,6 +84,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     ] = None,
     keep: KeepOption = DEFAULT_KEEP,
     keep_delta: KeepDeltaOption = False,
+    scorer: ScorerOption = None,
+    max_forgetting: MaxForgettingOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -102,6 +114,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         prediction,
         zero_snr,
         keep_delta,
+        scorer,
+        max_forgetting,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)
@@ -137,6 +151,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             "class": plan.concept.class_name,
             "strategy": f"{plan.settings.strategy}, state level {plan.strategy.state_level}",
             **keep_delta_facts(plan),
+            **forgetting_facts(plan),
             **estimate_facts(plan, needed),
         }
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from clora_ext.events import Sink
 
+from .kept import show_kept
 from .learned import learned_facts, verdict
 from .options import DEFAULT_PROJECT
 from .output import Output
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ShowPlan",
+    "forgetting_facts",
     "keep_delta_facts",
     "prediction_facts",
     "show_context",
@@ -50,6 +52,17 @@ def keep_delta_facts(plan: "Plan") -> dict[str, str]:
     if not plan.request.keep_delta:
         return {}
     return {"delta": "kept in the project: a past adapter, outside of the strict regime"}
+
+
+def forgetting_facts(plan: "Plan") -> dict[str, str]:
+    """What will be told of earlier concepts, as a row of the plan; none where there are none."""
+    from clora_ext.runs.scoring import scorer_name
+
+    name, most = scorer_name(plan.context, plan.request), plan.request.max_forgetting
+    if plan.number == 1 or name is None:
+        return {}
+    limit = "" if most is None else f"; the run fails if a concept would lose more than {most:g} of it"
+    return {"forgetting": f"scored by {name}{limit}"}
 
 
 def show_notes(context: "ProjectContext", output: Output) -> None:
@@ -97,6 +110,8 @@ def teach(
 
 def _show_result(result: "Result", output: Output, done: str) -> None:
     """What was made, and what to do with it."""
+    from clora_ext.project import Project
+
     output.show("")
     output.show(verdict(result, done, output.answers))
     output.facts(
@@ -108,6 +123,7 @@ def _show_result(result: "Result", output: Output, done: str) -> None:
             "sheet": result.sheet,
         }
     )
+    show_kept(Project.open(result.project).concepts[: result.number], result.outcome, output)
     output.show("")
     elsewhere: list[str | Path] = [] if result.project == DEFAULT_PROJECT else ["--project", result.project]
     output.show(f"next: {command('clora', 'generate', '-p', result.trigger_prompt, *elsewhere)}")

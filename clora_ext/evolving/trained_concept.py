@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from clora_ext.adapters.delta import Delta
+from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.moments import Moment
 from clora_ext.adapters.sites import Target
 from clora_ext.adapters.squared_gradients import SquaredGradients
@@ -29,6 +30,7 @@ class TrainedConcept:
         inputs: E[x x^T] of layers' inputs after the training, by input; empty: the strategy did not ask.
         past_inputs: the sums of those of earlier concepts, by input; all of them, whatever is taught now.
         gradients: squared gradients of its error by layers' weights, by layer; empty: the same.
+        started: what the adapters stood for before the training, by layer; of those not in it, nothing.
         prompts: what the strategy keeps of all concepts in words, this one included.
         carries_memory: whether what a strategy has kept stays as it is, and whose it is, but for ``prompts``:
             a concept that is weighed anew teaches nobody anything.
@@ -42,6 +44,7 @@ class TrainedConcept:
     inputs: Mapping[str, Moment] = field(default_factory=dict)
     past_inputs: Mapping[str, Moment] = field(default_factory=dict)
     gradients: Mapping[str, SquaredGradients] = field(default_factory=dict)
+    started: Mapping[str, Factors] = field(default_factory=dict)
     prompts: Sequence[ConceptPrompts] = ()
     carries_memory: bool = False
 

@@ -18,6 +18,7 @@ from .plan_lora import plan_lora
 from .plan_pictures import plan_pictures
 from .plan_reweighting import plan_reweighting
 from .request import Lora, Request, Reweight
+from .scoring import check_scoring, scoring_problems
 
 __all__ = ["make_plan", "plan_within"]
 
@@ -44,6 +45,7 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     settings = asked_settings(context.suggested) if request.settings is None else asked
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     basis = PlanBasis(request, project, context, settings, strategy)
+    check_scoring(basis)
     plan = _plan(basis)
     check_disk(plan)
     return plan
@@ -74,7 +76,7 @@ def _check_keep_delta(request: Request, settings: Settings) -> None:
 
 def _problems(request: Request) -> list[str]:
     """What is wrong about the call itself."""
-    problems = []
+    problems = list(scoring_problems(request))
     if request.keep < 0:
         problems.append(f"keep must not be negative, it is {request.keep}: 0 keeps no earlier model")
     if isinstance(request.source, Lora) and not (isfinite(request.source.weight) and request.source.weight):

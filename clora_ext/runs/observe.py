@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from clora_ext.adapters.sites import Target
 from clora_ext.events import Sink, Stage
 from clora_ext.formats.pages import free_models
+from clora_ext.project import Project
 from clora_ext.prompts import Vocabulary, vocabulary_of
 from clora_ext.sampling.samples import SamplePrompt
 
+from .kept import draw_base
 from .measure import Baseline, measure_before
 from .measured_inputs import measured_inputs
 from .memory_remedies import sampling_remedies
@@ -51,12 +53,13 @@ class Observed:
 
 
 def observe_before(
-    plan: Plan, prompt: SamplePrompt, ask: "Callable[[Vocabulary], Needs]", sink: Sink
+    plan: Plan, project: Project, prompt: SamplePrompt, ask: "Callable[[Vocabulary], Needs]", sink: Sink
 ) -> Observed:
     """Load the current model once, and take all that is wanted of it.
 
     Args:
         plan: whose model.
+        project: keeps what the base draws.
         prompt: of samples.
         ask: what the strategy needs, given the words that the model reads.
         sink: told of the samples.
@@ -72,6 +75,7 @@ def observe_before(
     try:
         with reporting_out_of_memory("drawing before the training", sampling_remedies(plan)):
             needs = ask(_vocabulary(model))
+            draw_base(model, plan, project, sink)
             return Observed(
                 needs=needs,
                 samples=prompt.sample(model, sink),

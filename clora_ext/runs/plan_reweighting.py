@@ -14,7 +14,7 @@ from clora_ext.project import ConceptRecord, Project, Reweighting
 from clora_ext.project.concept_files import concept_files
 from clora_ext.project.weights import weights_of
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
-from clora_ext.sampling.prompts import recorded_prompt, recorded_sampling
+from clora_ext.sampling.recorded import recorded_prompt, recorded_sampling
 
 from .cut_texts import cut_texts
 from .plan import LoraMaterial, Plan

@@ -48,7 +48,8 @@ def prepare(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
     prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling)
     project.start(plan.context.base)
     concept, earlier = _in_words(plan), plan.context.kept_prompts(plan.settings.strategy)
-    before = observe_before(plan, prompt, partial(plan.strategy.needs, concept, earlier), sink)
+    ask = partial(plan.strategy.needs, concept, earlier)
+    before = observe_before(plan, project, prompt, ask, sink)
     kept = tuple(plan.strategy.keep_prompts(concept, earlier))
     return PreparedRun(plan, project, prompt, concept, earlier, before.needs, before, kept)
 

@@ -93,6 +93,10 @@ class Request:
         keep_delta: keep the concept's change in the project, so that it can be removed or weighed anew later.
             That is a past adapter: the project then leaves the strict regime, in which none is kept. No
             strategy reads it.
+        scorer: tells what is kept of earlier concepts: ``dinov2``, ``dino``, ``clip``, each with ``:FOLDER``
+            or ``:NAME`` of the hub behind it, or ``csd:FILE``; None: on the demo model its own, else nothing.
+        max_forgetting: the largest share of what was gained by any earlier concept that may be lost; more
+            raises :class:`clora_ext.errors.Forgotten`, and the project stays as it was. None: any.
     """
 
     source: Pictures | Lora | Reweight
@@ -105,6 +109,8 @@ class Request:
     prediction: str | None = None
     zero_snr: bool | None = None
     keep_delta: bool = False
+    scorer: str | None = None
+    max_forgetting: float | None = None
 
     def __post_init__(self) -> None:
         """Take text for paths.

@@ -107,7 +107,11 @@ def test_prompts_of_past_concepts_are_asked_for_and_kept() -> None:
     assert strategy.needs(cat, kept, WORDS).inputs_before == DOG.prompts[:3]
     both = strategy.keep_prompts(cat, kept)
     assert both[1].prompts == ("a photo of zwz cat", "zwz cat")
-    assert strategy.needs(DOG, both, WORDS).inputs_before == (*DOG.prompts[:3], "a photo of zwz cat", "zwz cat")
+    assert strategy.needs(DOG, both, WORDS).inputs_before == (
+        *DOG.prompts[:3],
+        "a photo of zwz cat",
+        "zwz cat",
+    )
 
 
 def test_nothing_is_held_where_nothing_was_taught() -> None:

@@ -1,13 +1,11 @@
 """Prompts that no picture was trained with: what a model draws by them, it has not learned by heart."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from clora_ext.config.settings import SamplingSettings, Settings
 from clora_ext.data.captions import mentions
-from clora_ext.project import ConceptRecord
 
-__all__ = ["recorded_prompt", "recorded_sampling", "reworded", "untrained_prompt"]
+__all__ = ["reworded", "untrained_prompt"]
 
 _TEMPLATES = (
     "a photo of {}", "a picture of {}", "{}", "an image of {}", "a painting of {}", "a drawing of {}",
@@ -37,22 +35,6 @@ def untrained_prompt(trigger: str, captions: Sequence[str]) -> str:
         first = captions[0]
         wished = [reworded(first), *(template.format(_bare(first)) for template in _TEMPLATES)]
     return next((prompt for prompt in wished if _plain(prompt) not in taken), f"{wished[0]}, alone")
-
-
-def recorded_prompt(record: ConceptRecord) -> str:
-    """:func:`untrained_prompt` of a concept that was learned."""
-    captions = [image.caption for image in record.images]
-    return untrained_prompt(f"{record.token} {record.class_name}", captions)
-
-
-def recorded_sampling(record: ConceptRecord) -> SamplingSettings:
-    """How the concept's contact sheet was sampled; what is not recorded, or not usable, as usual."""
-    usual, recorded = Settings(), record.settings.get("sampling")
-    if not isinstance(recorded, Mapping):
-        return usual.sampling
-    known = {name: value for name, value in recorded.items() if hasattr(usual.sampling, name)}
-    wished = usual.with_values(**known)
-    return usual.sampling if wished.problems() else wished.sampling
 
 
 def reworded(caption: str) -> str:
