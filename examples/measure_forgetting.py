@@ -37,7 +37,7 @@ from clora_ext.families import detect
 from clora_ext.families.base import Model
 from clora_ext.families.hub import DEMO_MODEL
 from clora_ext.formats.checkpoint import Checkpoint
-from clora_ext.sampling.demo_scorer import Scorer, load_scorer
+from clora_ext.scoring.demo import DemoScorer, load_demo_scorer
 
 HERE = Path(__file__).parent
 FOLDERS = ("dog_images", "pastel_style", "robot_toy")
@@ -76,12 +76,12 @@ def load(file: Path) -> Model:
 
 
 @torch.no_grad()
-def likeness(scorer: Scorer, pictures: Tensor, references: Tensor) -> float:
+def likeness(scorer: DemoScorer, pictures: Tensor, references: Tensor) -> float:
     """Mean cosine of every picture with every reference."""
-    return float((scorer.images(pictures) @ scorer.images(references).T).mean())
+    return float((scorer.encode(pictures) @ scorer.encode(references).T).mean())
 
 
-def score(model: Model, scorer: Scorer, asked: Sequence[Question]) -> float:
+def score(model: Model, scorer: DemoScorer, asked: Sequence[Question]) -> float:
     """Mean likeness of 32 drawings."""
     seeds = range(FIRST_SEED, FIRST_SEED + PICTURES // len(asked))
     values = []
@@ -100,7 +100,7 @@ def score(model: Model, scorer: Scorer, asked: Sequence[Question]) -> float:
 
 
 @torch.no_grad()
-def ceiling(model: Model, scorer: Scorer, asked: Sequence[Question]) -> float:
+def ceiling(model: Model, scorer: DemoScorer, asked: Sequence[Question]) -> float:
     """Mean likeness of the VAE's reconstructions of the references with the references."""
     values = []
     for question in asked:
@@ -111,7 +111,7 @@ def ceiling(model: Model, scorer: Scorer, asked: Sequence[Question]) -> float:
 
 
 def teach(
-    folder: str, settings: Settings, project: Path, asked: Mapping[str, list[Question]], scorer: Scorer
+    folder: str, settings: Settings, project: Path, asked: Mapping[str, list[Question]], scorer: DemoScorer
 ) -> dict[str, float]:
     """Teach one concept; the scores of all concepts taught so far."""
     add_concept(Request(Pictures(HERE / folder), project, settings=settings))
@@ -124,7 +124,11 @@ def teach(
 
 
 def run(
-    settings: Settings, work: Path, asked: Mapping[str, list[Question]], scorer: Scorer, names: Sequence[str]
+    settings: Settings,
+    work: Path,
+    asked: Mapping[str, list[Question]],
+    scorer: DemoScorer,
+    names: Sequence[str],
 ) -> dict[str, list[dict[str, float]]]:
     """Teach all three by every strategy in ``names``; its scores after each concept."""
     start = work / "first"
@@ -180,7 +184,7 @@ def main() -> None:
     """Measure every strategy and write table and figures."""
     options = arguments()
     options.output.mkdir(parents=True)
-    scorer = load_scorer()
+    scorer = load_demo_scorer()
     asked, taken = {}, []
     for folder in FOLDERS:
         concept = name_concept(HERE / folder, token=None, class_name=None, taken=taken)

@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure_forgetting import ceiling, load, load_scorer, questions, score
+from measure_forgetting import ceiling, load, load_demo_scorer, questions, score
 from PIL import Image, ImageDraw, ImageFont
 
 from clora_ext import GenerateRequest, Project, generate
@@ -129,7 +129,7 @@ def sheet() -> Image.Image:
 
 def print_likeness() -> None:
     """How like its held-out pictures each concept is drawn, for each column."""
-    scorer, base = load_scorer(), load(DEMO_MODEL)
+    scorer, base = load_demo_scorer(), load(DEMO_MODEL)
     for concept in CONCEPTS:
         asked = questions(concept.folder, Words(concept.token, concept.class_name))
         floor, top = score(base, scorer, asked), ceiling(base, scorer, asked)

@@ -7,7 +7,7 @@ from clora_ext.data.colour import as_rgb
 from clora_ext.data.concept import RARE_TOKENS, Concept, name_concept
 from clora_ext.data.no_images import refuse_no_folder
 from clora_ext.data.picture import Picture, Rejected
-from clora_ext.data.pixels import cover_corner, load_pixels
+from clora_ext.data.pixels import cover_corner, load_image, load_pixels
 from clora_ext.data.scan import Dataset, scan
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "check_image",
     "check_resolution",
     "cover_corner",
+    "load_image",
     "load_pixels",
     "name_concept",
     "nearest",

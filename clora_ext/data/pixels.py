@@ -14,7 +14,7 @@ from clora_ext.formats.text import escaped
 if TYPE_CHECKING:  # a dataset is scanned without torch
     import torch
 
-__all__ = ["cover_corner", "cover_crop", "load_pixels"]
+__all__ = ["cover_corner", "cover_crop", "load_image", "load_pixels"]
 
 
 def load_pixels(picture: Picture, width: int, height: int, *, convert: bool) -> "torch.Tensor":
@@ -34,9 +34,14 @@ def load_pixels(picture: Picture, width: int, height: int, *, convert: bool) -> 
     """
     import torch
 
-    image = _decode_unchanged(picture, convert=convert)
-    values = np.array(cover_crop(image, width, height), dtype=np.float32) / 127.5 - 1.0
+    image = load_image(picture, width, height, convert=convert)
+    values = np.array(image, dtype=np.float32) / 127.5 - 1.0
     return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+
+
+def load_image(picture: Picture, width: int, height: int, *, convert: bool) -> Image.Image:
+    """As :func:`load_pixels`, as an RGB picture."""
+    return cover_crop(_decode_unchanged(picture, convert=convert), width, height)
 
 
 def _decode_unchanged(picture: Picture, *, convert: bool) -> Image.Image:

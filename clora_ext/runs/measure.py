@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from clora_ext.data import load_pixels
+from clora_ext.data import load_image
 from clora_ext.events import Sink, Stage
 from clora_ext.project import Project
 from clora_ext.project.concept_files import read_outcome_of
@@ -15,7 +15,7 @@ from .encode import encode_latents
 from .plan import LoraMaterial, Plan
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from PIL.Image import Image as Picture
 
     from clora_ext.config.precision import Precision
     from clora_ext.families.base import Model
@@ -59,10 +59,10 @@ def measure_before(model: "Model", plan: Plan, precision: "Precision", sink: Sin
     found = Baseline(examples, _losses(model, examples, plan, precision))
     if plan.context.base.kind != _DEMO:
         return found
-    from clora_ext.sampling.demo_scorer import load_scorer
     from clora_ext.sampling.likeness import likeness, questions
+    from clora_ext.scoring.demo import load_demo_scorer
 
-    scorer = load_scorer()
+    scorer = load_demo_scorer()
     asked = questions(scorer, _by_prompt(plan))
     return replace(found, questions=asked, likeness=likeness(scorer, model, asked))
 
@@ -112,21 +112,21 @@ def _losses(
 
 def _likeness(model: "Model", before: Baseline) -> Likeness | None:
     """The new concept's."""
-    from clora_ext.sampling.demo_scorer import load_scorer
     from clora_ext.sampling.likeness import ceiling, likeness
+    from clora_ext.scoring.demo import load_demo_scorer
 
     if before.likeness is None:
         return None
-    after = likeness(load_scorer(), model, before.questions)
+    after = likeness(load_demo_scorer(), model, before.questions)
     return Likeness(before.likeness, after, ceiling(before.questions), before.questions)
 
 
 def _kept(model: "Model", project: Project) -> Iterator[Kept]:
     """What is left of every earlier concept that was scored when it was learned."""
-    from clora_ext.sampling.demo_scorer import load_scorer
     from clora_ext.sampling.likeness import likeness
+    from clora_ext.scoring.demo import load_demo_scorer
 
-    scorer = load_scorer()
+    scorer = load_demo_scorer()
     for record in project.concepts:
         outcome = read_outcome_of(project.folder, record)
         then = None if outcome is None else outcome.likeness
@@ -135,12 +135,12 @@ def _kept(model: "Model", project: Project) -> Iterator[Kept]:
             yield Kept(record.number, then.kept(now.mean))
 
 
-def _by_prompt(plan: Plan) -> "dict[str, list[Tensor]]":
+def _by_prompt(plan: Plan) -> "dict[str, list[Picture]]":
     """The pictures as the scorer sees them, by their captions in other words."""
-    from clora_ext.sampling.demo_scorer import SIDE
+    from clora_ext.sampling.likeness import SIDE
 
-    found: dict[str, list[Tensor]] = {}
+    found: dict[str, list[Picture]] = {}
     for picture in plan.dataset.pictures:
-        small = load_pixels(picture, SIDE, SIDE, convert=plan.converts)
+        small = load_image(picture, SIDE, SIDE, convert=plan.converts)
         found.setdefault(reworded(picture.caption), []).append(small)
     return found

@@ -3,32 +3,33 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from clora_ext.project.outcome import Estimate, Question
-
-from .demo_scorer import SIDE, Scorer
+from clora_ext.scoring import Scorer
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from clora_ext.families.base import Model
 
-__all__ = ["ceiling", "likeness", "questions"]
+__all__ = ["SIDE", "ceiling", "likeness", "questions"]
+
+SIDE = 64
+"""Of the drawings, pixels: the demo model draws no others well."""
 
 _DRAWINGS = 12
 _MOST_QUESTIONS = 6
 _FIRST_SEED, _STEPS, _GUIDANCE = 101, 10, 4.0
 
 
-@torch.no_grad()
-def questions(scorer: Scorer, pictures: Mapping[str, Sequence[Tensor]]) -> tuple[Question, ...]:
+def questions(scorer: Scorer, pictures: "Mapping[str, Sequence[Image]]") -> tuple[Question, ...]:
     """What to ask a model for; of many prompts, six that are evenly spread.
 
     Args:
         scorer: of the demo world.
-        pictures: by the prompt that should draw them, (3, 64, 64) in [-1, 1].
+        pictures: by the prompt that should draw them.
     """
     chosen = list(pictures)
     chosen = (
@@ -36,7 +37,7 @@ def questions(scorer: Scorer, pictures: Mapping[str, Sequence[Tensor]]) -> tuple
         if len(chosen) > _MOST_QUESTIONS
         else chosen
     )
-    return tuple(Question(one, _mean(scorer.images(torch.stack(list(pictures[one]))))) for one in chosen)
+    return tuple(Question(one, _mean(scorer.images(pictures[one]))) for one in chosen)
 
 
 def _mean(vectors: Tensor) -> tuple[float, ...]:
@@ -52,7 +53,6 @@ def ceiling(asked: Sequence[Question]) -> float:
     return sum(sum(value * value for value in one.reference) for one in asked) / len(asked)
 
 
-@torch.no_grad()
 def likeness(scorer: Scorer, model: "Model", asked: Sequence[Question]) -> Estimate:
     """Mean cosine of a model's drawings with what they should show, over twelve or so fixed noises."""
     each = max(1, _DRAWINGS // len(asked))
@@ -68,12 +68,5 @@ def likeness(scorer: Scorer, model: "Model", asked: Sequence[Question]) -> Estim
             size=SIDE,
             on_step=lambda done, total: None,
         )
-        vectors = scorer.images(torch.stack([_pixels(image) for image in drawn]))
-        values += (vectors @ torch.tensor(question.reference)).tolist()
+        values += (scorer.images(drawn) @ torch.tensor(question.reference)).tolist()
     return Estimate.of(values)
-
-
-def _pixels(image: Image.Image) -> Tensor:
-    """(3, 64, 64) in [-1, 1]."""
-    array = np.asarray(image.convert("RGB").resize((SIDE, SIDE)), dtype=np.float32)
-    return torch.from_numpy(array).permute(2, 0, 1) / 127.5 - 1

@@ -19,7 +19,7 @@ import measure_forgetting as study  # noqa: E402 - a script beside the package
 
 @pytest.mark.slow
 def test_every_concept_closes_most_of_the_way_to_its_pictures(tmp_path: Path) -> None:
-    scorer = study.load_scorer()
+    scorer = study.load_demo_scorer()
     asked, taken = {}, []
     for folder in study.FOLDERS:
         concept = name_concept(EXAMPLES / folder, token=None, class_name=None, taken=taken)

@@ -3,22 +3,21 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from clora_ext.project.outcome import Question
-from clora_ext.sampling.demo_scorer import DEMO_SCORER, load_scorer
 from clora_ext.sampling.likeness import ceiling, likeness, questions
+from clora_ext.scoring import Scorer
+from clora_ext.scoring.demo import DEMO_SCORER, load_demo_scorer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def pixels(file: Path) -> torch.Tensor:
+def opened(file: Path) -> Image.Image:
     with Image.open(file) as image:
-        values = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32))
-    return values.permute(2, 0, 1) / 127.5 - 1
+        return image.convert("RGB")
 
 
 def test_it_looks_as_the_network_that_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +27,17 @@ def test_it_looks_as_the_network_that_was_trained(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "scorer")
     pictures = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     theirs = recipe.load_scorer(DEMO_SCORER).images(pictures).detach()
-    torch.testing.assert_close(load_scorer().images(pictures), theirs)
+    torch.testing.assert_close(load_demo_scorer().encode(pictures), theirs)
+
+
+def test_pictures_of_any_size_and_number_become_unit_vectors() -> None:
+    scorer: Scorer = load_demo_scorer()
+    dogs = [opened(file) for file in sorted((EXAMPLES / "dog_images").glob("*.png"))]
+    many = [dogs[number % 2] for number in range(70)]
+    vectors = scorer.images([*many, dogs[0].resize((200, 150))])
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(71))
+    torch.testing.assert_close(vectors[69], scorer.images([dogs[1]])[0])
+    assert len(scorer.digest) == 64
 
 
 class Drawer:
@@ -39,13 +48,13 @@ class Drawer:
 
     def sample(self, prompt: str, *, seeds: range, **_: object) -> list[Image.Image]:
         self.seeds += seeds
-        return [Image.open(self.file) for _ in seeds]
+        return [opened(self.file) for _ in seeds]
 
 
 def test_drawings_of_the_concept_score_higher_than_of_something_else() -> None:
-    scorer = load_scorer()
+    scorer = load_demo_scorer()
     dogs = sorted((EXAMPLES / "dog_images").glob("*.png"))
-    asked = questions(scorer, {f"dog {number}": [pixels(file)] for number, file in enumerate(dogs[:2])})
+    asked = questions(scorer, {f"dog {number}": [opened(file)] for number, file in enumerate(dogs[:2])})
     same, other = Drawer(dogs[0]), Drawer(min((EXAMPLES / "robot_toy").glob("*.png")))
     found = likeness(scorer, same, asked[:1])  # type: ignore[arg-type]  # as much of a model as is asked
     assert found.mean == pytest.approx(ceiling(asked[:1]), abs=1e-3)
@@ -57,7 +66,7 @@ def test_drawings_of_the_concept_score_higher_than_of_something_else() -> None:
 
 
 def test_of_many_prompts_six_are_asked() -> None:
-    flat = torch.zeros(3, 64, 64)
-    asked = questions(load_scorer(), {f"{number}": [flat, flat] for number in range(64)})
+    flat = Image.new("RGB", (64, 64), "gray")
+    asked = questions(load_demo_scorer(), {f"{number}": [flat, flat] for number in range(64)})
     assert [one.prompt for one in asked] == ["0", "10", "21", "32", "42", "53"]
     assert ceiling([Question("a", (1.0,)), Question("b", (0.0,))]) == 0.5
