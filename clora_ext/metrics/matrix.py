@@ -98,12 +98,12 @@ class AccuracyMatrix:
     @property
     def learned(self) -> NDArray[np.float64]:
         """Each concept's score right after it was taught: the diagonal, (T,)."""
-        return np.diagonal(self.scores).copy()
+        return np.array(np.diagonal(self.scores))
 
     @property
     def final(self) -> NDArray[np.float64]:
         """Each concept's score by the last model, (T,)."""
-        return self.scores[-1].copy()
+        return np.array(self.scores[-1])
 
     @property
     def history(self) -> NDArray[np.float64]:

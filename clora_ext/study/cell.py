@@ -1,4 +1,4 @@
-"""A cell of the grid: the base and everything that a model has been taught, in order. Its key is its content."""
+"""A cell of the grid: the base and what a model has been taught since, in order; its key is its content."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,7 +69,13 @@ class Cell:
         *before, last = (one.concept.name for one in self.lessons)
         settings = self.lessons[-1].settings
         after = f" after {', '.join(before)}" if before else " first"
-        strategy = settings.strategy if before else "every strategy alike" if _is_shared(settings) else settings.strategy
+        strategy = (
+            settings.strategy
+            if before
+            else "every strategy alike"
+            if _is_shared(settings)
+            else settings.strategy
+        )
         return f"{last}{after}, by {strategy}, seed {settings.seed}"
 
 
@@ -78,8 +84,8 @@ def first_strategy(name: str) -> str:
 
     While nothing has been learned there is nothing to hold on to: every strategy that only decides where an
     adapter starts and how it is folded then gives plain LoRA, bit for bit (a test holds each one to it). So
-    it is taught once for all of them, by ``naive``: its memory, one adapter, is what no other reads. A strategy
-    that takes part in the training, or keeps anything of its own, teaches its first concept itself.
+    it is taught once for all of them, by ``naive``: its memory, one adapter, is what no other reads. A
+    strategy that takes part in the training, or keeps anything of its own, teaches its first concept itself.
     """
     from clora_ext.strategies.base import Strategy
 

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from clora_ext.data import Concept, Dataset, scan
+from clora_ext.data import Concept, Dataset, Picture, scan
 from clora_ext.errors import DatasetError, UsageError
 
 from .file import ConceptEntry
@@ -20,11 +20,11 @@ class Question:
 
     Attributes:
         prompt: as the model reads it.
-        references: files, one or more.
+        references: one or more.
     """
 
     prompt: str
-    references: tuple[Path, ...]
+    references: tuple[Picture, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,7 @@ class StudyConcept:
         if files == self.files:
             return
         taught = _scan(self.folder, self.words)
-        asked = self.judged_by
-        if self.references == self.folder or self.questions:
-            asked = _judged_by(self.questions, _scan(self.references, self.words))
+        asked = _judged_by(self.questions, _scan(self.references, self.words))
         if (taught.fingerprint, asked) == (self.fingerprint, self.judged_by):
             return
         changed = sorted({name for name, _, _ in files ^ self.files})
@@ -107,19 +105,20 @@ def _scan(folder: Path, words: Concept) -> Dataset:
 def _questions(prompts: Sequence[str], shown: Dataset) -> tuple[Question, ...]:
     """Of every prompt all references; without prompts, of every caption its own."""
     if prompts:
-        files = tuple(picture.path for picture in shown.pictures)
-        return tuple(Question(prompt, files) for prompt in prompts)
-    by_caption: dict[str, list[Path]] = {}
+        return tuple(Question(prompt, shown.pictures) for prompt in prompts)
+    by_caption: dict[str, list[Picture]] = {}
     for picture in shown.pictures:
-        by_caption.setdefault(picture.caption, []).append(picture.path)
-    return tuple(Question(prompt, tuple(files)) for prompt, files in by_caption.items())
+        by_caption.setdefault(picture.caption, []).append(picture)
+    return tuple(Question(prompt, tuple(found)) for prompt, found in by_caption.items())
 
 
 def _filled(prompt: str, words: Concept) -> str:
     """The prompt with token and class."""
     text = prompt.replace("{token}", words.token).replace("{class}", words.class_name)
     if "{" in text or "}" in text:
-        raise UsageError(f"unknown braces in the prompt {prompt!r}", fix="only {token} and {class} are filled in")
+        raise UsageError(
+            f"unknown braces in the prompt {prompt!r}", fix="only {token} and {class} are filled in"
+        )
     return text
 
 

@@ -53,7 +53,9 @@ class StudyFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise ProjectError(f"{file} is damaged: {error}", fix="delete it, then run the study again") from error
+            raise ProjectError(
+                f"{file} is damaged: {error}", fix="delete it, then run the study again"
+            ) from error
         return found
 
     def write_result(self, key: str, result: Mapping[str, Any]) -> None:
@@ -78,7 +80,9 @@ class StudyFolder:
 
     def running(self) -> frozenset[str]:
         """Keys of the jobs that a process is at now."""
-        return frozenset(file.stem for file in (self.path / _LOCKS).glob("*.lock") if self._is_held(file.stem))
+        return frozenset(
+            file.stem for file in (self.path / _LOCKS).glob("*.lock") if self._is_held(file.stem)
+        )
 
     @contextmanager
     def claimed(self, key: str) -> Iterator[bool]:

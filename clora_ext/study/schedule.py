@@ -1,4 +1,4 @@
-"""The jobs of a study and how their results make runs, as one file that status and report read. Needs no torch."""
+"""The jobs of a study and how their results make runs: one file, read with no torch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ class Job:
 
     Attributes:
         key: of its content, and of its result.
-        kind: ``teach``: one concept on a model; ``score``: one concept's drawings by a model; ``ceiling``: the
-            references as the base's autoencoder renders them; ``drift``: drawings of what nobody taught.
+        kind: ``teach``: one concept on a model; ``score``: one concept's drawings by a model; ``ceiling``:
+            the references as the base's autoencoder renders them; ``drift``: drawings of what nobody taught.
         words: for people.
         model: key of the model that is asked, or that is made.
         needs: keys of the models that must have been taught before; the base is always there.
@@ -73,7 +73,6 @@ class Schedule:
         base: keys of the base's scores by concept.
         ceiling: keys of the references' own scores by concept.
         isolated: keys of the isolated models' scores by seed (as text) and concept; empty: not asked for.
-        base_drift: key of the base's own drawings of what nobody taught; empty: not asked for.
         scorers: their names.
         concepts: what each concept's pictures and prompts were, by name.
         study: the study file's text.
@@ -86,7 +85,6 @@ class Schedule:
     base: Mapping[str, str]
     ceiling: Mapping[str, str]
     isolated: Mapping[str, Mapping[str, str]]
-    base_drift: str
     scorers: tuple[str, ...]
     concepts: Mapping[str, tuple[str, str]]
     study: str
@@ -110,7 +108,9 @@ def read_schedule(folder: Path) -> Schedule:
     """
     file = folder / PLAN
     if not file.is_file():
-        raise ProjectError(f"{folder} holds no study", fix=f"begin one: clora study run FILE --output {folder}")
+        raise ProjectError(
+            f"{folder} holds no study", fix=f"begin one: clora study run FILE --output {folder}"
+        )
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         version = found["format"]
