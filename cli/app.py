@@ -20,6 +20,7 @@ from . import (
     relocate,
     report,
     status,
+    study,
     undo,
 )
 from .help_screen import Command, Group
@@ -48,6 +49,7 @@ app.command("compare", cls=Command, epilog=compare.EPILOG)(compare.compare)
 app.command("copy", cls=Command, epilog=copy.EPILOG)(copy.copy)
 app.command("undo", cls=Command, epilog=undo.EPILOG)(undo.undo)
 app.command("relocate", cls=Command, epilog=relocate.EPILOG)(relocate.relocate)
+app.add_typer(study.app, name="study")
 app.add_typer(comfyui.app, name="comfyui")
 app.command("inspect", cls=Command, epilog=inspect.EPILOG)(inspect.inspect)
 app.command("help", cls=Command, epilog=help.EPILOG)(help.help_)

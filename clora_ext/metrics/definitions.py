@@ -50,12 +50,13 @@ def chaudhry_forgetting(matrix: AccuracyMatrix) -> float:
 
 
 def mammoth_forgetting(matrix: AccuracyMatrix) -> float:
-    """1/(T-1) sum over j < T of max over all i of R[i, j] - R[T, j], 0 where nothing was measured.
+    """1/(T-1) sum over j < T of max over all i of R[i, j] - R[T, j], 0 for what was not taught yet.
 
     So says mammoth's ``utils/metrics.py``. Scores below 0, which cosines may be, make it differ from the
     paper's by more than the factor (T-1)/T.
     """
-    filled = np.nan_to_num(matrix.scores, nan=0.0)
+    ahead = np.triu(np.isnan(matrix.scores), k=1)
+    filled = np.where(ahead, 0.0, matrix.scores)
     return _mean((filled.max(axis=0) - filled[-1])[:-1])
 
 

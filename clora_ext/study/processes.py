@@ -186,6 +186,8 @@ def _listen() -> list[int]:
 def _settle(number: int) -> None:
     """One GPU, where there are several, and one thread: before torch is imported."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # their remarks on themselves
+        os.environ.setdefault(name, "error")
     import torch
 
     count = torch.cuda.device_count()

@@ -74,6 +74,7 @@ def run_study(
     check: Callable[[], None] = lambda: None,
     *,
     workers: int = 1,
+    cluster_options: Mapping[str, Any] | None = None,
 ) -> Schedule:
     """Do everything that a study asks for and that is not done yet.
 
@@ -87,6 +88,7 @@ def run_study(
         check: asked while nothing happens here; may raise Cancelled to stop.
         workers: processes. On a machine with GPUs each has one of them; on processors each one thread. With
             one worker, all is done in this process.
+        cluster_options: submitit's, to have the workers run on a Slurm cluster; None: they run here.
 
     Raises:
         CloraError: the file or what it names cannot be used, or some jobs failed; the others are done.
@@ -95,7 +97,11 @@ def run_study(
         raise UsageError(f"cannot work with {workers} workers", fix="choose 1 or more")
     plan = begin(source, folder)
     store = StudyFolder(folder)
-    if workers == 1:
+    if cluster_options is not None:
+        from .slurm import work_on_cluster
+
+        work_on_cluster(folder, workers, sink, check, options=cluster_options)
+    elif workers == 1:
         from .processes import one_thread
         from .worker import Worker
 
