@@ -8,7 +8,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.folder_files import COMPONENTS, INDEX, FolderFiles, weights_names
 from clora_ext.formats.installed import find_installed
 
-__all__ = ["DEMO_MODEL", "find_base", "place_of"]
+__all__ = ["DEMO_MODEL", "find_base", "hub_snapshot", "place_of"]
 
 DEMO_MODEL = Path(__file__).parents[1] / "assets" / "demo_model.safetensors"
 """The built-in model: the base of a project that names none."""
@@ -64,14 +64,14 @@ def _fetched(name: str, variant: str) -> Path:
     only where that is missing.
     """
     wanted = [f"{component}/{weights_names(component, variant)[0]}" for component in COMPONENTS]
-    folder = _snapshot(name, [*_CONFIGURATIONS, *wanted])
+    folder = hub_snapshot(name, [*_CONFIGURATIONS, *wanted])
     if not (folder / INDEX).is_file():
         message = f"{name} on the Hugging Face hub has no {INDEX}"
         raise CheckpointError(message, fix="download its .safetensors file and name that")
     lacking = [component for component in COMPONENTS if _lacks_weights(folder, component)]
     if lacking:
         others = [f"{one}/{file}" for one in lacking for file in weights_names(one, variant)[1:]]
-        folder = _snapshot(name, [*_CONFIGURATIONS, *wanted, *others])
+        folder = hub_snapshot(name, [*_CONFIGURATIONS, *wanted, *others])
     return FolderFiles(folder, variant).place
 
 
@@ -82,7 +82,7 @@ def _lacks_weights(folder: Path, component: str) -> bool:
     )
 
 
-def _snapshot(name: str, wanted: Sequence[str]) -> Path:
+def hub_snapshot(name: str, wanted: Sequence[str]) -> Path:
     """The folder in which these files of the hub's model lie, as far as it has them."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
