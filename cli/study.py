@@ -134,7 +134,7 @@ def _source(study: str, pictures: Path | None) -> "Source":
     return find_source(study, pictures)
 
 
-def _given(folder: Path | None) -> list[object]:
+def _given(folder: Path | None) -> list[str | Path]:
     return [] if folder is None else ["--folder", folder]
 
 

@@ -11,8 +11,8 @@ from clora_ext.config.precision import pick_precision
 from clora_ext.data import load_image, load_pixels
 from clora_ext.events import SampleStep, Sink
 from clora_ext.formats.composed import open_model
-from clora_ext.metrics.drift import kernel_distance, paired_distance
 from clora_ext.project import Project
+from clora_ext.scoring.measures import kernel_distance, likeness, paired_drift
 
 from .plan import StudyPlan
 from .results import StudyFolder
@@ -44,6 +44,7 @@ class Examiner:
         self._folder = folder
         self._loaded: tuple[str, Model] | None = None
         self._of_base: list[Image] | None = None
+        self._vectors: dict[tuple[str, tuple[str, ...]], torch.Tensor] = {}
 
     def score(self, job: Job, sink: Sink) -> Mapping[str, Any]:
         """Likeness of a concept's drawings to its references: cosines by scorer, (prompts, noises)."""
@@ -63,31 +64,37 @@ class Examiner:
             self._of_base = self._drawn_freely(self._model(""), sink)
         model = self._model(job.model)
         drawn = self._drawn_freely(model, sink)
-        found = {one.name: self._moved(one, drawn, self._of_base) for one in self._plan.scorers}
-        latents = (self._latents(model, images) for images in (drawn, self._of_base))
-        return {"drift": {"latents": paired_distance(*latents), "by_scorer": found}}
+        scorers = self._plan.scorers.values()
+        found = {one.digest: self._moved(one, drawn, self._of_base) for one in scorers}
+        now, then = (self._latents(model, images) for images in (drawn, self._of_base))
+        moved = ((now - then).norm(dim=1) / then.norm(dim=1)).mean()
+        return {"drift": {"latents": float(moved), "by_scorer": found}}
 
     def _moved(
         self, scorer: "Scorer", drawn: "Sequence[Image]", before: "Sequence[Image]"
     ) -> dict[str, float]:
-        now, then = (scorer.images(images).double().numpy() for images in (drawn, before))
-        return {"kid": kernel_distance(now, then), "cosine": float((now * then).sum(axis=1).mean())}
+        now, then = scorer.images(drawn), scorer.images(before)
+        return {"kernel": kernel_distance(now, then), "paired": float(paired_drift(then, now).mean())}
 
     def _scored(
         self, questions: "Sequence[Question]", drawn: "Sequence[Sequence[Image]]"
     ) -> dict[str, list[list[float]]]:
-        """Mean cosine of every drawing with all references of its prompt, by scorer."""
-        references = [[self._reference(one) for one in question.references] for question in questions]
+        """Mean cosine of every drawing with all references of its prompt, by the scorer's digest."""
         return {
-            scorer.name: [
-                (scorer.images(images) @ scorer.images(shown).T).mean(dim=1).tolist()
-                for images, shown in zip(drawn, references, strict=True)
+            scorer.digest: [
+                likeness(scorer.images(images), self._references(scorer, question)).tolist()
+                for images, question in zip(drawn, questions, strict=True)
             ]
-            for scorer in self._plan.scorers
+            for scorer in self._plan.scorers.values()
         }
 
-    def _reference(self, picture: Any) -> "Image":  # noqa: ANN401 - data.Picture
-        return load_image(picture, picture.width, picture.height, convert=False)
+    def _references(self, scorer: "Scorer", question: "Question") -> torch.Tensor:
+        """Unit vectors (n, width) of what the drawings of a prompt are compared with."""
+        key = (scorer.digest, tuple(one.sha256 for one in question.references))
+        if key not in self._vectors:
+            images = [load_image(one, one.width, one.height, convert=False) for one in question.references]
+            self._vectors[key] = scorer.images(images)
+        return self._vectors[key]
 
     def _rendered(self, model: "Model", question: "Question") -> "list[Image]":
         """The references through the autoencoder and back."""
@@ -103,16 +110,14 @@ class Examiner:
         prompts = self._plan.study.evaluation.drift_prompts
         return [image for prompt in prompts for image in self._draw(model, prompt, sink)]
 
-    def _latents(self, model: "Model", images: "Sequence[Image]") -> "np.ndarray[Any, np.dtype[np.float64]]":
+    def _latents(self, model: "Model", images: "Sequence[Image]") -> torch.Tensor:
         """(n, values) of pictures."""
         parts = []
         for start in range(0, len(images), _AT_ONCE):
-            array = np.stack(
-                [np.asarray(image, dtype=np.float32) for image in images[start : start + _AT_ONCE]]
-            )
-            pixels = torch.from_numpy(array).permute(0, 3, 1, 2) / 127.5 - 1
-            parts.append(model.encode_images(pixels)[0].flatten(1).double().cpu().numpy())
-        return np.concatenate(parts)
+            part = [np.asarray(image, dtype=np.float32) for image in images[start : start + _AT_ONCE]]
+            pixels = torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2) / 127.5 - 1
+            parts.append(model.encode_images(pixels)[0].flatten(1).cpu())
+        return torch.cat(parts)
 
     def _draw(self, model: "Model", prompt: str, sink: Sink) -> "list[Image]":
         how = self._plan.study.evaluation

@@ -77,12 +77,15 @@ class Evaluation:
     """How models are judged: the same prompts and noises for every one of them.
 
     Attributes:
-        scorers: names of image encoders; the first is the one that forecasts and pictures are about.
+        scorers: image encoders, as :func:`clora_ext.scoring.open_scorer` names them; forecasts and pictures
+            are about the first.
         noises: pictures a prompt.
         first_seed: of the noises, which count up from it.
         steps: denoising steps.
         guidance: classifier-free guidance scale.
         size: side of the pictures, pixels; None: the model's own.
+        after: numbers of concepts after which everything taught so far is scored; empty: after each. A
+            concept is scored right after it was taught and at the end in any case.
         future: whether concepts are scored before they are taught too, for forward transfer.
         drift_prompts: of things that nobody teaches; how far the last model has moved from the base in them.
     """
@@ -95,6 +98,7 @@ class Evaluation:
     steps: Annotated[int, Ge(1), Le(1000)] = 20
     guidance: Annotated[float, Ge(1)] = 4.0
     size: Annotated[int, Ge(8)] | None = None
+    after: list[Annotated[int, Ge(1)]] = field(default_factory=list)
     future: bool = False
     drift_prompts: list[str] = field(default_factory=list)
 

@@ -46,12 +46,13 @@ class Measured:
     Args:
         schedule: of the study.
         folder: with its results.
-        scorer: whose scores are asked for.
+        scorer: whose scores are asked for, by its name in the file.
     """
 
     def __init__(self, schedule: Schedule, folder: StudyFolder, scorer: str) -> None:
         self.schedule = schedule
         self.scorer = scorer
+        self._digest = schedule.scorers[scorer]
         self._folder = folder
         self._results: dict[str, Mapping[str, Any] | None] = {}
 
@@ -119,20 +120,23 @@ class Measured:
         return {one: fmean(values.values()) if values else nan for one, values in found.items()}
 
     def mean_matrix(self, strategy: str, *, normalised: bool) -> NDArray[np.float64]:
-        """(T, T), mean over the runs whose scores are all there; by places in the order, not by concepts."""
+        """(T, T), mean over the runs that have come to their end; by places in the order, not by concepts.
+
+        NaN where one of them was not scored; all of it where orders differ in length.
+        """
         found = [self.taken(run, normalised=normalised).history for run in self.runs(strategy)]
         sizes = {len(one) for one in found}
-        whole = [one for one in found if not np.isnan(one[np.tril_indices(len(one))]).any()]
+        whole = [one for one in found if not np.isnan(one[-1]).any()]
         if len(sizes) != 1 or not whole:
             return np.full((max(sizes), max(sizes)), nan)
         return np.asarray(np.stack(whole).mean(axis=0), dtype=np.float64)
 
     def drift(self, strategy: str) -> list[tuple[float, float, float]]:
-        """(KID, cosine, distance of latents) of the last model of every run that has them."""
+        """(kernel distance, 1 - cosine, distance of latents) of the last model of every run that has them."""
         found = [self._result(run.drift) for run in self.runs(strategy) if run.drift]
         drifts = [one["drift"] for one in found if one is not None]
-        by_scorer = [(one["by_scorer"][self.scorer], one["latents"]) for one in drifts]
-        return [(own["kid"], own["cosine"], latents) for own, latents in by_scorer]
+        by_scorer = [(one["by_scorer"][self._digest], one["latents"]) for one in drifts]
+        return [(own["kernel"], own["paired"], latents) for own, latents in by_scorer]
 
     def cost(self, strategy: str) -> Cost:
         """What the strategy's lessons have cost."""
@@ -180,7 +184,7 @@ class Measured:
         result = self._result(key) if key else None
         if result is None:
             return None
-        found: Sequence[Sequence[float]] = result["scores"][self.scorer]
+        found: Sequence[Sequence[float]] = result["scores"][self._digest]
         return found
 
     def _result(self, key: str) -> Mapping[str, Any] | None:

@@ -14,7 +14,9 @@ from .plot import Plot
 
 __all__ = ["curves", "frontier", "heat_map", "heat_maps"]
 
-_CELL = 52
+_LARGEST, _SMALLEST = 52, 6  # side of a cell, pixels
+_WIDEST = 520  # of all cells together, as long as they are not smaller than that
+_ROOM = 40  # of a cell in which a number can be read
 _LABEL = 30
 _LOW, _MIDDLE, _HIGH = np.array([178, 24, 43]), np.array([247, 247, 247]), np.array([33, 102, 172])
 _DARK = 0.6  # from here on, numbers are white
@@ -43,23 +45,26 @@ def heat_map(matrix: NDArray[np.float64], title: str, span: tuple[float, float])
         span: the values that are red and blue.
     """
     count = len(matrix)
+    cell = max(_SMALLEST, min(_LARGEST, _WIDEST // count))
     font, small = ImageFont.load_default(size=14), ImageFont.load_default(size=12)
-    image = Image.new("RGB", (_LABEL * 2 + count * _CELL, _LABEL * 3 + count * _CELL), "white")
+    image = Image.new("RGB", (max(_LABEL * 2 + count * cell, 260), _LABEL * 3 + count * cell), "white")
     draw = ImageDraw.Draw(image)
     draw.text((_LABEL, 8), title, fill="black", font=font)
-    for number in range(count):
-        at = (number + 0.5) * _CELL
+    for number in range(0, count, 1 if cell >= _ROOM else 10):
+        at = (number + 0.5) * cell
         draw.text((_LABEL + at, _LABEL * 2 - 8), f"{number + 1}", fill="black", font=small, anchor="ms")
         draw.text((_LABEL - 8, _LABEL * 2 + at), f"{number + 1}", fill="black", font=small, anchor="rm")
     for (model, concept), value in np.ndenumerate(matrix):
         if isnan(value):
             continue
-        left, top = _LABEL + concept * _CELL, _LABEL * 2 + model * _CELL
+        left, top = _LABEL + concept * cell, _LABEL * 2 + model * cell
         share = (value - span[0]) / (span[1] - span[0] or 1)
-        draw.rectangle((left, top, left + _CELL - 2, top + _CELL - 2), fill=_shade(share))
-        ink = "white" if abs(2 * share - 1) > _DARK else "black"
-        middle = (left + _CELL / 2 - 1, top + _CELL / 2 - 1)
-        draw.text(middle, f"{value:.2f}", fill=ink, font=small, anchor="mm")
+        gap = 2 if cell >= _ROOM else 1
+        draw.rectangle((left, top, left + cell - gap, top + cell - gap), fill=_shade(share))
+        if cell >= _ROOM:
+            ink = "white" if abs(2 * share - 1) > _DARK else "black"
+            middle = (left + cell / 2 - 1, top + cell / 2 - 1)
+            draw.text(middle, f"{value:.2f}", fill=ink, font=small, anchor="mm")
     words = "down: after concept; across: concept"
     draw.text((_LABEL, image.height - 18), words, fill=(110, 110, 110), font=small)
     return image

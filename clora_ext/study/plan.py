@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from clora_ext.config.settings import Settings
-from clora_ext.scoring import Scorer
+from clora_ext.scoring import Scorer, open_scorer
 
 from .base import StudyBase, find_study_base
 from .cell import Cell, Lesson, first_strategy
 from .concept import StudyConcept, find_concept
 from .file import StrategyEntry, StudyFile
-from .judges import open_scorers
 from .keys import key_of
 from .schedule import Job, JobKind, Run, Schedule
 from .settings import settings_of
@@ -26,7 +25,7 @@ class StudyPlan:
     Attributes:
         study: the file.
         base: the model that every run starts from.
-        scorers: ready to score.
+        scorers: ready to score, by the names that the file gives them.
         concepts: by name.
         cells: by key.
         schedule: the jobs.
@@ -34,7 +33,7 @@ class StudyPlan:
 
     study: StudyFile
     base: StudyBase
-    scorers: tuple[Scorer, ...]
+    scorers: Mapping[str, Scorer]
     concepts: Mapping[str, StudyConcept]
     cells: Mapping[str, Cell]
     schedule: Schedule
@@ -53,7 +52,7 @@ def plan_study(study: StudyFile, text: str, place: Path, drawn: Mapping[str, Pat
         CloraError: something that the study names is not there or cannot be used.
     """
     base = find_study_base(study, place)
-    scorers = open_scorers(study.evaluation.scorers)
+    scorers = {name: open_scorer(name) for name in study.evaluation.scorers}
     concepts = {}
     for entry in study.concepts:
         folder = drawn[entry.name] if entry.folder is None else place / entry.folder
@@ -72,7 +71,7 @@ class _Jobs:
 
     study: StudyFile
     base: StudyBase
-    scorers: tuple[Scorer, ...]
+    scorers: Mapping[str, Scorer]
     concepts: Mapping[str, StudyConcept]
     cells: dict[str, Cell] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -99,7 +98,7 @@ class _Jobs:
             base=base,
             ceiling=ceiling,
             isolated=isolated,
-            scorers=tuple(one.name for one in self.scorers),
+            scorers={name: one.digest for name, one in self.scorers.items()},
             concepts={name: (one.fingerprint, one.judged_by) for name, one in self.concepts.items()},
             study=text,
             place=str(place.resolve()),
@@ -117,8 +116,8 @@ class _Jobs:
         for number, name in enumerate(concepts):
             cell = self._taught(cell, entry, name, seed)
             cells.append(cell)
-            scored = concepts if self.study.evaluation.future else concepts[: number + 1]
-            scores.append([self._score(cell, one) for one in scored] + [""] * (len(concepts) - len(scored)))
+            scored = self._scored_after(number, concepts)
+            scores.append([self._score(cell, one) if one in scored else "" for one in concepts])
         return Run(
             strategy=entry.title,
             order=order,
@@ -128,6 +127,13 @@ class _Jobs:
             scores=tuple(map(tuple, scores)),
             drift=self._drift(cell),
         )
+
+    def _scored_after(self, number: int, concepts: Sequence[str]) -> Sequence[str]:
+        """What is scored by the model after the concept of that number, counted from 0."""
+        how, last = self.study.evaluation, len(concepts) - 1
+        if how.after and number + 1 not in how.after and number != last:
+            return concepts[number : number + 1]
+        return concepts if how.future else concepts[: number + 1]
 
     def _taught(self, cell: Cell, entry: StrategyEntry, concept: str, seed: int) -> Cell:
         """The cell after one lesson more, and its job."""
@@ -168,4 +174,4 @@ class _Jobs:
         """How pictures are drawn and looked at."""
         evaluation = asdict(self.study.evaluation)
         how = {name: evaluation[name] for name in ("noises", "first_seed", "steps", "guidance", "size")}
-        return {**how, "scorers": [[one.name, one.digest] for one in self.scorers]}
+        return {**how, "scorers": sorted({one.digest for one in self.scorers.values()})}

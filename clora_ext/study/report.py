@@ -45,7 +45,7 @@ def write_report(folder: Path, target: Path | None = None) -> Path:
     _check(target)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    measured = Measured(schedule, store, schedule.scorers[0])
+    measured = Measured(schedule, store, next(iter(schedule.scorers)))
     pictures = _write_pictures(measured, target)
     parts = [*_head(study, schedule, store), *_judged(study, measured), *_pictured(measured, pictures)]
     for scorer in schedule.scorers:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -73,7 +73,7 @@ class Schedule:
         base: keys of the base's scores by concept.
         ceiling: keys of the references' own scores by concept.
         isolated: keys of the isolated models' scores by seed (as text) and concept; empty: not asked for.
-        scorers: their names.
+        scorers: digests by the names that the file gives them.
         concepts: what each concept's pictures and prompts were, by name.
         study: the study file's text.
         place: folder from which the study file's paths go.
@@ -85,7 +85,7 @@ class Schedule:
     base: Mapping[str, str]
     ceiling: Mapping[str, str]
     isolated: Mapping[str, Mapping[str, str]]
-    scorers: tuple[str, ...]
+    scorers: Mapping[str, str]
     concepts: Mapping[str, tuple[str, str]]
     study: str
     place: str
@@ -129,8 +129,7 @@ def _schedule(found: Mapping[str, Any]) -> Schedule:
         raise ValueError(message)
     runs = tuple(_run(one) for one in found["runs"])
     concepts = {name: (taught, judged) for name, (taught, judged) in found["concepts"].items()}
-    schedule = Schedule(**{**found, "jobs": jobs, "runs": runs, "concepts": concepts})
-    return replace(schedule, scorers=tuple(schedule.scorers))
+    return Schedule(**{**found, "jobs": jobs, "runs": runs, "concepts": concepts})
 
 
 def _run(found: Mapping[str, Any]) -> Run:

@@ -26,8 +26,8 @@ def work_on_cluster(
 ) -> None:
     """Submit workers, which share the jobs out among themselves, and wait until the last has ended.
 
-    All must see the study's folder under the same path, on a file system with locks. A worker that the cluster
-    kills lets go of its job; the same command goes on.
+    All must see the study's folder under the same path, on a file system with locks. A worker that the
+    cluster kills lets go of its job; the same command goes on.
 
     Args:
         folder: of the study.

@@ -139,7 +139,9 @@ def drift_table(measured: Measured) -> str:
         found = measured.drift(one)
         columns = [fmean(column) for column in zip(*found, strict=True)] if found else [float("nan")] * 3
         rows.append([one, *map(_number, columns)])
-    return markdown(["strategy", "KID to the base", "cosine with the base's", "distance of latents"], rows)
+    return markdown(
+        ["strategy", "kernel distance", "1 - cosine, in pairs", "latents: distance / length, in pairs"], rows
+    )
 
 
 def forecasts_table(measured: Measured, forecasts: Sequence[Forecast]) -> str:

@@ -1,4 +1,4 @@
-"""Spread over runs, pairs, resampled orders, and drift, each against another way to the same number."""
+"""Spread over runs, pairs, resampled orders, each against another way to the same number."""
 
 from itertools import product
 from math import isnan
@@ -6,8 +6,6 @@ from math import isnan
 import numpy as np
 import pytest
 
-from clora_ext.errors import UsageError
-from clora_ext.metrics.drift import kernel_distance, paired_distance
 from clora_ext.metrics.spread import Spread, bootstrap_over_orders, paired_difference
 
 VALUES = [0.1, 0.4, 0.35, 0.8]
@@ -52,36 +50,3 @@ def test_orders_count_by_their_runs() -> None:
     means = [np.mean([0.0] * (row == 0).sum() + [1.0] * 3 * (row == 1).sum()) for row in drawn]
     found = bootstrap_over_orders(values)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
-
-
-def test_the_kernel_distance_is_the_double_sum() -> None:
-    rng = np.random.default_rng(0)
-    first, second = rng.normal(size=(5, 3)), rng.normal(loc=0.5, size=(7, 3))
-
-    def kernel(a: np.ndarray, b: np.ndarray) -> float:
-        return float((a @ b / 3 + 1) ** 3)
-
-    own = sum(kernel(first[i], first[j]) for i in range(5) for j in range(5) if i != j) / 20
-    other = sum(kernel(second[i], second[j]) for i in range(7) for j in range(7) if i != j) / 42
-    across = sum(kernel(a, b) for a in first for b in second) / 35
-    assert kernel_distance(first, second) == pytest.approx(own + other - 2 * across)
-
-
-def test_the_kernel_distance_of_one_distribution_is_near_nothing() -> None:
-    rng = np.random.default_rng(0)
-    same = [kernel_distance(rng.normal(size=(60, 4)), rng.normal(size=(60, 4))) for _ in range(50)]
-    moved = kernel_distance(rng.normal(size=(60, 4)), rng.normal(loc=1.0, size=(60, 4)))
-    assert abs(np.mean(same)) < 0.05
-    assert moved > 3 * max(map(abs, same))
-
-
-def test_distances_need_enough_and_like_pictures() -> None:
-    one, three = np.ones((1, 2)), np.ones((3, 2))
-    with pytest.raises(UsageError, match="two pictures"):
-        kernel_distance(one, three)
-    with pytest.raises(UsageError, match="lengths"):
-        kernel_distance(three, np.ones((3, 4)))
-    with pytest.raises(UsageError, match="same pictures"):
-        paired_distance(one, three)
-    assert paired_distance(np.array([[3.0, 4.0]]), np.array([[0.0, 4.0]])) == pytest.approx(0.75)
-    assert paired_distance(three, three) == 0
