@@ -189,7 +189,7 @@ def read_study(text: str, where: Path | str) -> StudyFile:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where} is no TOML: {error}", fix="see docs/study.md for an example") from error
+        raise UsageError(f"{where} is no TOML: {error}", fix="docs/studies.md has an example") from error
     study = read_table(StudyFile, values, str(where))
     problems = [f"{where}: {problem}" for problem in _problems(study)]
     if problems:

@@ -5,13 +5,13 @@ Importing this imports no torch: what a worker may use is decided before it does
 
 import multiprocessing
 import os
-import queue
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.queues import Queue
 from pathlib import Path
 from types import FrameType
 
@@ -24,7 +24,7 @@ from clora_ext.errors import (
     StorageError,
     UsageError,
 )
-from clora_ext.events import Event, Note, Sink
+from clora_ext.events import Event, Note, Sink, ignore
 
 __all__ = ["one_thread", "work_alone", "work_in_processes"]
 
@@ -49,6 +49,14 @@ class _Told:
     text: str
     kind: str = ""
     fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A worker's process, and the pipe by which it tells what it does: its death breaks no other's."""
+
+    process: SpawnProcess
+    told: Connection
 
 
 @contextmanager
@@ -79,35 +87,25 @@ def work_in_processes(folder: Path, workers: int, sink: Sink, check: Callable[[]
         Cancelled: as asked for; the workers have saved and stopped.
         CloraError: what made a worker stop.
     """
-    context = multiprocessing.get_context("spawn")
-    told: Queue[_Told] = context.Queue()
-
-    def start(number: int) -> SpawnProcess:
-        process = context.Process(target=_work, args=(folder, number, os.getpid(), told), daemon=False)
-        process.start()
-        return process
-
-    crew = [start(number) for number in range(workers)]
+    crew = [_start(folder, number) for number in range(workers)]
     replaced = 0
     try:
-        while any(process.exitcode is None for process in crew):
+        while any(one.process.exitcode is None for one in crew):
             check()
-            _pass_on(told, sink)
-            for number, process in enumerate(crew):
-                if process.exitcode is not None and process.exitcode < 0 and replaced < _REPLACED * workers:
+            _pass_on(crew, sink)
+            for number, one in enumerate(crew):
+                if (one.process.exitcode or 0) < 0 and replaced < _REPLACED * workers:
                     replaced += 1
-                    sink(
-                        Note(f"worker {number + 1} was killed by signal {-process.exitcode}: another goes on")
-                    )
-                    crew[number] = start(number)
-        _pass_on(told, sink)
+                    sink(Note(f"worker {number + 1} was killed by a signal; another goes on"))
+                    crew[number] = _start(folder, number)
+        _pass_on(crew, sink)
     except BaseException:
-        _stop(crew, told)
+        _stop(crew)
         raise
-    killed = [process.exitcode for process in crew if (process.exitcode or 0) < 0]
+    killed = [one.process.exitcode for one in crew if (one.process.exitcode or 0) < 0]
     if killed:
         message = f"{len(killed)} workers were killed by signal {-(killed[0] or 0)}"
-        raise CloraError(message, fix="with less memory for each, fewer of them may do: --workers 1")
+        raise CloraError(message, fix="if there was too little memory for all of them, start fewer")
 
 
 def work_alone(folder: str) -> None:
@@ -118,32 +116,47 @@ def work_alone(folder: str) -> None:
 
     path = Path(folder)
     with one_thread():
-        Worker(load_plan(path), StudyFolder(path), lambda event: None).work()
+        Worker(load_plan(path), StudyFolder(path), ignore).work()
 
 
-def _pass_on(told: "Queue[_Told]", sink: Sink) -> None:
-    """Tell what has been told; raise what a worker has raised."""
-    try:
-        one = told.get(timeout=_PAUSE)
-    except queue.Empty:
+def _start(folder: Path, number: int) -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    mine, its = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(folder, number, os.getpid(), its))
+    process.start()
+    its.close()  # so that its end is noticed here
+    return _Worker(process, mine)
+
+
+def _pass_on(crew: Sequence[_Worker], sink: Sink) -> None:
+    """Tell what has been told, or wait a little; raise what a worker has raised."""
+    open_ones = [one.told for one in crew if not one.told.closed]
+    if not open_ones:
+        time.sleep(_PAUSE)
         return
-    if not one.kind:
+    ready = wait(open_ones, _PAUSE)
+    for told in (one for one in open_ones if one in ready):
+        try:
+            one: _Told = told.recv()
+        except EOFError:
+            told.close()
+            continue
+        if one.kind:
+            raise _KINDS.get(one.kind, CloraError)(one.text, fix=one.fix)
         sink(Note(one.text))
-        return
-    raise _KINDS.get(one.kind, CloraError)(one.text, fix=one.fix)
 
 
-def _stop(crew: Sequence[SpawnProcess], told: "Queue[_Told]") -> None:
-    """Ask all to save and stop, and wait for them."""
-    for process in crew:
-        if process.exitcode is None:
-            process.terminate()
-    while any(process.exitcode is None for process in crew):
-        with suppress(queue.Empty):  # a full pipe would keep a worker from ending
-            told.get(timeout=_PAUSE)
+def _stop(crew: Sequence[_Worker]) -> None:
+    """Ask all to save and stop, and wait for them; what they still tell is not heard."""
+    for one in crew:
+        if one.process.exitcode is None:
+            one.process.terminate()
+        one.told.close()
+    for one in crew:
+        one.process.join()
 
 
-def _work(folder: Path, number: int, parent: int, told: "Queue[_Told]") -> None:
+def _work(folder: Path, number: int, parent: int, told: Connection) -> None:
     """A worker's life."""
     asked = _listen()
     _settle(number)
@@ -158,7 +171,7 @@ def _work(folder: Path, number: int, parent: int, told: "Queue[_Told]") -> None:
     def sink(event: Event) -> None:
         check()
         if isinstance(event, Note):
-            told.put(_Told(event.text))
+            _tell(told, _Told(event.text))
 
     try:
         with one_thread():
@@ -166,8 +179,17 @@ def _work(folder: Path, number: int, parent: int, told: "Queue[_Told]") -> None:
     except Cancelled:
         raise SystemExit(_STOPPED) from None
     except CloraError as error:
-        told.put(_Told(error.message, type(error).__name__, error.fix))
+        with suppress(Cancelled):
+            _tell(told, _Told(error.message, type(error).__name__, error.fix))
         raise SystemExit(_FAILED) from None
+
+
+def _tell(told: Connection, what: _Told) -> None:
+    """Cancelled: nobody listens any more."""
+    try:
+        told.send(what)
+    except OSError as error:
+        raise Cancelled from error
 
 
 def _listen() -> list[int]:

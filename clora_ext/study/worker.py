@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from clora_ext.errors import Cancelled, CloraError, DatasetError, OutOfMemory, StorageError
-from clora_ext.events import Note, Sink
+from clora_ext.events import Note, Sink, Stage
 from clora_ext.version import VERSION
 
 from .agenda import Agenda
@@ -102,6 +102,7 @@ class Worker:
     def _carried_out(self, job: Job) -> Mapping[str, Any]:
         if job.kind == "teach":
             return teach(self._plan.cells[job.model], self._plan, self._folder, self._sink)
+        self._sink(Stage("sample", job.concept or "what nobody taught"))
         if job.kind == "score":
             return self._examiner.score(job, self._sink)
         if job.kind == "ceiling":
