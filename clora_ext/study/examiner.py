@@ -48,9 +48,8 @@ class Examiner:
     def ceiling(self, job: Job) -> Mapping[str, Any]:
         """The same of the references themselves, as the base's autoencoder renders them."""
         model, questions = self._model(job.model), self._plan.concepts[job.concept].questions
-        return {
-            "scores": self._judge.score(questions, [rendered(model, one, self._size) for one in questions])
-        }
+        drawn = [rendered(model, question, self._size) for question in questions]
+        return {"scores": self._judge.score(questions, drawn)}
 
     def drift(self, job: Job, sink: Sink) -> Mapping[str, Any]:
         """How far the drawings of what nobody taught are from the base's, by the same prompts and noises."""

@@ -25,7 +25,7 @@ __all__ = ["Judge", "Scores", "draw", "latents_of", "rendered"]
 _AT_ONCE = 16  # pictures that the autoencoder looks at together
 
 Scores = Mapping[str, list[list[float]]]
-"""Mean cosine of each drawing with the references of its prompt, (prompts, noises), by the scorer's digest."""
+"""Mean cosine of each drawing with its prompt's references, (prompts, noises), by the scorer's digest."""
 
 
 def draw(model: "Model", prompt: str, how: Evaluation, size: int, sink: Sink = ignore) -> "list[Image]":
