@@ -302,3 +302,26 @@ def test_a_job_is_held_by_one_process_and_let_go_of_by_its_death(tmp_path: Path)
     with store.claimed("key") as mine:
         assert mine
     assert store.running() == frozenset()
+
+
+def test_a_shared_first_concept_leaves_each_strategy_its_own_result(whole: Path, tiny_study: Path) -> None:
+    """The study lets ``naive`` teach it; a project that only ever knew ``mask`` comes to the same model."""
+    from clora_ext import Pictures, Request, add_concept
+    from clora_ext.study.run import load_plan
+
+    plan = load_plan(whole)
+    run = next(one for one in plan.schedule.runs if (one.strategy, one.order) == ("mask", "order 1"))
+    project = tiny_study.parent / "by-mask"
+    found = []
+    for number, key in enumerate(run.models):
+        lesson = plan.cells[key].lessons[number]
+        request = Request(
+            Pictures(lesson.concept.folder),
+            project,
+            None if number else plan.base.path,
+            lesson.concept.words.token,
+            lesson.concept.words.class_name,
+            lesson.settings.with_values(strategy="mask"),
+        )
+        found.append(add_concept(request).content_hash)
+    assert found == [measured(whole)[key]["content_hash"] for key in run.models]
