@@ -33,7 +33,18 @@ def run_clora(arguments: list[str], folder: Path) -> tuple[subprocess.CompletedP
     return done, set(loaded)
 
 
-COMMANDS = ("add-concept", "add-lora", "status", "generate", "export", "copy", "undo", "inspect", "comfyui", "study")
+COMMANDS = (
+    "add-concept",
+    "add-lora",
+    "status",
+    "generate",
+    "export",
+    "copy",
+    "undo",
+    "inspect",
+    "comfyui",
+    "study",
+)
 HELPS = [[], ["--help"], *([command, "--help"] for command in COMMANDS)]
 
 

@@ -1,5 +1,6 @@
 """Workers on a Slurm cluster, through submitit (an optional dependency: ``pip install clora[study]``)."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from .processes import work_alone
 __all__ = ["work_on_cluster"]
 
 _PAUSE = 1.0  # seconds between two looks at the jobs
+_ERROR = re.compile(r"^(?:\w+\.)*\w*(?:Error|Memory|Changed|Locked|Exception): (.+)$", re.MULTILINE)
+_LONGEST = 300  # characters of what is no such traceback
 
 
 def work_on_cluster(
@@ -65,6 +68,16 @@ def work_on_cluster(
         raise
     failed = {str(job.job_id): job.exception() for job in jobs if job.exception() is not None}
     if failed:
-        lines = "\n".join(f"{name}: {str(error).strip().splitlines()[-1]}" for name, error in failed.items())
+        lines = "\n".join(f"{name}: {_reason(str(error))}" for name, error in failed.items())
         message = f"{len(failed)} of {workers} workers ended with an error:\n{lines}"
         raise CloraError(message, fix=f"their logs are in {folder / 'cluster'}; the same command goes on")
+
+
+def _reason(text: str) -> str:
+    """What ended a worker, of the traceback that submitit passes on.
+
+    >>> _reason("failed with trace:\\nTraceback ...\\nclora_ext.errors.StorageError: no space\\nfree some\\n----")
+    'no space'
+    """
+    found = _ERROR.findall(text)
+    return found[-1] if found else " ".join(text.split())[:_LONGEST]
