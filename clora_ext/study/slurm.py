@@ -74,9 +74,9 @@ def work_on_cluster(
 
 
 def _reason(text: str) -> str:
-    """What ended a worker, of the traceback that submitit passes on.
+    r"""What ended a worker, of the traceback that submitit passes on.
 
-    >>> _reason("failed with trace:\\nTraceback ...\\nclora_ext.errors.StorageError: no space\\nfree some\\n----")
+    >>> _reason("failed with trace:\nclora_ext.errors.StorageError: no space\nfree some\n----")
     'no space'
     """
     found = _ERROR.findall(text)
