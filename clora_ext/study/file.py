@@ -158,8 +158,8 @@ class StudyFile:
         """The orders by what tables call them: "order 1" and on as listed, "shuffle N" for those drawn.
 
         >>> entries = [ConceptEntry(name, "sks", "dog", name) for name in "abc"]
-        >>> StudyFile("t", entries, [], Grid(orders=[["b", "a"]], shuffles=[5])).orders()
-        {'order 1': ('b', 'a'), 'shuffle 5': ('c', 'b', 'a')}
+        >>> StudyFile("t", entries, [], Grid(orders=[["b", "a"]], shuffles=[1])).orders()
+        {'order 1': ('b', 'a'), 'shuffle 1': ('b', 'c', 'a')}
         """
         names = [one.name for one in self.concepts]
         found = {f"order {number}": tuple(order) for number, order in enumerate(self.grid.orders, start=1)}

@@ -23,7 +23,7 @@ def test_a_study_is_run_counted_and_reported(file: Path, tmp_path: Path) -> None
     assert call("study", "status", file).code == 1  # not begun yet
     ran = call("study", "run", file)
     assert ran.code == 0, ran.err
-    assert "all 7 jobs are done" in ran.out
+    assert "all 8 jobs are done" in ran.out
     assert "clora study report one.toml" in ran.out
     assert "teach dog first, by every strategy alike, seed 0" in ran.err
     status = call("study", "status", file)
