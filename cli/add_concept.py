@@ -18,14 +18,16 @@ from .options import (
     BaseOption,
     JsonOption,
     KeepOption,
+    MaxForgettingOption,
     PredictionOption,
     ProjectOption,
+    ScorerOption,
     StrategyOption,
     StrategyOptions,
     ZeroSnrOption,
 )
 from .output import Output
-from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
+from .runs import forgetting_facts, prediction_facts, show_context, show_dry_run, show_notes, teach
 from .tables import dataset_summary, dataset_table
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         ),
     ] = None,
     keep: KeepOption = DEFAULT_KEEP,
+    scorer: ScorerOption = None,
+    max_forgetting: MaxForgettingOption = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.", rich_help_panel=_RUN)
     ] = False,
@@ -130,6 +134,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         keep=keep,
         prediction=prediction,
         zero_snr=zero_snr,
+        scorer=scorer,
+        max_forgetting=max_forgetting,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan, output)
@@ -155,6 +161,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
             f"in {len(plan.targets)} layers, {plan.parameters:,} parameters",
+            **forgetting_facts(plan),
             **estimate_facts(plan, needed),
         }
     )

@@ -14,14 +14,16 @@ from .options import (
     BaseOption,
     JsonOption,
     KeepOption,
+    MaxForgettingOption,
     PredictionOption,
     ProjectOption,
+    ScorerOption,
     StrategyOption,
     StrategyOptions,
     ZeroSnrOption,
 )
 from .output import Output
-from .runs import prediction_facts, show_context, show_dry_run, show_notes, teach
+from .runs import forgetting_facts, prediction_facts, show_context, show_dry_run, show_notes, teach
 
 if TYPE_CHECKING:
     from clora_ext.runs.estimate import Estimate
@@ -71,6 +73,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         ),
     ] = None,
     keep: KeepOption = DEFAULT_KEEP,
+    scorer: ScorerOption = None,
+    max_forgetting: MaxForgettingOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would happen and stop.", rich_help_panel="This run")
     ] = False,
@@ -100,6 +104,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         keep,
         prediction,
         zero_snr,
+        scorer,
+        max_forgetting,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)
@@ -134,6 +140,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             "token": f"{plan.concept.token} ({'as given' if request.token else 'from the file'})",
             "class": plan.concept.class_name,
             "strategy": f"{plan.settings.strategy}, state level {plan.strategy.state_level}",
+            **forgetting_facts(plan),
             **estimate_facts(plan, needed),
         }
     )

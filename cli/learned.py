@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from .kept import drift_words, overlap_words
 from .output import tick
 from .wording import duration
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from clora_ext.runs.result import Result
 
 __all__ = ["brief_words", "kept_words", "learned_facts", "learned_words", "loss_words", "verdict"]
-
-_TOLD = 0.1  # what folding changes, as a share of the gain; less is not worth a reader's time
 
 
 def verdict(result: "Result", done: str, console: Console) -> Text:
@@ -25,7 +24,7 @@ def verdict(result: "Result", done: str, console: Console) -> Text:
         return Text.assemble(tick(console), (f"{concept} is {done}", "bold green"), how)
     if outcome.is_learned:
         return Text.assemble(tick(console), (f"{concept} is {done}, {_measured(outcome)}", "bold green"), how)
-    doubt = "learned in part" if outcome.likeness else "nothing shows that it was learned"
+    doubt = "learned in part" if outcome.decisive else "nothing shows that it was learned"
     words = f"! {concept} is in the model, but {doubt}: {_measured(outcome)}"
     return Text.assemble((words, "bold yellow"), how, "\n", ("try more --steps", "yellow"))
 
@@ -36,17 +35,20 @@ def learned_facts(result: "Result") -> dict[str, object]:
     if outcome is None:
         return facts
     if outcome.likeness is not None:
-        facts["learned"] = f"{learned_words(outcome)} (0: drawn as before, 1: like the pictures)"
+        by = outcome.likeness.scorer
+        facts["learned"] = f"{learned_words(outcome)} (0: drawn as before, 1: like the pictures; by {by})"
     if outcome.held_out is not None:
         facts["loss"] = loss_words(outcome.held_out)
-    if outcome.kept:
-        facts["kept"] = kept_words(outcome)
+    if outcome.drift is not None:
+        facts["drift"] = drift_words(outcome.drift)
+    if outcome.interference is not None:
+        facts["overlap"] = overlap_words(outcome.interference)
     return facts
 
 
 def _measured(outcome: "Outcome") -> str:
     """The number on which the verdict rests."""
-    if outcome.likeness is not None:
+    if outcome.decisive is not None:
         return f"{learned_words(outcome)} of the way"
     found = outcome.held_out
     assert found is not None  # else there is no verdict  # noqa: S101
@@ -74,7 +76,6 @@ def kept_words(outcome: "Outcome") -> str:
 
 def loss_words(found: "HeldOutLoss") -> str:
     """The held-out losses, and how sure their difference is."""
-    lost = found.after.mean - found.trained.mean
-    fold = f" ({found.trained.mean:.4f} before folding)" if abs(lost) > _TOLD * abs(found.gain.mean) else ""
+    fold = f" ({found.trained.mean:.4f} before folding)" if found.was_changed_by_folding else ""
     words = f"{found.before.mean:.4f} to {found.after.mean:.4f} on noise not trained with{fold}"
     return f"{words}, better by {found.gain.mean:.4f} +- {found.gain.error:.4f}"

@@ -19,9 +19,11 @@ __all__ = [
     "FileZeroSnrOption",
     "JsonOption",
     "KeepOption",
+    "MaxForgettingOption",
     "PlaceOption",
     "PredictionOption",
     "ProjectOption",
+    "ScorerOption",
     "StrategyOption",
     "StrategyOptions",
     "ZeroSnrOption",
@@ -100,6 +102,26 @@ FileZeroSnrOption = Annotated[
     ),
 ]
 KeepOption = Annotated[int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel="This run")]
+ScorerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND:PLACE",
+        help="Tells in numbers what earlier concepts have kept: clip, dino or dinov2 with a folder of "
+        "weights or a name on the Hugging Face hub (dinov2:FOLDER), or csd:FILE, for styles.",
+        show_default="the demo model's own; of other models nothing is told",
+        rich_help_panel="This run",
+    ),
+]
+MaxForgettingOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Fail, and leave the model as it was, if an earlier concept would lose more than this share of "
+        "what it had when learned, such as 0.1.",
+        show_default="any",
+        rich_help_panel="This run",
+    ),
+]
 
 
 def _strategies() -> str:

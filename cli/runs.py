@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from clora_ext.events import Sink
 
+from .kept import show_kept
 from .learned import learned_facts, verdict
 from .options import DEFAULT_PROJECT
 from .output import Output
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from clora_ext.runs.plan import Plan
     from clora_ext.runs.result import Result
 
-__all__ = ["ShowPlan", "prediction_facts", "show_context", "show_dry_run", "show_notes", "teach"]
+__all__ = [
+    "ShowPlan",
+    "forgetting_facts",
+    "prediction_facts",
+    "show_context",
+    "show_dry_run",
+    "show_notes",
+    "teach",
+]
 
 ShowPlan = Callable[["Plan", "Estimate", Output], None]
 """Tells people what will be done, and what it will take."""
@@ -35,6 +44,17 @@ def prediction_facts(context: "ProjectContext") -> dict[str, str]:
     """What the model predicts and who says so, as a row of the plan."""
     found = context.prediction
     return {"predicts": f"{found.words} ({found.source or 'what is usual: nothing says otherwise'})"}
+
+
+def forgetting_facts(plan: "Plan") -> dict[str, str]:
+    """What will be told of earlier concepts, as a row of the plan; none where there are none."""
+    from clora_ext.runs.scoring import scorer_name
+
+    name, most = scorer_name(plan.context, plan.request), plan.request.max_forgetting
+    if plan.number == 1 or name is None:
+        return {}
+    limit = "" if most is None else f"; the run fails if a concept would lose more than {most:g} of it"
+    return {"forgetting": f"scored by {name}{limit}"}
 
 
 def show_notes(context: "ProjectContext", output: Output) -> None:
@@ -82,6 +102,8 @@ def teach(
 
 def _show_result(result: "Result", output: Output, done: str) -> None:
     """What was made, and what to do with it."""
+    from clora_ext.project import Project
+
     output.show("")
     output.show(verdict(result, done, output.answers))
     output.facts(
@@ -93,6 +115,7 @@ def _show_result(result: "Result", output: Output, done: str) -> None:
             "sheet": result.sheet,
         }
     )
+    show_kept(Project.open(result.project).concepts[: result.number], result.outcome, output)
     output.show("")
     elsewhere: list[str | Path] = [] if result.project == DEFAULT_PROJECT else ["--project", result.project]
     output.show(f"next: {command('clora', 'generate', '-p', result.trigger_prompt, *elsewhere)}")

@@ -9,6 +9,7 @@ CloraError
 |   +-- ProjectLocked   another run works in it
 |   +-- BaseChanged     the base is not the one that the project started from
 +-- TrainingError       training cannot go on (NaN, Inf)
++-- Forgotten           an earlier concept would have lost more than was allowed
 +-- OutOfMemory         the accelerator or the machine has too little memory
 +-- StorageError        the disk is full or refuses to be written
 +-- Cancelled           the user stopped the run; not a fault
@@ -28,6 +29,7 @@ __all__ = [
     "CheckpointError",
     "CloraError",
     "DatasetError",
+    "Forgotten",
     "OutOfMemory",
     "ProjectError",
     "ProjectLocked",
@@ -105,6 +107,10 @@ class BaseChanged(ProjectError):
 
 class TrainingError(CloraError):
     """Training cannot go on."""
+
+
+class Forgotten(CloraError):
+    """The new concept would have cost an earlier one more than was allowed; the project is as it was."""
 
 
 class OutOfMemory(CloraError):

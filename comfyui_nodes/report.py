@@ -6,6 +6,7 @@ from clora_ext import GenerateRequest, Project, generate
 from clora_ext.errors import ProjectError, UsageError
 from clora_ext.events import Event, Stage
 from clora_ext.project import ConceptRecord
+from clora_ext.project.concept_files import read_outcome_of
 from clora_ext.sampling.forgetting import ForgettingRow, forgetting_grid, forgetting_report
 
 from . import host
@@ -75,15 +76,41 @@ def compared(evolving: Evolving) -> tuple[Image.Image, str]:
         found = forgetting_report(folder, sink)
     if not found:
         raise ProjectError(f"{folder.name} has learned nothing yet", fix="connect the PROJECT of Add Concept")
-    return forgetting_grid(found), "\n".join(_told(one) for one in found)
+    return forgetting_grid(found), "\n".join([*map(_told, found), *_moved(Project.open(folder))])
 
 
 def _told(one: ForgettingRow) -> str:
-    changes = [f"{100 * change:.1f} % after {version}" for version, change in one.changes.items()]
+    changes = [
+        f"{100 * change:.1f} % after {version}{_kept(one, version)}"
+        for version, change in one.changes.items()
+    ]
     if not changes:
         new = one.number == max(one.samples)
         return f"{one.number}. {one.trigger}: {'just learned' if new else 'its first drawing is gone'}"
     return f"{one.number}. {one.trigger}: changed since it was learned by {', '.join(changes)}"
+
+
+def _kept(one: ForgettingRow, version: int) -> str:
+    found = one.kept.get(version)
+    if found is None:
+        return ""
+    scores = "" if found.now is None else f": {found.learned:.2f} when learned, {found.now:.2f} now"
+    return f" (keeps {found.share:.2f} by {found.scorer}{scores})"
+
+
+def _moved(project: Project) -> list[str]:
+    """What the last concept has moved beside the others."""
+    outcome = read_outcome_of(project.folder, project.concepts[-1])
+    if outcome is None:
+        return []
+    told = []
+    if outcome.drift is not None:
+        far = outcome.drift.distance or outcome.drift.change
+        how = f"1 - cosine by {outcome.drift.scorer}" if outcome.drift.distance else "of the pixels' range"
+        told.append(f"what nobody has taught is {far.mean:.3f} from the base ({how})")
+    if outcome.interference is not None:
+        told.append(f"the last change overlaps by {outcome.interference:.3f} with earlier ones (0 to 1)")
+    return told
 
 
 def about(evolving: Evolving) -> str:

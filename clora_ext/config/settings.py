@@ -128,6 +128,15 @@ class SamplingSettings:
         ),
     ] = 0
     sample_count: Annotated[int, Ge(1), Le(16), Knob("Samples in each row of the contact sheet.")] = 4
+    kept_count: Annotated[
+        int,
+        Ge(0),
+        Le(16),
+        Knob(
+            "Samples of each earlier concept after the new one is learned, by which a scorer tells what is "
+            "kept; without a scorer one of each is drawn. 0: none, and nothing is told of them.",
+        ),
+    ] = 4
     sample_steps: Annotated[int, Ge(1), Le(1000), Knob("Denoising steps of each sample.")] = 30
     guidance: Annotated[
         float,

@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from clora_ext.adapters.delta import Delta
+from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.prompts.concept_prompts import ConceptPrompts
@@ -27,6 +28,7 @@ class TrainedConcept:
         imported: whether they were trained without the strategy. Its memory is then not shown to it: the
             adapters do not go on from what is kept there, so nothing of that may be taken back.
         inputs: E[x x^T] of layers' inputs after the training, by layer; empty: the strategy did not ask.
+        started: what the adapters stood for before the training, by layer; of those not in it, nothing.
         prompts: what the strategy keeps of all concepts in words, this one included.
     """
 
@@ -36,6 +38,7 @@ class TrainedConcept:
     trained: Mapping[str, Delta]
     imported: bool = False
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    started: Mapping[str, Factors] = field(default_factory=dict)
     prompts: Sequence[ConceptPrompts] = ()
 
     def by_tensor(self) -> dict[str, list[Target]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .manifest import MANIFEST, Manifest
 from .records import (
+    BASE_SHEET,
     CURVE,
     LATER_SAMPLE,
     OUTCOME,
@@ -89,7 +90,9 @@ def _litter(folder: Path, manifest: Manifest | None) -> Iterator[Path]:
 
 
 def _pictures(concepts: Sequence[ConceptRecord]) -> Iterator[str]:
-    """Every concept's sheet, what was measured, and how it and later models have drawn it."""
+    """Every concept's sheet, what was measured, how it and later models have drawn it; the base's sheet."""
+    if concepts:
+        yield BASE_SHEET
     for concept in concepts:
         yield concept.sheet or ""
         yield f"{file_stem(concept.number, concept.token, concept.class_name)}.json"

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import hypot, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Annotated, Any, ClassVar
@@ -13,13 +13,15 @@ from clora_ext.formats.strict_json import read_json
 
 from .reading import read_record
 from .storage import replace_text
-from .values import NO_UNKNOWN_FIELDS, Checked, Number, Text, whole
+from .values import NO_UNKNOWN_FIELDS, Checked, Number, OptionalNumber, Text, whole
 
-__all__ = ["Estimate", "HeldOutLoss", "Kept", "Likeness", "Outcome", "Question", "read_outcome"]
+__all__ = ["Drift", "Estimate", "HeldOutLoss", "Kept", "Likeness", "Outcome", "Question", "read_outcome"]
 
 _LARGEST = 1 << 20  # bytes
 _ERRORS = 2.0
+_TOLD = 0.1  # what folding changes, as a share of the gain; less is not worth a reader's time
 _LEARNED = 0.5
+_DEMO = "demo"
 
 _Count = Annotated[int, Checked(whole(least=1))]
 
@@ -85,6 +87,11 @@ class HeldOutLoss:
         """
         return self.gain.mean > _ERRORS * self.gain.error
 
+    @property
+    def was_changed_by_folding(self) -> bool:
+        """Whether the checkpoint's loss is another than the adapter's, by more than a tenth of the gain."""
+        return abs(self.after.mean - self.trained.mean) > _TOLD * abs(self.gain.mean)
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -103,13 +110,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How like the taught pictures drawings are, as the demo model's scorer sees it: mean cosines.
+    """How like the taught pictures drawings are, as a scorer sees it: mean cosines.
 
     Attributes:
         before: of drawings by the model before the concept.
         after: of drawings by the finished checkpoint, by the same prompts with the same noise.
         ceiling: of the pictures themselves.
-        questions: what was drawn, for later models to be asked again.
+        questions: what was drawn, for later models to be asked again; empty: nothing of the pictures is kept.
+        scorer: whose cosines they are.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
@@ -118,6 +126,7 @@ class Likeness:
     after: Estimate
     ceiling: Number
     questions: tuple[Question, ...]
+    scorer: Text = _DEMO
 
     @property
     def learned(self) -> float:
@@ -125,10 +134,11 @@ class Likeness:
         way = self.ceiling - self.before.mean
         return (self.after.mean - self.before.mean) / way if way > 0 else 0.0
 
-    def kept(self, now: float) -> float:
-        """The share of the gain that a later model's drawings, of likeness ``now``, still have."""
-        gain = self.after.mean - self.before.mean
-        return (now - self.before.mean) / gain if gain > 0 else 0.0
+    @property
+    def is_gain(self) -> bool:
+        """Whether the scorer tells the drawings after from those before: by more than two standard errors."""
+        error = hypot(self.before.error, self.after.error)
+        return self.after.mean - self.before.mean > _ERRORS * error
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +148,37 @@ class Kept:
     Attributes:
         number: of the earlier concept.
         share: of what was gained when it was learned; 1: all, below 0: less than before it was taught.
+        learned: score of what was drawn when it was learned; None: an older clora did not record it.
+        now: score of what is drawn now.
+        scorer: whose scores they are.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
 
     number: _Count
     share: Number
+    learned: OptionalNumber = None
+    now: OptionalNumber = None
+    scorer: Text = _DEMO
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far drawings of what nobody has taught are from the base's, by the same prompts and noises.
+
+    Attributes:
+        prompts: how many.
+        change: mean absolute difference of the pictures, 0 to 1.
+        distance: 1 - cosine, as the scorer sees it; None: there is none.
+        scorer: whose distance it is; empty: there is none.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
+
+    prompts: _Count
+    change: Estimate
+    distance: Estimate | None = None
+    scorer: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +189,9 @@ class Outcome:
         held_out: None: there were no pictures.
         likeness: None: there is no scorer for this model.
         kept: earlier concepts, as far as they can be scored.
+        drift: of what nobody has taught; None: it was not measured.
+        interference: overlap of the change with all earlier ones before it was folded, 0 to 1; see
+            :mod:`clora_ext.evolving.interference`. None: nothing was learned before.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
@@ -161,16 +199,23 @@ class Outcome:
     held_out: HeldOutLoss | None
     likeness: Likeness | None
     kept: tuple[Kept, ...]
+    drift: Drift | None = None
+    interference: OptionalNumber = None
+
+    @property
+    def decisive(self) -> Likeness | None:
+        """The likeness, where it is known how much of it is enough: by the demo model's scorer."""
+        return self.likeness if self.likeness is not None and self.likeness.scorer == _DEMO else None
 
     @property
     def is_learned(self) -> bool | None:
         """Whether the numbers bear out that the concept was learned; None: nothing was measured.
 
-        By the scorer, at least half of the way: with the default settings the example concepts come 64 to
-        94 % of it, and a model that has seen nothing stays near 0. Else by the held-out loss.
+        By the demo model's scorer, at least half of the way: with the default settings the example concepts
+        come 64 to 94 % of it, and a model that has seen nothing stays near 0. Else by the held-out loss.
         """
-        if self.likeness is not None:
-            return self.likeness.learned >= _LEARNED
+        if self.decisive is not None:
+            return self.decisive.learned >= _LEARNED
         return None if self.held_out is None else self.held_out.is_better
 
     @property
@@ -187,8 +232,15 @@ class Outcome:
             "held_out": None if self.held_out is None else asdict(self.held_out),
             "likeness": None
             if score is None
-            else {"before": asdict(score.before), "after": asdict(score.after), "ceiling": score.ceiling},
+            else {
+                "scorer": score.scorer,
+                "before": asdict(score.before),
+                "after": asdict(score.after),
+                "ceiling": score.ceiling,
+            },
             "kept": [asdict(one) for one in self.kept],
+            "drift": None if self.drift is None else asdict(self.drift),
+            "interference": self.interference,
         }
 
     def write(self, file: Path) -> None:

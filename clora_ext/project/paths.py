@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .litter import CHECKPOINTS, MEMORY, SHEETS
-from .records import later_sample_name, sheet_name
+from .records import BASE_SHEET, later_sample_name, sheet_name
 
 __all__ = ["ProjectPaths"]
 
@@ -36,6 +36,11 @@ class ProjectPaths:
     def new_sheet(self, number: int, token: str, class_name: str) -> Path:
         """Where the contact sheet of a concept is to be written."""
         return self.sheets_dir / sheet_name(number, token, class_name)
+
+    @property
+    def base_sheet(self) -> Path:
+        """Where what the base draws of what nobody has taught lies; may not exist."""
+        return self.sheets_dir / BASE_SHEET
 
     def later_sample(self, number: int, content_hash: str) -> Path:
         """Where a sample of a concept by the model of that content hash lies; may not exist."""

@@ -22,6 +22,7 @@ from .values import (
 )
 
 __all__ = [
+    "BASE_SHEET",
     "CURVE",
     "LATER_SAMPLE",
     "OUTCOME",
@@ -40,6 +41,9 @@ WEIGHTS = re.compile(r"[0-9a-f]{16}(-[0-9]{1,4})?\.safetensors")
 
 SHEET = re.compile(r"[0-9]{3,9}-[A-Za-z0-9_-]{1,200}\.png")
 """File names of contact sheets."""
+
+BASE_SHEET = "000-base.png"
+"""File name of what the base draws of what nobody has taught; no concept has the number 0."""
 
 OUTCOME = re.compile(r"[0-9]{3,9}-[A-Za-z0-9_-]{1,200}\.json")
 """File names of what was measured, beside the contact sheets."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clora_ext.project import Base, ConceptRecord, Project
 from clora_ext.project.concept_files import concept_files, read_outcome_of
-from clora_ext.project.outcome import Outcome
+from clora_ext.project.outcome import Kept, Outcome
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
 from clora_ext.sampling.forgetting import ForgettingRow
 from clora_ext.training.curve import read_curve, training_seconds
@@ -31,13 +31,13 @@ class Drawing:
         version: how many concepts that model had learned.
         url: the picture itself, as a data URL.
         change: mean absolute difference from the first drawing, 0 to 1; None: it is the first.
-        kept: share of what was learned that this version still has; None: not measured.
+        kept: what a scorer has told of this version; None: nothing.
     """
 
     version: int
     url: str
     change: float | None
-    kept: float | None
+    kept: Kept | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,11 @@ class Section:
     chart: Chart | None
     seconds: float | None
     settings: Mapping[str, object]
+
+    @property
+    def by_version(self) -> Mapping[int, Drawing]:
+        """The drawings, by how many concepts their models had learned."""
+        return {drawing.version: drawing for drawing in self.drawings}
 
     @property
     def trigger(self) -> str:
@@ -94,37 +99,30 @@ class Contents:
 
 def contents(project: Project, rows: Sequence[ForgettingRow], version: str) -> Contents:
     """Gather it; ``rows``: the forgetting report, a row a concept."""
-    outcomes = {record.number: read_outcome_of(project.folder, record) for record in project.concepts}
-    sections = [
-        _section(project, record, row, outcomes) for record, row in zip(project.concepts, rows, strict=True)
-    ]
+    sections = [_section(project, *pair) for pair in zip(project.concepts, rows, strict=True)]
     current = project.current
     name = project.folder.absolute().name
     return Contents(name, project.base, current.content_hash if current else None, sections, version)
 
 
-def _section(
-    project: Project, record: ConceptRecord, row: ForgettingRow, outcomes: Mapping[int, Outcome | None]
-) -> Section:
+def _section(project: Project, record: ConceptRecord, row: ForgettingRow) -> Section:
     files = concept_files(project.folder, record.number, record.token, record.class_name)
     metadata, points = read_sheet_metadata(files.sheet), read_curve(files.curve)
     losses = [point.loss for point in points] or (metadata.losses if metadata else ())
     return Section(
         record=record,
         prompt=metadata.prompt if metadata else "",
-        drawings=list(_drawings(record.number, row, outcomes)),
-        outcome=outcomes[record.number],
+        drawings=list(_drawings(row)),
+        outcome=read_outcome_of(project.folder, record),
         chart=chart(losses, record.setting("steps")),
         seconds=training_seconds(points),
         settings=dict(_settings(record.settings)),
     )
 
 
-def _drawings(number: int, row: ForgettingRow, outcomes: Mapping[int, Outcome | None]) -> Iterator[Drawing]:
+def _drawings(row: ForgettingRow) -> Iterator[Drawing]:
     for version, sample in sorted(row.samples.items()):
-        outcome = outcomes.get(version)
-        kept = {one.number: one.share for one in outcome.kept} if outcome else {}
-        yield Drawing(version, _data_url(sample), row.changes.get(version), kept.get(number))
+        yield Drawing(version, _data_url(sample), row.changes.get(version), row.kept.get(version))
 
 
 def _data_url(image: "Image") -> str:

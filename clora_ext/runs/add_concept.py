@@ -9,7 +9,7 @@ from clora_ext.events import Note, Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project, State
 from clora_ext.project.concept_files import ConceptFiles, concept_files, read_outcome_of
 from clora_ext.project.outcome import Outcome
-from clora_ext.sampling.prompts import recorded_prompt
+from clora_ext.sampling.recorded import recorded_prompt
 
 from .finish import fold_concept, make_record, verify, write_contact_sheet
 from .import_lora import import_lora
@@ -18,6 +18,7 @@ from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun, prepare
 from .request import Request
 from .result import Result
+from .scoring import check_kept, check_yardsticks
 from .speeds import Timed, speed_key
 from .stopped import tell_what_is_given_up, telling_what_is_saved
 from .train_pictures import Trained, train_pictures
@@ -84,10 +85,13 @@ def _carry_out(plan: Plan, project: Project, sink: Sink) -> _CarriedOut:
     for cut in plan.cut_texts:
         sink(Note(str(cut)))
     tell_what_is_given_up(plan, project, sink)
+    check_yardsticks(plan, project)
     run = prepare(plan, project, sink)
     learned = _learn(run, sink)
+    overlap = _overlap(plan, learned)
     state = fold_concept(run, learned.concept, sink)
-    verified = verify(run, state, learned.held_out, sink)
+    verified = verify(run, state, learned, overlap, sink)
+    check_kept(plan, project, verified.outcome)
     files = concept_files(project.folder, plan.number, plan.concept.token, plan.concept.class_name)
     write_contact_sheet(run, verified.samples, learned.losses, files.sheet, sink)
     verified.outcome.write(files.outcome)
@@ -101,6 +105,13 @@ def _learn(run: PreparedRun, sink: Sink) -> Trained:
     if isinstance(run.plan.material, LoraMaterial):
         return Trained(import_lora(run, run.plan.material, sink), (), ())
     return train_pictures(run, sink)
+
+
+def _overlap(plan: Plan, learned: Trained) -> float | None:
+    """How far the change reads what earlier ones read; see :mod:`clora_ext.evolving.interference`."""
+    from clora_ext.evolving.interference import interference
+
+    return interference(plan.context.evolving(), learned.concept)
 
 
 def _stored(project: Project, record: ConceptRecord) -> Result:

@@ -147,9 +147,14 @@ def _checked(names: Sequence[str]) -> list[str]:
 
 
 def _by(request: Request, strategy: str) -> Request:
-    """The same by another strategy with its defaults; the copy keeps no model that was before."""
+    """The same by another strategy with its defaults, whatever it forgets; the copy keeps no old model."""
     settings = request.settings or Settings()
-    return replace(request, keep=0, settings=settings.with_values(strategy=strategy, strategy_options={}))
+    return replace(
+        request,
+        keep=0,
+        max_forgetting=None,
+        settings=settings.with_values(strategy=strategy, strategy_options={}),
+    )
 
 
 def _copy(source: Path, target: Path) -> Path:

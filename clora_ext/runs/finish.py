@@ -1,7 +1,7 @@
 """From a trained concept to a new state of the project: fold, verify, sample, write the contact sheet."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
@@ -16,15 +16,20 @@ from clora_ext.project import ConceptRecord, Image, State
 from clora_ext.project.outcome import Outcome
 from clora_ext.version import VERSION
 
-from .measure import measure_after
+from .kept import drift_of, kept_of
+from .measure import likeness_of, measure_after
 from .memory_remedies import sampling_remedies
 from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun
+from .scoring import scorer_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from clora_ext.evolving.trained_concept import TrainedConcept
+    from clora_ext.families.base import Model
+
+    from .train_pictures import Trained
 
 __all__ = ["Verified", "fold_concept", "loss_ends", "make_record", "verify", "write_contact_sheet"]
 
@@ -62,13 +67,14 @@ class Verified:
     outcome: Outcome
 
 
-def verify(run: PreparedRun, state: State, trained: Sequence[float], sink: Sink) -> Verified:
+def verify(run: PreparedRun, state: State, learned: "Trained", overlap: float | None, sink: Sink) -> Verified:
     """Open the new checkpoint as any program would, compare its content, sample with it and measure it.
 
     Args:
         run: what it was made by.
         state: the new state.
-        trained: the held-out losses of the adapter before it was folded.
+        learned: what was folded.
+        overlap: of the change with all earlier ones, before it was folded.
         sink: told what happens.
 
     Raises:
@@ -91,8 +97,23 @@ def verify(run: PreparedRun, state: State, trained: Sequence[float], sink: Sink)
     with reporting_out_of_memory("drawing after the training", sampling_remedies(run.plan)):
         samples = run.prompt.sample(model, sink)
         sink(Stage("measure", "after"))
-        baseline = run.before.baseline
-        return Verified(samples, measure_after(model, run.plan, run.project, baseline, trained, precision))
+        held_out = measure_after(model, run.plan, run.before.baseline, learned.held_out, precision)
+        scored = _scored(run, state, model, samples, sink)
+    return Verified(samples, replace(scored, held_out=held_out, interference=overlap))
+
+
+def _scored(run: PreparedRun, state: State, model: "Model", samples: "list[Picture]", sink: Sink) -> Outcome:
+    """What pictures by the finished checkpoint say; the scorer is loaded once, and not while it trains."""
+    from clora_ext.scoring import open_scorer
+
+    plan, project = run.plan, run.project
+    name = scorer_name(plan.context, plan.request)
+    scorer = None if name is None else open_scorer(name)
+    likeness = None
+    if scorer is not None:
+        likeness = likeness_of(model, plan, run.before.baseline, (run.before.samples, samples), scorer)
+    kept = tuple(kept_of(model, plan, project, state, scorer, sink))
+    return Outcome(None, likeness, kept, drift_of(model, plan, project, scorer, sink))
 
 
 def write_contact_sheet(

@@ -15,6 +15,7 @@ from .plan_basis import PlanBasis
 from .plan_lora import plan_lora
 from .plan_pictures import plan_pictures
 from .request import Lora, Request
+from .scoring import check_scoring, scoring_problems
 
 __all__ = ["make_plan", "plan_within"]
 
@@ -40,6 +41,7 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     settings = context.suggested if request.settings is None else asked
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     basis = PlanBasis(request, project, context, settings, strategy)
+    check_scoring(basis)
     source = request.source
     plan = plan_lora(basis, source) if isinstance(source, Lora) else plan_pictures(basis, source)
     check_disk(plan)
@@ -48,7 +50,7 @@ def plan_within(project: Project | None, request: Request) -> Plan:
 
 def _problems(request: Request) -> list[str]:
     """What is wrong about the call itself."""
-    problems = []
+    problems = list(scoring_problems(request))
     if request.keep < 0:
         problems.append(f"keep must not be negative, it is {request.keep}: 0 keeps no earlier model")
     if isinstance(request.source, Lora) and not (isfinite(request.source.weight) and request.source.weight):

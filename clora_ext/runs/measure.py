@@ -1,27 +1,27 @@
 """What a run learns, as numbers: asked of the model before, of the trained adapter, and of the checkpoint."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clora_ext.data import load_image
 from clora_ext.events import Sink, Stage
-from clora_ext.project import Project
-from clora_ext.project.concept_files import read_outcome_of
-from clora_ext.project.outcome import Estimate, HeldOutLoss, Kept, Likeness, Outcome, Question
-from clora_ext.sampling.prompts import reworded
+from clora_ext.project.outcome import Estimate, HeldOutLoss, Likeness, Question
+from clora_ext.prompts.untrained import reworded
 
 from .encode import encode_latents
 from .plan import LoraMaterial, Plan
+from .scoring import scorer_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from clora_ext.config.precision import Precision
     from clora_ext.families.base import Model
+    from clora_ext.scoring import Scorer
     from clora_ext.strategies.objective import Example
 
-__all__ = ["Baseline", "measure_after", "measure_before", "measure_trained"]
+__all__ = ["Baseline", "likeness_of", "measure_after", "measure_before", "measure_trained"]
 
 _DEMO = "demo"
 _AT_ONCE = 4
@@ -57,7 +57,7 @@ def measure_before(model: "Model", plan: Plan, precision: "Precision", sink: Sin
         encoded = {number: encode_latents(model, plan, number) for number in dict.fromkeys(shown)}
     examples = tuple(encoded[number] for number in shown)
     found = Baseline(examples, _losses(model, examples, plan, precision))
-    if plan.context.base.kind != _DEMO:
+    if scorer_name(plan.context, plan.request) != _DEMO:
         return found
     from clora_ext.sampling.likeness import likeness, questions
     from clora_ext.scoring.demo import load_demo_scorer
@@ -81,21 +81,38 @@ def measure_trained(
 
 
 def measure_after(
+    model: "Model", plan: Plan, before: Baseline, trained: Sequence[float], precision: "Precision"
+) -> HeldOutLoss | None:
+    """The losses of the same draws by the finished checkpoint, beside those before; None: no pictures."""
+    if not before.losses:
+        return None
+    return HeldOutLoss.of(before.losses, trained, _losses(model, before.examples, plan, precision))
+
+
+def likeness_of(
     model: "Model",
     plan: Plan,
-    project: Project,
     before: Baseline,
-    trained: Sequence[float],
-    precision: "Precision",
-) -> Outcome:
-    """Everything that was measured, with the finished checkpoint as the last to be asked."""
-    held_out = None
-    if before.losses:
-        after = _losses(model, before.examples, plan, precision)
-        held_out = HeldOutLoss.of(before.losses, trained, after)
-    if plan.context.base.kind != _DEMO:
-        return Outcome(held_out, None, ())
-    return Outcome(held_out, _likeness(model, before), tuple(_kept(model, project)))
+    samples: "tuple[Sequence[Picture], Sequence[Picture]]",
+    scorer: "Scorer",
+) -> Likeness | None:
+    """How like the pictures the new concept is drawn; None: there are none.
+
+    Args:
+        model: the finished checkpoint.
+        plan: that it was made by.
+        before: the model before.
+        samples: of the contact sheet, before and after.
+        scorer: that judges.
+    """
+    from clora_ext.sampling.likeness import ceiling, likeness, likeness_of_samples
+
+    if isinstance(plan.material, LoraMaterial):
+        return None
+    if before.likeness is not None and scorer.name == _DEMO:
+        after = likeness(scorer, model, before.questions)
+        return Likeness(before.likeness, after, ceiling(before.questions), before.questions)
+    return likeness_of_samples(scorer, _pictures(plan), samples)
 
 
 def _losses(
@@ -110,29 +127,15 @@ def _losses(
     return held_out_losses(model, examples, times * settings.data.batch_size, precision)
 
 
-def _likeness(model: "Model", before: Baseline) -> Likeness | None:
-    """The new concept's."""
-    from clora_ext.sampling.likeness import ceiling, likeness
-    from clora_ext.scoring.demo import load_demo_scorer
+def _pictures(plan: Plan) -> "list[Picture]":
+    """Those that held-out noise shows, as they are trained."""
+    from clora_ext.training.held_out import spread
 
-    if before.likeness is None:
-        return None
-    after = likeness(load_demo_scorer(), model, before.questions)
-    return Likeness(before.likeness, after, ceiling(before.questions), before.questions)
-
-
-def _kept(model: "Model", project: Project) -> Iterator[Kept]:
-    """What is left of every earlier concept that was scored when it was learned."""
-    from clora_ext.sampling.likeness import likeness
-    from clora_ext.scoring.demo import load_demo_scorer
-
-    scorer = load_demo_scorer()
-    for record in project.concepts:
-        outcome = read_outcome_of(project.folder, record)
-        then = None if outcome is None else outcome.likeness
-        if then is not None and then.questions:
-            now = likeness(scorer, model, then.questions)
-            yield Kept(record.number, then.kept(now.mean))
+    pictures = plan.dataset.pictures
+    return [
+        load_image(pictures[number], *plan.sizes[number], convert=plan.converts)
+        for number in dict.fromkeys(spread(len(pictures)))
+    ]
 
 
 def _by_prompt(plan: Plan) -> "dict[str, list[Picture]]":

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from clora_ext.events import Sink, Stage
 from clora_ext.formats.pages import free_models
+from clora_ext.project import Project
 from clora_ext.sampling.samples import SamplePrompt
 
+from .kept import draw_base
 from .measure import Baseline, measure_before
 from .memory_remedies import sampling_remedies
 from .plan import Plan
@@ -36,7 +38,9 @@ class Observed:
     baseline: Baseline
 
 
-def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink) -> Observed:
+def observe_before(
+    plan: Plan, project: Project, prompt: SamplePrompt, needs: "Needs", sink: Sink
+) -> Observed:
     """Load the current model once, and take all that is wanted of it."""
     from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
@@ -48,6 +52,7 @@ def observe_before(plan: Plan, prompt: SamplePrompt, needs: "Needs", sink: Sink)
     model = context.family.load(context.open_current(), precision)
     try:
         with reporting_out_of_memory("drawing before the training", sampling_remedies(plan)):
+            draw_base(model, plan, project, sink)
             return Observed(
                 samples=prompt.sample(model, sink),
                 inputs=input_moments(model, plan.layers, needs.inputs_before, prompt.sampler(model)),

@@ -165,6 +165,8 @@ class Plan:
             "layers": len(self.targets),
             "parameters": self.parameters,
             "state_level": self.strategy.state_level,
+            "scorer": self.request.scorer,
+            "max_forgetting": self.request.max_forgetting,
             "resume_step": self.resume_step,
             "fingerprint": self.fingerprint,
         }

@@ -9,7 +9,8 @@ from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.formats.text import escaped
 from clora_ext.formats.training_state import STATE_FILE
 from clora_ext.project import ConceptRecord
-from clora_ext.sampling.prompts import recorded_prompt, untrained_prompt
+from clora_ext.prompts.untrained import untrained_prompt
+from clora_ext.sampling.recorded import recorded_prompt
 from clora_ext.training.state import resume_step
 
 from .already_learned import find_learned_pictures

@@ -48,7 +48,7 @@ def prepare(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
     project.start(plan.context.base)
     concept, earlier = _in_words(plan), plan.context.kept_prompts(plan.settings.strategy)
     needs = plan.strategy.needs(concept, earlier)
-    before = observe_before(plan, prompt, needs, sink)
+    before = observe_before(plan, project, prompt, needs, sink)
     kept = tuple(plan.strategy.keep_prompts(concept, earlier))
     return PreparedRun(plan, project, prompt, concept, earlier, needs, before, kept)
 

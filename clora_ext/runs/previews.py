@@ -9,7 +9,7 @@ from clora_ext.events import Preview, Sink
 from clora_ext.project.concept_files import concept_files
 from clora_ext.project.records import file_stem
 from clora_ext.sampling.contact_sheet import grid, read_picture, read_sheet_metadata
-from clora_ext.sampling.prompts import recorded_prompt
+from clora_ext.sampling.recorded import recorded_prompt
 
 from .prepared import PreparedRun
 

@@ -77,6 +77,10 @@ class Request:
             files say.
         zero_snr: whether it was trained on a noise schedule that ends in pure noise; None: likewise. A
             project keeps to both: a later request may leave them out, or say the same.
+        scorer: tells what is kept of earlier concepts: ``dinov2``, ``dino``, ``clip``, each with ``:FOLDER``
+            or ``:NAME`` of the hub behind it, or ``csd:FILE``; None: on the demo model its own, else nothing.
+        max_forgetting: the largest share of what was gained by any earlier concept that may be lost; more
+            raises :class:`clora_ext.errors.Forgotten`, and the project stays as it was. None: any.
     """
 
     source: Pictures | Lora
@@ -88,6 +92,8 @@ class Request:
     keep: int = 1
     prediction: str | None = None
     zero_snr: bool | None = None
+    scorer: str | None = None
+    max_forgetting: float | None = None
 
     def __post_init__(self) -> None:
         """Take text for paths.

@@ -84,6 +84,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     plan, precision = run.plan, pick_precision()
     sink(Note(f"computing on: {precision.reason}"))
     model, starts = _load(plan, run.before, precision)
+    started = {target.name: one.factors for target, one in starts.items() if one.factors.up.any()}
     rows = own_rows(run, model)
     text_learns = bool(rows) or plan.settings.adapter.text_encoder
     encoded = encode_pictures(model, plan, sink, text_learns=text_learns)
@@ -106,6 +107,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         targets={target.name: target for target in (*plan.targets, *rows)},
         trained={**trained, **learned_rows},
         inputs=inputs,
+        started=started,
         prompts=run.kept_prompts,
     )
     _export_lora(plan, trained, sink)

@@ -11,9 +11,11 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 __all__ = [
     "Row",
     "SheetMetadata",
+    "cells_of",
     "contact_sheet",
     "fitted",
     "grid",
+    "read_cells",
     "read_picture",
     "read_sample",
     "read_sheet_metadata",
@@ -138,13 +140,24 @@ def sample_of(sheet: Image.Image) -> Image.Image:
     Raises:
         ValueError: this is no sheet of two rows, before and after.
     """
-    cell, rest = divmod(sheet.height - _MARGIN - 2 * (_LABEL_HEIGHT + _MARGIN), 2)
-    sane = _SMALLEST_CELL <= cell <= _LARGEST_CELL and not (sheet.width - _MARGIN) % (cell + _MARGIN)
-    if sane and not rest:
-        top = sheet.height - _MARGIN - cell
-        return sheet.crop((_MARGIN, top, _MARGIN + cell, top + cell))
-    message = f"a picture of {sheet.width} x {sheet.height} pixels is not a contact sheet"
-    raise ValueError(message)
+    return cells_of(sheet, 2)[-1][0]
+
+
+def cells_of(sheet: Image.Image, rows: int) -> list[list[Image.Image]]:
+    """The pictures of a contact sheet, row by row, as they lie there.
+
+    Raises:
+        ValueError: this is no sheet of so many rows.
+    """
+    cell, rest = divmod(sheet.height - _MARGIN - rows * (_LABEL_HEIGHT + _MARGIN), rows)
+    sane = _SMALLEST_CELL <= cell <= _LARGEST_CELL
+    columns, beside = divmod(sheet.width - _MARGIN, cell + _MARGIN) if sane else (0, 0)
+    if not columns or rest or beside:
+        message = f"a picture of {sheet.width} x {sheet.height} pixels is not a contact sheet"
+        raise ValueError(message)
+    tops = [_MARGIN + row * (cell + _LABEL_HEIGHT + _MARGIN) + _LABEL_HEIGHT for row in range(rows)]
+    lefts = [_MARGIN + column * (cell + _MARGIN) for column in range(columns)]
+    return [[sheet.crop((left, top, left + cell, top + cell)) for left in lefts] for top in tops]
 
 
 def read_sample(sheet: Path) -> Image.Image | None:
@@ -152,6 +165,15 @@ def read_sample(sheet: Path) -> Image.Image | None:
     picture = read_picture(sheet)
     try:
         return None if picture is None else sample_of(picture)
+    except ValueError:
+        return None
+
+
+def read_cells(sheet: Path, rows: int) -> list[list[Image.Image]] | None:
+    """:func:`cells_of` a file; None if it is missing, damaged, or no contact sheet of so many rows."""
+    picture = read_picture(sheet)
+    try:
+        return None if picture is None else cells_of(picture, rows)
     except ValueError:
         return None
 

@@ -1,20 +1,20 @@
 """The forgetting report: samples of every concept from when it was learned, and by every later model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clora_ext import families
-from clora_ext.config.settings import SamplingSettings, Settings
 from clora_ext.errors import writing
 from clora_ext.events import Sink, Stage, ignore
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.project.base import recorded_statements
+from clora_ext.project.concept_files import read_outcome_of
+from clora_ext.project.outcome import Kept
 
-from .prompts import recorded_prompt
-from .samples import SamplePrompt
+from .recorded import recorded_samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,12 +38,14 @@ class ForgettingRow:
             now.
         changes: for every later version, the mean absolute difference from the first sample, 0 (none) to 1;
             empty if there is no sample from when it was learned.
+        kept: what a scorer has told of later versions.
     """
 
     number: int
     trigger: str
     samples: "Mapping[int, Image]"
     changes: Mapping[int, float]
+    kept: Mapping[int, Kept] = field(default_factory=dict)
 
 
 def forgetting_report(project: Path, sink: Sink = ignore) -> list[ForgettingRow]:
@@ -51,8 +53,8 @@ def forgetting_report(project: Path, sink: Sink = ignore) -> list[ForgettingRow]
 
     The current model's samples are kept beside the contact sheets, so that later reports show them too and
     need not sample again. A picture that has changed is not necessarily one that was forgotten: look at it.
-    One that has not changed is remembered. (Comparing pictures by meaning takes an image encoder; clora ships
-    none for photos.)
+    One that has not changed is remembered. Where a scorer was asked when later concepts were learned, its
+    shares tell more.
 
     Raises:
         CloraError: the project or its model cannot be used, or the disk is full.
@@ -80,6 +82,7 @@ class _Sampler:
     def __init__(self, project: Project) -> None:
         from clora_ext.formats.composed import open_model
 
+        self._project = project
         self._checkpoint = open_model(project.model_file(), *recorded_statements(project.base))
         self._family = families.detect(self._checkpoint.header, self._checkpoint.path)
 
@@ -89,24 +92,12 @@ class _Sampler:
 
         return self._family.load(self._checkpoint, pick_precision())
 
-    def sample(self, prompt: str, record: ConceptRecord) -> "Image":
+    def sample(self, record: ConceptRecord) -> "Image":
         """A picture as it lies in the concept's contact sheet: of that size, sampled in that way."""
         from .contact_sheet import fitted
 
-        header = self._checkpoint.header
-        size = record.setting("resolution") or self._family.resolution(header)
-        size -= size % self._family.size_multiple(header)
-        return fitted(SamplePrompt(prompt, size, _sampling(record)).sample_one(self._model), size)
-
-
-def _sampling(record: ConceptRecord) -> SamplingSettings:
-    """How the concept's contact sheet was sampled; what is not recorded, or not usable, as usual."""
-    usual, recorded = Settings(), record.settings.get("sampling")
-    if not isinstance(recorded, Mapping):
-        return usual.sampling
-    known = {name: value for name, value in recorded.items() if hasattr(usual.sampling, name)}
-    wished = usual.with_values(**known)
-    return usual.sampling if wished.problems() else wished.sampling
+        samples = recorded_samples(self._project, record, self._family, self._checkpoint.header)
+        return fitted(samples.sample_one(self._model), samples.size)
 
 
 def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink) -> ForgettingRow:
@@ -119,14 +110,14 @@ def _row(project: Project, record: ConceptRecord, sampler: _Sampler, sink: Sink)
     samples = dict(_kept_samples(project, record, sheet, metadata))
     if project.number not in samples:
         sink(Stage("sample", f"concept {record.number}"))
-        prompt = metadata.prompt if metadata else recorded_prompt(record)
-        sample = sampler.sample(prompt, record)
+        sample = sampler.sample(record)
         target = project.later_sample(record.number, project.concepts[-1].content_hash)
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             sample.save(target, format="PNG")
         samples[project.number] = sample
-    return ForgettingRow(record.number, trigger, samples, _changes(record.number, samples))
+    kept = dict(_kept(project, record.number))
+    return ForgettingRow(record.number, trigger, samples, _changes(record.number, samples), kept)
 
 
 def _kept_samples(
@@ -141,6 +132,13 @@ def _kept_samples(
         sample = sample or read_picture(project.later_sample(record.number, after.content_hash))
         if sample is not None:
             yield after.number, sample
+
+
+def _kept(project: Project, number: int) -> Iterator[tuple[int, Kept]]:
+    """What was told of the concept after every later one."""
+    for after in project.concepts[number:]:
+        outcome = read_outcome_of(project.folder, after)
+        yield from ((after.number, one) for one in (outcome.kept if outcome else ()) if one.number == number)
 
 
 def _changes(number: int, samples: "Mapping[int, Image]") -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""How like the taught pictures a model's drawings are, on the demo model: by its scorer."""
+"""How like the taught pictures a model's drawings are."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from clora_ext.project.outcome import Estimate, Question
+from clora_ext.project.outcome import Estimate, Likeness, Question
 from clora_ext.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from clora_ext.families.base import Model
 
-__all__ = ["SIDE", "ceiling", "likeness", "questions"]
+__all__ = ["SIDE", "ceiling", "likeness", "likeness_of_samples", "questions"]
 
 SIDE = 64
 """Of the drawings, pixels: the demo model draws no others well."""
@@ -70,3 +70,24 @@ def likeness(scorer: Scorer, model: "Model", asked: Sequence[Question]) -> Estim
         )
         values += (scorer.images(drawn) @ torch.tensor(question.reference)).tolist()
     return Estimate.of(values)
+
+
+def likeness_of_samples(
+    scorer: Scorer,
+    pictures: "Sequence[Image]",
+    samples: "tuple[Sequence[Image], Sequence[Image]]",
+) -> Likeness:
+    """Of what a contact sheet shows, by any scorer; of the pictures nothing is kept but the three means.
+
+    Args:
+        scorer: that judges.
+        pictures: that were taught.
+        samples: before and after.
+    """
+    from clora_ext.scoring.measures import likeness as cosines
+    from clora_ext.scoring.measures import likeness_across
+
+    taught = scorer.images(pictures)
+    before, after = (Estimate.of(cosines(scorer.images(drawn), taught).tolist()) for drawn in samples)
+    top = float(likeness_across(taught, taught).mean()) if len(pictures) > 1 else 1.0
+    return Likeness(before, after, top, (), scorer.name)

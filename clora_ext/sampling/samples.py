@@ -43,6 +43,10 @@ class SamplePrompt:
         noises = f"noise {first}" if first == last else f"noises {first} to {last}"
         return f"drawn with {noises} in {settings.sample_steps} steps, guidance {settings.guidance:g}"
 
+    def with_count(self, count: int) -> "SamplePrompt":
+        """The same with so many noises, from the first on."""
+        return replace(self, settings=replace(self.settings, sample_count=count))
+
     def sample(self, model: "Model", sink: Sink) -> "list[Image]":
         """One picture for each of the fixed seeds; ``sink`` is told of every denoising step."""
         count, prompt = self.settings.sample_count, self._encode(model, self.text)

@@ -16,7 +16,8 @@ __all__ = ["CONFIG", "WEIGHTS", "find_folder", "quiet_loading", "read_config", "
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
 _LARGEST_CONFIG = 1 << 20  # bytes
-_CONVERTING = "docs/forgetting.md#weights tells how to convert it, on a machine where you trust it"
+_CONVERTING = "docs/forgetting.md#weights tells how to convert a pickle, where you trust it"
+_FOLDER = "name a folder of transformers' weights"
 
 
 def find_folder(where: str) -> Path:
@@ -32,7 +33,7 @@ def find_folder(where: str) -> Path:
         refuse_pickle(folder)
         raise CheckpointError(f"{folder} is a file", fix=f"name the folder that holds {CONFIG} and {WEIGHTS}")
     if folder.is_absolute() or where.startswith(("./", "../", "~")) or where.count("/") != 1:
-        raise CheckpointError(f"there is no folder {folder}", fix="name a folder of transformers' weights")
+        raise CheckpointError(f"there is no folder {folder}", fix=_FOLDER)
     return hub_snapshot(where, [CONFIG, WEIGHTS])
 
 
@@ -50,7 +51,8 @@ def weights_in(folder: Path) -> Path:
         refuse_pickle(pickles[0])
     names = listed(sorted(one.name for one in folder.iterdir()))
     message = f"{folder} has no {WEIGHTS}; it holds {names or 'nothing'}"
-    raise CheckpointError(message, fix="name a folder of transformers' weights")
+    fix = f"name a folder of transformers' weights; {_CONVERTING}" if (folder / CONFIG).exists() else _FOLDER
+    raise CheckpointError(message, fix=fix)
 
 
 def refuse_pickle(file: Path) -> None:
@@ -81,7 +83,7 @@ def read_config(folder: Path, kind: str, wanted: Sequence[str]) -> dict[str, Any
             found = read_json(opened.read(_LARGEST_CONFIG).decode("utf-8"))
     except FileNotFoundError as error:
         message = f"{folder} has no {CONFIG}"
-        raise CheckpointError(message, fix="name a folder of transformers' weights") from error
+        raise CheckpointError(message, fix=_FOLDER) from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} cannot be read: {error}", fix="download it again") from error
     model_type = found.get("model_type") if isinstance(found, dict) else None

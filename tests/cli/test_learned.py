@@ -7,12 +7,16 @@ from pathlib import Path
 
 from calling import call
 from cases import check_each
+from clora_ext.cli.kept import show_kept
 from clora_ext.cli.learned import learned_facts, verdict
+from clora_ext.cli.output import Output
 from rich.console import Console
+from tiny_project import record
+from tiny_scorers import write_dinov2
 from whole_runs import FAST, Taught, pictures
 
-from clora_ext.project import Project
-from clora_ext.project.outcome import Estimate, HeldOutLoss, Kept, Likeness, Outcome
+from clora_ext.project import ConceptRecord, Project
+from clora_ext.project.outcome import Drift, Estimate, HeldOutLoss, Kept, Likeness, Outcome
 from clora_ext.runs.result import Result
 
 BETTER = HeldOutLoss.of([0.2, 0.3, 0.4], [0.1, 0.2, 0.3], [0.15, 0.25, 0.34])
@@ -38,6 +42,7 @@ CASES: list[tuple[Outcome | None, str, str]] = [
     (Outcome(BETTER, SCORE, ()), GREEN, "concept 3 is learned, 0.90 of the way"),
     (Outcome(BETTER, LOW, ()), YELLOW, "in the model, but learned in part: 0.20 of the way"),
     (Outcome(BETTER, None, ()), GREEN, "learned, loss 0.3000 to 0.2467 on noise not trained with"),
+    (Outcome(BETTER, replace(LOW, scorer="dinov2"), ()), GREEN, "learned, loss 0.3000 to 0.2467"),
     (Outcome(SAME, None, ()), YELLOW, "nothing shows that it was learned: loss 0.3000 to 0.3000"),
 ]
 
@@ -54,15 +59,55 @@ def test_a_tick_stands_only_where_the_numbers_bear_it_out() -> None:
 
 
 def test_every_number_is_told() -> None:
-    outcome = Outcome(BETTER, SCORE, (Kept(1, 0.91), Kept(2, 0.4)))
+    drift = Drift(6, Estimate(0.02, 0.01), Estimate(0.041, 0.012), "demo")
+    outcome = Outcome(BETTER, SCORE, (Kept(1, 0.91), Kept(2, 0.4)), drift, 0.1134)
     made = Result(Path("p"), Path("c"), 64 * "a", 3, "sks dog", Path("s"), None, None, outcome, 65.0)
     facts = learned_facts(made)
     assert facts["loss"] == (
         "0.3000 to 0.2467 on noise not trained with (0.2000 before folding), better by 0.0533 +- 0.0033"
     )
-    assert facts["kept"] == "0.91 of concept 1, 0.40 of concept 2 (below 0.5: forgotten by half)"
+    assert str(facts["drift"]).startswith("0.041 +- 0.012 from the base")
+    assert str(facts["overlap"]).startswith("0.113 with earlier changes")
+    by_pixels = replace(outcome, drift=replace(drift, distance=None, scorer=""))
+    assert str(learned_facts(replace(made, outcome=by_pixels))["drift"]).startswith("2.0 % of the pixels'")
     assert str(facts["learned"]).startswith("0.90 ")
     assert learned_facts(replace(made, outcome=None)) == {}
+
+
+def records(*names: str) -> list[ConceptRecord]:
+    numbered = enumerate(names, start=1)
+    return [record(n, *name.split(" ", 1), 64 * "a", 64 * "b", None, {}) for n, name in numbered]  # type: ignore[arg-type]
+
+
+def shown(outcome: Outcome | None, *names: str, width: int = 80) -> list[str]:
+    output = Output(as_json=False)
+    output.answers = Console(file=io.StringIO(), width=width)
+    show_kept(records(*names), outcome, output)
+    assert isinstance(output.answers.file, io.StringIO)
+    return [line.rstrip() for line in output.answers.file.getvalue().splitlines()]
+
+
+def test_every_concept_has_its_line() -> None:
+    kept = (Kept(1, 0.914, 0.93, 0.9), Kept(2, 0.4, 0.84, 0.66))
+    outcome = Outcome(BETTER, replace(SCORE, after=Estimate(0.951, 0.1)), kept)
+    names = ("sks dog", "zwz pastel style", "pdw lamp", "uwu robot toy")
+
+    def check(width: int) -> None:
+        lines = shown(outcome, *names, width=width)
+        assert all(len(line) <= width for line in lines)
+        legend = [line.startswith("then:") for line in lines].index(True)
+        rows = [line.split() for line in lines[:legend] if line[:1].isdigit()]
+        assert rows == [
+            ["1", "sks", "dog", "0.93", "0.90", "0.91"],
+            ["2", "zwz", "pastel", "style", "0.84", "0.66", "0.40"],
+            ["3", "pdw", "lamp", "-"],
+            ["4", "uwu", "robot", "toy", "0.95", "0.95", "new"],
+        ]
+        assert lines[-1] == "! less than half is left of concept 2"
+
+    check_each([80, 40], check)
+    assert shown(outcome, "sks dog") == shown(None, *names) == []
+    assert "--scorer" in " ".join(shown(Outcome(BETTER, None, ()), *names))
 
 
 def test_the_numbers_are_json_for_programs(taught: Taught) -> None:
@@ -79,6 +124,19 @@ def test_the_numbers_are_json_for_programs(taught: Taught) -> None:
     assert line["result"]["disk"]["curves"] > 0
     before = result["outcome"]["held_out"]["before"]["mean"]
     assert f"loss {before:.4f} to" in call("status", "--project", taught.folder).out
+
+
+def test_what_is_forgotten_is_asked_of_a_scorer(project: Path, tmp_path: Path) -> None:
+    cats = pictures(tmp_path / "cat_images", seed=9)
+    asked = ("add-concept", "--project", project, "--max-forgetting", "0.1", *FAST)
+    refused = call(*asked, cats)
+    assert (refused.code, "--scorer dinov2:FOLDER" in refused.err) == (2, True)
+    scorer = f"dinov2:{write_dinov2(tmp_path / 'dinov2')}"
+    planned = call(*asked, "--scorer", scorer, "--dry-run", "--json", cats)
+    assert planned.code == 0, planned.err
+    assert f"scored by {scorer}; the run fails if a concept would lose more than 0.1" in planned.err
+    plan = planned.json[-1]["result"]["plan"]
+    assert (plan["scorer"], plan["max_forgetting"]) == (scorer, 0.1)
 
 
 def test_report_and_comparison_through_the_command(project: Path, tmp_path: Path) -> None:

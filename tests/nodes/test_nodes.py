@@ -16,6 +16,8 @@ from clora_ext import Project, strategies
 from clora_ext.errors import (
     UsageError,
 )
+from clora_ext.project.concept_files import concept_files
+from clora_ext.project.outcome import Drift, Estimate, Kept, Outcome
 
 
 def test_pictures_of_different_sizes_come_through_inputs_of_their_own(pack: Any) -> None:
@@ -180,12 +182,22 @@ def test_a_checkpoint_is_saved_for_both_programs(pack: Any, comfy: Comfy) -> Non
 def test_the_report_shows_every_concept_over_the_versions(pack: Any) -> None:
     first = taught(pack)[3]
     small, text = pack.ForgettingReport.execute(first).args
-    assert text == "1. sks dog: just learned"
+    moved = r"what nobody has taught is 0\.\d{3} from the base \(of the pixels' range\)"
+    assert re.fullmatch(rf"1\. sks dog: just learned\n{moved}", text)
     second = taught(pack, first, seed=1)[3]
     image, text = pack.ForgettingReport.execute(second).args
     assert re.fullmatch(
-        r"1\. sks dog: changed since it was learned by [0-9.]+ % after 2\n2\. zwz dog: just learned", text
+        r"1\. sks dog: changed since it was learned by [0-9.]+ % after 2\n2\. zwz dog: just learned\n"
+        + moved
+        + r"\nthe last change overlaps by 0\.\d{3} with earlier ones \(0 to 1\)",
+        text,
     )
+    drift = Drift(6, Estimate(0.02, 0.01), Estimate(0.04, 0.01), "dinov2")
+    outcome = Outcome(None, None, (Kept(1, 0.75, 0.9, 0.85, "dinov2"),), drift)
+    outcome.write(concept_files(second.folder, 2, "zwz", "dog").outcome)
+    _, text = pack.ForgettingReport.execute(second).args
+    assert "after 2 (keeps 0.75 by dinov2: 0.90 when learned, 0.85 now)" in text
+    assert "is 0.040 from the base (1 - cosine by dinov2)" in text
     assert image.shape[1] > small.shape[1]
     assert image.shape[2] > small.shape[2]
 

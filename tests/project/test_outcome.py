@@ -9,6 +9,7 @@ import pytest
 from cases import check_each
 
 from clora_ext.project.outcome import (
+    Drift,
     Estimate,
     HeldOutLoss,
     Kept,
@@ -20,7 +21,8 @@ from clora_ext.project.outcome import (
 
 SCORE = Likeness(Estimate(0.6, 0.02), Estimate(0.9, 0.01), 1.0, (Question("sks dog", (0.5, -0.25)),))
 LOSS = HeldOutLoss.of([1.0, 3.0, 2.0], [0.5, 2.0, 2.0], [0.6, 2.4, 1.8])
-WHOLE = Outcome(LOSS, SCORE, (Kept(1, 0.75), Kept(2, 0.25)))
+DRIFT = Drift(6, Estimate(0.02, 0.01), Estimate(0.1, 0.03), "demo")
+WHOLE = Outcome(LOSS, SCORE, (Kept(1, 0.75, 0.9, 0.8), Kept(2, 0.25, 0.9, 0.6, "clip")), DRIFT, 0.125)
 
 
 def test_the_gain_is_taken_draw_by_draw() -> None:
@@ -32,13 +34,14 @@ def test_the_gain_is_taken_draw_by_draw() -> None:
     assert not HeldOutLoss.of([1.0, 3.0], [1.0, 3.0], [1.0, 3.0]).is_better
 
 
-def test_learned_is_the_share_of_the_way_and_kept_that_of_the_gain() -> None:
+def test_learned_is_the_share_of_the_way_and_a_gain_stands_out_of_its_error() -> None:
     assert SCORE.learned == pytest.approx(0.75)
-    assert SCORE.kept(0.75) == pytest.approx(0.5)
-    assert SCORE.kept(0.5) == pytest.approx(-1 / 3)
     assert WHOLE.forgotten == (2,)
+    assert SCORE.is_gain
     nothing = replace(SCORE, after=SCORE.before)
-    assert (nothing.learned, nothing.kept(0.9)) == (0.0, 0.0)
+    assert (nothing.learned, nothing.is_gain) == (0.0, False)
+    assert not replace(SCORE, after=Estimate(0.64, 0.01)).is_gain  # 0.04 beside an error of 0.022
+    assert replace(SCORE, after=Estimate(0.65, 0.01)).is_gain
 
 
 def test_the_scorer_has_the_word_and_without_it_the_loss() -> None:
@@ -49,6 +52,8 @@ def test_the_scorer_has_the_word_and_without_it_the_loss() -> None:
         (replace(WHOLE, likeness=None), True),
         (Outcome(HeldOutLoss.of([1.0, 3.0], [1.0, 3.0], [1.0, 3.0]), None, ()), False),
         (Outcome(None, None, ()), None),
+        # Nobody knows how much of another scorer's way is enough.
+        (replace(WHOLE, likeness=replace(little, scorer="dinov2")), True),
     ]
 
     def check(case: tuple[Outcome, bool | None]) -> None:
@@ -60,7 +65,16 @@ def test_the_scorer_has_the_word_and_without_it_the_loss() -> None:
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     WHOLE.write(tmp_path / "001-sks-dog.json")
     assert read_outcome(tmp_path / "001-sks-dog.json") == WHOLE
-    assert "questions" not in json.dumps(WHOLE.as_dict())
+    plain = WHOLE.as_dict()
+    assert "questions" not in json.dumps(plain)
+    assert (plain["interference"], plain["drift"]["distance"]["mean"], plain["kept"][1]["scorer"]) == (
+        0.125, 0.1, "clip",
+    )  # fmt: skip
+
+
+def test_what_folding_changed_is_told_where_it_matters() -> None:
+    assert LOSS.was_changed_by_folding  # 0.1 of a gain of 0.4
+    assert not HeldOutLoss.of([1.0, 3.0], [0.5, 2.5], [0.51, 2.51]).was_changed_by_folding
 
 
 def _damaged(*steps: str, value: Any) -> str:

@@ -13,7 +13,7 @@ from tiny_project import project_of
 from clora_ext.errors import ProjectError, UsageError
 from clora_ext.project import Project
 from clora_ext.project.concept_files import concept_files
-from clora_ext.project.outcome import Estimate, HeldOutLoss, Kept, Likeness, Outcome
+from clora_ext.project.outcome import Drift, Estimate, HeldOutLoss, Kept, Likeness, Outcome
 from clora_ext.report import write_report
 from clora_ext.sampling.contact_sheet import Row, SheetMetadata, write_sheet
 from clora_ext.training.curve import CurvePoint, write_curve
@@ -60,8 +60,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sheet(rows, 64, SheetMetadata(FAST["sampling"]["sample_prompt"]), files.sheet)
     Outcome(None, score, ()).write(files.outcome)
     write_curve([CurvePoint(step, 1 / step, 1e-3, 0.5) for step in range(1, 1201)], files.curve)
-    loss = HeldOutLoss.of([1.0, 1.5], [0.9, 1.6], [1.0, 1.5])
-    Outcome(loss, None, (Kept(1, 0.25),)).write(concept_files(made, 2, *CONCEPTS[1]).outcome)
+    loss = HeldOutLoss.of([1.0, 1.5], [0.9, 1.4], [1.0, 1.5])
+    drift = Drift(6, Estimate(0.02, 0.01), Estimate(0.0412, 0.01), "demo")
+    kept = (Kept(1, 0.25, 0.91, 0.63),)
+    Outcome(loss, None, kept, drift, 0.1134).write(concept_files(made, 2, *CONCEPTS[1]).outcome)
     return made
 
 
@@ -89,6 +91,7 @@ def test_every_concept_hash_and_number_stands_in_it(page: str, project: Path) ->
         facts += [record.content_hash, record.parent_hash, record.dataset_fingerprint]
         facts += [f"{record.token} {record.class_name}", record.strategy, record.created]
     facts += ["a private caption", "rank", "learning_rate", "0.80", "0.25 kept", "not shown"]
+    facts += ["0.91", "0.63", "0.041", "0.113", "after 2", "(1.1500 before folding)"]
     facts += [
         "better by 0.0000",
         "600 s of training",

@@ -4,9 +4,8 @@ import re
 from collections.abc import Sequence
 
 from clora_ext.data.captions import mentions
-from clora_ext.project import ConceptRecord
 
-__all__ = ["recorded_prompt", "reworded", "untrained_prompt"]
+__all__ = ["reworded", "untrained_prompt"]
 
 _TEMPLATES = (
     "a photo of {}", "a picture of {}", "{}", "an image of {}", "a painting of {}", "a drawing of {}",
@@ -36,12 +35,6 @@ def untrained_prompt(trigger: str, captions: Sequence[str]) -> str:
         first = captions[0]
         wished = [reworded(first), *(template.format(_bare(first)) for template in _TEMPLATES)]
     return next((prompt for prompt in wished if _plain(prompt) not in taken), f"{wished[0]}, alone")
-
-
-def recorded_prompt(record: ConceptRecord) -> str:
-    """:func:`untrained_prompt` of a concept that was learned."""
-    captions = [image.caption for image in record.images]
-    return untrained_prompt(f"{record.token} {record.class_name}", captions)
 
 
 def reworded(caption: str) -> str:

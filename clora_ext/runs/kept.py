@@ -1,0 +1,79 @@
+"""What the finished checkpoint has kept: earlier concepts drawn and scored, and what nobody has taught."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from clora_ext.errors import writing
+from clora_ext.events import Sink, Stage
+from clora_ext.project import Project, State
+from clora_ext.project.outcome import Drift, Kept
+from clora_ext.sampling.earlier import kept, yardstick
+from clora_ext.sampling.recorded import recorded_samples
+from clora_ext.sampling.untaught import drift, read_base_drawings, untaught_prompts, write_base_drawings
+
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from clora_ext.families.base import Model
+    from clora_ext.scoring import Scorer
+
+__all__ = ["draw_base", "drift_of", "kept_of"]
+
+
+def draw_base(model: "Model", plan: Plan, project: Project, sink: Sink) -> None:
+    """Before the first concept the model is the base: keep what it draws of what nobody has taught."""
+    if plan.number > 1 or not plan.settings.sampling.kept_count:
+        return
+    sink(Stage("measure", "the base"))
+    family, header = plan.context.family, plan.context.header
+    prompts = untaught_prompts(lambda word: family.knows_word(header, word), _taught(plan, project))
+    if prompts:
+        write_base_drawings(model, prompts, plan.sample_size, project.base_sheet)
+
+
+def kept_of(
+    model: "Model", plan: Plan, project: Project, state: State, scorer: "Scorer | None", sink: Sink
+) -> Iterator[Kept]:
+    """Draw every earlier concept by its own prompt and noises; the first drawing stays in the project.
+
+    Args:
+        model: the finished checkpoint.
+        plan: that it was made by.
+        project: before the new concept.
+        state: the new one.
+        scorer: tells what is left; None: it is drawn and not told.
+        sink: told what happens.
+    """
+    from clora_ext.sampling.contact_sheet import fitted
+
+    wished = plan.settings.sampling.kept_count
+    for record in project.concepts if wished else ():
+        sink(Stage("measure", f"concept {record.number}"))
+        by = None if scorer is None else yardstick(project, record, scorer, wished)
+        samples = recorded_samples(project, record, plan.context.family, plan.context.header)
+        count = by.drawings if by is not None and by.is_sure else 1
+        drawn = samples.with_count(count).sample(model, sink)
+        target = project.later_sample(record.number, state.content_hash)
+        with writing(target):
+            fitted(drawn[0], samples.size).save(target, format="PNG")
+        found = None if by is None or scorer is None else kept(record.number, by, model, drawn, scorer.name)
+        if found is not None:
+            yield found
+
+
+def drift_of(
+    model: "Model", plan: Plan, project: Project, scorer: "Scorer | None", sink: Sink
+) -> Drift | None:
+    """How far what nobody has taught is from the base; None: what the base drew is not in the project."""
+    base = read_base_drawings(project.base_sheet) if plan.settings.sampling.kept_count else None
+    if base is None:
+        return None
+    sink(Stage("measure", "what nobody has taught"))
+    return drift(model, base, _taught(plan, project), scorer)
+
+
+def _taught(plan: Plan, project: Project) -> set[str]:
+    """The words of all concepts."""
+    names = [(record.token, record.class_name) for record in project.concepts]
+    words = [word for name in (*names, (plan.concept.token, plan.concept.class_name)) for word in name]
+    return {word for text in words for word in text.lower().split()}

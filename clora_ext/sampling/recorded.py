@@ -1,0 +1,44 @@
+"""How a concept that was learned is drawn: as on its contact sheet."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from clora_ext.config.settings import SamplingSettings, Settings
+from clora_ext.project import ConceptRecord, Project
+from clora_ext.prompts.untrained import untrained_prompt
+
+from .contact_sheet import read_sheet_metadata
+from .samples import SamplePrompt
+
+if TYPE_CHECKING:
+    from clora_ext.families.base import Family
+    from clora_ext.formats.header import Header
+
+__all__ = ["recorded_prompt", "recorded_samples"]
+
+
+def recorded_prompt(record: ConceptRecord) -> str:
+    """A prompt that draws a concept that was learned and is none of its captions."""
+    captions = [image.caption for image in record.images]
+    return untrained_prompt(f"{record.token} {record.class_name}", captions)
+
+
+def recorded_samples(
+    project: Project, record: ConceptRecord, family: "Family", header: "Header"
+) -> SamplePrompt:
+    """The prompt, size and settings of the concept's contact sheet; what is not recorded, as usual."""
+    metadata = read_sheet_metadata(project.sheets_dir / (record.sheet or "none"))
+    size = record.setting("resolution") or family.resolution(header)
+    size -= size % family.size_multiple(header)
+    prompt = metadata.prompt if metadata else recorded_prompt(record)
+    return SamplePrompt(prompt, size, _sampling(record))
+
+
+def _sampling(record: ConceptRecord) -> SamplingSettings:
+    """How the concept's contact sheet was sampled; what is not recorded, or not usable, as usual."""
+    usual, recorded = Settings(), record.settings.get("sampling")
+    if not isinstance(recorded, Mapping):
+        return usual.sampling
+    known = {name: value for name, value in recorded.items() if hasattr(usual.sampling, name)}
+    wished = usual.with_values(**known)
+    return usual.sampling if wished.problems() else wished.sampling
