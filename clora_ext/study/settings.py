@@ -12,8 +12,9 @@ from .file import StrategyEntry, StudyFile
 
 __all__ = ["settings_of"]
 
-# A study looks at its own drawings, not at contact sheets.
-_SHEET = {"sample_count": 1, "sample_steps": 2}
+# A study draws and scores for itself: contact sheets, and what a run tells of
+# earlier concepts, would only take time.
+_SHEET = {"sample_count": 1, "sample_steps": 2, "kept_count": 0}
 
 
 def settings_of(
