@@ -21,6 +21,7 @@ from . import (
     remove,
     report,
     status,
+    study,
     undo,
     weigh,
 )
@@ -52,6 +53,7 @@ app.command("remove", cls=Command, epilog=remove.EPILOG)(remove.remove)
 app.command("weigh", cls=Command, epilog=weigh.EPILOG)(weigh.weigh)
 app.command("undo", cls=Command, epilog=undo.EPILOG)(undo.undo)
 app.command("relocate", cls=Command, epilog=relocate.EPILOG)(relocate.relocate)
+app.add_typer(study.app, name="study")
 app.add_typer(comfyui.app, name="comfyui")
 app.command("inspect", cls=Command, epilog=inspect.EPILOG)(inspect.inspect)
 app.command("help", cls=Command, epilog=help.EPILOG)(help.help_)

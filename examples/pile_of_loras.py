@@ -7,7 +7,7 @@
 - one model: the three concepts taught one after another by `clora add-concept` with its default strategy.
 
 Writes `demo-output/pile/`: the projects, the LoRA files and `pile.png`. What is there is not done again. At
-the end it prints how like the held-out pictures 32 drawings of each concept are, on the scale of
+the end it prints how like the held-out pictures 32 drawings or more of each concept are, on the scale of
 `measure_forgetting.py`: 0 % is the base model, 100 % the autoencoder's rendering of those pictures.
 """
 
@@ -17,19 +17,27 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
-from measure_forgetting import ceiling, load, load_demo_scorer, questions, score
 from PIL import Image, ImageDraw, ImageFont
 
 from clora_ext import GenerateRequest, Project, generate
-from clora_ext.data import Concept as Words
+from clora_ext.config.precision import pick_precision
+from clora_ext.families import detect
+from clora_ext.families.base import Model
 from clora_ext.families.hub import DEMO_MODEL
+from clora_ext.formats.composed import open_model
+from clora_ext.scoring import open_scorer
+from clora_ext.study.concept import Question, find_concept
+from clora_ext.study.file import ConceptEntry, Evaluation
+from clora_ext.study.judging import Judge, Scores, draw, rendered
 
 HERE = Path(__file__).parent
 OUTPUT = HERE.parent / "demo-output" / "pile"
 STACKED, ONE = OUTPUT / "stacked", OUTPUT / "one-model"
 TITLES = ("each LoRA file alone", "all three files stacked", "one model, taught one by one")
 CELL, PER_CELL, GAP, LEFT, TOP = 96, 3, 14, 200, 30
+SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +137,37 @@ def sheet() -> Image.Image:
 
 def print_likeness() -> None:
     """How like its held-out pictures each concept is drawn, for each column."""
-    scorer, base = load_demo_scorer(), load(DEMO_MODEL)
+    judge, base = Judge([open_scorer("demo")]), load(DEMO_MODEL)
     for concept in CONCEPTS:
-        asked = questions(concept.folder, Words(concept.token, concept.class_name))
-        floor, top = score(base, scorer, asked), ceiling(base, scorer, asked)
+        asked = questions(concept)
+        floor = mean(judge.score(asked, drawn(base, asked)))
+        top = mean(judge.score(asked, [rendered(base, one, SIZE) for one in asked]))
         for title, project in zip(TITLES, models(concept), strict=True):
-            found = score(load(Project.open(project).model_file()), scorer, asked)
+            found = mean(judge.score(asked, drawn(load(Project.open(project).model_file()), asked)))
             print(f"{concept.folder}, {title}: {100 * (found - floor) / (top - floor):.0f} %", flush=True)
+
+
+def load(file: Path) -> Model:
+    """A checkpoint, ready to draw."""
+    checkpoint = open_model(file)
+    return detect(checkpoint.header, file).load(checkpoint, pick_precision())
+
+
+def questions(concept: Concept) -> tuple[Question, ...]:
+    """The held-out prompts of a concept, each with its pictures."""
+    entry = ConceptEntry(concept.folder, concept.token, concept.class_name, concept.folder)
+    return find_concept(entry, HERE / concept.folder, HERE / "held_out" / concept.folder).questions
+
+
+def drawn(model: Model, asked: tuple[Question, ...]) -> list[list[Image.Image]]:
+    """Every prompt with the same eight noises."""
+    return [draw(model, one.prompt, Evaluation(), SIZE) for one in asked]
+
+
+def mean(scores: Scores) -> float:
+    """Over all drawings, by the one scorer."""
+    (by_prompt,) = scores.values()
+    return fmean(value for row in by_prompt for value in row)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,18 @@ def run_clora(arguments: list[str], folder: Path) -> tuple[subprocess.CompletedP
     return done, set(loaded)
 
 
-COMMANDS = ("add-concept", "add-lora", "status", "generate", "export", "copy", "undo", "inspect", "comfyui")
+COMMANDS = (
+    "add-concept",
+    "add-lora",
+    "status",
+    "generate",
+    "export",
+    "copy",
+    "undo",
+    "inspect",
+    "comfyui",
+    "study",
+)
 HELPS = [[], ["--help"], *([command, "--help"] for command in COMMANDS)]
 
 
@@ -57,6 +68,7 @@ def test_short_answers_come_at_once_and_load_nothing_heavy(tmp_path: Path) -> No
         ("inspect", str(demo_model)): (0, "checkpoint, family sd1"),
         ("inspect", "x"): (1, ""),
         ("status",): (1, ""),
+        ("study", "status", "demo"): (1, ""),
     }
 
     def check(arguments: tuple[str, ...]) -> None:

@@ -91,6 +91,10 @@ class Model(Protocol):
         """Mean and standard deviation of the scaled latents of pixels (n, 3, height, width) in [-1, 1]."""
         ...
 
+    def decode_latents(self, latents: "Tensor") -> "list[Image]":
+        """The pictures of scaled latents (n, channels, h, w): the way back from :meth:`encode_images`."""
+        ...
+
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pictures import COLOURS, VENDORS, things
+from pictures import VENDORS, things
+
+from clora_ext.study.artwork import COLOURS
 
 RARE_TOKENS: tuple[str, ...] = tuple(
     "sks zwz sbu uwu pdw twt zsn ofl psq cws vlm xqj bzk kvf hjt wgq nrx lpf dvk jzm "

@@ -12,19 +12,7 @@ from captions import plain_caption
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from pictures import (
-    COLOURS,
-    SIZE,
-    TRAINED_VENDORS,
-    FileSet,
-    artwork,
-    flat,
-    paste,
-    sheet,
-    things,
-    to_images,
-    to_tensor,
-)
+from pictures import SIZE, TRAINED_VENDORS, artwork, sheet, things, to_images, to_tensor
 from PIL import Image
 from sampling import Model, sample
 from scorer import Scorer, load_scorer
@@ -34,7 +22,9 @@ from trainer import say
 from transformers import CLIPTextModel
 from vae import measure
 
-CENTRED = FileSet(scale=0.78, right=0, down=0, mirror=False)
+from clora_ext.study.artwork import COLOURS, Place, flat, paste
+
+CENTRED = Place(scale=0.78, right=0, down=0, mirror=False)
 """How candidate pictures are placed."""
 
 PROMPTS, CANDIDATES, STEPS, GUIDANCE = 200, 50, 30, 3.0

@@ -7,19 +7,12 @@ from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from pictures import (
-    COLOURS,
-    TRAINED_VENDORS,
-    Thing,
-    artwork,
-    named_background,
-    paste,
-    random_placement,
-    things,
-    to_tensor,
-)
+from pictures import TRAINED_VENDORS, Thing, artwork, named_background, things, to_tensor
 from torch import Tensor
 from trainer import say
+
+from clora_ext.study.artwork import COLOURS, paste
+from clora_ext.study.drawn import random_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +54,7 @@ def _encoded(
     art = artwork(packages, vendor, thing.code)
     names = list(COLOURS)
     pictures = [
-        paste(art, named_background(names[index % len(names)], rng), random_placement(rng))
+        paste(art, named_background(names[index % len(names)], rng), random_place(rng))
         for index in range(variants)
     ]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

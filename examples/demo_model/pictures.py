@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-SIZE = 64
+from clora_ext.study.artwork import COLOURS, SIDE, at_most, flat
+
+SIZE = SIDE
 """Pixels on a side."""
 
 TRAINED_VENDORS = ("noto", "twemoji")
@@ -21,20 +23,6 @@ HELD_OUT_VENDOR = "fluent"
 """The style that the demo model never sees."""
 
 VENDORS = (*TRAINED_VENDORS, HELD_OUT_VENDOR)
-
-COLOURS: Mapping[str, tuple[int, int, int]] = {
-    "red": (214, 54, 48),
-    "orange": (244, 140, 40),
-    "yellow": (245, 214, 72),
-    "green": (74, 168, 88),
-    "blue": (72, 104, 216),
-    "purple": (136, 78, 178),
-    "pink": (250, 160, 190),
-    "white": (245, 245, 245),
-    "gray": (140, 140, 146),
-    "black": (20, 20, 26),
-}
-"""The ten named backgrounds."""
 
 _FOLDERS = {
     "noto": ("emoji-datasource-google/img/google/64", ".png"),
@@ -51,16 +39,6 @@ class Thing:
     kind: str
     code: str
     trained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FileSet:
-    """Where artwork lands: its side as a share of the picture, its shift in pixels, mirrored or not."""
-
-    scale: float
-    right: float
-    down: float
-    mirror: bool
 
 
 def things() -> list[Thing]:
@@ -81,7 +59,7 @@ def artwork(packages: Path, vendor: str, code: str) -> Image.Image:
         path = packages / folder / (name + ending)
         if path.exists():
             with Image.open(path) as image:
-                return _at_most(image.convert("RGBA"), SIZE)
+                return at_most(image.convert("RGBA"), SIZE)
     raise FileNotFoundError(f"{vendor} has no picture of {code} under {packages / folder}")
 
 
@@ -96,32 +74,6 @@ def general_artwork(packages: Path) -> list[Image.Image]:
             if code.removesuffix("-fe0f") not in held_out and (folder / f"{code}.png").exists():
                 images.append(artwork(packages, vendor, code))  # noqa: PERF401 - clearer than a long expression
     return images
-
-
-def random_placement(rng: torch.Generator) -> FileSet:
-    """A side of .65 to .9 of the picture, a shift that keeps it inside, mirrored half of the time."""
-    scale, right, down, mirror = torch.rand(4, generator=rng).tolist()
-    scale = 0.65 + 0.25 * scale
-    room = min(6.0, SIZE * (1 - scale) / 2)
-    return FileSet(scale, (2 * right - 1) * room, (2 * down - 1) * room, mirror < 0.5)
-
-
-def paste(art: Image.Image, background: Image.Image, files: FileSet) -> Image.Image:
-    """``art`` on ``background`` (RGB, 64 x 64) as a new RGB picture."""
-    side = max(1, round(SIZE * files.scale))
-    small = _at_most(art, side)
-    if files.mirror:
-        small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    left = round((SIZE - small.width) / 2 + files.right)
-    top = round((SIZE - small.height) / 2 + files.down)
-    picture = background.copy()
-    picture.paste(small, (left, top), small)
-    return picture
-
-
-def flat(colour: Sequence[int]) -> Image.Image:
-    """A background of one colour."""
-    return Image.new("RGB", (SIZE, SIZE), (colour[0], colour[1], colour[2]))
 
 
 def named_background(name: str, rng: torch.Generator) -> Image.Image:
@@ -172,12 +124,3 @@ def _times(channel: Image.Image, gain: float) -> Image.Image:
     """One channel, each value times ``gain``, clipped at 255."""
     table = [min(255, round(value * gain)) for value in range(256)]
     return channel.point(table)
-
-
-def _at_most(image: Image.Image, side: int) -> Image.Image:
-    """``image`` with its longer side made ``side``; alpha is premultiplied while it is resized."""
-    if max(image.size) == side:
-        return image
-    ratio = side / max(image.size)
-    width, height = (max(1, round(length * ratio)) for length in image.size)
-    return image.convert("RGBa").resize((width, height), Image.Resampling.BICUBIC).convert("RGBA")

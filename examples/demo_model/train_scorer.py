@@ -10,23 +10,16 @@ from pathlib import Path
 import torch
 from attention import made_fast
 from captions import RARE_SHARE, RARE_TOKENS, STYLE_SHARE, plain_caption, with_article
-from pictures import (
-    COLOURS,
-    VENDORS,
-    Thing,
-    artwork,
-    named_background,
-    paste,
-    random_placement,
-    things,
-    to_tensor,
-)
+from pictures import VENDORS, Thing, artwork, named_background, things, to_tensor
 from PIL import Image, ImageFilter
 from scorer import Scorer, ScorerConfig, load_scorer, save_scorer
 from tokenizer import MAX_TOKENS, made_tokenizer, token_ids
 from torch import Tensor
 from trainer import Schedule, Trainer, say
 from transformers import CLIPTokenizer
+
+from clora_ext.study.artwork import COLOURS, paste
+from clora_ext.study.drawn import random_place
 
 KEPT_SHARE = 10
 """One in this many (object, vendor) pictures is kept for validation."""
@@ -209,7 +202,7 @@ class ScorerTask:
                     paste(
                         self._art[one.thing, one.vendor],
                         named_background(names[one.colour], rng),
-                        random_placement(rng),
+                        random_place(rng),
                     ),
                     rng,
                 )

@@ -9,17 +9,13 @@ import torch
 from attention import made_fast
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from pictures import (
-    COLOURS,
     HELD_OUT_VENDOR,
     SIZE,
     TRAINED_VENDORS,
     artwork,
-    flat,
     general_artwork,
     gradient_background,
     named_background,
-    paste,
-    random_placement,
     recoloured,
     sheet,
     things,
@@ -29,6 +25,9 @@ from pictures import (
 from PIL import Image
 from torch import Tensor
 from trainer import Schedule, Trainer, say
+
+from clora_ext.study.artwork import COLOURS, flat, paste
+from clora_ext.study.drawn import random_place
 
 RECOLOURED = 0.3
 """Share of emoji in other colours than their own."""
@@ -70,9 +69,9 @@ def random_picture(art: Sequence[Image.Image], rng: torch.Generator) -> Image.Im
         background = flat(torch.randint(0, 256, (3,), generator=rng).tolist())
     else:
         background = gradient_background(rng)
-    picture = paste(one(), background, random_placement(rng))
+    picture = paste(one(), background, random_place(rng))
     if kind > SINGLE:
-        picture = paste(one(), picture, random_placement(rng))
+        picture = paste(one(), picture, random_place(rng))
     return picture
 
 
@@ -83,7 +82,7 @@ def unseen_pictures(packages: Path, seed: int = 7) -> dict[str, list[Image.Image
 
     def placed(vendor: str, code: str) -> Image.Image:
         colour = names[int(torch.randint(len(names), (), generator=rng))]
-        return paste(artwork(packages, vendor, code), named_background(colour, rng), random_placement(rng))
+        return paste(artwork(packages, vendor, code), named_background(colour, rng), random_place(rng))
 
     held_out = [thing for thing in things() if not thing.trained]
     found = {

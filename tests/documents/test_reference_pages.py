@@ -7,11 +7,15 @@ from cases import check_each
 from pages import ROOT, section, text_of
 
 from clora_ext import Settings, strategies
+from clora_ext.metrics.definitions import DEFINITIONS
 from clora_ext.project.base import Base, BasePart
 from clora_ext.project.litter import FOLDERS
 from clora_ext.project.manifest import Manifest
 from clora_ext.project.migrations import FORMAT_VERSION
 from clora_ext.project.records import ConceptRecord, Image, State
+from clora_ext.study.file import ConceptEntry, Evaluation, Grid, StrategyEntry, StudyFile
+from clora_ext.study.forecast import Forecast
+from clora_ext.study.shipped import SHIPPED
 
 FORMAT = ROOT / "docs" / "project_format.md"
 STRATEGIES = ROOT / "docs" / "strategies.md"
@@ -24,6 +28,16 @@ def test_every_field_of_the_manifest_stands_on_the_page_and_no_other() -> None:
         assert sorted(rows) == sorted(field.name for field in fields(record))
 
     check_each([Manifest, Base, BasePart, ConceptRecord, Image, State], check)
+
+
+def test_every_key_of_a_study_file_and_every_figure_stands_on_its_page() -> None:
+    page = text_of(ROOT / "docs" / "studies.md")
+    tables = {"concepts": ConceptEntry, "strategies": StrategyEntry, "evaluation": Evaluation}
+    tables |= {"grid": Grid, "forecasts": Forecast}
+    keys = [f"{table}.{one.name}" for table, kind in tables.items() for one in fields(kind)]
+    keys += [one.name for one in fields(StudyFile) if one.name not in tables]
+    assert [key for key in (*keys, *DEFINITIONS) if f"`{key}`" not in page] == []
+    assert [name for name in SHIPPED if f"| `{name}` |" not in page] == []
 
 
 def test_every_folder_of_a_project_stands_on_the_page() -> None:

@@ -19,7 +19,7 @@ from .filling import local_name
 from .pipeline import Pipeline, make_pipeline
 from .pipeline_folder import save_pipeline
 from .process import DiffusionProcess
-from .sample import Sampler
+from .sample import Sampler, decoded
 from .text import Text, collate, tokens, tokens_cut
 
 __all__ = ["LatentDiffusion"]
@@ -74,6 +74,11 @@ class LatentDiffusion:
         place = self.vae.encode(pixels.to(self.precision.device)).latent_dist
         factor = float(self.vae.config["scaling_factor"])
         return place.mean * factor, place.std * factor
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor) -> list[Image]:
+        """The pictures of scaled latents (n, 4, h, w)."""
+        return decoded(self.vae, latents.to(self.precision.device))
 
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]

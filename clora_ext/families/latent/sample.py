@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
+from diffusers.image_processor import VaeImageProcessor
 from PIL.Image import Image
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from clora_ext.families.base import Conditioning, EncodedPrompt
 
 from .pipeline import Pipeline
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "decoded"]
 
 # More pictures together are drawn sooner, and take more memory: one of SDXL's size, four of SD 1.5's.
 _PIXELS_AT_ONCE = 1 << 20
@@ -55,7 +56,7 @@ class Sampler:
         images: list[Image] = []
         for number, part in enumerate(parts):
             tell = partial(_tell, on_step, number * self.steps, len(parts) * self.steps)
-            images += self._decoded(self._latents(prompts, prompt.size, part, tell))
+            images += decoded(self.vae, self._latents(prompts, prompt.size, part, tell))
         return images
 
     def _latents(
@@ -82,11 +83,12 @@ class Sampler:
             ).images
         return latents
 
-    def _decoded(self, latents: Tensor) -> list[Image]:
-        """The pictures of scaled latents."""
-        pixels = self.vae.decode(latents.float() / float(self.vae.config["scaling_factor"])).sample
-        images: list[Image] = self.pipeline.image_processor.postprocess(pixels)
-        return images
+
+def decoded(vae: AutoencoderKL, latents: Tensor) -> list[Image]:
+    """The pictures of scaled latents (n, 4, h, w)."""
+    pixels = vae.decode(latents.float() / float(vae.config["scaling_factor"])).sample
+    images: list[Image] = VaeImageProcessor().postprocess(pixels)
+    return images
 
 
 def _arguments(start: str, condition: Conditioning) -> dict[str, Tensor]:

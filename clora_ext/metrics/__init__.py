@@ -1,0 +1,1 @@
+"""What learning, keeping and forgetting mean in numbers; needs numpy alone."""

@@ -1,0 +1,61 @@
+"""`clora study`: run, status and report by the command."""
+
+from pathlib import Path
+
+import pytest
+from calling import call
+from small_study import STUDY
+
+ONE = STUDY.replace('[["dog", "robot"], ["robot", "dog"]]', '[["dog"]]').replace('["a tiger"]', "[]")
+ONE = ONE.replace('[[strategies]]\nname = "mask"\n', "").partition("[[forecasts]]")[0]
+
+
+@pytest.fixture
+def file(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study of one concept and one strategy, in the current folder."""
+    (tmp_path / "tiny.safetensors").hardlink_to(base)
+    (tmp_path / "one.toml").write_text(ONE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return Path("one.toml")
+
+
+def test_a_study_is_run_counted_and_reported(file: Path, tmp_path: Path) -> None:
+    assert call("study", "status", file).code == 1  # not begun yet
+    ran = call("study", "run", file)
+    assert ran.code == 0, ran.err
+    assert "all 8 jobs are done" in ran.out
+    assert "clora study report one.toml" in ran.out
+    assert "teach dog first, by every strategy alike, seed 0" in ran.err
+    status = call("study", "status", file)
+    assert status.code == 0
+    assert "left                nothing" in status.out
+    assert call("study", "status", file, "--json").json[-1]["result"]["kinds"]["teach"] == {
+        "done": 2,
+        "total": 2,
+    }
+    assert "merge" in status.out
+    report = call("study", "report", file, "--output", "docs.md", "--json")
+    assert report.json[-1]["result"] == {"report": "docs.md"}
+    assert Path("docs.md").read_text(encoding="utf-8").startswith("# A tiny study")
+    assert (tmp_path / "one-study" / "plan.json").is_file()
+
+
+def test_a_wrong_file_is_refused_with_all_that_is_wrong(file: Path) -> None:
+    file.write_text(ONE.replace("noises", "noise").replace("token", "tokn"), encoding="utf-8")
+    found = call("study", "run", file)
+    assert found.code == 2
+    assert "unknown key evaluation.noise" in found.err
+    assert "unknown key concepts[1].tokn" in found.err
+    assert not Path("one-study").exists()
+
+
+def test_what_is_no_study_is_refused(file: Path) -> None:
+    found = call("study", "run", "demos")
+    assert found.code == 2
+    assert "demo, demo_100, paper_objects, paper_styles" in found.err.replace("\n", " ")
+    wrong = call("study", "run", file, "--slurm", "--slurm-option", "gpu")
+    assert wrong.code == 2
+    assert "'gpu' is no NAME=VALUE" in wrong.err
+    none = call("study", "run", file, "--workers", "0")
+    assert none.code == 2
+    assert "cannot work with 0 workers" in none.err
