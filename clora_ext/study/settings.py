@@ -5,6 +5,7 @@ from typing import Any
 
 from clora_ext.config.settings import Settings
 from clora_ext.errors import CloraError, SettingsError
+from clora_ext.runs.asked_settings import asked_settings
 from clora_ext.runs.checked_settings import checked_settings
 
 from .base import StudyBase
@@ -42,7 +43,7 @@ def settings_of(
     wished: dict[str, Any] = {**_SHEET, **study.settings, **entry.settings}
     wished |= {"strategy": strategy, "strategy_options": dict(options), "seed": seed}
     try:
-        return checked_settings(suggested.with_values(**wished))
+        return checked_settings(asked_settings(suggested, given=wished))
     except SettingsError as error:
         raise SettingsError([f"{entry.title}: {problem}" for problem in error.problems]) from error
     except CloraError as error:
