@@ -7,11 +7,13 @@ from torch import Tensor
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.moments import Moment
 from clora_ext.adapters.sites import Target
+from clora_ext.prompts import vocabulary_of
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 from clora_ext.strategies import load
 from clora_ext.strategies.base import Layer, Start
 
 WIDTH, RANK, ALPHA = 64, 4, 4.0
+WORDS = vocabulary_of(lambda word: True)
 DOG = ConceptPrompts("sks", "dog", ("a photo of sks dog", "sks dog on grass", "sks dog, red background"))
 
 
@@ -98,14 +100,18 @@ def test_a_protected_prompts_answer_stays_and_anothers_does_not() -> None:
 
 def test_prompts_of_past_concepts_are_asked_for_and_kept() -> None:
     strategy = load("kvnull", {"prompts": 3})
-    assert strategy.needs(DOG, ()).inputs_before == ()
+    assert strategy.needs(DOG, (), WORDS).inputs_before == ()
     kept = strategy.keep_prompts(DOG, ())
     assert kept == (ConceptPrompts("sks", "dog", DOG.prompts[:3]),)
     cat = ConceptPrompts("zwz", "cat", ("zwz cat",))
-    assert strategy.needs(cat, kept).inputs_before == DOG.prompts[:3]
+    assert strategy.needs(cat, kept, WORDS).inputs_before == DOG.prompts[:3]
     both = strategy.keep_prompts(cat, kept)
     assert both[1].prompts == ("a photo of zwz cat", "zwz cat")
-    assert strategy.needs(DOG, both).inputs_before == (*DOG.prompts[:3], "a photo of zwz cat", "zwz cat")
+    assert strategy.needs(DOG, both, WORDS).inputs_before == (
+        *DOG.prompts[:3],
+        "a photo of zwz cat",
+        "zwz cat",
+    )
 
 
 def test_nothing_is_held_where_nothing_was_taught() -> None:
