@@ -17,8 +17,9 @@ const OPTIONS = {
 
 async function ready(page, url) {
   page.on("filechooser", () => {}); // or the first dialog may open before anybody listens
-  // The template browser opens by itself on a first visit, whenever it has loaded.
-  const settings = { "Comfy.TutorialCompleted": true, "Comfy.Minimap.Visible": false };
+  // The template browser opens by itself on a first visit, whenever it has loaded. Small nodes lose their texts.
+  const settings = { "Comfy.TutorialCompleted": true, "Comfy.Minimap.Visible": false,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0 };
   await fetch(`${url}/settings`, { method: "POST", body: JSON.stringify(settings) });
   await page.goto(url);
   await page.waitForFunction(() => window.app && window.app.graph && window.LiteGraph.registered_node_types

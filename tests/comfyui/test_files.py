@@ -41,7 +41,7 @@ def test_it_draws_something_else_than_its_base(comfy: Comfy) -> None:
 
 def test_a_model_of_full_size_draws_too(comfy: Comfy, tmp_path: Path) -> None:
     base = random_checkpoint(tmp_path / "base.safetensors", sd1_header())
-    settings = Settings.of(steps=1, rank=4, batch_size=1, resolution=64)
+    settings = Settings.of(steps=1, rank=4, batch_size=1, resolution=64, sample_count=1, sample_steps=2)
     images = pictures(tmp_path / "dog_images")
     add_concept(Request(Pictures(images), tmp_path / "model", base=base, settings=settings))
     export_to(tmp_path / "model", "comfyui", comfy.base, name="full")

@@ -36,4 +36,5 @@ def test_the_report_is_whole_on_any_screen(taught: Taught, tmp_path: Path) -> No
     assert found["complaints"] == []
     assert found["wider"] == {"desk": 0, "phone": 0}
     assert found["empty"] == 0
+    assert found["cut"] == []
     assert found["paper"]["desk"] != found["paper"]["phone"]
