@@ -3,7 +3,7 @@ function resize() {
   const room = { LoadImage: [270, 370], SaveImage: [330, 380], CLIPTextEncode: [340, 160], KSampler: [300, 300],
     EmptyLatentImage: [270, 130], VAEDecode: [230, 60], CloraStartProject: [300, 290], CloraLoadModel: [300, 180],
     CloraDatasetFromImages: [340, 370], CloraDatasetFromFolder: [300, 342], CloraAddConcept: [340, 730],
-    CloraConceptPrompt: [340, 180], CloraForgettingReport: [340, 300], CloraLossPlot: [340, 240],
+    CloraConceptPrompt: [340, 180], CloraDraw: [400, 460], CloraForgettingReport: [340, 300], CloraLossPlot: [340, 240],
     CloraSaveCheckpoint: [340, 240], CloraExportLora: [340, 200], CloraProjectInfo: [340, 240] };
   for (const node of window.app.graph._nodes) if (room[node.type]) node.setSize(room[node.type]);
 }
@@ -67,4 +67,18 @@ function arrange() {
   for (const [node, spot] of best.places) node.pos = spot;
 }
 
-module.exports = { arrange, resize };
+// Runs in the page: which nodes lie on others.
+function overlaps() {
+  const title = 30, found = [];
+  const box = ({ pos, size }) => ({ left: pos[0], top: pos[1] - title, right: pos[0] + size[0], bottom: pos[1] + size[1] });
+  const nodes = window.app.graph._nodes;
+  nodes.forEach((node, index) => nodes.slice(index + 1).forEach((other) => {
+    const one = box(node), two = box(other);
+    if (one.left < two.right && two.left < one.right && one.top < two.bottom && two.top < one.bottom) {
+      found.push(`${node.title} and ${other.title} overlap`);
+    }
+  }));
+  return found;
+}
+
+module.exports = { arrange, overlaps, resize };

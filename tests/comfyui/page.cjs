@@ -1,12 +1,13 @@
 // Drives ComfyUI's page in Chromium. One JSON object on stdin, one on stdout.
 //   {url, convert: {name: prompt}}              -> {name: workflow}
 //   {url, open: workflow, shot: file}           -> {nodes: types that the page does not know}
-//   {url, open, shot, run: true, seconds}       -> {nodes, errors}: queued by the page's own button
+//   {url, open, shot, run: true, seconds}       -> {nodes, errors}: queued by the page's own button; nodes that
+//     lie on others are errors too, with and without a run
 //   {url, template: title, texts, images, shot, seconds} -> {errors}: by mouse and keyboard alone: the
 //     template is clicked, its fields are filled in ({"node title": {widget: text}}), images are chosen in
 //     the file dialogs, Run is clicked
 const { chromium } = require("playwright-core");
-const { arrange, resize } = require("./arrange.cjs");
+const { arrange, overlaps, resize } = require("./arrange.cjs");
 
 const NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1";
 const OPTIONS = {
@@ -55,6 +56,7 @@ async function open(page, job) {
   }, job.open);
   const errors = job.run ? await queue(page, job.seconds) : [];
   await fit(page);
+  errors.push(...await page.evaluate(overlaps));
   await page.screenshot({ path: job.shot, type: job.shot.endsWith(".jpg") ? "jpeg" : "png" });
   return { nodes: unknown, errors };
 }
@@ -144,6 +146,7 @@ async function byHand(page, job) {
   }
   const errors = await queue(page, job.seconds);
   await fit(page);
+  errors.push(...await page.evaluate(overlaps));
   await page.screenshot({ path: job.shot });
   return { errors };
 }
