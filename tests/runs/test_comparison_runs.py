@@ -89,7 +89,8 @@ def test_a_finished_lora_is_folded_or_refused(request_: Request, tmp_path: Path)
 def test_kvnull_teaches_keys_and_values_of_cross_attention_alone(request_: Request, tmp_path: Path) -> None:
     request = by(request_, "kvnull", tmp_path / "model")
     result = add_concept(request)
-    base, taught = Checkpoint(make_plan(request_).context.base_file), Checkpoint(result.checkpoint)
+    assert request_.base is not None
+    base, taught = Checkpoint(request_.base), Checkpoint(result.checkpoint)
     changed = [name for name in base.names if not torch.equal(base.read(name), taught.read(name))]
     assert changed
     assert all("attn2.to_k" in name or "attn2.to_v" in name for name in changed)
@@ -99,7 +100,8 @@ def test_kvnull_leaves_other_layers_of_a_lora_as_they_are(request_: Request, tmp
     kept = tmp_path / "kept.safetensors"
     taught = by(request_, "merge", tmp_path / "taught")
     add_concept(with_source(taught, export_lora=kept))
-    base = Checkpoint(make_plan(request_).context.base_file)
+    assert request_.base is not None
+    base = Checkpoint(request_.base)
     changes: dict[str, dict[str, torch.Tensor]] = {}
     for name in ("merge", "kvnull"):
         first = by(request_, name, tmp_path / name)
