@@ -15,7 +15,6 @@ from small_study import STUDY
 from clora_ext.errors import Cancelled, CloraError, DatasetError, ProjectError, StorageError
 from clora_ext.events import Event, Note, TrainStep
 from clora_ext.study.report import write_report
-from clora_ext.study.results import StudyFolder
 from clora_ext.study.run import find_source, run_study
 from clora_ext.study.schedule import read_schedule
 from clora_ext.study.status import study_status
@@ -263,14 +262,6 @@ def test_what_fails_for_one_strategy_does_not_stop_the_others(
     assert study_status(folder).failures == ()
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(tiny_study: Path, tmp_path: Path) -> None:
-    (tmp_path / "holiday.jpg").touch()
-    with pytest.raises(ProjectError, match=r"is not a study: it holds 'holiday\.jpg'"):
-        run_study(find_source(str(tiny_study)), tmp_path)
-    with pytest.raises(ProjectError, match="holds no study"):
-        study_status(tmp_path / "none")
-
-
 def test_a_damaged_result_is_named(whole: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -279,29 +270,6 @@ def test_a_damaged_result_is_named(whole: Path, tmp_path: Path) -> None:
     (folder / "results" / f"{key}.json").write_text("{", encoding="utf-8")
     with pytest.raises(ProjectError, match=f"{key}.json is damaged"):
         write_report(folder)
-
-
-def test_a_job_is_held_by_one_process_and_let_go_of_by_its_death(tmp_path: Path) -> None:
-    store = StudyFolder(tmp_path)
-    store.make()
-    hold = (
-        "import sys, time; from pathlib import Path; from clora_ext.study.results import StudyFolder\n"
-        "with StudyFolder(Path(sys.argv[1])).claimed('key') as mine:\n"
-        "    print(mine, flush=True); time.sleep(600)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == "True"
-        with store.claimed("key") as mine:
-            assert not mine
-        assert store.running() == {"key"}
-    finally:
-        process.kill()
-        process.communicate()
-    with store.claimed("key") as mine:
-        assert mine
-    assert store.running() == frozenset()
 
 
 def test_a_shared_first_concept_leaves_each_strategy_its_own_result(whole: Path, tiny_study: Path) -> None:
