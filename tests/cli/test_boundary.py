@@ -35,6 +35,7 @@ CODES = {
     errors.ProjectLocked("wrong", fix="do"): 1,
     errors.BaseChanged("wrong", fix="do"): 1,
     errors.TrainingError("wrong", fix="do"): 1,
+    errors.Forgotten("wrong", fix="do"): 1,
     errors.OutOfMemory("wrong", fix="do"): 1,
     errors.StorageError("wrong", fix="do"): 1,
     errors.Cancelled("wrong", fix="do"): 130,
