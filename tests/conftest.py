@@ -1,5 +1,7 @@
 """What holds for every test: no hub, no colours, no surprises from the caller's environment."""
 
+import gc
+import importlib
 import os
 import signal
 from collections.abc import Iterator
@@ -45,6 +47,15 @@ def heard_signals() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def imports_that_are_not_garbage() -> None:
+    """What the libraries leave is looked through once: each run of clora collects garbage several times."""
+    importlib.import_module("diffusers.models.unets.unet_2d_condition")
+    importlib.import_module("peft")
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

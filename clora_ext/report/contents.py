@@ -28,7 +28,7 @@ class Drawing:
     """A concept by one version of the model.
 
     Attributes:
-        version: how many concepts that model had learned.
+        version: how many steps had led to that model.
         url: the picture itself, as a data URL.
         change: mean absolute difference from the first drawing, 0 to 1; None: it is the first.
         kept: what a scorer has told of this version; None: nothing.
@@ -66,7 +66,7 @@ class Section:
 
     @property
     def by_version(self) -> Mapping[int, Drawing]:
-        """The drawings, by how many concepts their models had learned."""
+        """The drawings, by how many steps had led to their models."""
         return {drawing.version: drawing for drawing in self.drawings}
 
     @property
@@ -104,6 +104,12 @@ class Contents:
     number: int
     sections: Sequence[Section]
     version: str
+
+    @property
+    def steps(self) -> Sequence[tuple[int, Section | None]]:
+        """Every version of the model, with the concept that it learned; None: one was weighed anew."""
+        by_number = {section.record.number: section for section in self.sections}
+        return [(number, by_number.get(number)) for number in range(1, self.number + 1)]
 
 
 def contents(project: Project, rows: Sequence[ForgettingRow], version: str) -> Contents:

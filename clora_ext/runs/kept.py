@@ -26,8 +26,7 @@ def draw_base(model: "Model", plan: Plan, project: Project, sink: Sink) -> None:
     if plan.number > 1 or not plan.settings.sampling.kept_count:
         return
     sink(Stage("measure", "the base"))
-    family, header = plan.context.family, plan.context.header
-    prompts = untaught_prompts(lambda word: len(family.tokens(header, word)) == 1, _taught(plan, project))
+    prompts = untaught_prompts(lambda word: len(model.tokens(word)) == 1, _taught(plan, project))
     if prompts:
         write_base_drawings(model, prompts, plan.sample_size, project.base_sheet)
 

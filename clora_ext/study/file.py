@@ -1,6 +1,5 @@
 """A study file: what is taught in which orders by which strategies, how it is judged, what is forecast."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,14 +180,12 @@ def read_study(text: str, where: Path | str) -> StudyFile:
         UsageError: it is no TOML.
         SettingsError: unknown keys, wrong values, names that nothing bears: all of them at once.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
 
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = tomlkit.parse(text).unwrap()
+    except (TOMLKitError, RecursionError) as error:
         raise UsageError(f"{where} is no TOML: {error}", fix="docs/studies.md has an example") from error
     study = read_table(StudyFile, values, str(where))
     problems = [f"{where}: {problem}" for problem in _problems(study)]

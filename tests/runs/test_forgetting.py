@@ -25,6 +25,12 @@ def dinov2(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"dinov2:{write_dinov2(tmp_path_factory.mktemp('scorer') / 'dinov2')}"
 
 
+@pytest.fixture
+def request_(request_: Request) -> Request:
+    """Earlier concepts are drawn."""
+    return with_settings(request_, kept_count=4)
+
+
 def repaint(sheet: Path) -> None:
     """As if the concept had been drawn black before, and white when it was learned.
 

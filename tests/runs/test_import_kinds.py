@@ -21,7 +21,7 @@ from clora_ext.formats.lora.kinds import kind_of
 from clora_ext.formats.lora.writer import kohya_name
 from clora_ext.runs.context import project_context
 
-QUICK = Settings.of(sample_steps=1, sample_count=1, resolution=64)
+QUICK = Settings.of(sample_steps=1, sample_count=1, kept_count=0, resolution=64)
 FAMILIES = ("sd1", "sdxl")
 
 
@@ -166,8 +166,8 @@ def test_a_lora_export_names_what_it_has_to_leave_out(
     layers = set(layers_of(bases["sdxl"]))
     assert set(exported.left_out) == {target.name for target in wanted if target not in layers}
     assert exported.layers == len(layers)
-    (note,) = (event.text for event in told if isinstance(event, Note))
-    assert f"{len(exported.left_out)} changed norms, biases or embeddings" in note
+    notes = [event.text for event in told if isinstance(event, Note)]
+    assert any(f"{len(exported.left_out)} changed norms, biases or embeddings" in note for note in notes)
     names = Checkpoint(exported.path).names
     for stem in ("lora_te2_text_projection", "lora_unet_label_emb_0_0", "lora_unet_time_embed_0"):
         assert f"{stem}.lora_up.weight" in names

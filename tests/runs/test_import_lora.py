@@ -38,9 +38,9 @@ from clora_ext.runs.context import project_context
 from clora_ext.runs.lora_files import read_changes
 
 SETTINGS = Settings.of(
-    steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64, sample_steps=2, sample_count=1
+    steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64, sample_steps=2, sample_count=1, kept_count=0
 )
-QUICK = Settings.of(sample_steps=2, sample_count=1, resolution=64)
+QUICK = Settings.of(sample_steps=2, sample_count=1, kept_count=0, resolution=64)
 EVERYTHING = SETTINGS.with_values(targets="transformer", text_encoder=True, alpha=2.0, strategy="merge")
 
 
@@ -129,10 +129,8 @@ def test_a_lora_keeps_what_was_learned_before_whatever_the_strategy(sdxl: Path, 
         folder = tmp_path / strategy
         own = SETTINGS.with_values(strategy=strategy)
         add_concept(Request(Pictures(images), folder, base=sdxl, settings=own))
-        before = {
-            target: change(project_context(Project.open(folder), None).evolving(), target)
-            for target in targets
-        }
+        evolving = project_context(Project.open(folder), None).evolving()
+        before = {target: change(evolving, target) for target in targets}
         add_concept(Request(Lora(file), folder, settings=QUICK.with_values(strategy=strategy)))
         after = project_context(Project.open(folder), None).evolving()
         for target in targets[:8]:

@@ -91,7 +91,7 @@ def test_a_finished_adapter_of_any_kind_comes_out_as_it_was_folded(tmp_path: Pat
     """A DoRA's change depends on the weights of then: these are others when it is taken out."""
     base, folder = base_of("sd1", tmp_path), tmp_path / "model"
     files = [file_of_all_kinds(tmp_path / f"{name}.safetensors", base) for name in ("one", "two")]
-    settings = Settings.of(strategy="merge", sample_steps=1, sample_count=1, resolution=64)
+    settings = Settings.of(strategy="merge", sample_steps=1, sample_count=1, kept_count=0, resolution=64)
     origin = Checkpoint(base)
     lora = Request(Lora(files[0], 0.7), folder, base, token="one", settings=settings, keep_delta=True)
     planned = disk_needs(make_plan(lora)).delta
