@@ -12,6 +12,7 @@ from . import (
     boundary,
     comfyui,
     compare,
+    config,
     copy,
     export,
     generate,
@@ -53,6 +54,7 @@ app.command("remove", cls=Command, epilog=remove.EPILOG)(remove.remove)
 app.command("weigh", cls=Command, epilog=weigh.EPILOG)(weigh.weigh)
 app.command("undo", cls=Command, epilog=undo.EPILOG)(undo.undo)
 app.command("relocate", cls=Command, epilog=relocate.EPILOG)(relocate.relocate)
+app.add_typer(config.app, name="config")
 app.add_typer(study.app, name="study")
 app.add_typer(comfyui.app, name="comfyui")
 app.command("inspect", cls=Command, epilog=inspect.EPILOG)(inspect.inspect)

@@ -1,0 +1,147 @@
+"""What options of a training file ask for together, and values that the table cannot judge."""
+
+from collections.abc import Iterator, Mapping
+
+from clora_ext.formats.text import quoted
+
+from .finding import Finding, Verdict
+from .judge import Given
+from .training_file import TrainingFile
+
+__all__ = ["check_together"]
+
+_LORA = "networks.lora"
+_KINDS_OF_NETWORK = {
+    "lycoris.kohya": "LyCORIS",
+    "networks.dylora": "DyLoRA",
+    "networks.lora_fa": "LoRA-FA",
+    "networks.oft": "OFT",
+    "networks.oft_v2": "OFT",
+    "networks.boft": "BOFT",
+    "networks.loha": "LoHa",
+    "networks.lokr": "LoKr",
+    "networks.lora_flux": "a LoRA for Flux",
+    "networks.lora_sd3": "a LoRA for SD3",
+    "networks.lora_lumina": "a LoRA for Lumina",
+    "networks.lora_anima": "a LoRA for Anima",
+}
+_OPTIMIZERS = frozenset(
+    "adamw8bit pagedadamw8bit pagedadamw pagedadamw32bit lion lion8bit pagedlion8bit sgdnesterov "
+    "sgdnesterov8bit adafactor prodigy came dadaptation dadaptadam dadaptadagrad dadaptadan dadaptadanip "
+    "dadaptlion dadaptsgd radamschedulefree adamwschedulefree sgdschedulefree prodigyplusschedulefree".split()
+)
+"""Of sd-scripts and of the files that people have, in lower case."""
+
+
+def check_together(file: TrainingFile) -> list[Finding]:
+    """Everything that is wrong with the options together, or to be told about them."""
+    given = file.given
+    return [
+        *_network(given),
+        *_optimizer(given),
+        *_rates(file),
+        *_schedule(given),
+        *_size(given),
+        *_data(given),
+        *_output(given),
+    ]
+
+
+def _network(given: Mapping[str, Given]) -> Iterator[Finding]:
+    module = given.get("network_module")
+    if module is None or module.value == _LORA:
+        return
+    what = _KINDS_OF_NETWORK.get(module.value)
+    message = f"not a plain LoRA{f' but {what}' if what else ''}; clora folds {_LORA} only"
+    yield _finding(module, "refuse", message)
+
+
+def _optimizer(given: Mapping[str, Given]) -> Iterator[Finding]:
+    chosen = given.get("optimizer_type")
+    name = "adamw" if chosen is None else chosen.value.casefold()
+    if chosen is not None and name != "adamw":
+        shown = quoted(chosen.value)
+        message = f"{shown} is no optimiser of sd-scripts, and clora imports nothing that a file names"
+        if name.rsplit(".", 1)[-1] in _OPTIMIZERS:
+            message = f"not built yet: {shown}"
+        yield _finding(chosen, "refuse", message, "AdamW is built")
+        return
+    arguments = given.get("optimizer_args")
+    if arguments is None:
+        return
+    for argument in arguments.value:
+        if argument != "weight_decay":
+            yield _finding(arguments, "refuse", f"not built yet: {quoted(argument)}", "weight_decay is built")
+
+
+def _rates(file: TrainingFile) -> Iterator[Finding]:
+    given = file.given
+    rates = {"learning_rate", "unet_lr"}
+    if not any(one.key in rates or "learning_rate" in one.suggestion for one in file.findings):
+        message = "gives no learning_rate; sd-scripts would train at 0.000002, which learns next to nothing"
+        yield Finding(file.path, None, "learning_rate", "error", message, "write learning_rate = 1e-4")
+    unet, text = given.get("unet_lr"), given.get("text_encoder_lr")
+    if unet is not None and unet.value == 0:
+        yield _finding(unet, "refuse", "not built yet: a rate of 0, which leaves the UNet as it is")
+    if text is None:
+        return
+    first, *more = text.value
+    if more:
+        message = (
+            f"of several rates sd-scripts takes the first, {first}, for both text encoders; so does clora"
+        )
+        yield _finding(text, "note", message)
+    only_unet = given.get("network_train_unet_only")
+    rate = unet if unet is not None else given.get("learning_rate")
+    teaches = only_unet is None or not only_unet.value
+    if first and teaches and rate is not None and first != rate.value:
+        message = f"not built yet: {first} for the text encoders beside {rate.value} for the UNet"
+        yield _finding(text, "refuse", message, "write 0, or the same rate")
+
+
+def _schedule(given: Mapping[str, Given]) -> Iterator[Finding]:
+    schedule, warm_up = given.get("lr_scheduler"), given.get("lr_warmup_steps")
+    name = "constant" if schedule is None else schedule.value
+    if schedule is not None and name not in {"constant", "constant_with_warmup"}:
+        yield _finding(schedule, "refuse", f"not built yet: {name}", "constant_with_warmup is built")
+    elif warm_up is not None and name == "constant":
+        message = "sd-scripts stops at a warm-up with the schedule constant, once everything is loaded"
+        yield _finding(warm_up, "error", message, 'write lr_scheduler = "constant_with_warmup"')
+    norm = given.get("max_grad_norm")
+    if norm is not None and norm.value == 0:
+        yield _finding(norm, "refuse", "not built yet: gradients that are not clipped")
+
+
+def _size(given: Mapping[str, Given]) -> Iterator[Finding]:
+    size = given.get("resolution")
+    if size is not None and size.value[0] != size.value[1]:
+        width, height = size.value
+        message = f"not built yet: sides that differ, {width} and {height}"
+        yield _finding(
+            size, "refuse", message, "write one side; pictures keep their proportions by their bucket"
+        )
+
+
+def _data(given: Mapping[str, Given]) -> Iterator[Finding]:
+    folder, file = given.get("train_data_dir"), given.get("dataset_config")
+    if folder is not None and file is not None:
+        yield _finding(folder, "note", "not read: the dataset file says where the pictures are")
+    steps, epochs = given.get("max_train_steps"), given.get("max_train_epochs")
+    if steps is not None and epochs is not None:
+        yield _finding(steps, "note", f"not read: max_train_epochs = {epochs.value} counts more")
+
+
+def _output(given: Mapping[str, Given]) -> Iterator[Finding]:
+    kind = given.get("save_model_as")
+    if kind is not None and kind.value != "safetensors":
+        message = f"{kind.value} is a pickle, which runs code when it is opened; clora writes safetensors"
+        yield _finding(kind, "refuse", message, 'write save_model_as = "safetensors"')
+    name = given.get("output_name")
+    if name is not None and ({"/", "\\"} & set(name.value) or name.value in {".", ".."}):
+        yield _finding(
+            name, "error", f"{quoted(name.value)} is no name of a file", "output_dir takes the folder"
+        )
+
+
+def _finding(given: Given, verdict: Verdict, message: str, suggestion: str = "") -> Finding:
+    return Finding(given.path, given.line, given.key.name, verdict, message, suggestion, given.written)

@@ -1,0 +1,93 @@
+"""The page about sd-scripts' keys, made from the table: `python tests/kohya/kohya_page.py` writes it anew."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from clora_ext.kohya.key import Key, dataset_keys, keys
+
+__all__ = ["PAGE", "kohya_page"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "kohya.md"
+
+_INTRODUCTION = """# Configuration files of sd-scripts (kohya)
+
+`clora config check FILE...` reads training files and dataset files as sd-scripts 0.11.1 takes them, TOML
+or JSON, and tells what clora does with every key: all faults of all files at once, by file and line, each
+with the way out. It starts nothing and writes nothing; its exit code is 2 if a file cannot be used as it
+is. With `--json` it lists every key with its verdict. Training from such files is not built yet.
+
+- A **training file** holds options of sd-scripts, at the top or in sections whose names mean nothing. A
+  key that stands in two sections is an error; so is a table inside a section, which sd-scripts never
+  reads.
+- A **dataset file** holds `[general]`, `[[datasets]]` and `[[datasets.subsets]]`; what stands higher
+  holds below, too. The file that `dataset_config` names is read with the training file; its path starts
+  at the training file's folder.
+- A byte order mark and all of TOML 1.0 pass. `"C:\\pictures"` is no TOML: write `'C:\\pictures'` or
+  `"C:/pictures"`.
+- Numbers in quotes are read as numbers, with a note; sd-scripts would take the text. What is of another
+  kind, out of bounds or none of the choices is an error, where sd-scripts takes anything.
+  `lr_warmup_steps = 10.0` is refused: with a point it is a share, ten times the run.
+- Files of the kohya_ss interface, of LoRA_Easy_Training_Scripts, lora-scripts' presets, musubi-tuner and
+  OneTrainer, and files of prompts are called what they are.
+
+## Verdicts
+
+| verdict | means |
+|---|---|
+| honour | it does what it does in sd-scripts |
+| note | it changes nothing here; why is told |
+| later | clora is going to do that; until then the file is refused |
+| refuse | clora does not do that; the file is refused, with the reason |
+
+A value that asks for nothing (`false`, `0`, `""`, sd-scripts' default) passes in silence, whatever the
+verdict: the column *passes* lists them.
+
+This page is made from the table `clora_ext/kohya/keys.json` by `tests/kohya/kohya_page.py`.
+"""
+
+
+def kohya_page() -> str:
+    """The page as Markdown."""
+    by_file = {file: [key for key in keys() if key.file == file] for file in ("train", "foreign")}
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            "## Training file\n\n" + _table(by_file["train"]),
+            "## Keys of other programs in training files\n\n" + _table(by_file["foreign"]),
+            "## Dataset file\n\n" + _dataset_table(dataset_keys().values()),
+        ]
+    )
+
+
+def _table(rows: Iterable[Key]) -> str:
+    lines = ["| key | values | verdict | passes | what clora does |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{key.name}` | {_values(key)} | {key.verdict} | {_passes(key)} | {key.says} |" for key in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _dataset_table(rows: Iterable[Key]) -> str:
+    lines = ["| key | in | values | verdict | passes | what clora does |", "|---|---|---|---|---|---|"]
+    for key in rows:
+        cells = (f"`{key.name}`", ", ".join(key.scopes), _values(key), key.verdict, _passes(key), key.says)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _values(key: Key) -> str:
+    if key.choices:
+        return ", ".join(f"`{choice}`" for choice in key.choices)
+    bounds = {"more than": key.above, "at least": key.min, "at most": key.max}
+    return ", ".join(
+        [key.kind, *(f"{words} {bound}" for words, bound in bounds.items() if bound is not None)]
+    )
+
+
+def _passes(key: Key) -> str:
+    return ", ".join(f"`{json.dumps(value)}`" for value in key.neutral if value is not None)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(kohya_page(), encoding="utf-8")
