@@ -1,15 +1,17 @@
 """`clora add-concept`: teach the evolving model one more concept."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clora_ext.config.presets import preset_summaries
 from clora_ext.config.settings import Settings
+from clora_ext.errors import UsageError
 from clora_ext.formats.text import quoted
 
 from . import completing
+from .configured import asked_of_files, given_on_the_line
 from .estimates import estimate_facts, show_shortage
 from .knobs import given_values, with_knobs
 from .options import (
@@ -40,6 +42,7 @@ from .runs import (
     teach,
 )
 from .tables import dataset_summary, dataset_table
+from .wording import counted
 
 if TYPE_CHECKING:
     from clora_ext.runs.estimate import Estimate
@@ -56,16 +59,38 @@ _RUN = "This run"
 
 @with_knobs(Settings, after="preset")
 def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
+    context: typer.Context,
     images: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="IMAGES",
             help="A folder of pictures; a kohya folder (10_sks dog); or a folder of kohya folders. "
-            "Captions: .txt or .caption files beside the pictures.",
+            "Captions: .txt or .caption files beside the pictures. May be left out where a configuration "
+            "file names it.",
             show_default=False,
         ),
-    ],
+    ] = None,
     *,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="A training file of sd-scripts (TOML or JSON); options given besides count more. "
+            "clora config check tells what it asks for.",
+            rich_help_panel=_TRAINING,
+            show_default=False,
+        ),
+    ] = None,
+    dataset_config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A dataset file of sd-scripts.",
+            rich_help_panel=_TRAINING,
+            show_default=False,
+        ),
+    ] = None,
     project: ProjectOption = DEFAULT_PROJECT,
     base: BaseOption = None,
     prediction: PredictionOption = None,
@@ -123,6 +148,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     Trains a LoRA on the pictures and folds it into the model. Ctrl-C saves; the same command goes on.
     """
     from clora_ext import strategies
+    from clora_ext.kohya.asked import Asked
     from clora_ext.runs.add_concept import add_concept as add_concept_run
     from clora_ext.runs.asked_settings import asked_settings
     from clora_ext.runs.context import suggested_settings
@@ -130,20 +156,40 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     from clora_ext.runs.request import Pictures, Request, asked_statements
 
     output = Output(as_json=as_json)
+    beside: dict[str, Any] = {
+        "images": images,
+        "base": base,
+        "prediction": prediction,
+        "zero_snr": zero_snr,
+        "export_lora": export_lora,
+    }
+    files = [file for file in (config, dataset_config) if file is not None]
+    if files:
+        asked = asked_of_files(files, given_on_the_line(context, {**beside, **knobs}), output)
+    else:
+        asked = Asked(given_values(knobs), **beside)
+    if asked.images is None:
+        raise UsageError("no pictures are named", fix="name a folder: clora add-concept ./dog_images")
     options = strategies.read_pairs(strategy_option or ())
-    given = {"strategy": strategy, "strategy_options": options, **given_values(knobs)}
-    suggested = suggested_settings(project, base, asked_statements(prediction, zero_snr=zero_snr))
-    settings = asked_settings(suggested, preset, given)
+    given = {"strategy": strategy, "strategy_options": options, **asked.settings}
+    statements = asked_statements(asked.prediction, zero_snr=asked.zero_snr)
+    settings = asked_settings(suggested_settings(project, asked.base, statements), preset, given)
     request = Request(
-        source=Pictures(images, skip_bad=skip_bad, convert=convert, export_lora=export_lora),
+        source=Pictures(
+            asked.images,
+            skip_bad=skip_bad,
+            convert=convert,
+            export_lora=asked.export_lora,
+            repeats=asked.repeats,
+        ),
         project=project,
-        base=base,
+        base=asked.base,
         token=token,
         class_name=class_name,
         settings=settings,
         keep=keep,
-        prediction=prediction,
-        zero_snr=zero_snr,
+        prediction=asked.prediction,
+        zero_snr=asked.zero_snr,
         keep_delta=keep_delta,
         scorer=scorer,
         max_forgetting=max_forgetting,
@@ -168,7 +214,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             "token": f"{plan.concept.token} ({plan.concept.token_from})",
             "class": f"{plan.concept.class_name} ({noun})",
             "strategy": f"{settings.strategy}, state level {plan.strategy.state_level}",
-            "training": f"{settings.schedule.steps} steps of {settings.data.batch_size} "
+            "training": f"{_steps(settings)} of {settings.data.batch_size} "
             f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
             f"in {len(plan.targets)} layers, {plan.parameters:,} parameters{_own_row(plan)}",
@@ -184,6 +230,12 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             f"going on from step {plan.resume_step} of {settings.schedule.steps}, where it was stopped"
         )
     output.show("")
+
+
+def _steps(settings: Settings) -> str:
+    """How long, in steps, and in epochs where they were asked for."""
+    steps, epochs = f"{settings.schedule.steps} steps", settings.schedule.epochs
+    return steps if epochs is None else f"{steps}, {counted(epochs, 'epoch')},"
 
 
 def _own_row(plan: "Plan") -> str:

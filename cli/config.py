@@ -7,10 +7,11 @@ import typer
 from rich.text import Text
 
 from .boundary import USAGE
+from .configured import finding_lines
 from .help_screen import Command, Group
 from .options import JsonOption
 from .output import Output, tick
-from .wording import counted, printable
+from .wording import counted
 
 __all__ = ["app"]
 
@@ -44,20 +45,17 @@ def check(
     Starts nothing and writes nothing. The exit code is 2 if a file cannot be used as it is.
     """
     from clora_ext.kohya.check import check as check_files
-    from clora_ext.kohya.finding import Finding, errors, notes
+    from clora_ext.kohya.finding import errors, notes
 
     output = Output(as_json=as_json)
     checked = check_files(files)
     wrong, told = errors(checked.findings), notes(checked.findings)
 
-    def line(finding: Finding) -> str:
-        return f"{printable(finding.sentence)}{'' if finding.is_error else '   (note)'}"
-
     shown = [finding for finding in checked.findings if finding.is_error or finding.is_note]
-    width = max((len(finding.place) for finding in shown), default=0)
-    for finding in shown:
-        place = Text(f"{finding.place:<{width}}  ", "red" if finding.is_error else "dim")
-        output.answers.print(Text.assemble(place, line(finding)), soft_wrap=True)
+    for finding, line in zip(shown, finding_lines(shown), strict=True):
+        text = Text(line if finding.is_error else f"{line}   (note)")
+        text.stylize("red" if finding.is_error else "dim", 0, len(finding.place))
+        output.answers.print(text, soft_wrap=True)
     count = f"{counted(len(wrong), 'error')}, {counted(len(told), 'note')}"
     total = f"{count} in {counted(len(checked.files), 'file')}"
     if wrong:

@@ -74,11 +74,22 @@ class OptimizerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSettings:
-    """How long, and how the learning rate goes: up to its value over the warm-up, then constant."""
+    """How long, and how the learning rate goes: up to its value over the warm-up, then constant.
+
+    A plan turns epochs into steps: its settings have the number of steps that is trained.
+    """
 
     steps: Annotated[int, Ge(1), Knob("Training steps.", default_text="by the preset", suits_model=True)] = (
         200
     )
+    epochs: Annotated[
+        int | None,
+        Ge(1),
+        Knob(
+            "Rounds through all pictures with their repeats, in the place of steps.",
+            default_text="as many as the steps take",
+        ),
+    ] = None
     warmup_steps: Annotated[int, Ge(0), Knob("Steps over which the learning rate rises from 0.")] = 10
 
 

@@ -1,6 +1,6 @@
 """From a folder of images to a checked, captioned and bucketed dataset; importing it imports no torch."""
 
-from clora_ext.data.batches import Batches, Bucketed, batches
+from clora_ext.data.batches import Batches, Bucketed, batches, steps_per_epoch
 from clora_ext.data.buckets import bucket_sizes, check_resolution, nearest
 from clora_ext.data.check import check_image
 from clora_ext.data.colour import as_rgb
@@ -30,4 +30,5 @@ __all__ = [
     "nearest",
     "refuse_no_folder",
     "scan",
+    "steps_per_epoch",
 ]

@@ -8,7 +8,7 @@ from random import Random
 
 from clora_ext.errors import UsageError
 
-__all__ = ["Batches", "Bucketed", "batches"]
+__all__ = ["Batches", "Bucketed", "batches", "steps_per_epoch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,6 @@ class Batches:
     Attributes:
         batch_size: pictures in every batch.
         seed: of the order.
-        steps_per_epoch: steps it takes to show as many pictures as the repeats add up to.
         steps_per_round: steps after which every picture was shown exactly in proportion to its repeats.
     """
 
@@ -55,7 +54,6 @@ class Batches:
             size = (picture.width, picture.height)
             self._passes.setdefault(size, []).extend([index] * (picture.repeats // shared))
         self.steps_per_round = sum(len(indices) for indices in self._passes.values())
-        self.steps_per_epoch = ceil(sum(picture.repeats for picture in pictures) / batch_size)
         self._round = -1
         self._order: list[tuple[int, ...]] = []
 
@@ -92,6 +90,19 @@ class Batches:
             ]
         random.shuffle(order)
         return order
+
+
+def steps_per_epoch(pictures: Sequence[Bucketed], batch_size: int) -> int:
+    """Steps of one epoch as trainers count it: each bucket's pictures with their repeats, in whole batches.
+
+    >>> steps_per_epoch([Bucketed(64, 64, 3), Bucketed(80, 48, 1)], batch_size=2)
+    3
+    """
+    totals: dict[tuple[int, int], int] = {}
+    for picture in pictures:
+        size = (picture.width, picture.height)
+        totals[size] = totals.get(size, 0) + picture.repeats
+    return sum(ceil(total / batch_size) for total in totals.values())
 
 
 def batches(pictures: Sequence[Bucketed], batch_size: int, seed: int) -> Batches:

@@ -45,7 +45,13 @@ class Dataset:
 
 
 def scan(
-    folder: Path, *, concept: Concept, resolution: int, skip_bad: bool = False, convert: bool = False
+    folder: Path,
+    *,
+    concept: Concept,
+    resolution: int,
+    skip_bad: bool = False,
+    convert: bool = False,
+    repeats: int | None = None,
 ) -> Dataset:
     """Read and decode every picture in ``folder`` once, and find its caption.
 
@@ -55,6 +61,7 @@ def scan(
         resolution: to train at, pixels; used only to note which pictures are smaller.
         skip_bad: leave out what cannot be used, instead of refusing the whole folder.
         convert: accept pictures that will look different once they are 8-bit RGB.
+        repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
 
     Raises:
         DatasetError: the folder cannot be used, or holds no usable image, or, without ``skip_bad``, holds
@@ -72,7 +79,7 @@ def scan(
             if isinstance(found, Rejected):
                 rejected.append(found)
             else:
-                pictures.append(found)
+                pictures.append(found if repeats is None else replace(found, repeats=repeats))
     if rejected and not (skip_bad and pictures):
         raise scan_error(layout, rejected, len(pictures) + len(rejected), skip_bad=skip_bad)
     unique, duplicates = without_duplicates(pictures, layout.root)

@@ -8,7 +8,7 @@ from .dataset_file import DatasetFile, read_dataset_file
 from .document import Document, Unreadable, read_document
 from .finding import Finding, Verdict, in_order
 from .recognise import by_ending, foreign_program, is_dataset_file
-from .rules import check_together
+from .rules import check_dataset, check_together
 from .training_file import TrainingFile, read_training_file
 
 __all__ = ["Checked", "check"]
@@ -107,7 +107,7 @@ class _Reader:
             self._say(file.path, "error", f"is a second dataset file beside {self.dataset.path}", "name one")
             return
         self.dataset = file
-        self.findings += file.findings
+        self.findings += [*file.findings, *check_dataset(file)]
 
     def _take_training(self, file: TrainingFile) -> None:
         if self.training is not None:

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 
 from clora_ext.formats.text import quoted
 
+from .dataset_file import DatasetFile
 from .finding import Finding, Verdict
 from .judge import Given
 from .training_file import TrainingFile
 
-__all__ = ["check_together"]
+__all__ = ["check_dataset", "check_together"]
 
 _LORA = "networks.lora"
 _KINDS_OF_NETWORK = {
@@ -107,6 +108,9 @@ def _schedule(given: Mapping[str, Given]) -> Iterator[Finding]:
     elif warm_up is not None and name == "constant":
         message = "sd-scripts stops at a warm-up with the schedule constant, once everything is loaded"
         yield _finding(warm_up, "error", message, 'write lr_scheduler = "constant_with_warmup"')
+    if warm_up is not None and isinstance(warm_up.value, float) and "max_train_epochs" in given:
+        message = "not built yet: a share of epochs"
+        yield _finding(warm_up, "refuse", message, "write a number of steps, or max_train_steps")
     norm = given.get("max_grad_norm")
     if norm is not None and norm.value == 0:
         yield _finding(norm, "refuse", "not built yet: gradients that are not clipped")
@@ -129,6 +133,15 @@ def _data(given: Mapping[str, Given]) -> Iterator[Finding]:
     steps, epochs = given.get("max_train_steps"), given.get("max_train_epochs")
     if steps is not None and epochs is not None:
         yield _finding(steps, "note", f"not read: max_train_epochs = {epochs.value} counts more")
+
+
+def check_dataset(file: DatasetFile) -> list[Finding]:
+    """What is not built yet of a dataset file as a whole."""
+    more = [subset for dataset in file.datasets for subset in dataset.subsets][1:]
+    return [
+        Finding(file.path, subset.line, "[[datasets.subsets]]", "refuse", "not built yet: a second folder")
+        for subset in more
+    ]
 
 
 def _output(given: Mapping[str, Given]) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """LoRA files and the layers of a model."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
 from clora_ext.data import Concept
-from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.errors import CheckpointError, UsageError, writing
 from clora_ext.events import FoldStep, Note, Sink, Stage
 from clora_ext.formats.header import read_header
 from clora_ext.formats.lora.metadata import Details
@@ -31,7 +32,7 @@ _ENDING = ".safetensors"
 
 
 def check_new_file(target: Path, *, overwrite: bool = False, plan: str = "") -> None:
-    """Make sure that a LoRA can be written to ``target``.
+    """Make sure that a LoRA can be written to ``target``; its folder is made when it is written.
 
     Args:
         target: the new file.
@@ -45,8 +46,11 @@ def check_new_file(target: Path, *, overwrite: bool = False, plan: str = "") -> 
         raise UsageError(f"{target} does not end in {_ENDING}", fix=f"name it {target}{_ENDING}")
     if target.exists() and not overwrite and not (plan and _made_by(target) == plan):
         raise UsageError(f"{target} exists", fix="choose another name")
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {target} does not exist", fix="make it first")
+    there = next(folder for folder in target.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise UsageError(f"{target} cannot be written: {there} is no folder", fix="choose another name")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"{target} cannot be written: {there} is read-only", fix="choose another folder")
 
 
 def _made_by(file: Path) -> str:
@@ -99,6 +103,8 @@ def write_layers(
     from clora_ext.formats.lora.writer import write_lora
 
     sink(Stage("export", str(file)))
+    with writing(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
     triggers = [concept.trigger for concept in reversed(concepts)]
     details = Details(
         name=file.stem,

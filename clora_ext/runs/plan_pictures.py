@@ -1,10 +1,20 @@
 """The plan of training on pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clora_ext.adapters.sites import Target
-from clora_ext.data import Concept, Dataset, bucket_sizes, name_concept, nearest, scan
+from clora_ext.config.settings import Settings
+from clora_ext.data import (
+    Bucketed,
+    Concept,
+    Dataset,
+    bucket_sizes,
+    name_concept,
+    nearest,
+    scan,
+    steps_per_epoch,
+)
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.formats.text import escaped
 from clora_ext.formats.training_state import STATE_FILE
@@ -29,7 +39,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
     Raises:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
-    request, settings = basis.request, basis.settings
+    request = basis.request
     targets, buckets = _targets(basis), bucket_sizes(basis.resolution, basis.context.size_multiple)
     concept, unusable_name = _name(basis, source)
     dataset = scan(
@@ -38,7 +48,10 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         resolution=basis.resolution,
         skip_bad=source.skip_bad,
         convert=source.convert,
+        repeats=source.repeats,
     )
+    sizes = tuple(nearest(picture.width, picture.height, buckets) for picture in dataset.pictures)
+    settings = _in_steps(basis.settings, dataset, sizes)
     learned = find_learned_pictures(basis.held, request, dataset, settings, source.export_lora)
     if learned is not None:
         concept = Concept(learned.token, learned.class_name, "as it was learned")
@@ -57,7 +70,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         material=dataset,
         targets=targets,
         resolution=basis.resolution,
-        sizes=tuple(nearest(picture.width, picture.height, buckets) for picture in dataset.pictures),
+        sizes=sizes,
         sample_prompt=prompt,
         cut_texts=cut_texts(basis.context, _texts(dataset, prompt)),
         learned=learned,
@@ -84,6 +97,17 @@ def _targets(basis: PlanBasis) -> tuple[Target, ...]:
         message += f"{list(smallest.shape)}"
         raise UsageError(message, fix=f"use a rank of {min(smallest.shape)} at the most")
     return targets
+
+
+def _in_steps(settings: Settings, dataset: Dataset, sizes: Sequence[tuple[int, int]]) -> Settings:
+    """The settings with the number of steps that the asked epochs take."""
+    if settings.schedule.epochs is None:
+        return settings
+    pictures = [
+        Bucketed(*size, picture.repeats) for size, picture in zip(sizes, dataset.pictures, strict=True)
+    ]
+    steps = settings.schedule.epochs * steps_per_epoch(pictures, settings.data.batch_size)
+    return settings.with_values(steps=steps)
 
 
 def _name(basis: PlanBasis, source: Pictures) -> tuple[Concept, UsageError | None]:

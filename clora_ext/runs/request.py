@@ -24,12 +24,14 @@ class Pictures:
         convert: accept pictures that look different as 8-bit RGB.
         export_lora: file outside of the project to keep the trained adapter in, in kohya's format; None: it
             is kept nowhere.
+        repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
     """
 
     folder: Path
     skip_bad: bool = False
     convert: bool = False
     export_lora: Path | None = None
+    repeats: int | None = None
 
     def __post_init__(self) -> None:
         """Take text for paths."""

@@ -201,7 +201,7 @@ HINTS = [
     (["add-concept", "--strategy-option", "mode=paper", "x"], "'mask' has no option 'mode'"),
     (["add-lora", "--strategy-option", "mode=papr", "--strategy", "orthogonal", "x"], "'paper'"),
     (["add-concept", "--targets", "attenton", "x"], "did you mean 'attention'?"),
-    (["add-concept"], "see clora add-concept --help"),
+    (["add-concept"], "name a folder: clora add-concept ./dog_images"),
 ]
 
 

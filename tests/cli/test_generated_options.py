@@ -84,5 +84,5 @@ def test_options_arrive_in_the_settings(tmp_path: Path) -> None:
     assert settings["strategy_options"] == {"mode": "paper"}
     assert settings["adapter"] == {"rank": 8, "alpha": 2.0, "targets": "attention", "text_encoder": True}
     assert settings["optimizer"]["weight_decay"] == 0.5
-    assert settings["schedule"] == {"steps": 100, "warmup_steps": 3}
+    assert settings["schedule"] == {"steps": 100, "epochs": None, "warmup_steps": 3}
     assert (settings["sampling"]["guidance"], settings["sampling"]["sample_prompt"]) == (1.5, "a dog")

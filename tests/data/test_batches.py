@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clora_ext.data import Bucketed, batches, bucket_sizes, nearest
+from clora_ext.data import Bucketed, batches, bucket_sizes, nearest, steps_per_epoch
 from clora_ext.data.buckets import cover
 from clora_ext.errors import UsageError
 
@@ -97,8 +97,23 @@ def test_order_changes_from_round_to_round_and_with_the_seed() -> None:
 
 
 def test_common_repeats_do_not_lengthen_a_round_but_an_epoch() -> None:
-    schedule = batches([Bucketed(64, 64, 10), Bucketed(64, 64, 20)], 2, seed=0)
-    assert (schedule.steps_per_round, schedule.steps_per_epoch) == (3, 15)
+    pictures = [Bucketed(64, 64, 10), Bucketed(64, 64, 20)]
+    assert (batches(pictures, 2, seed=0).steps_per_round, steps_per_epoch(pictures, 2)) == (3, 15)
+
+
+# Buckets with their pictures and repeats, batch size: batches of an epoch, as sd-scripts 0.11.1 counts them.
+EPOCHS = [
+    ({(64, 64): (5, 1)}, 1, 5),
+    ({(64, 64): (3, 3), (64, 96): (2, 3), (96, 64): (1, 3)}, 4, 6),
+]
+
+
+@pytest.mark.parametrize(("buckets", "batch_size", "steps"), EPOCHS)
+def test_an_epoch_is_as_long_as_trainers_count_it(
+    buckets: dict[tuple[int, int], tuple[int, int]], batch_size: int, steps: int
+) -> None:
+    pictures = [Bucketed(*size, repeats) for size, (count, repeats) in buckets.items() for _ in range(count)]
+    assert steps_per_epoch(pictures, batch_size) == steps
 
 
 def test_order_is_the_same_on_every_python() -> None:

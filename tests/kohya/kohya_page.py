@@ -12,10 +12,17 @@ PAGE = Path(__file__).parents[2] / "docs" / "kohya.md"
 
 _INTRODUCTION = """# Configuration files of sd-scripts (kohya)
 
-`clora config check FILE...` reads training files and dataset files as sd-scripts 0.11.1 takes them, TOML
-or JSON, and tells what clora does with every key: all faults of all files at once, by file and line, each
-with the way out. It starts nothing and writes nothing; its exit code is 2 if a file cannot be used as it
-is. With `--json` it lists every key with its verdict. Training from such files is not built yet.
+`clora add-concept --config train.toml` trains by a training file of sd-scripts 0.11.1, with the dataset
+file that it names or `--dataset-config data.toml`; TOML or JSON. `clora config check FILE...` tells
+beforehand what clora does with every key: all faults of all files at once, by file and line, each with
+the way out. It starts nothing and writes nothing; its exit code is 2 if a file cannot be used as it is.
+With `--json` it lists every key with its verdict.
+
+What counts: options on the command line more than the dataset file, that more than the training file,
+that more than what suits the model. The plan has a line for every value that is overruled, and for every
+key that changes nothing. Where a training file says nothing, sd-scripts' own defaults act (rank 4, alpha
+1, one picture a step, 1600 steps, the text encoders taught), not clora's. Where the project is,
+`--project` says; `output_dir` and `output_name` say where the finished LoRA is kept besides.
 
 - A **training file** holds options of sd-scripts, at the top or in sections whose names mean nothing. A
   key that stands in two sections is an error; so is a table inside a section, which sd-scripts never

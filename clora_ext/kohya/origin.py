@@ -1,0 +1,45 @@
+"""Where a value comes from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .judge import Given
+
+__all__ = ["ACTS", "Origin", "Sourced", "of_default", "of_given", "path_from"]
+
+ACTS = "sd-scripts' default"
+"""The place of a value that acts where no file says anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from.
+
+    Attributes:
+        place: file and line, or what acts where no file says anything.
+        written: key and value, for people.
+    """
+
+    place: str
+    written: str
+
+
+Sourced = dict[str, tuple[Any, Origin]]
+"""Values by clora's names."""
+
+
+def of_given(given: Given) -> Origin:
+    """A key of a file."""
+    place = str(given.path) if given.line is None else f"{given.path}:{given.line}"
+    return Origin(place, f"{given.key.name} = {given.written}")
+
+
+def of_default(name: str, value: object) -> Origin:
+    """What sd-scripts takes by itself."""
+    return Origin(ACTS, f"{name} = {value}")
+
+
+def path_from(folder: Path, written: str) -> Path:
+    """A path of a configuration: relative ones start at the configuration's own folder."""
+    return folder / Path(written).expanduser()

@@ -1,0 +1,127 @@
+"""What files ask of clora: every value by clora's name, as sd-scripts takes it, and who counts more."""
+
+from pathlib import Path
+from typing import Any
+
+from cases import check_each
+
+from clora_ext.config.knob_fields import knob_fields
+from clora_ext.config.settings import Settings
+from clora_ext.kohya.asked import Asked, asked_by
+from clora_ext.kohya.check import check
+from clora_ext.kohya.finding import errors
+
+RATE = "learning_rate = 1e-4\n"
+DATA = "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'dogs'\n"
+
+
+def asked(folder: Path, train: str = "", data: str = "", **flags: Any) -> Asked:
+    files = []
+    for name, text in (("train.toml", train), ("data.toml", data)):
+        if text:
+            (folder / name).write_text(text, encoding="utf-8")
+            files.append(folder / name)
+    checked = check(files)
+    assert not errors(checked.findings), [one.sentence for one in errors(checked.findings)]
+    return asked_by(checked, flags)
+
+
+# What a training file says besides a rate, and what then holds under clora's names.
+TRANSLATED: list[tuple[str, dict[str, Any]]] = [
+    ("", {"rank": 4, "alpha": 1.0, "steps": 1600, "batch_size": 1, "learning_rate": 1e-4, "warmup_steps": 0}),
+    ("", {"weight_decay": 0.01, "max_grad_norm": 1.0, "targets": "transformer", "text_encoder": True}),
+    ("network_dim = 16\nnetwork_alpha = 8", {"rank": 16, "alpha": 8.0}),
+    ("network_dim = 16\nnetwork_alpha = 0", {"alpha": 16.0}),
+    ("network_alpha = 0", {"alpha": 4.0}),
+    ("unet_lr = 3e-4", {"learning_rate": 3e-4, "text_encoder": True}),
+    ("text_encoder_lr = 0", {"text_encoder": False}),
+    ("text_encoder_lr = [0.0, 1e-5]", {"text_encoder": False}),
+    ("network_train_unet_only = true", {"text_encoder": False}),
+    ("network_train_unet_only = false", {"text_encoder": True}),
+    ("max_train_steps = 300", {"steps": 300}),
+    ("max_train_epochs = 3", {"epochs": 3}),
+    ("max_train_epochs = 3\nmax_train_steps = 300", {"epochs": 3}),
+    ('lr_scheduler = "constant_with_warmup"\nlr_warmup_steps = 30', {"warmup_steps": 30}),
+    (
+        'lr_scheduler = "constant_with_warmup"\nlr_warmup_steps = 0.1\nmax_train_steps = 300',
+        {"warmup_steps": 30},
+    ),
+    ('lr_scheduler = "constant_with_warmup"\nlr_warmup_steps = "5%"', {"warmup_steps": 80}),
+    ('optimizer_type = "adamw"\noptimizer_args = ["weight_decay=0.1"]', {"weight_decay": 0.1}),
+    ('resolution = "768"', {"resolution": 768}),
+    ("train_batch_size = 4\nseed = 7", {"batch_size": 4, "seed": 7}),
+    ("gradient_checkpointing = true", {"gradient_checkpointing": True}),
+    ("max_grad_norm = 0.5", {"max_grad_norm": 0.5}),
+    ("sample_every_n_steps = 100", {"preview_every": 100}),
+    ("v_parameterization = true\nzero_terminal_snr = true", {"prediction": "v", "zero_snr": True}),
+    ("v_parameterization = false", {"prediction": None}),
+    (
+        'pretrained_model_name_or_path = "runwayml/stable-diffusion-v1-5"',
+        {"base": "runwayml/stable-diffusion-v1-5"},
+    ),
+]
+
+
+def test_every_key_becomes_what_it_does_in_sd_scripts(tmp_path: Path) -> None:
+    def look(case: tuple[str, dict[str, Any]]) -> None:
+        text, wanted = case
+        found = asked(tmp_path, RATE + text)
+        for name, value in wanted.items():
+            actual = found.values.get(name)
+            assert (str(actual) if isinstance(actual, Path) else actual) == value, name
+        assert ("steps" in found.settings) != ("epochs" in found.settings)
+
+    check_each(TRANSLATED, look)
+
+
+def test_what_is_asked_for_are_settings_of_clora(tmp_path: Path) -> None:
+    found = asked(tmp_path, RATE, DATA)
+    assert set(found.settings) <= set(knob_fields(Settings))
+    assert not Settings.of(**found.settings).problems()
+
+
+def test_paths_start_at_the_folder_of_the_file_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "x.safetensors").touch()
+    train = RATE + "pretrained_model_name_or_path = 'models/x.safetensors'\noutput_dir = 'out'\n"
+    found = asked(tmp_path, train + "train_data_dir = 'img'", "")
+    assert found.base == tmp_path / "models" / "x.safetensors"
+    assert found.export_lora == tmp_path / "out" / "last.safetensors"
+    assert found.images == tmp_path / "img"
+    named = asked(tmp_path, train + "output_name = 'dog v1.2'", DATA)
+    assert named.export_lora == tmp_path / "out" / "dog v1.2.safetensors"
+    assert (named.images, named.repeats) == (tmp_path / "dogs", 1)
+
+
+def test_flags_count_more_than_the_dataset_file_and_that_more_than_the_training_file(tmp_path: Path) -> None:
+    train = RATE + "train_batch_size = 2\nresolution = '512,512'\nseed = 1\nmax_train_epochs = 2\n"
+    data = "[general]\nresolution = 640\n" + DATA.replace("[[datasets]]", "[[datasets]]\nbatch_size = 4", 1)
+    found = asked(tmp_path, train, data, batch_size=8, steps=10, seed=1, images=Path("cats"))
+    assert (found.settings["batch_size"], found.settings["resolution"], found.images) == (
+        8,
+        640,
+        Path("cats"),
+    )
+    assert found.settings["steps"] == 10
+    assert "epochs" not in found.settings
+    assert [line.replace(f"{tmp_path}/", "") for line in found.overruled] == [
+        "train.toml:2  train_batch_size = 2: batch_size = 4 counts more",
+        "train.toml:3  resolution = 512,512: resolution = 640 counts more",
+        "data.toml:4  batch_size = 4: --batch-size 8 counts more",
+        "train.toml:5  max_train_epochs = 2: --steps 10 counts more",
+        "data.toml:6  image_dir = dogs: IMAGES cats counts more",
+    ]
+
+
+def test_a_dataset_file_alone_says_nothing_of_the_training(tmp_path: Path) -> None:
+    found = asked(tmp_path, "", DATA)
+    assert found.settings == {}
+    assert found.images == tmp_path / "dogs"
+
+
+def test_every_value_knows_where_it_comes_from(tmp_path: Path) -> None:
+    found = asked(tmp_path, RATE, DATA, rank=2)
+    assert found.origins["rank"].place == "--rank"
+    assert found.origins["alpha"].place == "sd-scripts' default"
+    assert found.origins["learning_rate"].place == f"{tmp_path / 'train.toml'}:1"
+    assert found.origins.keys() == found.values.keys()
