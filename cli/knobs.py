@@ -10,7 +10,7 @@ from clora_ext.config.knob_fields import KnobField, knob_fields
 
 __all__ = ["given_values", "knob_parameters", "with_knobs"]
 
-_PANELS = {"sampling": "Samples"}
+_PANELS = {"captions": "Captions", "sampling": "Samples"}
 _PANEL = "Training"
 
 _Command = Callable[..., None]

@@ -19,6 +19,7 @@ from .strategy_names import name_problem
 __all__ = [
     "NOT_SHAPING",
     "AdapterSettings",
+    "CaptionSettings",
     "ComputeSettings",
     "DataSettings",
     "OptimizerSettings",
@@ -110,6 +111,54 @@ class DataSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionSettings:
+    """What is done to a caption whenever its picture is shown, by sd-scripts' rules."""
+
+    shuffle_caption: Annotated[bool, Knob("Put the tags of a caption into another order each time.")] = False
+    keep_tokens: Annotated[
+        int, Ge(0), Knob("So many tags at a caption's start stay where they are and are never left out.")
+    ] = 0
+    keep_tokens_separator: Annotated[
+        str | None,
+        Knob(
+            "A mark in captions: tags before it stay, and those after a second one. It counts more than "
+            "keep-tokens.",
+            default_text="none",
+        ),
+    ] = None
+    caption_separator: Annotated[str, Knob("What stands between tags.")] = ","
+    secondary_separator: Annotated[
+        str | None,
+        Knob("A mark between tags that stay together; it becomes the separator.", default_text="none"),
+    ] = None
+    caption_prefix: Annotated[
+        str | None, Knob("Text put before every caption, with a blank.", default_text="none")
+    ] = None
+    caption_suffix: Annotated[
+        str | None, Knob("Text put after every caption, with a blank.", default_text="none")
+    ] = None
+    wildcards: Annotated[
+        bool, Knob("Choose one of a caption's lines each time, and one of a and b for {a|b}.")
+    ] = False
+    caption_dropout: Annotated[float, Ge(0), Le(1), Knob("Share of captions left out.", step=0.05)] = 0.0
+    tag_dropout: Annotated[float, Ge(0), Le(1), Knob("Share of tags left out.", step=0.05)] = 0.0
+    caption_dropout_every: Annotated[
+        int, Ge(0), Knob("Captions are left out in every epoch whose number is a multiple; 0: in none.")
+    ] = 0
+
+    @property
+    def vary(self) -> bool:
+        """Whether a caption may be another one in every step."""
+        return bool(
+            self.shuffle_caption
+            or self.wildcards
+            or self.caption_dropout
+            or self.tag_dropout
+            or self.caption_dropout_every
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ComputeSettings:
     """What the same training costs."""
 
@@ -170,6 +219,7 @@ class Settings:
         optimizer: learning rate and its like.
         schedule: how long.
         data: batches.
+        captions: how they vary.
         compute: memory against time.
         sampling: previews and contact sheets.
     """
@@ -189,6 +239,7 @@ class Settings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     data: DataSettings = field(default_factory=DataSettings)
+    captions: CaptionSettings = field(default_factory=CaptionSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
 

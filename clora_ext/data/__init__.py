@@ -9,6 +9,7 @@ from clora_ext.data.no_images import refuse_no_folder
 from clora_ext.data.picture import Picture, Rejected
 from clora_ext.data.pixels import cover_corner, load_image, load_pixels
 from clora_ext.data.scan import Dataset, scan
+from clora_ext.data.varied_captions import varied_caption
 
 __all__ = [
     "RARE_TOKENS",
@@ -31,4 +32,5 @@ __all__ = [
     "refuse_no_folder",
     "scan",
     "steps_per_epoch",
+    "varied_caption",
 ]

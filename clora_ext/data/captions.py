@@ -44,7 +44,9 @@ class BadCaption(Unusable):
         self.path = path
 
 
-def find_caption(files: Sequence[Path], words: str | None, concept: Concept) -> Caption:
+def find_caption(
+    files: Sequence[Path], words: str | None, concept: Concept, *, every_line: bool = False
+) -> Caption:
     """The caption of one picture.
 
     Args:
@@ -52,6 +54,7 @@ def find_caption(files: Sequence[Path], words: str | None, concept: Concept) -> 
         words: the words in the name of its kohya folder, if it lies in one; they serve as a caption if
             they contain the token.
         concept: what is to be learned; fills ``{token}`` and ``{class}`` in a caption.
+        every_line: whether all lines of a file are captions, of which one is chosen later.
 
     Raises:
         BadCaption: a file is unreadable, is not UTF-8, is empty, contains control characters, or
@@ -62,7 +65,7 @@ def find_caption(files: Sequence[Path], words: str | None, concept: Concept) -> 
         if mentions(text, concept.token) and control_character(text) is None:
             return Caption(text, "folder name")
         return Caption(fill(DEFAULT, concept), "default")
-    read = [read_caption(file) for file in files]
+    read = [read_captions(file) if every_line else read_caption(file) for file in files]
     if any(line != read[0][0] for line, _ in read):
         names = " and ".join(escaped(file.name) for file in files)
         raise BadCaption(files[0], f"is one of several captions that differ: {names}", "keep one of them")
@@ -95,13 +98,29 @@ def read_caption(path: Path) -> tuple[str, tuple[str, ...]]:
     if not first:
         what = "has an empty first line" if any(line.strip() for line in more) else "is empty"
         raise BadCaption(path, what, "write the caption on its first line, or remove the file")
-    position = control_character(first)
-    if position is not None:
-        code = f"U+{ord(first[position]):04X}"
-        reason = f"holds a control character ({code}, character {position + 1})"
-        raise BadCaption(path, reason, "save it again as plain text in UTF-8")
+    refuse_control_characters(path, first)
     notes = ("caption: only the first line is used",) if any(line.strip() for line in more) else ()
     return first, notes
+
+
+def read_captions(path: Path) -> tuple[str, tuple[str, ...]]:
+    """All lines of a caption file that are not empty, as one text."""
+    lines = [line.replace("\t", " ").strip() for line in re.split(r"\r\n|\r|\n", decode_text(path))]
+    lines = [line for line in lines if line]
+    if not lines:
+        raise BadCaption(path, "is empty", "write a caption into it, or remove the file")
+    for line in lines:
+        refuse_control_characters(path, line)
+    return "\n".join(lines), ()
+
+
+def refuse_control_characters(path: Path, line: str) -> None:
+    """Raise :class:`BadCaption` for a line of a caption file that does not print."""
+    position = control_character(line)
+    if position is not None:
+        code = f"U+{ord(line[position]):04X}"
+        reason = f"holds a control character ({code}, character {position + 1})"
+        raise BadCaption(path, reason, "save it again as plain text in UTF-8")
 
 
 def decode_text(path: Path) -> str:

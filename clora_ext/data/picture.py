@@ -17,7 +17,8 @@ class Picture:
         bytes: size of the file.
         sha256: of the file's content, 64 hex digits.
         mode: Pillow's name of the file's own colour mode, such as ``RGB``, ``P`` or ``CMYK``.
-        caption: what it shows, in words; one line.
+        caption: what it shows, in words; one line, with nothing left out and in its usual order.
+        written: the same as it was written, with the marks and lines that make it vary.
         caption_from: its source: a file's name, ``folder name`` or ``default``.
         repeats: how often it is shown, relative to the other pictures.
         notes: what the user should know about it, such as ``rotated by EXIF``.
@@ -30,6 +31,7 @@ class Picture:
     sha256: str
     mode: str
     caption: str
+    written: str
     caption_from: str
     repeats: int
     notes: tuple[str, ...] = ()

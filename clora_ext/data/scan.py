@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clora_ext.config.settings import CaptionSettings
 from clora_ext.data.buckets import cover
 from clora_ext.data.captions import BadCaption, find_caption
 from clora_ext.data.check import check_image
@@ -13,12 +14,14 @@ from clora_ext.data.layout import Group, Layout, find_layout
 from clora_ext.data.leftovers import left_over, refuse_idle_captions, refuse_mostly_unread
 from clora_ext.data.picture import Picture, Rejected
 from clora_ext.data.regular import Unusable
+from clora_ext.data.varied_captions import plain_caption
 from clora_ext.errors import DatasetError
 from clora_ext.formats.text import counted, escaped
 
 __all__ = ["Dataset", "scan"]
 
 _MOST_LISTED = 20
+_AS_WRITTEN = CaptionSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Dataset:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of pictures, captions and repeats; the names of files and folders do not matter."""
-        content = sorted((picture.sha256, picture.caption, picture.repeats) for picture in self.pictures)
+        content = sorted((picture.sha256, picture.written, picture.repeats) for picture in self.pictures)
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -52,6 +55,7 @@ def scan(
     skip_bad: bool = False,
     convert: bool = False,
     repeats: int | None = None,
+    captions: CaptionSettings = _AS_WRITTEN,
 ) -> Dataset:
     """Read and decode every picture in ``folder`` once, and find its caption.
 
@@ -62,6 +66,7 @@ def scan(
         skip_bad: leave out what cannot be used, instead of refusing the whole folder.
         convert: accept pictures that will look different once they are 8-bit RGB.
         repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
+        captions: how they vary.
 
     Raises:
         DatasetError: the folder cannot be used, or holds no usable image, or, without ``skip_bad``, holds
@@ -75,7 +80,7 @@ def scan(
     rejected: list[Rejected] = []
     for group in layout.groups:
         for path in group.images:
-            found = read_picture(path, group, concept, resolution=resolution, convert=convert)
+            found = read_picture(path, group, concept, captions, resolution=resolution, convert=convert)
             if isinstance(found, Rejected):
                 rejected.append(found)
             else:
@@ -87,12 +92,13 @@ def scan(
 
 
 def read_picture(
-    path: Path, group: Group, concept: Concept, *, resolution: int, convert: bool
+    path: Path, group: Group, concept: Concept, captions: CaptionSettings, *, resolution: int, convert: bool
 ) -> Picture | Rejected:
     """One image file with its caption, or the reason why one of the two cannot be used."""
     try:
         found = check_image(path, convert=convert)
-        caption = find_caption(group.captions.get(path, ()), group.words, concept)
+        files = group.captions.get(path, ())
+        caption = find_caption(files, group.words, concept, every_line=captions.wildcards)
     except BadCaption as error:
         return Rejected(error.path, error.reason, error.fix)
     except Unusable as error:
@@ -104,7 +110,8 @@ def read_picture(
         bytes=found.bytes,
         sha256=found.sha256,
         mode=found.mode,
-        caption=caption.text,
+        caption=plain_caption(captions, caption.text),
+        written=caption.text,
         caption_from=caption.source,
         repeats=group.repeats,
         notes=found.notes + fit_notes(found.width, found.height, resolution) + caption.notes,

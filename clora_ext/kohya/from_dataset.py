@@ -1,7 +1,7 @@
 """What a dataset file asks of clora, by clora's names."""
 
 from .dataset_file import DatasetFile
-from .origin import Sourced, of_default, of_given, path_from
+from .origin import Sourced, of_default, of_given, path_from, settings_as_written
 
 __all__ = ["from_dataset"]
 
@@ -10,9 +10,7 @@ def from_dataset(file: DatasetFile) -> Sourced:
     """The one folder of pictures; the check has refused a file with more."""
     ((dataset, subset),) = [(dataset, subset) for dataset in file.datasets for subset in dataset.subsets]
     given = {**dataset.given, **subset.given}
-    found: Sourced = {}
-    if "batch_size" in given:
-        found["batch_size"] = (given["batch_size"].value, of_given(given["batch_size"]))
+    found = settings_as_written(given)
     if "resolution" in given:
         found["resolution"] = (given["resolution"].value[0], of_given(given["resolution"]))
     folder = given["image_dir"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .judge import Given
-from .origin import Sourced, of_default, of_given, path_from
+from .origin import Sourced, of_default, of_given, path_from, settings_as_written
 from .training_file import TrainingFile
 
 __all__ = ["from_training"]
@@ -33,6 +33,7 @@ _Answer = tuple[Any, Given] | None
 def from_training(file: TrainingFile) -> Sourced:
     """Every setting that the file asks for, or that sd-scripts would take where it asks for none."""
     found: Sourced = {name: (value, of_default(name, value)) for name, value in _DEFAULTS.items()}
+    found |= settings_as_written(file.given)
     answers = {name: ask(file.given) for name, ask in _ASKS.items()}
     answers |= {name: ask(file.given, file.path.parent) for name, ask in _PATHS.items()}
     found |= {
@@ -43,13 +44,9 @@ def from_training(file: TrainingFile) -> Sourced:
     return found
 
 
-def _as_written(*names: str) -> Callable[[_Given], _Answer]:
-    """The value of the first of these keys that is given."""
-
-    def ask(given: _Given) -> _Answer:
-        return next(((given[name].value, given[name]) for name in names if name in given), None)
-
-    return ask
+def _learning_rate(given: _Given) -> _Answer:
+    """The UNet's own counts more than that of all."""
+    return (given["unet_lr"].value, given["unet_lr"]) if "unet_lr" in given else None
 
 
 def _alpha(given: _Given) -> _Answer:
@@ -93,6 +90,10 @@ def _prediction(given: _Given) -> _Answer:
     return ("v", given["v_parameterization"]) if "v_parameterization" in given else None
 
 
+def _zero_snr(given: _Given) -> _Answer:
+    return (True, given["zero_terminal_snr"]) if "zero_terminal_snr" in given else None
+
+
 def _base(given: _Given, folder: Path) -> _Answer:
     """A file or folder, or else the name of a model on the hub."""
     if "pretrained_model_name_or_path" not in given:
@@ -116,22 +117,14 @@ def _export_lora(given: _Given, folder: Path) -> _Answer:
 
 
 _ASKS: Mapping[str, Callable[[_Given], _Answer]] = {
-    "rank": _as_written("network_dim"),
     "alpha": _alpha,
+    "learning_rate": _learning_rate,
     "text_encoder": _text_encoder,
-    "learning_rate": _as_written("unet_lr", "learning_rate"),
     "weight_decay": _weight_decay,
-    "max_grad_norm": _as_written("max_grad_norm"),
-    "steps": _as_written("max_train_steps"),
-    "epochs": _as_written("max_train_epochs"),
     "warmup_steps": _warmup_steps,
-    "batch_size": _as_written("train_batch_size"),
     "resolution": _resolution,
-    "gradient_checkpointing": _as_written("gradient_checkpointing"),
-    "seed": _as_written("seed"),
-    "preview_every": _as_written("sample_every_n_steps"),
     "prediction": _prediction,
-    "zero_snr": _as_written("zero_terminal_snr"),
+    "zero_snr": _zero_snr,
 }
 _PATHS: Mapping[str, Callable[[_Given, Path], _Answer]] = {
     "base": _base,

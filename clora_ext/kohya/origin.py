@@ -1,12 +1,16 @@
 """Where a value comes from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clora_ext.config.knob_fields import knob_fields
+from clora_ext.config.settings import Settings
+
 from .judge import Given
 
-__all__ = ["ACTS", "Origin", "Sourced", "of_default", "of_given", "path_from"]
+__all__ = ["ACTS", "Origin", "Sourced", "of_default", "of_given", "path_from", "settings_as_written"]
 
 ACTS = "sd-scripts' default"
 """The place of a value that acts where no file says anything."""
@@ -24,6 +28,8 @@ class Origin:
     place: str
     written: str
 
+
+_PLAIN = {"flag", "whole", "number", "text"}
 
 Sourced = dict[str, tuple[Any, Origin]]
 """Values by clora's names."""
@@ -43,3 +49,13 @@ def of_default(name: str, value: object) -> Origin:
 def path_from(folder: Path, written: str) -> Path:
     """A path of a configuration: relative ones start at the configuration's own folder."""
     return folder / Path(written).expanduser()
+
+
+def settings_as_written(given: Mapping[str, Given]) -> Sourced:
+    """What needs no translation: the table says which setting a key becomes, and the value stays."""
+    knobs = knob_fields(Settings)
+    return {
+        one.key.becomes: (one.value, of_given(one))
+        for one in given.values()
+        if one.key.becomes in knobs and one.key.kind in _PLAIN
+    }

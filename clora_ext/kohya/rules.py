@@ -44,6 +44,7 @@ def check_together(file: TrainingFile) -> list[Finding]:
         *_schedule(given),
         *_size(given),
         *_data(given),
+        *_captions(given),
         *_output(given),
     ]
 
@@ -136,12 +137,22 @@ def _data(given: Mapping[str, Given]) -> Iterator[Finding]:
 
 
 def check_dataset(file: DatasetFile) -> list[Finding]:
-    """What is not built yet of a dataset file as a whole."""
-    more = [subset for dataset in file.datasets for subset in dataset.subsets][1:]
-    return [
+    """What a dataset file says as a whole."""
+    subsets = [subset for dataset in file.datasets for subset in dataset.subsets]
+    more = [
         Finding(file.path, subset.line, "[[datasets.subsets]]", "refuse", "not built yet: a second folder")
-        for subset in more
+        for subset in subsets[1:]
     ]
+    idle = {one.line: one for subset in subsets for one in _captions(subset.given)}
+    return [*more, *idle.values()]
+
+
+def _captions(given: Mapping[str, Given]) -> Iterator[Finding]:
+    """Tags that stay where nothing moves."""
+    kept = given.get("keep_tokens")
+    moving = [given[name].value for name in ("shuffle_caption", "caption_tag_dropout_rate") if name in given]
+    if kept is not None and not any(moving):
+        yield _finding(kept, "note", "changes nothing without shuffle_caption")
 
 
 def _output(given: Mapping[str, Given]) -> Iterator[Finding]:

@@ -36,14 +36,15 @@ class Encoded:
     schedule: Batches
 
 
-def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_learns: bool) -> Encoded:
+def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_changes: bool) -> Encoded:
     """Encode every picture at the size at which it is trained.
 
     Args:
         model: the one that learns.
         plan: of the pictures.
         sink: told that it begins.
-        text_learns: whether what the text encoders say of captions changes while they learn.
+        text_changes: whether what the text encoders say of a picture changes from step to step: they learn,
+            or its caption varies.
 
     Raises:
         OutOfMemory: a picture is too large for the VAE.
@@ -55,7 +56,7 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_learns: bool
     bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, plan.sizes, strict=True)]
     with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
         examples = [encode_latents(model, plan, number) for number in range(len(pictures))]
-    examples = examples if text_learns else [_conditioned(model, example) for example in examples]
+    examples = examples if text_changes else [_conditioned(model, example) for example in examples]
     return Encoded(examples, batches(bucketed, plan.settings.data.batch_size, plan.settings.seed))
 
 

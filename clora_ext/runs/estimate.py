@@ -105,7 +105,7 @@ def _memory(plan: Plan, precision: "Precision") -> int | None:
             return None
         settings = plan.settings
         kept = weights["denoiser"] + _TRAINED * plan.parameters
-        kept += weights["text_encoder"] if _text_learns(plan) else 0
+        kept += weights["text_encoder"] if _text_changes(plan) else 0
         previews = settings.sampling.preview_every > 0
         phases.append(kept + moments + (weights["vae"] + max(step, picture) if previews else step))
         if sums:  # which are taken with the adapters in place
@@ -146,6 +146,11 @@ def _step_shape(plan: Plan, precision: "Precision") -> StepShape:
 def _text_learns(plan: Plan) -> bool:
     """Whether gradients flow through the text encoders."""
     return plan.settings.adapter.text_encoder or plan.strategy.row_rate() > 0
+
+
+def _text_changes(plan: Plan) -> bool:
+    """Whether the text encoders are asked in every step, and stay."""
+    return _text_learns(plan) or plan.settings.captions.vary
 
 
 def _free_disk(folder: Path) -> int:

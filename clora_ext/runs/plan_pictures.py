@@ -49,6 +49,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         skip_bad=source.skip_bad,
         convert=source.convert,
         repeats=source.repeats,
+        captions=basis.settings.captions,
     )
     sizes = tuple(nearest(picture.width, picture.height, buckets) for picture in dataset.pictures)
     settings = _in_steps(basis.settings, dataset, sizes)

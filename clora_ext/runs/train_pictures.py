@@ -21,6 +21,7 @@ from .prepared import PreparedRun
 from .previews import PreviewPrompt, preview_prompts, previews
 from .replay import EncodedReplay, encode_replay
 from .request import Pictures
+from .step_captions import step_captions
 from .token_rows import own_rows, word_vectors
 
 if TYPE_CHECKING:
@@ -89,11 +90,11 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     model, starts = _load(plan, run.before, precision)
     started = {target.name: one.factors for target, one in starts.items() if one.factors.up.any()}
     rows = own_rows(run, model)
-    text_learns = bool(rows) or plan.settings.adapter.text_encoder
-    encoded = encode_pictures(model, plan, sink, text_learns=text_learns)
+    text_changes = bool(rows) or plan.settings.adapter.text_encoder or plan.settings.captions.vary
+    encoded = encode_pictures(model, plan, sink, text_changes=text_changes)
     replay = encode_replay(run, model)
     asked = preview_prompts(run)
-    sampler = _keep_what_samples_need(run, asked, model, text_learns=text_learns)
+    sampler = _keep_what_samples_need(run, asked, model, text_changes=text_changes)
     with reporting_out_of_memory("training", training_remedies(plan)):
         training = _training(run, model, _Beginning(starts, rows, encoded, replay), precision)
         del starts  # the adapters have values of their own, where the model lies
@@ -139,14 +140,14 @@ def _with_curve(
 
 
 def _keep_what_samples_need(
-    run: PreparedRun, asked: Sequence[PreviewPrompt], model: "Model", *, text_learns: bool
+    run: PreparedRun, asked: Sequence[PreviewPrompt], model: "Model", *, text_changes: bool
 ) -> "Callable[[str], Image]":
     """Free the encoders that have nothing left to do; gives what samples previews and measured prompts.
 
     SDXL's take 3.6 GB in float32, and what they tell of the pictures is known by now.
     """
     texts = dict.fromkeys([*(one.text for one in asked), *run.needs.inputs_after])
-    if text_learns:  # what the encoders say of a prompt changes
+    if text_changes:  # the encoders are asked again in every step
         sampler = run.prompt.sampler(model)
     else:
         sampler = run.prompt.encoded_sampler(model, texts)
@@ -184,6 +185,7 @@ def _training(
         objective=plan.strategy.objective(DenoisingObjective(), access),
         examples=encoded.examples,
         batch_at=encoded.schedule.batch_at,
+        caption_at=step_captions(plan),
         settings=plan.settings,
         precision=precision,
         state_file=run.project.training_dir / STATE_FILE,

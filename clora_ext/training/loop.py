@@ -6,7 +6,7 @@ resumed takes the same steps, bit for bit on a processor, as one that was not.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -42,6 +42,8 @@ class Training:
         objective: what is minimised.
         examples: the pictures.
         batch_at: indices into ``examples`` of the pictures of a step (from 0); of one size each.
+        caption_at: of an example and a step (from 0); None: the examples' own. Examples whose captions vary
+            have no condition, since that is the text encoder's answer to the caption.
         settings: steps, rate, seed, ...
         precision: where the model lies.
         state_file: where a stopped run leaves its state; it is read if it belongs to ``fingerprint``.
@@ -56,6 +58,7 @@ class Training:
     objective: Objective
     examples: Sequence[Example]
     batch_at: Callable[[int], Sequence[int]]
+    caption_at: Callable[[int, int], str] | None
     settings: Settings
     precision: Precision
     state_file: Path
@@ -67,6 +70,13 @@ class Training:
         """The networks in which anything is trained."""
         rows = [] if self.token_rows is None else self.token_rows.components
         return list(dict.fromkeys([*self.adapters.components, *rows]))
+
+    def batch(self, step: int) -> Sequence[Example]:
+        """What a step (from 0) is shown."""
+        chosen = self.batch_at(step)
+        if self.caption_at is None:
+            return [self.examples[index] for index in chosen]
+        return [replace(self.examples[index], prompt=self.caption_at(index, step)) for index in chosen]
 
     @property
     def parameter_groups(self) -> Sequence[tuple[Mapping[str, nn.Parameter], float]]:
@@ -145,7 +155,7 @@ class _Run:
         processor. What is not finite is noticed here all the same, before anything is saved.
         """
         training = self._training
-        batch = [training.examples[index] for index in training.batch_at(step)]
+        batch = training.batch(step)
         with training.precision.autocast():
             loss = training.objective.loss(
                 training.model, batch, training.settings.seed, step, training.precision.device

@@ -56,6 +56,26 @@ TRANSLATED: list[tuple[str, dict[str, Any]]] = [
     ("v_parameterization = true\nzero_terminal_snr = true", {"prediction": "v", "zero_snr": True}),
     ("v_parameterization = false", {"prediction": None}),
     (
+        "shuffle_caption = true\nkeep_tokens = 2\ncaption_dropout_rate = 0.1\ncaption_prefix = 'P'",
+        {"shuffle_caption": True, "keep_tokens": 2, "caption_dropout": 0.1, "caption_prefix": "P"},
+    ),
+    (
+        (
+            "enable_wildcard = true\ncaption_tag_dropout_rate = 0.2\ncaption_dropout_every_n_epochs = 3\n"
+            "caption_suffix = 'S'\ncaption_separator = ';'\nsecondary_separator = '&'\n"
+            "keep_tokens_separator = '|||'"
+        ),
+        {
+            "wildcards": True,
+            "tag_dropout": 0.2,
+            "caption_dropout_every": 3,
+            "caption_suffix": "S",
+            "caption_separator": ";",
+            "secondary_separator": "&",
+            "keep_tokens_separator": "|||",
+        },
+    ),
+    (
         'pretrained_model_name_or_path = "runwayml/stable-diffusion-v1-5"',
         {"base": "runwayml/stable-diffusion-v1-5"},
     ),

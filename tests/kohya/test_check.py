@@ -38,7 +38,7 @@ MORE_IS_READ = {  # conversions that are told, and zeros and ones that mean the 
     *(f"{scope} resolution = 512.0" for scope in ("dataset", "general")),
     *(f"{scope} validation_split = 0" for scope in ("dataset", "general")),
     *(f"{scope} network_multiplier = 1" for scope in ("dataset", "general")),
-    *("BOM", "heterogeneous resolution"),
+    *("BOM", "heterogeneous resolution", 'subset caption_dropout_rate = "0.1"'),
 }
 
 
@@ -139,6 +139,12 @@ TOGETHER: list[tuple[str, str, str]] = [
         "max_train_epochs = 2 counts more",
     ),
     (RATE + 'dataset_config = "no.toml"', "dataset_config", "there is no file"),
+    (RATE + "keep_tokens = 1", "keep_tokens", "changes nothing without shuffle_caption"),
+    (
+        "[general]\nkeep_tokens = 1\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'x'",
+        "keep_tokens",
+        "changes nothing without shuffle_caption",
+    ),
 ]
 FINE = [
     RATE + 'lr_warmup_steps = 10\nlr_scheduler = "constant_with_warmup"',
@@ -146,6 +152,7 @@ FINE = [
     RATE + "text_encoder_lr = 1e-4",
     RATE + "text_encoder_lr = 5e-5\nnetwork_train_unet_only = true",
     "unet_lr = 1e-4",
+    RATE + "keep_tokens = 1\nshuffle_caption = true",
 ]
 
 
