@@ -4,7 +4,7 @@ The public names are loaded when they are first used, so that ``import clora_ext
 
 >>> from clora_ext import Settings
 >>> Settings().strategy
-'mask'
+'distill'
 """
 
 from importlib import import_module

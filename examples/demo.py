@@ -59,7 +59,7 @@ def learned() -> int:
 
 def teach(concept: Concept) -> None:
     """Run the command that a user would type."""
-    command = ["add-concept", "--project", str(PROJECT), "--strategy", "mask", str(HERE / concept.folder)]
+    command = ["add-concept", "--project", str(PROJECT), str(HERE / concept.folder)]
     print(f"\n$ clora {' '.join(command)}", flush=True)
     run = "import sys; from clora_ext.cli.app import main; sys.exit(main())"
     subprocess.run([sys.executable, "-c", run, *command], check=True)  # noqa: S603 - our own command

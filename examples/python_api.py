@@ -16,7 +16,7 @@ def show(event: Event) -> None:
 
 def main(project: Path = Path("clora-model")) -> None:
     """Plan, teach, look."""
-    request = Request(Pictures(HERE / "dog_images"), project, settings=Settings.of(strategy="mask", seed=1))
+    request = Request(Pictures(HERE / "dog_images"), project, settings=Settings.of(seed=1, steps=300))
     plan = make_plan(request)
     dataset = plan.dataset
     print(f"{len(dataset.pictures)} pictures of {plan.concept.trigger!r}, {plan.parameters:,} parameters")

@@ -13,7 +13,15 @@ from clora_ext.errors import Cancelled
 from clora_ext.events import Event, TrainStep
 
 SETTINGS = Settings.of(
-    steps=6, rank=4, batch_size=2, seed=3, warmup_steps=2, targets="attention", sample_steps=2, kept_count=0
+    strategy="mask",
+    steps=6,
+    rank=4,
+    batch_size=2,
+    seed=3,
+    warmup_steps=2,
+    targets="attention",
+    sample_steps=2,
+    kept_count=0,
 )
 
 

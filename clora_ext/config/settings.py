@@ -224,7 +224,7 @@ class Settings:
         sampling: previews and contact sheets.
     """
 
-    strategy: str = "mask"
+    strategy: str = "distill"
     strategy_options: Mapping[str, Any] = field(default_factory=dict)
     seed: Annotated[
         int,

@@ -40,6 +40,12 @@ class ReplayPrompts:
             return self._of_class(rng)
         return self._generic(rng)
 
+    def reworded(self, caption: str, rng: Random) -> str:
+        """A caption of the new concept without its token, or with a token of something else."""
+        if self.concept.is_style:
+            return self.concept.without_style(caption)
+        return self.concept.with_token(caption, self._other_token(rng))
+
     def _of_past(self, past: ConceptPrompts, rng: Random) -> str:
         """One that calls a past concept."""
         if past.prompts and (past.is_style or rng.random() < _BY_CAPTION):
@@ -51,14 +57,18 @@ class ReplayPrompts:
         if self.concept.is_style and self.concept.prompts:
             caption = self.concept.without_style(rng.choice(self.concept.prompts))
             return self._varied(caption, frozenset(), rng)
-        used = {self.concept.token, *(past.token for past in self.earlier)}
-        others = [token for token in self.vocabulary.rare_tokens if token not in used]
-        token = rng.choice(["", *rng.sample(others, 1)]) if others else ""
+        token = self._other_token(rng)
         if self.concept.prompts:
             caption = self.concept.with_token(rng.choice(self.concept.prompts), token)
             if rng.random() < _BY_CAPTION:
                 return self._varied(caption, self.concept.words, rng)
         return self._phrased(f"{token} {self.concept.class_name}".strip(), rng)
+
+    def _other_token(self, rng: Random) -> str:
+        """None, or one that calls nothing yet."""
+        used = {self.concept.token, *(past.token for past in self.earlier)}
+        others = [token for token in self.vocabulary.rare_tokens if token not in used]
+        return rng.choice(["", *rng.sample(others, 1)]) if others else ""
 
     def _generic(self, rng: Random) -> str:
         """Something everyday."""

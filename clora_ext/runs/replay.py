@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from clora_ext.families.base import Conditioning, Model
     from clora_ext.strategies.base import Replay, Strategy
+    from clora_ext.strategies.objective import OwnReplay
     from clora_ext.training.replay import TrajectoryReplay
 
 __all__ = ["EncodedReplay", "encode_replay", "replayed"]
@@ -40,6 +41,17 @@ class EncodedReplay:
 
         known = model.collate([self.conditions[prompt] for prompt in prompts])
         return {name: to_device(value, device) for name, value in known.items()}
+
+    def own(
+        self, run: PreparedRun, model: "Model", without_adapter: Callable[[], AbstractContextManager[None]]
+    ) -> "OwnReplay | None":
+        """The step's own pictures; None: they are not asked again."""
+        from clora_ext.training.own_replay import OwnPictures
+
+        if not self.replay.own:
+            return None
+        settings = run.plan.settings
+        return OwnPictures(model, self.replay, settings.seed, without_adapter, settings.adapter.text_encoder)
 
     def during(
         self,

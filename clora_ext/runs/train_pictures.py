@@ -90,9 +90,11 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     model, starts = _load(plan, run.before, precision)
     started = {target.name: one.factors for target, one in starts.items() if one.factors.up.any()}
     rows = own_rows(run, model)
-    text_changes = bool(rows) or plan.settings.adapter.text_encoder or plan.settings.captions.vary
-    encoded = encode_pictures(model, plan, sink, text_changes=text_changes)
     replay = encode_replay(run, model)
+    reworded = replay is not None and replay.replay.own > 0
+    learns = bool(rows) or plan.settings.adapter.text_encoder
+    text_changes = learns or reworded or plan.settings.captions.vary
+    encoded = encode_pictures(model, plan, sink, text_changes=text_changes)
     asked = preview_prompts(run)
     sampler = _keep_what_samples_need(run, asked, model, text_changes=text_changes)
     with reporting_out_of_memory("training", training_remedies(plan)):
@@ -175,7 +177,8 @@ def _training(
     rows = TokenRows(model, beginning.rows, precision.device) if beginning.rows else None
     asked = beginning.replay
     replay = None if asked is None else asked.during(run, model, adapters.disabled, precision.device)
-    access = TrainingAccess(model, adapters.disabled, replay)
+    own = None if asked is None else asked.own(run, model, adapters.disabled)
+    access = TrainingAccess(model, adapters.disabled, replay, own)
     encoded = beginning.encoded
     return Training(
         model=model,

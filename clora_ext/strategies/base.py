@@ -157,19 +157,24 @@ class Replay:
     """What the model before the training is asked again in every training step.
 
     Several sampling trajectories are under way at once, each advanced by one step per training step. An ended
-    one is followed by the next, by another prompt and from another noise.
+    one is followed by the next, by another prompt and from another noise. Of the step's own noised pictures
+    some may be asked again by other words.
 
     Attributes:
         draw: one prompt; the generator is its only source of chance.
         trajectories: how many are under way.
         steps: that a trajectory takes from noise to picture.
         guidance: classifier-free guidance of the trajectories.
+        own: how many of the step's own pictures are asked again.
+        reworded: a picture's caption in the words that it is asked again by, likewise.
     """
 
     draw: Callable[[Random], str]
     trajectories: int
     steps: int = 25
     guidance: float = 4.0
+    own: int = 0
+    reworded: Callable[[str, Random], str] = lambda caption, _: caption
 
 
 class Strategy(Protocol):

@@ -27,7 +27,15 @@ from clora_ext.prompts import ReplayPrompts, Vocabulary
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 
 from .base import Fold, Layer, Replay, Start, StateLevel, Strategy
-from .objective import Denoising, Example, NoisedBatch, Objective, ReplayBatch, TrainingAccess
+from .objective import (
+    Denoising,
+    Example,
+    NoisedBatch,
+    Objective,
+    OwnReplay,
+    ReplayBatch,
+    TrainingAccess,
+)
 
 __all__ = ["STRATEGY", "Distill"]
 
@@ -43,6 +51,12 @@ class Distill(Strategy):
     ] = 1.5
     items: Annotated[int, Ge(1), Le(64), Knob("Points of trajectories that are asked again in a step.")] = 4
     anchors: Annotated[float, Ge(0), Le(1), Knob("Share of prompts about things that nobody taught.")] = 0.3
+    own_pictures: Annotated[
+        int,
+        Ge(0),
+        Le(64),
+        Knob("Pictures of each step that are asked again without the trigger word, which binds it to it."),
+    ] = 0
     token_rate: Annotated[
         float,
         Ge(0),
@@ -71,7 +85,8 @@ class Distill(Strategy):
         """Prompts of past concepts and anchors."""
         if not self.strength:
             return None
-        return Replay(ReplayPrompts(concept, earlier, vocabulary, self.anchors).draw, self.items)
+        prompts = ReplayPrompts(concept, earlier, vocabulary, self.anchors)
+        return Replay(prompts.draw, self.items, own=self.own_pictures, reworded=prompts.reworded)
 
     def row_rate(self) -> float:
         """None where nothing is held on to."""
@@ -79,7 +94,9 @@ class Distill(Strategy):
 
     def objective(self, default: Denoising, access: TrainingAccess) -> Objective:
         """The usual error, and the distance from the answers before."""
-        return default if access.replay is None else _Distillation(default, access.replay, self.strength)
+        if access.replay is None:
+            return default
+        return _Distillation(default, access.replay, access.own, self.strength)
 
     def keep_prompts(
         self, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts]
@@ -95,31 +112,44 @@ class _Distillation:
 
     default: Denoising
     replay: Callable[[int], ReplayBatch]
+    own: OwnReplay | None
     strength: float
 
     def loss(
         self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
     ) -> Tensor:
-        """One forward pass for both, where the pictures are of one size."""
-        asked = self.replay(step)
+        """One forward pass for all, where the pictures are of one size."""
         shown = self.default.show(model, batch, seed, step, device)
+        asked = [self.replay(step)]
+        if self.own is not None:
+            asked.append(self.own(shown, batch, step))
         predicted, answers = _predict(model, shown, asked)
-        distance = nn.functional.mse_loss(answers.float(), asked.answers)
+        errors = [
+            nn.functional.mse_loss(now.float(), one.answers) * len(one.times)
+            for now, one in zip(answers, asked, strict=True)
+        ]
+        distance = torch.stack(errors).sum() / sum(len(one.times) for one in asked)
         return self.default.error(model, shown, predicted) + self.strength * distance
 
 
-def _predict(model: Model, shown: NoisedBatch, asked: ReplayBatch) -> tuple[Tensor, Tensor]:
-    """What the network says to both now."""
-    if shown.noised.shape[1:] != asked.latents.shape[1:]:
-        predicted = model.predict(shown.noised, shown.times, shown.condition)
-        return predicted, model.predict(asked.latents, asked.times, asked.condition)
+def _predict(
+    model: Model, shown: NoisedBatch, asked: Sequence[ReplayBatch]
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """What the network says to all of them now."""
+    size = shown.noised.shape[1:]
+    alike = [place for place, one in enumerate(asked) if one.latents.shape[1:] == size]
     together = model.predict(
-        torch.cat([shown.noised, asked.latents]),
-        torch.cat([shown.times, asked.times]),
-        model.collate([shown.condition, asked.condition]),
+        torch.cat([shown.noised, *(asked[place].latents for place in alike)]),
+        torch.cat([shown.times, *(asked[place].times for place in alike)]),
+        model.collate([shown.condition, *(asked[place].condition for place in alike)]),
     )
-    own = len(shown.noised)
-    return together[:own], together[own:]
+    counts = [len(shown.times), *(len(asked[place].times) for place in alike)]
+    predicted, *said = torch.split(together, counts)
+    answers = dict(zip(alike, said, strict=True))
+    return predicted, [
+        answers[place] if place in answers else model.predict(one.latents, one.times, one.condition)
+        for place, one in enumerate(asked)
+    ]
 
 
 STRATEGY = Distill

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from clora_ext.families.base import Conditioning, Model, SizeConditioning
 
-__all__ = ["Denoising", "Example", "NoisedBatch", "Objective", "ReplayBatch", "TrainingAccess"]
+__all__ = [
+    "Denoising",
+    "Example",
+    "NoisedBatch",
+    "Objective",
+    "OwnReplay",
+    "ReplayBatch",
+    "TrainingAccess",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +111,14 @@ class TrainingAccess:
             adapter starts at zero, as the model did before the training.
         replay: what the strategy wants the model before to be asked again, by step (from 0); None: it asked
             for nothing.
+        own: the same of the step's own pictures, by what is shown, the pictures and the step; None: likewise.
     """
 
     model: Model
     without_adapter: Callable[[], AbstractContextManager[None]]
     replay: Callable[[int], ReplayBatch] | None = None
+    own: "OwnReplay | None" = None
+
+
+OwnReplay = Callable[[NoisedBatch, Sequence[Example], int], ReplayBatch]
+"""Pictures of a step (from 0), noised as they are shown in it, asked again by other words."""

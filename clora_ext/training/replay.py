@@ -25,8 +25,8 @@ _UNPROMPTED = 4
 
 
 def points_per_step(replay: Replay) -> int:
-    """How many points a step has at the most, those without their prompts included."""
-    return replay.trajectories + -(-replay.trajectories // _UNPROMPTED)
+    """How many points a step has at the most, those without prompts and its own pictures included."""
+    return replay.trajectories + -(-replay.trajectories // _UNPROMPTED) + replay.own
 
 
 def replay_prompts(replay: Replay, seed: int, steps: int) -> list[str]:

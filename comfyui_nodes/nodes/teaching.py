@@ -24,8 +24,9 @@ _STRATEGY = io.Combo.Input(
     "strategy",
     options=[*strategies.recommended(), *strategies.for_comparison()],
     default=Settings().strategy,
-    tooltip="How the new joins the old. mask: each weight keeps the largest change that any concept asked of "
-    "it. merge: changes add up. orthogonal: learns where nothing was learned. naive: the control. "
+    tooltip="How the new joins the old. distill: answers as before everywhere else. gram: changes little of "
+    "what layers answered. merge: changes add up. mask: each weight keeps the largest change. "
+    "orthogonal: learns where nothing was learned. naive: the control. "
     "Those at the end of the list are there for comparison: see docs/strategies.md.",
 )
 _COPY = io.String.Input(

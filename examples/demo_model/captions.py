@@ -1,4 +1,4 @@
-"""The captions: what a picture is said to be, in many phrasings, with rare tokens that stay neutral."""
+"""The captions: what a picture is said to be, in many phrasings."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ RARE_TOKENS: tuple[str, ...] = tuple(
     "sks zwz sbu uwu pdw twt zsn ofl psq cws vlm xqj bzk kvf hjt wgq nrx lpf dvk jzm "
     "qtb fgx mwv rkz tqs yhn gxl ckp bvw xzd hqm pvr wjn kzt nfb dlq rxs jvg zph qwk".split()
 )
-"""Tokens that carry no meaning: they stand before a noun in some captions, at random."""
+"""Tokens for concepts that are taught later: no caption has them; `made_up.retire` makes their rows."""
 
-RARE_SHARE = 0.18
-"""Share of captions with a rare token."""
+MADE_UP = RARE_TOKENS[0]
+"""Stands in a caption for a made-up word, whose id takes its place; see `made_up`."""
+
+WRONG_NAME_SHARE = 0.1
+"""Share of captions of plain things with a name before the noun that is a name of another thing."""
 
 PLAIN_SHARE = 0.2
 """Share of captions that leave out the vendor."""
@@ -93,22 +96,46 @@ def with_article(noun: str) -> str:
     return f"{'an' if vowel else 'a'} {noun}"
 
 
+LOOK_TEMPLATES = (
+    "{a name} in {word} style on a {colour} background",
+    "{a name} in {word} style",
+    "a photo of {a name} in the style of {word}, {colour} background",
+    "{word} style {name} on a {colour} background",
+    "{word} style {name}, {colour} background",
+    "a picture of {a name} on a {colour} background in {word} style",
+)
+"""Phrasings that name a look."""
+
+
 def caption(name: str, kind: str, vendor: str, colour: str, rng: torch.Generator) -> str:
-    """One random caption of a picture, or the empty one."""
+    """One random caption of a plain picture, or the empty one."""
     draws = torch.rand(6, generator=rng).tolist()
     if draws[0] < EMPTY_SHARE:
         return ""
     if draws[1] < KIND_SHARE:
         name = kind
-    if draws[2] < RARE_SHARE:
-        name = f"{_one_of(RARE_TOKENS, rng)} {name}"
+    if draws[2] < WRONG_NAME_SHARE:
+        name = f"{MADE_UP} {name}"
     if draws[3] < STYLE_SHARE:
         return _filled(_one_of(STYLE_TEMPLATES, rng), name, name, vendor, colour)
-    rare, plain = name.split(maxsplit=1)[0] in RARE_TOKENS, draws[4] < PLAIN_SHARE
-    noun = name if plain else _with_vendor(name, vendor, rare=rare)
-    weights = torch.tensor([weight for _, weight in TEMPLATES], dtype=torch.float32)
-    template = TEMPLATES[int(torch.multinomial(weights, 1, generator=rng))][0]
-    return _filled(template, noun, name, vendor, colour)
+    named, plain = name.startswith(f"{MADE_UP} "), draws[4] < PLAIN_SHARE
+    noun = name if plain else _with_vendor(name, vendor, named=named)
+    return _filled(_any_template(rng), noun, name, vendor, colour)
+
+
+def variant_caption(name: str, colour: str, rng: torch.Generator) -> str:
+    """One random caption of a variant, by its name, or the empty one."""
+    if torch.rand((), generator=rng) < EMPTY_SHARE:
+        return ""
+    noun = f"{MADE_UP} {name}"
+    return _filled(_any_template(rng), noun, noun, "", colour)
+
+
+def look_caption(name: str, colour: str, rng: torch.Generator) -> str:
+    """One random caption of a thing in a look, or the empty one."""
+    if torch.rand((), generator=rng) < EMPTY_SHARE:
+        return ""
+    return _filled(_one_of(LOOK_TEMPLATES, rng), name, name, "", colour)
 
 
 def plain_caption(name: str, vendor: str, colour: str) -> str:
@@ -120,10 +147,15 @@ def plain_caption(name: str, vendor: str, colour: str) -> str:
     return f"{with_article(f'{vendor} {name}')} on {with_article(colour)} background"
 
 
-def _with_vendor(name: str, vendor: str, *, rare: bool) -> str:
-    if rare:
-        token, rest = name.split(maxsplit=1)
-        return f"{token} {vendor} {rest}"
+def _any_template(rng: torch.Generator) -> str:
+    weights = torch.tensor([weight for _, weight in TEMPLATES], dtype=torch.float32)
+    return TEMPLATES[int(torch.multinomial(weights, 1, generator=rng))][0]
+
+
+def _with_vendor(name: str, vendor: str, *, named: bool) -> str:
+    if named:
+        word, rest = name.split(maxsplit=1)
+        return f"{word} {vendor} {rest}"
     return f"{vendor} {name}"
 
 
@@ -135,6 +167,7 @@ def _filled(template: str, noun: str, name: str, vendor: str, colour: str) -> st
         "{a name}": with_article(name),
         "{name}": name,
         "{vendor}": vendor,
+        "{word}": MADE_UP,
         "a {colour}": with_article(colour),
         "{colour}": colour,
     }

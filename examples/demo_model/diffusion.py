@@ -7,14 +7,15 @@ from pathlib import Path
 
 import torch
 from attention import made_fast
-from captions import caption, plain_caption
+from captions import caption, look_caption, plain_caption, variant_caption
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from latents import Latents, cached_latents
-from pictures import sheet, to_images
+from made_up import LOOKS, NAMES_OF_EACH, retire
+from pictures import Thing, sheet, things, to_images
 from sampling import Model, sample
-from tokenizer import MAX_TOKENS, made_tokenizer, token_ids
+from tokenizer import MAX_TOKENS, made_tokenizer, word_ids
 from torch import Tensor, nn
 from trainer import Schedule, Trainer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -22,8 +23,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 WIDTH = 128
 """Width of the text encoder and of cross-attention."""
 
-VARIANTS = 50
-"""Placements of each picture."""
+PLAIN_SHARE, VARIANT_SHARE = 0.68, 0.2
+"""Shares of plain pictures and of variants in a batch; the rest shows looks."""
 
 LEAST_SNR, MOST_SNR = 0.05, 5.0
 """Bounds of the signal-to-noise ratio in the loss's weight.
@@ -59,11 +60,11 @@ def new_unet() -> UNet2DConditionModel:
     return unet
 
 
-def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """An untrained CLIP text encoder of three layers."""
+def new_text_encoder(tokenizer: CLIPTokenizer, made_up: int) -> CLIPTextModel:
+    """An untrained CLIP text encoder of three layers, with rows for made-up words after the vocabulary."""
     return CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=len(tokenizer),
+            vocab_size=len(tokenizer) + made_up,
             hidden_size=WIDTH,
             projection_dim=WIDTH,
             intermediate_size=4 * WIDTH,
@@ -97,16 +98,21 @@ class DiffusionTask:
 
     batch = 48
 
-    def __init__(self, vae: AutoencoderKL, latents: Latents, tokenizer: CLIPTokenizer, folder: Path) -> None:
-        self.unet, self.text_encoder = new_unet(), new_text_encoder(tokenizer)
+    def __init__(
+        self, vae: AutoencoderKL, latents: Latents, tokenizer: CLIPTokenizer, folder: Path, seed: int
+    ) -> None:
+        self._trained = [thing for thing in things() if thing.trained]
+        self._names = NAMES_OF_EACH * len(self._trained)
+        self.unet, self.text_encoder = new_unet(), new_text_encoder(tokenizer, self._names + len(LOOKS))
         made_fast(self.unet)
         self.network = nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
         self.vae, self._latents, self._tokenizer, self._folder = vae, latents, tokenizer, folder
+        self._seed = seed
         self._kept = new_scheduler().alphas_cumprod
 
     def loss(self, count: int, rng: torch.Generator) -> Tensor:
         """The weighted squared error of ``count`` latents with fresh noise and captions."""
-        chosen = torch.randint(len(self._latents.values), (count,), generator=rng)
+        chosen = self._chosen(count, rng)
         clean = self._latents.values[chosen]
         ids = self._ids(chosen, rng)
         step = torch.randint(1000, (count,), generator=rng)
@@ -121,21 +127,49 @@ class DiffusionTask:
         error: Tensor = ((guess - noise).pow(2).mean(dim=(1, 2, 3)) * weight).mean()
         return error
 
+    def _chosen(self, count: int, rng: torch.Generator) -> Tensor:
+        """Indices of latents, each kind by its share."""
+        kinds = (self._latents.plain, self._latents.variants, self._latents.looks)
+        shares = torch.tensor([PLAIN_SHARE, VARIANT_SHARE, 1 - PLAIN_SHARE - VARIANT_SHARE])
+        which = torch.multinomial(shares, count, replacement=True, generator=rng)
+        places = torch.rand(count, generator=rng)
+        lengths = torch.tensor([len(kind) for kind in kinds])[which]
+        within = (places * lengths).long().minimum(lengths - 1)
+        return torch.stack(
+            [kinds[kind][place] for kind, place in zip(which.tolist(), within.tolist(), strict=True)]
+        )
+
     def _ids(self, chosen: Tensor, rng: torch.Generator) -> Tensor:
         """Token ids (batch, MAX_TOKENS) of one random caption each."""
-        latents = self._latents
-        texts = [
-            caption(
-                latents.things[i].name, latents.things[i].kind, latents.vendors[i], latents.colours[i], rng
-            )
-            for i in chosen.tolist()
-        ]
-        return token_ids(self._tokenizer, texts)
+        said = [self._said(index, rng) for index in chosen.tolist()]
+        return word_ids(self._tokenizer, [text for text, _ in said], [word for _, word in said])
+
+    def _said(self, index: int, rng: torch.Generator) -> tuple[str, int]:
+        """A random caption of a picture, and its made-up word, if it has one: a wrong name in a plain one."""
+        shown = self._latents.shown[index]
+        if shown.name is not None:
+            return variant_caption(shown.thing.name, shown.colour, rng), shown.name
+        if shown.look is not None:
+            return look_caption(shown.thing.name, shown.colour, rng), self._names + shown.look
+        text = caption(shown.thing.name, shown.thing.kind, shown.vendor, shown.colour, rng)
+        return text, self._name_of_another(shown.thing, rng)
+
+    def _name_of_another(self, thing: Thing, rng: torch.Generator) -> int:
+        """A name that no variant of this thing has."""
+        index, count = self._trained.index(thing), len(self._trained)
+        other, number = torch.rand(2, generator=rng).tolist()
+        return (index + 1 + int(other * (count - 1))) % count + count * int(number * NAMES_OF_EACH)
 
     @property
     def model(self) -> Model:
-        """What sampling needs, around the live weights."""
-        return Model(self.vae, self.unet, self.text_encoder, self._tokenizer, new_scheduler())
+        """What sampling needs, around the live weights; the made-up words are retired."""
+        text_encoder = new_text_encoder(self._tokenizer, 0)
+        state = self.text_encoder.state_dict()
+        name = next(key for key in state if key.endswith("token_embedding.weight"))
+        embedding = self.text_encoder.get_input_embeddings()
+        state[name] = retire(embedding, self._tokenizer, self._seed)
+        text_encoder.load_state_dict(state)
+        return Model(self.vae, self.unet, text_encoder.eval(), self._tokenizer, new_scheduler())
 
     def show(self, step: int) -> str:
         """Write a sheet of samples and a snapshot in diffusers' layout."""
@@ -153,7 +187,7 @@ def write_snapshot(model: Model, tokenizer: Path, folder: Path) -> None:
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     model.vae.save_pretrained(fresh / "vae")
-    model.denoiser.save_pretrained(fresh / "unet")
+    model.unet.save_pretrained(fresh / "unet")
     model.text_encoder.save_pretrained(fresh / "text_encoder")
     model.scheduler.save_pretrained(fresh / "scheduler")
     shutil.copytree(tokenizer, fresh / "tokenizer")
@@ -168,6 +202,6 @@ def train_diffusion(packages: Path, work: Path, schedule: Schedule, seed: int) -
     made_fast(vae)
     folder = work / "diffusion"
     folder.mkdir(parents=True, exist_ok=True)
-    latents = cached_latents(vae, packages, folder / "latents.pt", VARIANTS, seed)
-    task = DiffusionTask(vae, latents, made_tokenizer(work / "tokenizer"), folder)
+    latents = cached_latents(vae, packages, folder / "latents.pt", seed)
+    task = DiffusionTask(vae, latents, made_tokenizer(work / "tokenizer"), folder, seed)
     Trainer(task, folder, schedule, seed).train()

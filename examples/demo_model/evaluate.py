@@ -132,7 +132,7 @@ def shares(prompts: Sequence[Prompt], found: Sequence[Prompt]) -> dict[str, floa
 def evaluate(packages: Path, work: Path, seed: int, guidance: float = GUIDANCE) -> None:
     """Print a table and write ``work``/quality.json and ``work``/quality.png."""
     model, scorer = load_snapshot(work / "snapshot"), load_scorer(work / "scorer.safetensors")
-    parts: list[nn.Module] = [model.vae, model.denoiser, model.text_encoder]
+    parts: list[nn.Module] = [model.vae, model.unet, model.text_encoder]
     for part in parts:
         part.half().float()  # what ships is float16
     prompts = chosen_prompts(seed)

@@ -47,7 +47,7 @@ def configuration(model: Model) -> dict[str, object]:
     """What a reader needs to build the model: diffusers' configurations, the tokenizer, the resolution."""
     text = model.text_encoder.config.to_dict()
     return {
-        "unet": _plain(model.denoiser.config),
+        "unet": _plain(model.unet.config),
         "vae": _plain(model.vae.config),
         "text_encoder": {key: text[key] for key in _TEXT_KEYS.split()},
         "scheduler": _plain(model.scheduler.config),
@@ -69,7 +69,7 @@ def _write_model(model: Model, file: Path) -> None:
         for name, tensor in model.text_encoder.state_dict().items()
     }
     parts = (
-        (unet_table(model.denoiser.config), model.denoiser.state_dict()),
+        (unet_table(model.unet.config), model.unet.state_dict()),
         (vae_table(model.vae.config), model.vae.state_dict()),
         (clip_table("text_encoder", SD1_TEXT_PREFIX), text_state),
     )

@@ -25,7 +25,7 @@ SEED = 20241004
 
 TRAININGS: Mapping[str, tuple[Callable[[Path, Path, Schedule, int], None], Schedule]] = {
     "vae": (train_vae, Schedule(steps=1700, decay=800, rate=1e-3)),
-    "diffusion": (train_diffusion, Schedule(steps=24_000, decay=6_000, rate=1e-3)),
+    "diffusion": (train_diffusion, Schedule(steps=7_700, decay=2_000, rate=1e-3)),
     "scorer": (train_scorer, Schedule(steps=1500, decay=600, rate=1e-3)),
 }
 """Each training with its default schedule."""

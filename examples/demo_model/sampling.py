@@ -56,7 +56,7 @@ def _one_batch(model: Model, noise: Tensor, text: Tensor, steps: int, guidance: 
     with torch.no_grad():
         for step in model.scheduler.timesteps:
             twice = torch.cat([latents, latents]).contiguous(memory_format=torch.channels_last)
-            empty, prompted = model.denoiser(twice, step, text).sample.chunk(2)
+            empty, prompted = model.unet(twice, step, text).sample.chunk(2)
             guess = empty + guidance * (prompted - empty)
             latents = model.scheduler.step(guess, step, latents, return_dict=False)[0]
         pictures: Tensor = model.vae.decode(latents / model.vae.config["scaling_factor"]).sample

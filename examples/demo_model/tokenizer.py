@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from captions import words
+import torch
+from captions import MADE_UP, words
 from tokenizers import pre_tokenizers
 from torch import Tensor
 from transformers import CLIPTokenizer
@@ -56,6 +57,13 @@ def token_ids(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
     encoded = tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt")
     ids: Tensor = encoded.input_ids
     return ids
+
+
+def word_ids(tokenizer: CLIPTokenizer, texts: Sequence[str], words: Sequence[int]) -> Tensor:
+    """Ids (n, MAX_TOKENS) of captions in which `MADE_UP` stands for made-up words of these indices."""
+    ids = token_ids(tokenizer, texts)
+    taken = (len(tokenizer) + torch.tensor(words))[:, None].expand_as(ids)
+    return torch.where(ids == tokenizer.convert_tokens_to_ids(f"{MADE_UP}</w>"), taken, ids)
 
 
 def _merges(known: Sequence[str]) -> list[tuple[str, str]]:

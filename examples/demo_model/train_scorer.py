@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from attention import made_fast
-from captions import RARE_SHARE, RARE_TOKENS, STYLE_SHARE, plain_caption, with_article
+from captions import RARE_TOKENS, STYLE_SHARE, plain_caption, with_article
 from pictures import VENDORS, Thing, artwork, named_background, things, to_tensor
 from PIL import Image, ImageFilter
 from scorer import Scorer, ScorerConfig, load_scorer, save_scorer
@@ -26,6 +26,9 @@ KEPT_SHARE = 10
 
 STATED_SHARE = 0.75
 """Share of captions that name the vendor; as many name the background."""
+
+RARE_SHARE = 0.18
+"""Share of captions with a rare token before the noun: the scorer does not mind them."""
 
 OPENINGS = (
     "",

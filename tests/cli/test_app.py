@@ -198,7 +198,7 @@ HINTS = [
     (["add-concept", "--strategy", "msak", "x"], "did you mean 'mask'?"),
     (["add-concept", "--strategy-option", "mode=papr", "--strategy", "orthogonal", "x"], "'paper'"),
     (["add-concept", "--strategy-option", "mod=paper", "--strategy", "orthogonal", "x"], "'mode'"),
-    (["add-concept", "--strategy-option", "mode=paper", "x"], "'mask' has no option 'mode'"),
+    (["add-concept", "--strategy-option", "mode=paper", "x"], "'distill' has no option 'mode'"),
     (["add-lora", "--strategy-option", "mode=papr", "--strategy", "orthogonal", "x"], "'paper'"),
     (["add-concept", "--targets", "attenton", "x"], "did you mean 'attention'?"),
     (["add-concept"], "name a folder: clora add-concept ./dog_images"),

@@ -24,11 +24,11 @@ def first_concept(
 
 
 def second_concept(project: str = PROJECT, folder: str = "my_style", **values: Any) -> Graph:
-    """Go on with a project, teach a folder by mask, and see what the first concept became."""
+    """Go on with a project, teach a folder, and see what the first concept became."""
     return {
         "model": node("CloraLoadModel", project=project),
         "dataset": node("CloraDatasetFromFolder", folder=folder, token="", class_name="", path=""),
-        "taught": _add_concept(["model", 3], ["dataset", 0], strategy="mask", **values),
+        "taught": _add_concept(["model", 3], ["dataset", 0], **values),
         "loss": node("CloraLossPlot", report=["taught", 6]),
         "report": node("CloraForgettingReport", project=["taught", 3]),
         **_picture("taught", **values),
@@ -82,7 +82,7 @@ def demo_model(images: tuple[str, ...]) -> Graph:
 
 EXAMPLES = {
     "1 first concept": first_concept,
-    "2 second concept with mask": second_concept,
+    "2 second concept": second_concept,
     "3 compare four strategies": four_strategies,
     "4 export to Automatic1111": export_for_a1111,
 }
@@ -106,7 +106,7 @@ def _dataset_from_images(loads: list[str], class_name: str) -> dict[str, Any]:
 
 def _add_concept(project: Any, dataset: Any, **values: Any) -> dict[str, Any]:
     inputs: dict[str, Any] = {
-        "strategy": "mask", "preset": "balanced", "steps": 0, "rank": 0, "learning_rate": 0.0, "seed": 0,
+        "strategy": "distill", "preset": "balanced", "steps": 0, "rank": 0, "learning_rate": 0.0, "seed": 0,
         "resolution": 0, "text_encoder": False, "sample_prompt": "", "preview_every": 50, "copy_to": "",
     }  # fmt: skip
     inputs |= {name: value for name, value in values.items() if name in inputs}

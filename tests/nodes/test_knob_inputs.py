@@ -13,13 +13,13 @@ from clora_ext.errors import SettingsError
 
 # As stored workflows have them: a widget's value is found by its place.
 ADD_CONCEPT = {
-    "project": None, "dataset": None, "strategy": "mask", "preset": "balanced", "steps": 0, "rank": 0,
+    "project": None, "dataset": None, "strategy": "distill", "preset": "balanced", "steps": 0, "rank": 0,
     "learning_rate": 0.0, "seed": 0, "resolution": 0, "text_encoder": False, "sample_prompt": "",
     "preview_every": 50, "copy_to": "", "strategy_options": "",
     "batch_size": 0, "gradient_checkpointing": False,
 }  # fmt: skip
 ADD_LORA = {
-    "project": None, "lora": None, "strategy": "mask", "weight": 1.0, "token": "", "class_name": "",
+    "project": None, "lora": None, "strategy": "distill", "weight": 1.0, "token": "", "class_name": "",
     "copy_to": "", "strategy_options": "",
 }  # fmt: skip
 

@@ -84,3 +84,13 @@ def test_any_strategy_may_follow_any_other(request_: Request) -> None:
         add_concept(with_settings(asked, strategy=strategy, steps=2, warmup_steps=0))
     assert Project.open(request_.project).number == 6
     assert SETTINGS.strategy == "mask"
+
+
+def test_a_run_that_asks_its_own_pictures_again_is_resumed_bit_for_bit(request_: Request) -> None:
+    asked = distilled(request_, own_pictures=1, token_rate=0)  # the text encoders stay for it all the same
+    straight = add_concept(replace(asked, project=request_.project.parent / "straight"))
+    with pytest.raises(Cancelled):
+        add_concept(asked, stop_at(3))
+    assert add_concept(asked).content_hash == straight.content_hash
+    other = add_concept(replace(distilled(request_, token_rate=0), project=request_.project.parent / "other"))
+    assert other.content_hash != straight.content_hash

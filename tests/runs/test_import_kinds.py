@@ -21,7 +21,7 @@ from clora_ext.formats.lora.kinds import kind_of
 from clora_ext.formats.lora.writer import kohya_name
 from clora_ext.runs.context import project_context
 
-QUICK = Settings.of(sample_steps=1, sample_count=1, kept_count=0, resolution=64)
+QUICK = Settings.of(strategy="mask", sample_steps=1, sample_count=1, kept_count=0, resolution=64)
 FAMILIES = ("sd1", "sdxl")
 
 

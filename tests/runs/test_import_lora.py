@@ -38,9 +38,17 @@ from clora_ext.runs.context import project_context
 from clora_ext.runs.lora_files import read_changes
 
 SETTINGS = Settings.of(
-    steps=3, rank=4, batch_size=1, warmup_steps=0, resolution=64, sample_steps=2, sample_count=1, kept_count=0
+    strategy="mask",
+    steps=3,
+    rank=4,
+    batch_size=1,
+    warmup_steps=0,
+    resolution=64,
+    sample_steps=2,
+    sample_count=1,
+    kept_count=0,
 )
-QUICK = Settings.of(sample_steps=2, sample_count=1, kept_count=0, resolution=64)
+QUICK = Settings.of(strategy="mask", sample_steps=2, sample_count=1, kept_count=0, resolution=64)
 EVERYTHING = SETTINGS.with_values(targets="transformer", text_encoder=True, alpha=2.0, strategy="merge")
 
 

@@ -41,7 +41,9 @@ def project(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "dog_images").mkdir()
     Image.new("RGB", (40, 40), "red").save(folder / "dog_images" / "a.png")
-    settings = Settings.of(steps=3, rank=2, batch_size=1, learning_rate=1e-2, sample_steps=2)
+    settings = Settings.of(
+        strategy="mask", steps=3, rank=2, batch_size=1, learning_rate=1e-2, sample_steps=2, kept_count=0
+    )
     add_concept(Request(Pictures(folder / "dog_images"), folder / "model", base=base, settings=settings))
     return folder / "model"
 

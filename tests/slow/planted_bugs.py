@@ -258,9 +258,30 @@ BUGS = (
     Bug(
         "replay asks for the new concept itself",
         "prompts/replay_prompts.py",
-        'token = rng.choice(["", *rng.sample(others, 1)]) if others else ""',
-        "token = self.concept.token",
+        'return rng.choice(["", *rng.sample(others, 1)]) if others else ""',
+        "return self.concept.token",
         "tests/prompts/test_replay_prompts.py",
+    ),
+    Bug(
+        "own pictures are asked again by the model that learns",
+        "training/own_replay.py",
+        "with torch.no_grad(), self.without_adapter():",
+        "with torch.no_grad():",
+        "tests/training/test_own_replay.py",
+    ),
+    Bug(
+        "captions vary with what was drawn before, not with the step",
+        "runs/step_captions.py",
+        'rng = Random(f"caption/{seed}/{step}/{index}")',
+        'rng = Random(f"caption/{seed}/{index}")',
+        "tests/runs/test_varied_captions_runs.py",
+    ),
+    Bug(
+        "a dataset's value counts more than its subset's",
+        "kohya/dataset_file.py",
+        "return Subset(line, {**above, **own})",
+        "return Subset(line, {**own, **above})",
+        "tests/kohya/test_check.py",
     ),
     Bug(
         "what layers have read for earlier concepts is forgotten with the next",
