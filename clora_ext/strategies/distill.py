@@ -68,7 +68,6 @@ class Distill(Strategy):
 
     state_level: ClassVar[StateLevel] = "L1"
     rowwise: ClassVar[bool] = True
-    steps_factor: ClassVar[float] = 1.5  # measured: docs/strategies.md
     adds: ClassVar[bool] = True
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
