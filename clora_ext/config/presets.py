@@ -48,14 +48,12 @@ PRESETS: Mapping[str, Preset] = {
 """By name; ``balanced`` is the usual one."""
 
 
-def at_preset(settings: Settings, preset: str, steps_factor: float = 1.0) -> Settings:
+def at_preset(settings: Settings, preset: str) -> Settings:
     """The settings that suit a model, changed as the preset says.
 
     Args:
         settings: that suit the model.
         preset: its name.
-        steps_factor: how many times those steps the strategy needs; a preset that names a number of steps is
-            not asked to take more.
 
     Raises:
         UsageError: there is no such preset; the remedy is the nearest.
@@ -63,7 +61,7 @@ def at_preset(settings: Settings, preset: str, steps_factor: float = 1.0) -> Set
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}", fix=did_you_mean(preset, tuple(PRESETS)))
     chosen = PRESETS[preset]
-    steps = max(1, round(settings.schedule.steps * chosen.steps * steps_factor))
+    steps = max(1, round(settings.schedule.steps * chosen.steps))
     return settings.with_values(**{"steps": steps, **chosen.values})
 
 

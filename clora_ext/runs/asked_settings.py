@@ -1,9 +1,8 @@
-"""The settings that a user asks for: what suits the model and the strategy, but for what is said."""
+"""The settings that a user asks for: what suits the model, but for what is said."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from clora_ext import strategies
 from clora_ext.config.presets import at_preset
 from clora_ext.config.settings import Settings
 
@@ -13,7 +12,7 @@ __all__ = ["asked_settings"]
 def asked_settings(
     suitable: Settings, preset: str = "balanced", given: Mapping[str, Any] | None = None
 ) -> Settings:
-    """The settings of a preset, with a strategy's own number of steps, but for what is given.
+    """The settings of a preset, but for what is given.
 
     Args:
         suitable: what suits the model; see :func:`clora_ext.runs.context.suggested_settings`.
@@ -23,6 +22,4 @@ def asked_settings(
     Raises:
         UsageError: there is no such preset or setting.
     """
-    given = given or {}
-    strategy = given.get("strategy", suitable.strategy)
-    return at_preset(suitable, preset, strategies.steps_factor(strategy)).with_values(**given)
+    return at_preset(suitable, preset).with_values(**(given or {}))

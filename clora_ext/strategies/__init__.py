@@ -23,7 +23,6 @@ __all__ = [
     "option_fields",
     "read_pairs",
     "recommended",
-    "steps_factor",
     "summary",
     "typed_options",
 ]
@@ -70,12 +69,6 @@ def adds(name: str) -> bool:
 def option_fields(name: str) -> Mapping[str, KnobField]:
     """The strategy's options by their names: type, bounds, default, help. Imports the strategy, and torch."""
     return all_fields(_class(name))
-
-
-def steps_factor(name: str) -> float:
-    """How many times the steps that suit a model the strategy needs; 1 where there is no such strategy."""
-    factor: float = _class(name).steps_factor if name in names() else 1.0
-    return factor
 
 
 def typed_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -200,9 +200,6 @@ class Strategy(Protocol):
     """Whether ``fold`` takes pairs of low-rank factors alone. A finished adapter of another kind (LoHa, LoKr,
     DoRA, whole changes) is then refused before anything is done."""
 
-    steps_factor: ClassVar[float] = 1.0
-    """How many times the steps that suit a model the strategy needs, unless the user says otherwise."""
-
     adds: ClassVar[bool] = False
     """Whether what is folded is the change itself: ``fold`` gives ``current + trained.delta()``. Only then
     can a concept be taken out of the model again, or be weighed anew, by its change (``--keep-delta``)."""
