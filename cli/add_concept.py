@@ -1,5 +1,6 @@
 """`clora add-concept`: teach the evolving model one more concept."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,13 +8,12 @@ import typer
 
 from clora_ext.config.presets import preset_summaries
 from clora_ext.config.settings import Settings
-from clora_ext.errors import UsageError
 from clora_ext.formats.text import quoted
 
 from . import completing
-from .configured import asked_of_files, given_on_the_line
+from .configured import asked_on_the_line
 from .estimates import estimate_facts, show_shortage
-from .knobs import given_values, with_knobs
+from .knobs import with_knobs
 from .options import (
     DEFAULT_KEEP,
     DEFAULT_PROJECT,
@@ -126,6 +126,15 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
             show_default=False,
         ),
     ] = None,
+    crop_sheet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a PNG that shows how each picture is cut; with --dry-run nothing else is done.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
     keep: KeepOption = DEFAULT_KEEP,
     keep_delta: KeepDeltaOption = False,
     scorer: ScorerOption = None,
@@ -147,8 +156,6 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
 
     Trains a LoRA on the pictures and folds it into the model. Ctrl-C saves; the same command goes on.
     """
-    from clora_ext import strategies
-    from clora_ext.kohya.asked import Asked
     from clora_ext.runs.add_concept import add_concept as add_concept_run
     from clora_ext.runs.asked_settings import asked_settings
     from clora_ext.runs.context import suggested_settings
@@ -162,30 +169,25 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         "prediction": prediction,
         "zero_snr": zero_snr,
         "export_lora": export_lora,
+        "token": token,
+        "class_name": class_name,
     }
     files = [file for file in (config, dataset_config) if file is not None]
-    if files:
-        asked = asked_of_files(files, given_on_the_line(context, {**beside, **knobs}), output)
-    else:
-        asked = Asked(given_values(knobs), **beside)
-    if asked.images is None:
-        raise UsageError("no pictures are named", fix="name a folder: clora add-concept ./dog_images")
-    options = strategies.read_pairs(strategy_option or ())
-    given = {"strategy": strategy, "strategy_options": options, **asked.settings}
+    asked = asked_on_the_line(context, files, beside, (strategy, strategy_option), knobs, output)
     statements = asked_statements(asked.prediction, zero_snr=asked.zero_snr)
-    settings = asked_settings(suggested_settings(project, asked.base, statements), preset, given)
+    settings = asked_settings(suggested_settings(project, asked.base, statements), preset, asked.settings)
     request = Request(
         source=Pictures(
-            asked.images,
+            asked.folder,
             skip_bad=skip_bad,
             convert=convert,
             export_lora=asked.export_lora,
-            repeats=asked.repeats,
+            subsets=asked.subsets,
         ),
         project=project,
         base=asked.base,
-        token=token,
-        class_name=class_name,
+        token=asked.token,
+        class_name=asked.class_name,
         settings=settings,
         keep=keep,
         prediction=asked.prediction,
@@ -194,18 +196,25 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         scorer=scorer,
         max_forgetting=max_forgetting,
     )
+    show_plan = partial(_show_plan, crop_sheet=crop_sheet)
     if dry_run:
-        show_dry_run(make_plan(request), _show_plan, output)
+        show_dry_run(make_plan(request), show_plan, output)
     else:
-        teach(lambda sink, on_plan: add_concept_run(request, sink, on_plan), _show_plan, output, "learned")
+        teach(lambda sink, on_plan: add_concept_run(request, sink, on_plan), show_plan, output, "learned")
 
 
-def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
+def _show_plan(plan: "Plan", needed: "Estimate", output: Output, *, crop_sheet: Path | None) -> None:
     """What was found, what it will be called, and what will be done with it."""
+    from clora_ext.runs.crop_sheet import write_crop_sheet
+
     request, settings = plan.request, plan.settings
     show_context(plan.context, request.project, request.base, output)
     output.show(dataset_table(plan.dataset, output.answers.width))
     output.show(dataset_summary(plan.dataset))
+    if crop_sheet is not None:
+        output.show(
+            f"{crop_sheet} shows how {counted(write_crop_sheet(plan, crop_sheet), 'picture')} are cut"
+        )
     output.show("")
     noun = "as given" if request.class_name else "from the folder's name"
     output.facts(
@@ -215,7 +224,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             "class": f"{plan.concept.class_name} ({noun})",
             "strategy": f"{settings.strategy}, state level {plan.strategy.state_level}",
             "training": f"{_steps(settings)} of {settings.data.batch_size} "
-            f"at {plan.resolution} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
+            f"at {_sizes(plan)} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
             f"in {len(plan.targets)} layers, {plan.parameters:,} parameters{_own_row(plan)}",
             **keep_delta_facts(plan),
@@ -230,6 +239,12 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output) -> None:
             f"going on from step {plan.resume_step} of {settings.schedule.steps}, where it was stopped"
         )
     output.show("")
+
+
+def _sizes(plan: "Plan") -> str:
+    """The side of the square whose area pictures get; of folders that differ, all of them."""
+    sides = {one.subset.resolution or plan.resolution for one in plan.dataset.pictures}
+    return " and ".join(map(str, sorted(sides)))
 
 
 def _steps(settings: Settings) -> str:

@@ -1,6 +1,7 @@
 """What a command is asked for by configuration files and flags together."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from clora_ext.errors import SettingsError
 
+from .knobs import given_values
 from .output import Output
 from .wording import counted, printable
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from clora_ext.kohya.asked import Asked
     from clora_ext.kohya.finding import Finding
 
-__all__ = ["asked_of_files", "finding_lines", "given_on_the_line"]
+__all__ = ["asked_of_files", "asked_on_the_line", "finding_lines", "given_on_the_line"]
 
 
 def given_on_the_line(context: typer.Context, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,6 +28,43 @@ def given_on_the_line(context: typer.Context, values: Mapping[str, Any]) -> dict
         for name, value in values.items()
         if (source := sources[name]) is not None and source.name not in {"DEFAULT", "DEFAULT_MAP"}
     }
+
+
+def asked_on_the_line(
+    context: typer.Context,
+    files: "list[Path]",
+    beside: Mapping[str, Any],
+    strategy: tuple[str, "list[str] | None"],
+    knobs: Mapping[str, Any],
+    output: Output,
+) -> "Asked":
+    """What a command is asked for by its arguments and by configuration files.
+
+    Args:
+        context: of the command, which knows what the user has written.
+        files: configurations; none: the command line says everything.
+        beside: arguments that are no settings, by the names of :class:`clora_ext.kohya.asked.Asked`.
+        strategy: its name and options, as the command takes them.
+        knobs: settings by name; None: left alone.
+        output: told what was overruled, and which keys change nothing.
+
+    Raises:
+        SettingsError: every fault of every file.
+    """
+    from clora_ext import strategies
+    from clora_ext.kohya.asked import Asked
+
+    name, pairs = strategy
+    options = strategies.read_pairs(pairs or ())
+    if not files:
+        settings = {"strategy": name, "strategy_options": options, **given_values(knobs)}
+        return Asked(settings, **beside)
+    written = given_on_the_line(context, {**beside, **knobs, "strategy": name, "strategy_option": pairs})
+    if {"strategy", "strategy_option"} & written.keys():  # a file's options are its own strategy's
+        written["strategy_options"] = options
+    written.pop("strategy_option", None)
+    asked = asked_of_files(files, written, output)
+    return replace(asked, settings={"strategy": name, **asked.settings})
 
 
 def asked_of_files(files: "list[Path]", flags: Mapping[str, Any], output: Output) -> "Asked":

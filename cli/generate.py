@@ -44,6 +44,21 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     ] = 4.0,
     negative: Annotated[str, typer.Option(help="What to steer away from.", show_default=False)] = "",
     size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="the model's own")] = None,
+    clip_skip: Annotated[
+        int | None,
+        typer.Option(
+            help="Layer of Stable Diffusion 1's text encoder that is read, counted from its end.",
+            show_default="as the concept was taught",
+        ),
+    ] = None,
+    max_token_length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="75|150|225",
+            help="How many tokens of a prompt are read.",
+            show_default="as the concept was taught",
+        ),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Option(
@@ -69,7 +84,9 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     from clora_ext.sampling.generate import generate as draw
 
     output = Output(as_json=as_json)
-    drawing = GenerateRequest(prompt, negative, count, seed, steps, guidance, size)
+    drawing = GenerateRequest(
+        prompt, negative, count, seed, steps, guidance, size, clip_skip, max_token_length
+    )
     said = asked_statements(prediction, zero_snr=zero_snr)
     with watching(output) as (sink, _):
         files = draw(project, drawing, target, sink, base, said)

@@ -10,7 +10,7 @@ from clora_ext.config.knob_fields import KnobField, knob_fields
 
 __all__ = ["given_values", "knob_parameters", "with_knobs"]
 
-_PANELS = {"captions": "Captions", "sampling": "Samples"}
+_PANELS = {"captions": "Captions", "prompts": "Captions", "sampling": "Samples"}
 _PANEL = "Training"
 
 _Command = Callable[..., None]
@@ -53,8 +53,8 @@ def knob_parameters(settings: type) -> Iterator[inspect.Parameter]:
 
 
 def _type(knob: KnobField) -> Any:  # noqa: ANN401 - a type
-    """What Typer reads. Of choices any text: the engine refuses a wrong one, and names the nearest."""
-    return str if knob.choices else knob.kind
+    """What Typer reads. Of choices anything of their type: the engine refuses a wrong one."""
+    return type(knob.choices[0]) if knob.choices else knob.kind
 
 
 def _option(knob: KnobField) -> Any:  # noqa: ANN401 - Typer declares its options as Any

@@ -77,8 +77,8 @@ def show_dry_run(plan: "Plan", show_plan: ShowPlan, output: Output) -> None:
 
     needed = estimate(plan)
     show_plan(plan, needed, output)
-    for cut in plan.cut_texts:  # a run says so itself
-        output.show(f"note: {cut}")
+    for note in plan.text_notes:  # a run says so itself
+        output.show(f"note: {note}")
     if plan.learned is not None:
         output.show(plan.learned_note)
     output.show("a dry run: nothing was changed")

@@ -119,13 +119,66 @@ def report(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write tables and pictures of what was measured, what was forecast and what came out."""
+    """Write tables and pictures of what was measured, what was forecast and what came out.
+
+    `STUDY` may be a packed study, too.
+    """
+    from clora_ext.study.archive import is_archive, unpacked
     from clora_ext.study.report import write_report
 
     output = Output(as_json=as_json)
-    file = write_report(folder or _source(study, None).folder, target)
+    if is_archive(Path(study)):
+        with unpacked(Path(study)) as place:
+            file = write_report(place, target or Path(study).with_suffix(".md"))
+    else:
+        file = write_report(folder or _source(study, None).folder, target)
     output.show(Text.assemble(tick(output.answers), printable(f"the report is {file}")))
     output.result({"report": file})
+
+
+@app.command(cls=Command, epilog="Example: clora study pack demo --output demo.json")
+def pack(
+    study: StudyArgument,
+    *,
+    folder: FolderOption = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The JSON file.",
+            show_default="NAME.json in the current folder",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put what was measured into one file, to be kept or passed on; models stay behind."""
+    from clora_ext.study.archive import pack as write
+
+    output = Output(as_json=as_json)
+    source = _source(study, None)
+    file = target or Path(f"{source.name}.json")
+    count = write(folder or source.folder, file)
+    output.show(Text.assemble(tick(output.answers), printable(f"{counted(count, 'result')} are in {file}")))
+    output.result({"file": file, "results": count})
+
+
+@app.command(cls=Command, epilog="Example: clora study unpack demo.json")
+def unpack(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed study.", show_default=False)],
+    *,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a study's folder again, to go on with it: run, status and report find what was measured."""
+    from clora_ext.study.archive import unpack as read
+
+    output = Output(as_json=as_json)
+    where = folder or Path(f"{file.stem}-study")
+    read(file, where)
+    output.show(Text.assemble(tick(output.answers), printable(f"the study lies in {where}")))
+    output.result({"folder": where})
 
 
 def _source(study: str, pictures: Path | None) -> "Source":

@@ -19,10 +19,12 @@ from .strategy_names import name_problem
 __all__ = [
     "NOT_SHAPING",
     "AdapterSettings",
+    "AugmentationSettings",
     "CaptionSettings",
     "ComputeSettings",
     "DataSettings",
     "OptimizerSettings",
+    "PromptSettings",
     "SamplingSettings",
     "ScheduleSettings",
     "Settings",
@@ -34,6 +36,9 @@ TargetSet = Literal["attention", "transformer"]
 
 NOT_SHAPING = ("sampling", "compute")
 """Groups of settings that change nothing about the model: samples, and what the training costs."""
+
+_IDLE = ("captions", "augmentation", "prompts")
+"""Groups that change nothing while they have their defaults."""
 
 _SEED_LIMIT = 2**63
 
@@ -159,6 +164,51 @@ class CaptionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AugmentationSettings:
+    """How a picture differs from step to step."""
+
+    flip_aug: Annotated[
+        bool, Knob("Mirror pictures by chance, half of the time; not for what has a left and a right.")
+    ] = False
+
+
+_AS_BEFORE = "as of the concept before, else {}"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """How the text encoders read captions and prompts, in training and whenever the concept is drawn."""
+
+    clip_skip: Annotated[
+        int,
+        Ge(1),
+        Le(24),
+        Knob(
+            "Layer of Stable Diffusion 1's text encoder whose states are read, counted from its end; 2 suits "
+            "models that were trained so. SDXL always reads its last but one.",
+            default_text=_AS_BEFORE.format(1),
+        ),
+    ] = 1
+    max_token_length: Annotated[
+        Literal[75, 150, 225],
+        Knob(
+            "How much of a text is read: 75 tokens, or two or three times as many in parts, as ComfyUI and "
+            "Automatic1111 do.",
+            default_text=_AS_BEFORE.format(75),
+        ),
+    ] = 75
+
+    @property
+    def parts(self) -> int:
+        """How often the text encoder is asked for one text.
+
+        >>> PromptSettings(max_token_length=225).parts
+        3
+        """
+        return self.max_token_length // 75
+
+
+@dataclass(frozen=True, slots=True)
 class ComputeSettings:
     """What the same training costs."""
 
@@ -220,6 +270,8 @@ class Settings:
         schedule: how long.
         data: batches.
         captions: how they vary.
+        augmentation: how pictures vary.
+        prompts: how captions and prompts are read.
         compute: memory against time.
         sampling: previews and contact sheets.
     """
@@ -240,6 +292,8 @@ class Settings:
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     data: DataSettings = field(default_factory=DataSettings)
     captions: CaptionSettings = field(default_factory=CaptionSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    prompts: PromptSettings = field(default_factory=PromptSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
 
@@ -286,5 +340,11 @@ class Settings:
         return {**asdict(self), "strategy_options": dict(self.strategy_options)}
 
     def shaping(self) -> dict[str, Any]:
-        """As :meth:`as_dict`, but only what makes another model."""
-        return {name: value for name, value in self.as_dict().items() if name not in NOT_SHAPING}
+        """As :meth:`as_dict`, but only what makes another model.
+
+        What a later version can do to pictures, captions and prompts is left out until it is asked for: a
+        stopped run of the version before can be continued, a study's results still stand.
+        """
+        idle = [name for name in _IDLE if getattr(self, name) == getattr(Settings(), name)]
+        left_out = {*NOT_SHAPING, *idle}
+        return {name: value for name, value in self.as_dict().items() if name not in left_out}

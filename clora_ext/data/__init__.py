@@ -5,10 +5,14 @@ from clora_ext.data.buckets import bucket_sizes, check_resolution, nearest
 from clora_ext.data.check import check_image
 from clora_ext.data.colour import as_rgb
 from clora_ext.data.concept import RARE_TOKENS, Concept, name_concept
+from clora_ext.data.cut import Cut, covering
+from clora_ext.data.joined import joined
+from clora_ext.data.kohya_buckets import KohyaBuckets
 from clora_ext.data.no_images import refuse_no_folder
 from clora_ext.data.picture import Picture, Rejected
-from clora_ext.data.pixels import cover_corner, load_image, load_pixels
-from clora_ext.data.scan import Dataset, scan
+from clora_ext.data.pixels import load_image, load_pixels, load_whole
+from clora_ext.data.scan import Dataset, scan, scan_subset
+from clora_ext.data.subset import Subset
 from clora_ext.data.varied_captions import varied_caption
 
 __all__ = [
@@ -16,21 +20,27 @@ __all__ = [
     "Batches",
     "Bucketed",
     "Concept",
+    "Cut",
     "Dataset",
+    "KohyaBuckets",
     "Picture",
     "Rejected",
+    "Subset",
     "as_rgb",
     "batches",
     "bucket_sizes",
     "check_image",
     "check_resolution",
-    "cover_corner",
+    "covering",
+    "joined",
     "load_image",
     "load_pixels",
+    "load_whole",
     "name_concept",
     "nearest",
     "refuse_no_folder",
     "scan",
+    "scan_subset",
     "steps_per_epoch",
     "varied_caption",
 ]

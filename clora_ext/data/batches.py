@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import ceil, gcd
+from math import ceil, gcd, lcm
 from random import Random
+from typing import TypeAlias
 
 from clora_ext.errors import UsageError
 
@@ -19,11 +20,24 @@ class Bucketed:
         width: of its bucket, pixels.
         height: of its bucket, pixels.
         repeats: how often it is shown, relative to the others.
+        batch_size: of the batches that it is shown in; None: as of all.
+        dataset: pictures of two datasets are never in one batch.
     """
 
     width: int
     height: int
     repeats: int = 1
+    batch_size: int | None = None
+    dataset: int = 0
+
+    def bucket(self, batch_size: int) -> "Bucket":
+        """What its batches have in common, where all others have this size."""
+        own = batch_size if self.batch_size is None else self.batch_size
+        return self.width, self.height, own, self.dataset
+
+
+Bucket: TypeAlias = tuple[int, int, int, int]
+"""Width, height, batch size, dataset."""
 
 
 class Batches:
@@ -31,10 +45,11 @@ class Batches:
 
     It runs in rounds. In each round every picture is shown ``batch_size`` times its repeats (the
     repeats first divided by their greatest common divisor), so each bucket fills its batches exactly: no
-    batch is short, and no picture is shown more often for being alone in its bucket.
+    batch is short, and no picture is shown more often for being alone in its bucket. Where pictures are
+    shown in batches of several sizes, their least common multiple stands for ``batch_size``.
 
     Attributes:
-        batch_size: pictures in every batch.
+        batch_size: pictures in every batch, but for pictures that say otherwise.
         seed: of the order.
         steps_per_round: steps after which every picture was shown exactly in proportion to its repeats.
     """
@@ -42,18 +57,22 @@ class Batches:
     def __init__(self, pictures: Sequence[Bucketed], batch_size: int, seed: int) -> None:
         if not pictures:
             raise UsageError("there are no pictures to make batches of", fix="name a folder of images")
-        if batch_size < 1:
-            raise UsageError(f"batch size {batch_size} is not positive", fix="choose 1 or more")
+        buckets = [picture.bucket(batch_size) for picture in pictures]
+        sizes = {each for _, _, each, _ in buckets}
+        if min(sizes) < 1:
+            raise UsageError(f"batch size {min(sizes)} is not positive", fix="choose 1 or more")
         shared = reduce(gcd, (picture.repeats for picture in pictures))
         if shared < 1 or any(picture.repeats < 1 for picture in pictures):
             raise UsageError("a picture's repeats are not positive", fix="choose 1 or more")
         self.batch_size = batch_size
         self.seed = seed
-        self._passes: dict[tuple[int, int], list[int]] = {}
-        for index, picture in enumerate(pictures):
-            size = (picture.width, picture.height)
-            self._passes.setdefault(size, []).extend([index] * (picture.repeats // shared))
-        self.steps_per_round = sum(len(indices) for indices in self._passes.values())
+        self._times = lcm(*sizes)
+        self._passes: dict[Bucket, list[int]] = {}
+        for index, (picture, bucket) in enumerate(zip(pictures, buckets, strict=True)):
+            self._passes.setdefault(bucket, []).extend([index] * (picture.repeats // shared))
+        self.steps_per_round = sum(
+            len(indices) * self._times // each for (_, _, each, _), indices in self._passes.items()
+        )
         self._round = -1
         self._order: list[tuple[int, ...]] = []
 
@@ -78,16 +97,14 @@ class Batches:
         """All batches of round ``number``, in the order of their steps."""
         random = Random(f"{self.seed}/{number}")  # an order, no secret
         order: list[tuple[int, ...]] = []
-        for size in sorted(self._passes):
+        for bucket in sorted(self._passes):
             stream: list[int] = []
-            for _ in range(self.batch_size):
-                once = list(self._passes[size])
+            for _ in range(self._times):
+                once = list(self._passes[bucket])
                 random.shuffle(once)
                 stream += once
-            order += [
-                tuple(stream[start : start + self.batch_size])
-                for start in range(0, len(stream), self.batch_size)
-            ]
+            _, _, each, _ = bucket
+            order += [tuple(stream[start : start + each]) for start in range(0, len(stream), each)]
         random.shuffle(order)
         return order
 
@@ -98,11 +115,11 @@ def steps_per_epoch(pictures: Sequence[Bucketed], batch_size: int) -> int:
     >>> steps_per_epoch([Bucketed(64, 64, 3), Bucketed(80, 48, 1)], batch_size=2)
     3
     """
-    totals: dict[tuple[int, int], int] = {}
+    totals: dict[Bucket, int] = {}
     for picture in pictures:
-        size = (picture.width, picture.height)
-        totals[size] = totals.get(size, 0) + picture.repeats
-    return sum(ceil(total / batch_size) for total in totals.values())
+        bucket = picture.bucket(batch_size)
+        totals[bucket] = totals.get(bucket, 0) + picture.repeats
+    return sum(ceil(total / each) for (_, _, each, _), total in totals.items())
 
 
 def batches(pictures: Sequence[Bucketed], batch_size: int, seed: int) -> Batches:

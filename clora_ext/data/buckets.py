@@ -1,6 +1,7 @@
 """The sizes to train at, and the one that fits a picture best."""
 
 from collections.abc import Sequence
+from functools import cache
 from math import log, sqrt
 
 from clora_ext.errors import UsageError
@@ -29,6 +30,7 @@ def check_resolution(resolution: int, step: int) -> None:
         raise UsageError(message, fix=f"choose {LARGEST:,} at the most; 512 and 1024 are usual")
 
 
+@cache
 def bucket_sizes(resolution: int, step: int) -> tuple[tuple[int, int], ...]:
     """All (width, height) in pixels, sorted, with about ``resolution`` squared pixels and never more.
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from clora_ext.data.concept import Concept
 from clora_ext.data.regular import Unusable, open_regular, unreadable
+from clora_ext.data.subset import Subset
 from clora_ext.formats.text import control_character, escaped
 
 __all__ = ["BadCaption", "Caption", "find_caption"]
 
 DEFAULT = "a photo of {token} {class}"
+DEFAULT_OTHERS = "a photo of {class}"
 LONGEST_BYTES = 1 << 16
 PLACEHOLDER = re.compile(r"\{(token|class)\}")
 
@@ -44,36 +46,51 @@ class BadCaption(Unusable):
         self.path = path
 
 
-def find_caption(
-    files: Sequence[Path], words: str | None, concept: Concept, *, every_line: bool = False
-) -> Caption:
+def find_caption(files: Sequence[Path], words: str | None, concept: Concept, subset: Subset) -> Caption:
     """The caption of one picture.
 
     Args:
         files: the caption files beside it; several are accepted only if they agree.
         words: the words in the name of its kohya folder, if it lies in one; they serve as a caption if
-            they contain the token.
+            they contain the token, or if the picture is for regularisation.
         concept: what is to be learned; fills ``{token}`` and ``{class}`` in a caption.
-        every_line: whether all lines of a file are captions, of which one is chosen later.
+        subset: that the picture is of.
 
     Raises:
         BadCaption: a file is unreadable, is not UTF-8, is empty, contains control characters, or
             contradicts another.
     """
     if not files:
-        text = f"a photo of {fill(words, concept)}" if words else ""
-        if mentions(text, concept.token) and control_character(text) is None:
-            return Caption(text, "folder name")
-        return Caption(fill(DEFAULT, concept), "default")
+        return _without_file(words, concept, subset)
+    every_line = subset.captions.wildcards
     read = [read_captions(file) if every_line else read_caption(file) for file in files]
     if any(line != read[0][0] for line, _ in read):
         names = " and ".join(escaped(file.name) for file in files)
         raise BadCaption(files[0], f"is one of several captions that differ: {names}", "keep one of them")
     line, notes = read[0]
     text = fill(line, concept)
-    if not mentions(text, concept.token):
-        notes += (f"caption lacks the token {concept.token!r}",)
-    return Caption(text, escaped(files[0].name), notes)
+    return Caption(text, escaped(files[0].name), (*notes, *_on_the_token(text, concept, subset)))
+
+
+def _without_file(words: str | None, concept: Concept, subset: Subset) -> Caption:
+    """The caption of a picture that has no file."""
+    if subset.default_caption is not None:
+        text = fill(subset.default_caption, concept)
+        return Caption(text, "default", _on_the_token(text, concept, subset))
+    text = f"a photo of {fill(words, concept)}" if words else ""
+    says_what = subset.regularisation or mentions(text, concept.token)
+    if text and says_what and control_character(text) is None:
+        return Caption(text, "folder name", _on_the_token(text, concept, subset))
+    return Caption(fill(DEFAULT_OTHERS if subset.regularisation else DEFAULT, concept), "default")
+
+
+def _on_the_token(text: str, concept: Concept, subset: Subset) -> tuple[str, ...]:
+    """A note on a caption that names the concept and should not, or the other way round."""
+    named = mentions(text, concept.token)
+    if named == subset.regularisation:
+        has = "has" if named else "lacks"
+        return (f"caption {has} the token {concept.token!r}",)
+    return ()
 
 
 def fill(text: str, concept: Concept) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,16 +61,20 @@ class Layout:
     notes: tuple[str, ...]
 
 
-def find_layout(root: Path) -> Layout:
+def find_layout(root: Path, captions: Sequence[str] = CAPTION_SUFFIXES) -> Layout:
     """Decide from names alone what ``root`` is; no file is opened.
+
+    Args:
+        root: the folder.
+        captions: endings of caption files.
 
     Raises:
         DatasetError: ``root`` is missing, no folder, not readable, without images, or ambiguous.
     """
     refuse_no_folder(root)
-    here = read_group(root)
+    here = read_group(root, captions)
     below = [folder for folder in subfolders(root) if folder not in {*here.images, *here.masks}]
-    kohya = [read_group(folder) for folder in below if KOHYA.fullmatch(folder.name)]
+    kohya = [read_group(folder, captions) for folder in below if KOHYA.fullmatch(folder.name)]
     plain = [folder for folder in below if not KOHYA.fullmatch(folder.name) and images_in(folder)]
     full = [group for group in kohya if group.images]
     if here.images and full:
@@ -111,7 +115,7 @@ def entries(folder: Path) -> list[Path]:
         raise dataset_error(folder, unreadable(error)) from error
 
 
-def read_group(folder: Path) -> Group:
+def read_group(folder: Path, suffixes: Sequence[str]) -> Group:
     """The names in ``folder``, sorted by what they are."""
     repeats, words = repeats_of(folder)
     named: list[Path] = []
@@ -121,7 +125,7 @@ def read_group(folder: Path) -> Group:
     for entry in entries(folder):
         if is_readable_name(entry):
             named.append(entry)
-        elif entry.suffix.lower() in CAPTION_SUFFIXES:
+        elif entry.suffix.lower() in suffixes:
             texts.append(entry)
         elif not is_folder(entry):
             (unread if unread_kind(entry) else others).append(entry)

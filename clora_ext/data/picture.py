@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from clora_ext.data.subset import Subset
+
 __all__ = ["Picture", "Rejected"]
 
 
@@ -21,6 +23,7 @@ class Picture:
         written: the same as it was written, with the marks and lines that make it vary.
         caption_from: its source: a file's name, ``folder name`` or ``default``.
         repeats: how often it is shown, relative to the other pictures.
+        subset: that it is of.
         notes: what the user should know about it, such as ``rotated by EXIF``.
     """
 
@@ -34,6 +37,7 @@ class Picture:
     written: str
     caption_from: str
     repeats: int
+    subset: Subset
     notes: tuple[str, ...] = ()
 
 

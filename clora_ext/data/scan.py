@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clora_ext.config.settings import CaptionSettings
 from clora_ext.data.buckets import cover
 from clora_ext.data.captions import BadCaption, find_caption
 from clora_ext.data.check import check_image
@@ -14,25 +13,25 @@ from clora_ext.data.layout import Group, Layout, find_layout
 from clora_ext.data.leftovers import left_over, refuse_idle_captions, refuse_mostly_unread
 from clora_ext.data.picture import Picture, Rejected
 from clora_ext.data.regular import Unusable
+from clora_ext.data.subset import Subset
 from clora_ext.data.varied_captions import plain_caption
 from clora_ext.errors import DatasetError
 from clora_ext.formats.text import counted, escaped
 
-__all__ = ["Dataset", "scan"]
+__all__ = ["Dataset", "layout_of", "scan", "scan_subset"]
 
 _MOST_LISTED = 20
-_AS_WRITTEN = CaptionSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The pictures of a folder that can be trained on.
+    """Pictures that can be trained on.
 
     Attributes:
-        root: the folder that was named.
-        pictures: every picture once, sorted by folder and name.
+        root: the folder that was named; of several, the one that holds them all.
+        pictures: of each folder every picture once, sorted by folder and name; those for regularisation last.
         rejected: files left out because they cannot be used.
-        notes: what the user should know about the folder.
+        notes: what the user should know about the folders.
     """
 
     root: Path
@@ -41,10 +40,24 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     @property
+    def taught(self) -> tuple[Picture, ...]:
+        """Those that show the concept: without those for regularisation, before which they stand."""
+        return tuple(picture for picture in self.pictures if not picture.subset.regularisation)
+
+    @property
     def fingerprint(self) -> str:
-        """SHA-256 of pictures, captions and repeats; the names of files and folders do not matter."""
-        content = sorted((picture.sha256, picture.written, picture.repeats) for picture in self.pictures)
+        """SHA-256 of pictures, captions, repeats and what holds for single folders; names do not matter."""
+        content = sorted(
+            (picture.sha256, picture.written, picture.repeats, *_shaping(picture))
+            for picture in self.pictures
+        )
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _shaping(picture: Picture) -> tuple[str, ...]:
+    """What holds for the picture's folder alone, as text; empty: nothing."""
+    shaping = picture.subset.shaping
+    return (json.dumps(shaping, sort_keys=True),) if shaping else ()
 
 
 def scan(
@@ -55,24 +68,29 @@ def scan(
     skip_bad: bool = False,
     convert: bool = False,
     repeats: int | None = None,
-    captions: CaptionSettings = _AS_WRITTEN,
 ) -> Dataset:
-    """Read and decode every picture in ``folder`` once, and find its caption.
+    """As :func:`scan_subset`, of a folder for which nothing else holds."""
+    subset = Subset(folder, repeats=repeats)
+    return scan_subset(subset, concept=concept, resolution=resolution, skip_bad=skip_bad, convert=convert)
+
+
+def scan_subset(
+    subset: Subset, *, concept: Concept, resolution: int, skip_bad: bool = False, convert: bool = False
+) -> Dataset:
+    """Read and decode every picture of a folder once, and find its caption.
 
     Args:
-        folder: images; a kohya folder (``10_sks dog``); or a parent of kohya folders.
+        subset: the folder, and what holds for it.
         concept: what is learned; its words fill captions.
         resolution: to train at, pixels; used only to note which pictures are smaller.
         skip_bad: leave out what cannot be used, instead of refusing the whole folder.
         convert: accept pictures that will look different once they are 8-bit RGB.
-        repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
-        captions: how they vary.
 
     Raises:
         DatasetError: the folder cannot be used, or holds no usable image, or, without ``skip_bad``, holds
             any that is not usable, each of which is named; or its captions belong to no picture.
     """
-    layout = find_layout(folder)
+    layout = layout_of(subset)
     refuse_idle_captions(layout)
     if not skip_bad:
         refuse_mostly_unread(layout)
@@ -80,25 +98,31 @@ def scan(
     rejected: list[Rejected] = []
     for group in layout.groups:
         for path in group.images:
-            found = read_picture(path, group, concept, captions, resolution=resolution, convert=convert)
+            found = read_picture(path, group, concept, subset, resolution=resolution, convert=convert)
             if isinstance(found, Rejected):
                 rejected.append(found)
             else:
-                pictures.append(found if repeats is None else replace(found, repeats=repeats))
+                pictures.append(found)
     if rejected and not (skip_bad and pictures):
         raise scan_error(layout, rejected, len(pictures) + len(rejected), skip_bad=skip_bad)
     unique, duplicates = without_duplicates(pictures, layout.root)
     return Dataset(layout.root, unique, tuple(rejected), layout.notes + duplicates + left_over(layout))
 
 
+def layout_of(subset: Subset) -> Layout:
+    """The subset's folders, with its own ending of caption files."""
+    if subset.caption_extension is None:
+        return find_layout(subset.folder)
+    return find_layout(subset.folder, (subset.caption_extension.lower(),))
+
+
 def read_picture(
-    path: Path, group: Group, concept: Concept, captions: CaptionSettings, *, resolution: int, convert: bool
+    path: Path, group: Group, concept: Concept, subset: Subset, *, resolution: int, convert: bool
 ) -> Picture | Rejected:
     """One image file with its caption, or the reason why one of the two cannot be used."""
     try:
         found = check_image(path, convert=convert)
-        files = group.captions.get(path, ())
-        caption = find_caption(files, group.words, concept, every_line=captions.wildcards)
+        caption = find_caption(group.captions.get(path, ()), group.words, concept, subset)
     except BadCaption as error:
         return Rejected(error.path, error.reason, error.fix)
     except Unusable as error:
@@ -110,10 +134,11 @@ def read_picture(
         bytes=found.bytes,
         sha256=found.sha256,
         mode=found.mode,
-        caption=plain_caption(captions, caption.text),
+        caption=plain_caption(subset.captions, caption.text),
         written=caption.text,
         caption_from=caption.source,
-        repeats=group.repeats,
+        repeats=group.repeats if subset.repeats is None else subset.repeats,
+        subset=subset,
         notes=found.notes + fit_notes(found.width, found.height, resolution) + caption.notes,
     )
 

@@ -9,6 +9,7 @@ from clora_ext.formats.header import Header
 from clora_ext.formats.prediction import Prediction
 from clora_ext.formats.text import one_line
 from clora_ext.project import Base, ConceptRecord
+from clora_ext.sampling.recorded import recorded_reading
 
 __all__ = ["SMALL", "Card", "make_card"]
 
@@ -37,6 +38,7 @@ class Card:
         merged_from: the base.
         created: when the last concept was learned, ISO 8601; None: nothing was learned.
         licence: what the base says of its own; None: nothing.
+        clip_skip: layer of the text encoder that is to be read, counted from its end.
     """
 
     title: str
@@ -50,6 +52,15 @@ class Card:
     merged_from: str
     created: str | None
     licence: str | None
+    clip_skip: int
+
+    @property
+    def usage_hint(self) -> str:
+        """How concepts are called; empty: there are none."""
+        if not self.triggers:
+            return ""
+        skip = f", with clip skip {self.clip_skip}" if self.clip_skip > 1 else ""
+        return f"name a concept by its trigger, for example: a photo of {self.triggers[-1]}{skip}"
 
     @property
     def trigger_phrase(self) -> str:
@@ -89,6 +100,7 @@ def make_card(
         merged_from=merged_from,
         created=concepts[-1].created if concepts else None,
         licence=one_line(header.metadata.get("modelspec.license", ""), _LONGEST_LICENCE) or None,
+        clip_skip=recorded_reading(concepts[-1]).clip_skip if concepts else 1,
     )
 
 

@@ -83,7 +83,9 @@ def export_lora(
     concepts = [Concept(record.token, record.class_name) for record in opened.held]
     words = changed_words(context, evolving, [concept.token for concept in concepts])
     extracted = extract(targets, lambda target: evolving.layer(target, "").earlier, rank, sink)
-    written = write_layers(target, extracted.layers, context, concepts, sink, embeddings=words)
+    written = write_layers(
+        target, extracted.layers, context, concepts, sink, prompts=context.reading, embeddings=words
+    )
     left_out = tuple(
         target.name
         for target in changeable

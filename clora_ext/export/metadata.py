@@ -107,7 +107,7 @@ def _modelspec(card: Card) -> dict[str, str]:
     }
     if card.triggers:
         fields["trigger_phrase"] = card.trigger_phrase
-        fields["usage_hint"] = f"name a concept by its trigger, for example: a photo of {card.triggers[-1]}"
+        fields["usage_hint"] = card.usage_hint
     return {f"{_MODELSPEC}{key}": value for key, value in fields.items() if value is not None}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clora_ext.adapters.sites import Target
-from clora_ext.config.settings import TargetSet
+from clora_ext.config.settings import PromptSettings, TargetSet
 from clora_ext.formats.header import Header
 from clora_ext.formats.prediction import Prediction
 
@@ -39,7 +39,7 @@ class SizeConditioning:
     """
 
     original: tuple[int, int]
-    corner: tuple[int, int]
+    corner: tuple[float, float]
     size: tuple[int, int]
 
 
@@ -95,6 +95,10 @@ class Model(Protocol):
         """The pictures of scaled latents (n, channels, h, w): the way back from :meth:`encode_images`."""
         ...
 
+    def reading(self, prompts: PromptSettings) -> "Model":
+        """The same model, of the same modules, that reads texts in this way; at first all is as usual."""
+        ...
+
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:
@@ -117,7 +121,7 @@ class Model(Protocol):
         ...
 
     def tokens_cut(self, prompt: str) -> int:
-        """How many tokens of the prompt the text encoder cannot read; 0: it reads all."""
+        """How many tokens of the prompt are not read; 0: all are."""
         ...
 
     def predict(self, latents: "Tensor", times: "Tensor", condition: Conditioning) -> "Tensor":
@@ -239,8 +243,16 @@ class Family(Protocol):
         """The same of encoding or decoding one picture of (width, height) pixels."""
         ...
 
-    def tokens_cut(self, header: Header, prompt: str) -> int:
-        """How many tokens of the prompt the text encoder cannot read; loads no model."""
+    def readable(self, header: Header, prompts: PromptSettings) -> PromptSettings:
+        """How texts are read when they are to be read so: what a family knows one way of is as it is there.
+
+        Raises:
+            UsageError: the model cannot read so.
+        """
+        ...
+
+    def tokens_cut(self, header: Header, prompt: str, prompts: PromptSettings) -> int:
+        """How many tokens of the prompt are not read when it is read so; loads no model."""
         ...
 
     def tokens(self, header: Header, text: str) -> Sequence[int]:

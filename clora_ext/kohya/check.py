@@ -1,4 +1,4 @@
-"""Configurations of sd-scripts, read whole: every fault of every file at once."""
+"""Configurations of sd-scripts, and clora's own, read whole: every fault of every file at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from .document import Document, Unreadable, read_document
 from .finding import Finding, Verdict, in_order
 from .recognise import by_ending, foreign_program, is_dataset_file
 from .rules import check_dataset, check_together
+from .run_file import RunFile, is_run_file, read_run_file
 from .training_file import TrainingFile, read_training_file
 
 __all__ = ["Checked", "check"]
@@ -22,12 +23,14 @@ class Checked:
         files: in the order in which they were named; a dataset file that a training file names comes last.
         training: the training file; None: none was named, or it could not be read.
         dataset: the dataset file; likewise.
+        run: clora's own file of a run; likewise.
         findings: about every key of every file, by file and line.
     """
 
     files: tuple[Path, ...]
     training: TrainingFile | None
     dataset: DatasetFile | None
+    run: RunFile | None
     findings: tuple[Finding, ...]
 
 
@@ -41,6 +44,7 @@ def check(files: Sequence[Path]) -> Checked:
         tuple(reader.files),
         reader.training,
         reader.dataset,
+        reader.run,
         tuple(in_order(reader.findings, reader.files)),
     )
 
@@ -52,6 +56,7 @@ class _Reader:
         self.files: list[Path] = []
         self.training: TrainingFile | None = None
         self.dataset: DatasetFile | None = None
+        self.run: RunFile | None = None
         self.findings: list[Finding] = []
 
     def read(self, path: Path) -> None:
@@ -95,12 +100,21 @@ class _Reader:
         foreign = foreign_program(document)
         if not document.values:
             self._say(document.path, "error", "is empty")
+        elif is_run_file(document):
+            self._take_run(read_run_file(document))
         elif foreign is not None:
             self._say(document.path, "refuse", *foreign)
         elif is_dataset_file(document):
             self._take_dataset(read_dataset_file(document))
         else:
             self._take_training(read_training_file(document))
+
+    def _take_run(self, file: RunFile) -> None:
+        if self.run is not None:
+            self._say(file.path, "error", f"is a second file of a run beside {self.run.path}", "name one")
+            return
+        self.run = file
+        self.findings += file.findings
 
     def _take_dataset(self, file: DatasetFile) -> None:
         if self.dataset is not None:

@@ -7,7 +7,7 @@ from typing import get_args
 
 from .document import Document, Place
 from .finding import Finding, Verdict
-from .judge import Given, judge, unknown
+from .judge import Given, judge, nothing_asked, unknown
 from .key import Key, Scope, dataset_keys, training_keys
 
 __all__ = ["Dataset", "DatasetFile", "Subset", "read_dataset_file"]
@@ -156,7 +156,7 @@ class _Reader:
             return None
         finding, given = judge(known[name], value, path, line)
         self.findings.append(finding)
-        return given
+        return nothing_asked(known[name], value, path, line) if finding.verdict == "neutral" else given
 
 
 def _wanted(key: Key) -> str:

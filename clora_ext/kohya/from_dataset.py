@@ -1,23 +1,41 @@
-"""What a dataset file asks of clora, by clora's names."""
+"""What a dataset file asks of clora, by clora's names: one set of values for each folder."""
 
-from .dataset_file import DatasetFile
+from collections.abc import Iterator
+
+from .dataset_file import Dataset, DatasetFile, Subset
 from .origin import Sourced, of_default, of_given, path_from, settings_as_written
 
-__all__ = ["from_dataset"]
+__all__ = ["folders_of", "from_dataset"]
 
 
-def from_dataset(file: DatasetFile) -> Sourced:
-    """The one folder of pictures; the check has refused a file with more."""
-    ((dataset, subset),) = [(dataset, subset) for dataset in file.datasets for subset in dataset.subsets]
+def from_dataset(file: DatasetFile) -> list[Sourced]:
+    """The values of each folder, in the file's order."""
+    return [
+        _from_subset(file, number, dataset, subset)
+        for number, dataset in enumerate(file.datasets)
+        for subset in folders_of(dataset)
+    ]
+
+
+def folders_of(dataset: Dataset) -> Iterator[Subset]:
+    """The dataset's folders; one that is named twice counts once, as in sd-scripts."""
+    seen = set()
+    for subset in dataset.subsets:
+        folder = subset.given["image_dir"].value if "image_dir" in subset.given else None
+        if folder not in seen:
+            yield subset
+        seen.add(folder)
+
+
+def _from_subset(file: DatasetFile, number: int, dataset: Dataset, subset: Subset) -> Sourced:
     given = {**dataset.given, **subset.given}
     found = settings_as_written(given)
     if "resolution" in given:
         found["resolution"] = (given["resolution"].value[0], of_given(given["resolution"]))
     folder = given["image_dir"]
     found["images"] = (path_from(file.path.parent, folder.value), of_given(folder))
+    found["dataset"] = (number, of_given(folder))
     # Without num_repeats sd-scripts counts a folder once, whatever number is in its name.
-    repeats = given.get("num_repeats")
-    found["repeats"] = (
-        (1, of_default("num_repeats", 1)) if repeats is None else (repeats.value, of_given(repeats))
-    )
+    if "repeats" not in found:
+        found["repeats"] = (1, of_default("num_repeats", 1))
     return found

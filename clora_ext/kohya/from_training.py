@@ -109,6 +109,12 @@ def _images(given: _Given, folder: Path) -> _Answer:
     return path_from(folder, given["train_data_dir"].value), given["train_data_dir"]
 
 
+def _regularisation_images(given: _Given, folder: Path) -> _Answer:
+    if "reg_data_dir" not in given:
+        return None
+    return path_from(folder, given["reg_data_dir"].value), given["reg_data_dir"]
+
+
 def _export_lora(given: _Given, folder: Path) -> _Answer:
     if "output_dir" not in given:
         return None
@@ -129,5 +135,6 @@ _ASKS: Mapping[str, Callable[[_Given], _Answer]] = {
 _PATHS: Mapping[str, Callable[[_Given, Path], _Answer]] = {
     "base": _base,
     "images": _images,
+    "regularisation_images": _regularisation_images,
     "export_lora": _export_lora,
 }

@@ -10,7 +10,7 @@ from .key import Key
 from .nearest import did_you_mean_one_of
 from .typed_value import WrongValue, typed_value
 
-__all__ = ["Given", "judge", "unknown"]
+__all__ = ["Given", "judge", "nothing_asked", "unknown"]
 
 
 _NOT_DONE: Mapping[str, Callable[[Key], tuple[Verdict, str]]] = {
@@ -57,6 +57,14 @@ def judge(key: Key, value: object, path: Path, line: int | None) -> tuple[Findin
     if key.verdict == "honour":
         return found("honour", note), Given(key, typed, value, path, line)
     return found(*_NOT_DONE[key.verdict](key)), None
+
+
+def nothing_asked(key: Key, value: object, path: Path, line: int | None) -> Given | None:
+    """A neutral value of a key that is honoured: it asks for nothing, whatever a table above asks for."""
+    nothing: dict[str, object] = {"flag": False, "text": None, "whole": key.default, "number": key.default}
+    if key.verdict != "honour" or key.kind not in nothing:
+        return None
+    return Given(key, nothing[key.kind], value, path, line)
 
 
 def unknown(name: str, known: Mapping[str, Key], path: Path, line: int | None) -> Finding:

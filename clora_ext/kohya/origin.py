@@ -29,7 +29,12 @@ class Origin:
     written: str
 
 
-_PLAIN = {"flag", "whole", "number", "text"}
+_PLAIN = {"flag", "whole", "number", "text", "ending"}
+_OF_FOLDERS = frozenset(
+    "repeats caption_extension default_caption regularisation loss_weight "
+    "enable_bucket min_bucket_reso max_bucket_reso bucket_reso_steps bucket_no_upscale".split()
+)
+"""What holds for single folders and is no setting."""
 
 Sourced = dict[str, tuple[Any, Origin]]
 """Values by clora's names."""
@@ -57,5 +62,5 @@ def settings_as_written(given: Mapping[str, Given]) -> Sourced:
     return {
         one.key.becomes: (one.value, of_given(one))
         for one in given.values()
-        if one.key.becomes in knobs and one.key.kind in _PLAIN
+        if (one.key.becomes in knobs or one.key.becomes in _OF_FOLDERS) and one.key.kind in _PLAIN
     }

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from clora_ext.formats.text import quoted
 
-from .dataset_file import DatasetFile
+from .dataset_file import Dataset, DatasetFile
 from .finding import Finding, Verdict
+from .from_dataset import folders_of
 from .judge import Given
 from .training_file import TrainingFile
 
@@ -43,6 +44,7 @@ def check_together(file: TrainingFile) -> list[Finding]:
         *_rates(file),
         *_schedule(given),
         *_size(given),
+        *_buckets(given),
         *_data(given),
         *_captions(given),
         *_output(given),
@@ -131,6 +133,11 @@ def _data(given: Mapping[str, Given]) -> Iterator[Finding]:
     folder, file = given.get("train_data_dir"), given.get("dataset_config")
     if folder is not None and file is not None:
         yield _finding(folder, "note", "not read: the dataset file says where the pictures are")
+    others = given.get("reg_data_dir")
+    if others is not None and file is not None:
+        yield _finding(others, "note", "not read: the dataset file says where the pictures are")
+    if others is not None and folder is None and file is None:
+        yield _finding(others, "error", "stands without train_data_dir", "name the concept's pictures too")
     steps, epochs = given.get("max_train_steps"), given.get("max_train_epochs")
     if steps is not None and epochs is not None:
         yield _finding(steps, "note", f"not read: max_train_epochs = {epochs.value} counts more")
@@ -138,20 +145,45 @@ def _data(given: Mapping[str, Given]) -> Iterator[Finding]:
 
 def check_dataset(file: DatasetFile) -> list[Finding]:
     """What a dataset file says as a whole."""
-    subsets = [subset for dataset in file.datasets for subset in dataset.subsets]
-    more = [
-        Finding(file.path, subset.line, "[[datasets.subsets]]", "refuse", "not built yet: a second folder")
-        for subset in subsets[1:]
-    ]
-    idle = {one.line: one for subset in subsets for one in _captions(subset.given)}
-    return [*more, *idle.values()]
+    found = [one for dataset in file.datasets for one in _dataset(file, dataset)]
+    return list({(one.line, one.key): one for one in found}.values())
+
+
+def _dataset(file: DatasetFile, dataset: Dataset) -> Iterator[Finding]:
+    yield from _size(dataset.given)
+    yield from _buckets(dataset.given)
+    counted = list(folders_of(dataset))
+    for subset in dataset.subsets:
+        yield from _captions(subset.given)
+        if subset not in counted:
+            message = "not read: the dataset names this folder above, and sd-scripts takes the first"
+            yield Finding(file.path, subset.line, _SUBSETS, "note", message)
+    if counted and all(_is_on(subset.given, "is_reg") for subset in counted):
+        message = "holds regularisation pictures alone"
+        yield Finding(file.path, dataset.line, "[[datasets]]", "error", message, "add the concept's folder")
+
+
+def _buckets(given: Mapping[str, Given]) -> Iterator[Finding]:
+    """Sizes of buckets where there are none."""
+    if _is_on(given, "enable_bucket"):
+        return
+    for name in ("min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale"):
+        if name in given:
+            yield _finding(given[name], "note", "changes nothing without enable_bucket")
+
+
+def _is_on(given: Mapping[str, Given], name: str) -> bool:
+    return name in given and bool(given[name].value)
+
+
+_SUBSETS = "[[datasets.subsets]]"
 
 
 def _captions(given: Mapping[str, Given]) -> Iterator[Finding]:
     """Tags that stay where nothing moves."""
     kept = given.get("keep_tokens")
     moving = [given[name].value for name in ("shuffle_caption", "caption_tag_dropout_rate") if name in given]
-    if kept is not None and not any(moving):
+    if kept is not None and kept.value and not any(moving):
         yield _finding(kept, "note", "changes nothing without shuffle_caption")
 
 

@@ -86,8 +86,8 @@ def add_concept(
 
 def _carry_out(plan: Plan, project: Project, sink: Sink) -> _CarriedOut:
     """Learn, fold, verify and measure; the project does not refer to any of it yet."""
-    for cut in plan.cut_texts:
-        sink(Note(str(cut)))
+    for note in plan.text_notes:
+        sink(Note(note))
     tell_what_is_given_up(plan, project, sink)
     check_yardsticks(plan, project)
     run = prepare(plan, project, sink)

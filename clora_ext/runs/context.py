@@ -1,12 +1,12 @@
 """The state of a project that a run starts from: its base, its evolving model, its concepts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
-from clora_ext.config.settings import Settings
+from clora_ext.config.settings import PromptSettings, Settings
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Family
 from clora_ext.families.hub import DEMO_MODEL, find_base, place_of
@@ -17,6 +17,7 @@ from clora_ext.formats.prediction import Prediction, say
 from clora_ext.formats.statements import Statement
 from clora_ext.project import Base, Project
 from clora_ext.project.base import check_said, recorded_statements
+from clora_ext.sampling.recorded import recorded_reading
 
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
@@ -45,6 +46,7 @@ class ProjectContext:
         prediction: what the model predicts, who says so, and who says otherwise.
         used_tokens: tokens of the concepts that are in it, the first first.
         number: the next concept will be the project's number-th.
+        reading: how texts of the last concept that is in it are read.
     """
 
     new_project: bool
@@ -58,11 +60,12 @@ class ProjectContext:
     prediction: Prediction
     used_tokens: tuple[str, ...]
     number: int
+    reading: PromptSettings
 
     @property
     def suggested(self) -> Settings:
-        """Settings that suit the model."""
-        return Settings.of(**self.family.suggested_settings(self.header))
+        """Settings that suit the model and what it has learned."""
+        return Settings.of(**self.family.suggested_settings(self.header), **asdict(self.reading))
 
     @property
     def size_multiple(self) -> int:
@@ -180,6 +183,7 @@ def project_context(
         prediction=prediction,
         used_tokens=() if project is None else project.tokens,
         number=len(records) + 1,
+        reading=_reading(project),
     )
 
 
@@ -190,12 +194,20 @@ def suggested_settings(project: Path, base: Path | None = None, said: Sequence[S
         CheckpointError: the base cannot be used.
         ProjectError: the project cannot be read, or its base is gone.
     """
-    recorded = Project.open(project).base if Project.exists(project) else None
+    opened = Project.open(project) if Project.exists(project) else None
+    recorded = None if opened is None else opened.base
     file = DEMO_MODEL if recorded is None else recorded.locate()
     if base is not None:
         file = find_base(base)
     header = model_header(file, *said, *recorded_statements(recorded))
-    return Settings.of(**families.detect(header, file).suggested_settings(header))
+    suitable = families.detect(header, file).suggested_settings(header)
+    return Settings.of(**suitable, **asdict(_reading(opened)))
+
+
+def _reading(project: Project | None) -> PromptSettings:
+    """How texts of the last concept are read: a model is asked in one way for all of them."""
+    records = [] if project is None else [one for one in project.held if "prompts" in one.settings]
+    return recorded_reading(records[-1]) if records else PromptSettings()
 
 
 def open_evolving(project: Project, base: Path | None = None) -> "Evolving":

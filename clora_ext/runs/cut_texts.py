@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from clora_ext.config.settings import PromptSettings
+
 from .context import ProjectContext
 
 __all__ = ["CutText", "cut_texts"]
@@ -26,15 +28,19 @@ class CutText:
         return f"{self.what} is too long: its last {some} not read"
 
 
-def cut_texts(context: ProjectContext, texts: Iterable[tuple[str, str]]) -> tuple[CutText, ...]:
-    """Those of ``texts``, each with what it is, that are too long for the model's text encoder."""
-    return tuple(_cut(context, texts))
+def cut_texts(
+    context: ProjectContext, prompts: PromptSettings, texts: Iterable[tuple[str, str]]
+) -> tuple[CutText, ...]:
+    """Those of ``texts``, each with what it is, that are too long when they are read so."""
+    return tuple(_cut(context, prompts, texts))
 
 
-def _cut(context: ProjectContext, texts: Iterable[tuple[str, str]]) -> Iterator[CutText]:
+def _cut(
+    context: ProjectContext, prompts: PromptSettings, texts: Iterable[tuple[str, str]]
+) -> Iterator[CutText]:
     counted: dict[str, int] = {}  # pictures often share a caption
     for what, text in texts:
         if text not in counted:
-            counted[text] = context.family.tokens_cut(context.header, text)
+            counted[text] = context.family.tokens_cut(context.header, text, prompts)
         if counted[text]:
             yield CutText(what, counted[text])

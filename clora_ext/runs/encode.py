@@ -1,14 +1,13 @@
 """Pictures as a model reads them: latents and conditioning of each, and which of them every step sees."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clora_ext.data import (
     Batches,
-    Bucketed,
     Picture,
     batches,
-    cover_corner,
     load_pixels,
 )
 from clora_ext.events import Sink, Stage
@@ -17,6 +16,8 @@ from .memory_remedies import sampling_remedies
 from .plan import Plan
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clora_ext.families.base import Model, SizeConditioning
     from clora_ext.strategies.objective import Example
 
@@ -29,10 +30,12 @@ class Encoded:
 
     Attributes:
         examples: one for each picture, in the plan's order.
+        mirrored: the same of those that are shown mirrored too, by their number.
         schedule: which of them every step sees.
     """
 
     examples: "list[Example]"
+    mirrored: "Mapping[int, Example]"
     schedule: Batches
 
 
@@ -53,22 +56,39 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_changes: boo
 
     pictures = plan.dataset.pictures
     sink(Stage("encode", f"{len(pictures)} pictures"))
-    bucketed = [Bucketed(*size, one.repeats) for one, size in zip(pictures, plan.sizes, strict=True)]
     with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
         examples = [encode_latents(model, plan, number) for number in range(len(pictures))]
-    examples = examples if text_changes else [_conditioned(model, example) for example in examples]
-    return Encoded(examples, batches(bucketed, plan.settings.data.batch_size, plan.settings.seed))
+        mirrored = {
+            number: encode_mirrored(model, plan, number)
+            for number, picture in enumerate(pictures)
+            if picture.subset.augmentation.flip_aug
+        }
+    if not text_changes:
+        examples = [_conditioned(model, example) for example in examples]
+        mirrored = {number: _conditioned(model, example) for number, example in mirrored.items()}
+    schedule = batches(plan.bucketed, plan.settings.data.batch_size, plan.settings.seed)
+    return Encoded(examples, mirrored, schedule)
 
 
 def encode_latents(model: "Model", plan: Plan, number: int) -> "Example":
     """One of the plan's pictures on the processor, without its condition: the model is asked when it is."""
+    picture, cut = plan.dataset.pictures[number], plan.cuts[number]
+    pixels = load_pixels(picture, cut, convert=plan.converts)
+    return _example(model, pixels, picture, _size_conditioning(picture, cut.size, cut.corner))
+
+
+def encode_mirrored(model: "Model", plan: Plan, number: int) -> "Example":
+    """The same of the mirrored picture."""
+    picture, cut = plan.dataset.pictures[number], plan.cuts[number]
+    pixels = load_pixels(picture, cut, convert=plan.converts).flip(-1)
+    return _example(model, pixels, picture, _size_conditioning(picture, cut.size, cut.mirrored_corner))
+
+
+def _example(model: "Model", pixels: "Tensor", picture: Picture, cut: "SizeConditioning") -> "Example":
     from clora_ext.strategies.objective import Example
 
-    picture, size = plan.dataset.pictures[number], plan.sizes[number]
-    pixels = load_pixels(picture, *size, convert=plan.converts)
-    mean, deviation = model.encode_images(pixels.unsqueeze(0))
-    cut = _size_conditioning(picture, size)
-    return Example(mean[0].float().cpu(), deviation[0].float().cpu(), picture.caption, cut, None)
+    mean, deviation = (one[0].float().cpu() for one in model.encode_images(pixels.unsqueeze(0)))
+    return Example(mean, deviation, picture.caption, cut, None, picture.subset.loss_weight)
 
 
 def _conditioned(model: "Model", example: "Example") -> "Example":
@@ -80,9 +100,10 @@ def _conditioned(model: "Model", example: "Example") -> "Example":
     return replace(example, condition={name: value.float().cpu() for name, value in encoded.items()})
 
 
-def _size_conditioning(picture: Picture, size: tuple[int, int]) -> "SizeConditioning":
-    """How :func:`load_pixels` cuts a picture to ``size``, (width, height) in pixels."""
+def _size_conditioning(
+    picture: Picture, size: tuple[int, int], corner: tuple[float, float]
+) -> "SizeConditioning":
+    """What SDXL is told of a picture that is cut to ``size`` at ``corner``, (left, top)."""
     from clora_ext.families.base import SizeConditioning
 
-    left, top = cover_corner(picture.width, picture.height, *size)
-    return SizeConditioning((picture.height, picture.width), (top, left), (size[1], size[0]))
+    return SizeConditioning((picture.height, picture.width), (corner[1], corner[0]), (size[1], size[0]))

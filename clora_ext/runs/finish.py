@@ -1,12 +1,13 @@
 """From a trained concept to a new state of the project: fold, verify, sample, write the contact sheet."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from clora_ext.config.settings import Settings
 from clora_ext.data import Dataset
 from clora_ext.errors import CheckpointError, writing
 from clora_ext.events import Sampled, Sink, Stage
@@ -93,7 +94,7 @@ def verify(run: PreparedRun, state: State, learned: "Trained", overlap: float | 
     sink(Stage("sample", "after"))
     free_models()
     precision = pick_precision()
-    model = run.plan.context.family.load(checkpoint, precision)
+    model = run.plan.context.family.load(checkpoint, precision).reading(run.plan.settings.prompts)
     with reporting_out_of_memory("drawing after the training", sampling_remedies(run.plan)):
         samples = run.prompt.sample(model, sink)
         sink(Stage("measure", "after"))
@@ -172,7 +173,9 @@ def make_record(
         strategy_options=dict(settings.strategy_options),
         # Whoever weighs a concept anew leaves the memory as it is, and whose it is.
         state_level=plan.strategy.state_level if plan.reweighting is None else earlier[-1].state_level,
-        settings=material.record if isinstance(material, LoraMaterial) else settings.as_dict(),
+        settings=_lora_settings(material, settings)
+        if isinstance(material, LoraMaterial)
+        else settings.as_dict(),
         seed=0 if is_lora else settings.seed,
         parent_hash=plan.context.parent_hash,
         content_hash=state.content_hash,
@@ -184,6 +187,11 @@ def make_record(
         delta=delta,
         reweighting=plan.reweighting,
     )
+
+
+def _lora_settings(material: LoraMaterial, settings: Settings) -> dict[str, Any]:
+    """What the manifest keeps of how a LoRA was folded in, and of how its samples' texts were read."""
+    return {**material.record, "prompts": asdict(settings.prompts)}
 
 
 def _images(material: Dataset | LoraMaterial) -> tuple[Image, ...]:

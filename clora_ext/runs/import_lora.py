@@ -76,8 +76,9 @@ def _inputs(
     plan = run.plan
     with release_on_free():
         weights = {name: _changed(evolving, targets[name], delta) for name, delta in trained.items()}
-    model = plan.context.family.load(evolving.current, pick_precision(), weights)
-    del weights
+    loaded = plan.context.family.load(evolving.current, pick_precision(), weights)
+    model = loaded.reading(plan.settings.prompts)
+    del weights, loaded
     try:
         with reporting_out_of_memory("drawing with the LoRA", sampling_remedies(plan)):
             sampler = run.prompt.sampler(model)

@@ -56,7 +56,8 @@ def kept_of(
         target = project.later_sample(record.number, state.content_hash)
         with writing(target):
             fitted(drawn[0], samples.size).save(target, format="PNG")
-        found = None if by is None or scorer is None else kept(record.number, by, model, drawn, scorer.name)
+        asked = model.reading(samples.prompts)
+        found = None if by is None or scorer is None else kept(record.number, by, asked, drawn, scorer.name)
         if found is not None:
             yield found
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
+from clora_ext.config.settings import PromptSettings
 from clora_ext.data import Concept
 from clora_ext.errors import CheckpointError, UsageError, writing
 from clora_ext.events import FoldStep, Note, Sink, Stage
@@ -81,6 +82,7 @@ def write_layers(
     concepts: Sequence[Concept],
     sink: Sink,
     *,
+    prompts: PromptSettings,
     embeddings: "Mapping[str, Mapping[str, Tensor]]" = _NO_WORDS,
     plan: str = "",
 ) -> "WrittenLora":
@@ -92,6 +94,7 @@ def write_layers(
         context: of the model that they are for.
         concepts: what they draw; their triggers stand in the file, the newest first.
         sink: told of every tensor, and of words that a file has no place for.
+        prompts: how they read texts, noted in the file.
         embeddings: what the text encoders read changed words as; see
             :func:`clora_ext.runs.token_rows.word_vectors`.
         plan: fingerprint of the run that trained them, noted in the file; see :func:`check_new_file`.
@@ -115,6 +118,8 @@ def write_layers(
         resolution=context.family.resolution(context.header),
         prediction="v" if context.prediction.kind == "v" else "",  # epsilon is understood
         zero_snr=context.prediction.zero_snr,
+        clip_skip=prompts.clip_skip,
+        max_token_length=prompts.max_token_length,
         tags={"clora": dict.fromkeys(triggers, 1)},
         extra={_PLAN_KEY: plan} if plan else {},
     )

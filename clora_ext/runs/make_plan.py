@@ -17,6 +17,7 @@ from .plan_basis import PlanBasis
 from .plan_lora import plan_lora
 from .plan_pictures import plan_pictures
 from .plan_reweighting import plan_reweighting
+from .reading import with_readable_prompts
 from .request import Lora, Request, Reweight
 from .scoring import check_scoring, scoring_problems
 
@@ -43,6 +44,7 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     _check_keep_delta(request, asked)
     context = project_context(project, request.base, request.statements)
     settings = asked_settings(context.suggested) if request.settings is None else asked
+    settings = with_readable_prompts(settings, context)
     strategy = strategies.load(settings.strategy, settings.strategy_options)
     basis = PlanBasis(request, project, context, settings, strategy)
     check_scoring(basis)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from clora_ext.data import load_image
+from clora_ext.data import covering, load_image
 from clora_ext.events import Sink, Stage
 from clora_ext.project.outcome import Estimate, HeldOutLoss, Likeness, Question
 from clora_ext.prompts.untrained import reworded
@@ -52,7 +52,7 @@ def measure_before(model: "Model", plan: Plan, precision: "Precision", sink: Sin
     from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.training.held_out import spread
 
-    shown = spread(len(plan.material.pictures))
+    shown = spread(len(plan.material.taught))
     with reporting_out_of_memory("encoding the pictures"):  # whoever calls knows what helps
         encoded = {number: encode_latents(model, plan, number) for number in dict.fromkeys(shown)}
     examples = tuple(encoded[number] for number in shown)
@@ -75,7 +75,7 @@ def measure_trained(
 
     shown = [
         replace(example, condition=encoded[number].condition)
-        for number, example in zip(spread(len(encoded)), before.examples, strict=True)
+        for number, example in zip(spread(len(plan.dataset.taught)), before.examples, strict=True)
     ]
     return _losses(model, shown, plan, precision)
 
@@ -131,9 +131,9 @@ def _pictures(plan: Plan) -> "list[Picture]":
     """Those that held-out noise shows, as they are trained."""
     from clora_ext.training.held_out import spread
 
-    pictures = plan.dataset.pictures
+    pictures = plan.dataset.taught
     return [
-        load_image(pictures[number], *plan.sizes[number], convert=plan.converts)
+        load_image(pictures[number], plan.cuts[number], convert=plan.converts)
         for number in dict.fromkeys(spread(len(pictures)))
     ]
 
@@ -143,7 +143,9 @@ def _by_prompt(plan: Plan) -> "dict[str, list[Picture]]":
     from clora_ext.sampling.likeness import SIDE
 
     found: dict[str, list[Picture]] = {}
-    for picture in plan.dataset.pictures:
-        small = load_image(picture, SIDE, SIDE, convert=plan.converts)
+    for picture in plan.dataset.taught:
+        small = load_image(
+            picture, covering(picture.width, picture.height, SIDE, SIDE), convert=plan.converts
+        )
         found.setdefault(reworded(picture.caption), []).append(small)
     return found

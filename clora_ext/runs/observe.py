@@ -71,7 +71,7 @@ def observe_before(
     context = plan.context
     precision = pick_precision()
     layers = plan.strategy.choose_targets(plan.layers)  # a finished LoRA may change others too
-    model = context.family.load(context.open_current(), precision)
+    model = context.family.load(context.open_current(), precision).reading(plan.settings.prompts)
     try:
         with reporting_out_of_memory("drawing before the training", sampling_remedies(plan)):
             needs = ask(_vocabulary(model))

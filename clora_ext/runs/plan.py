@@ -1,16 +1,17 @@
 """What a run would do, as data: everything read and checked, nothing written, no model loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import Settings
-from clora_ext.data import Concept, Dataset
+from clora_ext.data import Bucketed, Concept, Cut, Dataset, Picture
 from clora_ext.project import ConceptRecord, Reweighting
 
 from .context import ProjectContext
 from .cut_texts import CutText
+from .reading import reading_notes
 from .request import Pictures, Request
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from clora_ext.formats.lora.reader import Change
     from clora_ext.strategies.base import Strategy
 
-__all__ = ["LoraMaterial", "Plan"]
+__all__ = ["LoraMaterial", "Plan", "bucketed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Plan:
         material: the pictures, or the LoRA.
         targets: the layers that are taught; a finished LoRA may change norms, biases and embeddings too.
         resolution: of training and samples, pixels.
-        sizes: (width, height) in pixels at which each picture is trained, in their order; none for a LoRA.
+        cuts: how each picture is scaled and cut to be trained, in their order; none for a LoRA.
         sample_prompt: what previews and the contact sheet show.
         cut_texts: captions and prompts that are longer than the text encoder reads.
         learned: the concept's record if the project has learned just this already; nothing is left to do.
@@ -87,7 +88,7 @@ class Plan:
     material: Dataset | LoraMaterial
     targets: tuple[Target, ...]
     resolution: int
-    sizes: tuple[tuple[int, int], ...]
+    cuts: tuple[Cut, ...]
     sample_prompt: str
     cut_texts: tuple[CutText, ...]
     learned: ConceptRecord | None
@@ -114,6 +115,11 @@ class Plan:
         return f"{what} been {how} already, as concept {self.learned.number}, in the same way"
 
     @property
+    def text_notes(self) -> tuple[str, ...]:
+        """What a user should know about how captions and prompts are read."""
+        return (*reading_notes(self), *map(str, self.cut_texts))
+
+    @property
     def dataset(self) -> Dataset:
         """The pictures.
 
@@ -124,6 +130,16 @@ class Plan:
             return self.material
         message = "a LoRA has no pictures"
         raise TypeError(message)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(width, height) in pixels at which each picture is trained, in their order; none for a LoRA."""
+        return tuple(cut.size for cut in self.cuts)
+
+    @property
+    def bucketed(self) -> list[Bucketed]:
+        """The pictures as batches are made of them, in their order."""
+        return bucketed(self.dataset.pictures, self.cuts)
 
     @property
     def converts(self) -> bool:
@@ -169,6 +185,7 @@ class Plan:
             "resolution": self.resolution,
             "sizes": [list(size) for size in self.sizes],
             "prompt": self.sample_prompt,
+            "text_notes": list(self.text_notes),
             "cut_texts": [{"what": cut.what, "tokens": cut.tokens} for cut in self.cut_texts],
             "layers": len(self.targets),
             "parameters": self.parameters,
@@ -178,6 +195,14 @@ class Plan:
             "resume_step": self.resume_step,
             "fingerprint": self.fingerprint,
         }
+
+
+def bucketed(pictures: Sequence[Picture], cuts: Sequence[Cut]) -> list[Bucketed]:
+    """Pictures as batches are made of them."""
+    return [
+        Bucketed(*cut.size, one.repeats, one.subset.batch_size, one.subset.dataset)
+        for one, cut in zip(pictures, cuts, strict=True)
+    ]
 
 
 def _material(material: Dataset | LoraMaterial) -> dict[str, Any]:

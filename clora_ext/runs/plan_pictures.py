@@ -6,17 +6,20 @@ from pathlib import Path
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import Settings
 from clora_ext.data import (
-    Bucketed,
     Concept,
+    Cut,
     Dataset,
+    Picture,
     bucket_sizes,
+    covering,
+    joined,
     name_concept,
     nearest,
-    scan,
+    scan_subset,
     steps_per_epoch,
 )
-from clora_ext.errors import CheckpointError, UsageError
-from clora_ext.formats.text import escaped
+from clora_ext.errors import CheckpointError, DatasetError, UsageError
+from clora_ext.formats.text import counted, escaped
 from clora_ext.formats.training_state import STATE_FILE
 from clora_ext.project import ConceptRecord
 from clora_ext.prompts.untrained import untrained_prompt
@@ -26,7 +29,7 @@ from clora_ext.training.state import resume_step
 from .already_learned import find_learned_pictures
 from .cut_texts import cut_texts
 from .lora_files import check_new_file
-from .plan import Plan
+from .plan import Plan, bucketed
 from .plan_basis import PlanBasis
 from .request import Pictures
 
@@ -40,19 +43,11 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
     request = basis.request
-    targets, buckets = _targets(basis), bucket_sizes(basis.resolution, basis.context.size_multiple)
+    targets = _targets(basis)
     concept, unusable_name = _name(basis, source)
-    dataset = scan(
-        source.folder,
-        concept=concept,
-        resolution=basis.resolution,
-        skip_bad=source.skip_bad,
-        convert=source.convert,
-        repeats=source.repeats,
-        captions=basis.settings.captions,
-    )
-    sizes = tuple(nearest(picture.width, picture.height, buckets) for picture in dataset.pictures)
-    settings = _in_steps(basis.settings, dataset, sizes)
+    dataset = _scanned(basis, source, concept)
+    cuts = _cuts(basis, dataset)
+    settings = _in_steps(basis.settings, dataset, cuts)
     learned = find_learned_pictures(basis.held, request, dataset, settings, source.export_lora)
     if learned is not None:
         concept = Concept(learned.token, learned.class_name, "as it was learned")
@@ -71,13 +66,64 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         material=dataset,
         targets=targets,
         resolution=basis.resolution,
-        sizes=sizes,
+        cuts=cuts,
         sample_prompt=prompt,
-        cut_texts=cut_texts(basis.context, _texts(dataset, prompt)),
+        cut_texts=cut_texts(basis.context, settings.prompts, _texts(dataset, prompt)),
         learned=learned,
         resume_step=0 if learned is not None else _resume_step(basis, fingerprint),
         fingerprint=fingerprint,
     )
+
+
+def _scanned(basis: PlanBasis, source: Pictures, concept: Concept) -> Dataset:
+    """All folders."""
+    return joined(
+        [
+            scan_subset(
+                subset,
+                concept=concept,
+                resolution=subset.resolution or basis.resolution,
+                skip_bad=source.skip_bad,
+                convert=source.convert,
+            )
+            for subset in source.parts(basis.settings)
+        ]
+    )
+
+
+def _cuts(basis: PlanBasis, dataset: Dataset) -> tuple[Cut, ...]:
+    """How each picture is scaled and cut.
+
+    Raises:
+        DatasetError: some pictures fit no bucket of sd-scripts'; all of them are named.
+    """
+    found = [_cut_or_reason(picture, basis) for picture in dataset.pictures]
+    cuts = tuple(one for one in found if isinstance(one, Cut))
+    wrong = [one for one in found if isinstance(one, str)]
+    if wrong:
+        message = f"{counted(len(wrong), 'picture')} cannot be cut:\n" + "\n".join(wrong)
+        raise DatasetError(message, fix="leave them out, or change the buckets")
+    return cuts
+
+
+def _cut_or_reason(picture: Picture, basis: PlanBasis) -> Cut | str:
+    try:
+        return _cut(picture, basis)
+    except UsageError as error:
+        return f"  {escaped(picture.path)}: {error.message}; {error.fix}"
+
+
+def _cut(picture: Picture, basis: PlanBasis) -> Cut:
+    """By clora's buckets, or by sd-scripts' where its file asks for them."""
+    side = picture.subset.resolution or basis.resolution
+    multiple, buckets = basis.context.size_multiple, picture.subset.buckets
+    size = picture.width, picture.height
+    if buckets is None:
+        return covering(*size, *nearest(*size, bucket_sizes(side, multiple)))
+    if buckets.step % multiple:
+        message = f"bucket_reso_steps {buckets.step} is no multiple of {multiple}, as this model needs"
+        raise UsageError(message, fix=f"write bucket_reso_steps = {multiple}, or a multiple of it")
+    return buckets.cut(size, (side, side))
 
 
 def _targets(basis: PlanBasis) -> tuple[Target, ...]:
@@ -100,14 +146,13 @@ def _targets(basis: PlanBasis) -> tuple[Target, ...]:
     return targets
 
 
-def _in_steps(settings: Settings, dataset: Dataset, sizes: Sequence[tuple[int, int]]) -> Settings:
+def _in_steps(settings: Settings, dataset: Dataset, cuts: Sequence[Cut]) -> Settings:
     """The settings with the number of steps that the asked epochs take."""
     if settings.schedule.epochs is None:
         return settings
-    pictures = [
-        Bucketed(*size, picture.repeats) for size, picture in zip(sizes, dataset.pictures, strict=True)
-    ]
-    steps = settings.schedule.epochs * steps_per_epoch(pictures, settings.data.batch_size)
+    steps = settings.schedule.epochs * steps_per_epoch(
+        bucketed(dataset.pictures, cuts), settings.data.batch_size
+    )
     return settings.with_values(steps=steps)
 
 
@@ -142,7 +187,7 @@ def _untrained_prompt(concept: Concept, dataset: Dataset, learned: ConceptRecord
     """A prompt that shows the concept and was not trained with."""
     if learned is not None:
         return recorded_prompt(learned)
-    return untrained_prompt(concept.trigger, [picture.caption for picture in dataset.pictures])
+    return untrained_prompt(concept.trigger, [picture.caption for picture in dataset.taught])
 
 
 def _texts(dataset: Dataset, prompt: str) -> Iterator[tuple[str, str]]:

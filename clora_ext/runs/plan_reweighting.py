@@ -14,7 +14,7 @@ from clora_ext.project import ConceptRecord, Project, Reweighting
 from clora_ext.project.concept_files import concept_files
 from clora_ext.project.weights import weights_of
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
-from clora_ext.sampling.recorded import recorded_prompt, recorded_sampling
+from clora_ext.sampling.recorded import recorded_prompt, recorded_reading, recorded_sampling
 
 from .cut_texts import cut_texts
 from .plan import LoraMaterial, Plan
@@ -59,9 +59,9 @@ def plan_reweighting(basis: PlanBasis, source: Reweight) -> Plan:
         material=material,
         targets=tuple(material.changes),
         resolution=basis.resolution,
-        sizes=(),
+        cuts=(),
         sample_prompt=prompt,
-        cut_texts=cut_texts(context, [("the prompt of the samples", prompt)]),
+        cut_texts=cut_texts(context, recorded_reading(record), [("the prompt of the samples", prompt)]),
         learned=_latest(records, record) if source.weight == before else None,
         resume_step=0,
         fingerprint=basis.fingerprint(material.sha256, material.record),
@@ -154,7 +154,7 @@ def _material(basis: PlanBasis, project: Project, record: ConceptRecord, weight:
 
 def _as_it_was_drawn(settings: Settings, record: ConceptRecord) -> Settings:
     """Samples that can be compared with those of the concept's own sheet."""
-    drawn = replace(settings, sampling=recorded_sampling(record))
+    drawn = replace(settings, sampling=recorded_sampling(record), prompts=recorded_reading(record))
     wished = drawn.with_values(resolution=record.setting("resolution"))
     return drawn if wished.problems() else wished
 

@@ -45,7 +45,7 @@ class PreparedRun:
 
 def prepare(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
     """Start the project if it is new, ask the strategy what it needs, and take it from the current model."""
-    prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling)
+    prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling, plan.settings.prompts)
     project.start(plan.context.base)
     concept, earlier = _in_words(plan), plan.context.kept_prompts(plan.settings.strategy)
     ask = partial(plan.strategy.needs, concept, earlier)
@@ -61,5 +61,5 @@ def _in_words(plan: Plan) -> "ConceptPrompts":
     if isinstance(plan.material, LoraMaterial):
         prompts: tuple[str, ...] = (plan.sample_prompt,)
     else:
-        prompts = tuple(dict.fromkeys(picture.caption for picture in plan.material.pictures))
+        prompts = tuple(dict.fromkeys(picture.caption for picture in plan.material.taught))
     return ConceptPrompts(plan.concept.token, plan.concept.class_name, prompts)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from clora_ext.config.settings import Settings
+from clora_ext.data.subset import Subset
 from clora_ext.errors import UsageError, did_you_mean
 from clora_ext.formats.prediction import PredictionKind
 from clora_ext.formats.statements import Statement
@@ -16,15 +17,17 @@ __all__ = ["Lora", "Pictures", "Request", "Reweight", "asked_statements"]
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """A folder of pictures to train on.
+    """Pictures to train on.
 
     Attributes:
-        folder: images; a kohya folder (``10_sks dog``); or a parent of kohya folders.
+        folder: images; a kohya folder (``10_sks dog``); or a parent of kohya folders. Of several folders the
+            first, whose name may say what the concept is called.
         skip_bad: leave out unusable files instead of refusing all.
         convert: accept pictures that look different as 8-bit RGB.
         export_lora: file outside of the project to keep the trained adapter in, in kohya's format; None: it
             is kept nowhere.
         repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
+        subsets: the folders with what holds for each; empty: the one folder, as the settings say.
     """
 
     folder: Path
@@ -32,12 +35,20 @@ class Pictures:
     convert: bool = False
     export_lora: Path | None = None
     repeats: int | None = None
+    subsets: tuple[Subset, ...] = ()
 
     def __post_init__(self) -> None:
         """Take text for paths."""
         object.__setattr__(self, "folder", _path(self.folder, "a folder of pictures"))
         if self.export_lora is not None:
             object.__setattr__(self, "export_lora", _path(self.export_lora, "a LoRA to write"))
+
+    def parts(self, settings: Settings) -> tuple[Subset, ...]:
+        """The folders with what holds for each."""
+        one = Subset(
+            self.folder, self.repeats, captions=settings.captions, augmentation=settings.augmentation
+        )
+        return self.subsets or (one,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from .prepared import PreparedRun
 from .previews import PreviewPrompt, preview_prompts, previews
 from .replay import EncodedReplay, encode_replay
 from .request import Pictures
-from .step_captions import step_captions
+from .step_captions import varies
+from .step_examples import step_examples
 from .token_rows import own_rows, word_vectors
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     replay = encode_replay(run, model)
     reworded = replay is not None and replay.replay.own > 0
     learns = bool(rows) or plan.settings.adapter.text_encoder
-    text_changes = learns or reworded or plan.settings.captions.vary
+    text_changes = learns or reworded or varies(plan)
     encoded = encode_pictures(model, plan, sink, text_changes=text_changes)
     asked = preview_prompts(run)
     sampler = _keep_what_samples_need(run, asked, model, text_changes=text_changes)
@@ -187,8 +188,7 @@ def _training(
         row_rate=plan.strategy.row_rate(),
         objective=plan.strategy.objective(DenoisingObjective(), access),
         examples=encoded.examples,
-        batch_at=encoded.schedule.batch_at,
-        caption_at=step_captions(plan),
+        batch_at=step_examples(encoded, plan),
         settings=plan.settings,
         precision=precision,
         state_file=run.project.training_dir / STATE_FILE,
@@ -208,7 +208,7 @@ def _load(plan: Plan, before: Observed, precision: "Precision") -> "tuple[Model,
     with release_on_free():
         begun = dict(_begin(plan, evolving, before))
     frozen = {target.name: start.frozen for target, start in begun.items()}
-    model = plan.context.family.load(evolving.current, precision, frozen)
+    model = plan.context.family.load(evolving.current, precision, frozen).reading(plan.settings.prompts)
     return model, {target: AdapterStart(one.factors, one.constraint) for target, one in begun.items()}
 
 
@@ -245,6 +245,7 @@ def _export_lora(
         plan.context,
         (plan.concept,),
         sink,
+        prompts=plan.settings.prompts,
         embeddings={token: word_vectors(plan.context, token, value)} if rows else {},
         plan=plan.fingerprint,
     )

@@ -1,18 +1,21 @@
 """Generate pictures with a project's model or any checkpoint that clora knows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
+from clora_ext.config.settings import PromptSettings, Settings
 from clora_ext.data.captions import mentions
-from clora_ext.errors import UsageError, writing
+from clora_ext.errors import SettingsError, UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.formats.folder_files import INDEX
 from clora_ext.formats.statements import Statement
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.project.base import check_said, recorded_statements
+
+from .recorded import recorded_reading
 
 if TYPE_CHECKING:
     from clora_ext.formats.checkpoint import Checkpoint
@@ -34,6 +37,9 @@ class GenerateRequest:
         steps: denoising steps (DDIM).
         guidance: classifier-free guidance scale; 1 switches it off.
         size: side of the square pictures, pixels; None: the model's own.
+        clip_skip: layer of SD1's text encoder that is read, from its end; None: as the concept that the
+            prompt names was taught, or the last; a checkpoint's 1.
+        max_token_length: how much of the prompt is read: 75, 150 or 225 tokens; None: likewise, 75.
     """
 
     prompt: str
@@ -43,6 +49,8 @@ class GenerateRequest:
     steps: int = 30
     guidance: float = 4.0
     size: int | None = None
+    clip_skip: int | None = None
+    max_token_length: int | None = None
 
     def check(self) -> None:
         """Raise :class:`UsageError` for numbers with which nothing can be drawn."""
@@ -89,7 +97,8 @@ def generate(
         nearest = max(multiple, size - size % multiple)
         raise UsageError(f"size {size} is not a multiple of {multiple}", fix=f"use {nearest}")
     sink(Stage("sample", request.prompt))
-    model = family.load(checkpoint, pick_precision())
+    reading = family.readable(checkpoint.header, _reading(source, request))
+    model = family.load(checkpoint, pick_precision()).reading(reading)
     for prompt in (request.prompt, request.negative):
         cut = model.tokens_cut(prompt)
         if cut:
@@ -134,6 +143,29 @@ def _open(source: Path, base: Path | None, said: Sequence[Statement]) -> "Checkp
     kept = recorded_statements(project.base)
     check_said(source, kept, said)
     return open_model(project.model_file(base), *said, *kept)
+
+
+def _reading(source: Path, request: GenerateRequest) -> PromptSettings:
+    """How the prompts are read.
+
+    Raises:
+        SettingsError: in no way that there is.
+    """
+    wished = {"clip_skip": request.clip_skip, "max_token_length": request.max_token_length}
+    given = {name: value for name, value in wished.items() if value is not None}
+    settings = replace(Settings(), prompts=_as_taught(source, request.prompt)).with_values(**given)
+    if problems := settings.problems():
+        raise SettingsError(problems)
+    return settings.prompts
+
+
+def _as_taught(source: Path, prompt: str) -> PromptSettings:
+    """As texts of the last concept that the prompt names are read, or of the last that there is."""
+    if source.is_file() or not Project.exists(source):
+        return PromptSettings()
+    held = Project.open(source).held
+    named = [record for record in held if mentions(prompt, record.token)] or list(held)
+    return recorded_reading(named[-1]) if named else PromptSettings()
 
 
 def _removed(source: Path) -> list[ConceptRecord]:

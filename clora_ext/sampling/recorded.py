@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from clora_ext.config.settings import SamplingSettings, Settings
+from clora_ext.config.settings import PromptSettings, SamplingSettings, Settings
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.prompts.untrained import untrained_prompt
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clora_ext.families.base import Family
     from clora_ext.formats.header import Header
 
-__all__ = ["recorded_prompt", "recorded_samples", "recorded_sampling"]
+__all__ = ["recorded_prompt", "recorded_reading", "recorded_samples", "recorded_sampling"]
 
 
 def recorded_prompt(record: ConceptRecord) -> str:
@@ -31,14 +31,24 @@ def recorded_samples(
     size = record.setting("resolution") or family.resolution(header)
     size -= size % family.size_multiple(header)
     prompt = metadata.prompt if metadata else recorded_prompt(record)
-    return SamplePrompt(prompt, size, recorded_sampling(record))
+    return SamplePrompt(prompt, size, recorded_sampling(record), recorded_reading(record))
 
 
 def recorded_sampling(record: ConceptRecord) -> SamplingSettings:
     """How the concept's contact sheet was sampled; what is not recorded, or not usable, as usual."""
-    usual, recorded = Settings(), record.settings.get("sampling")
+    return _with_recorded(record, "sampling").sampling
+
+
+def recorded_reading(record: ConceptRecord) -> PromptSettings:
+    """How the concept's texts are read; what is not recorded, or not usable, as usual."""
+    return _with_recorded(record, "prompts").prompts
+
+
+def _with_recorded(record: ConceptRecord, group: str) -> Settings:
+    """The defaults, but for one group of settings as it was recorded."""
+    usual, recorded = Settings(), record.settings.get(group)
     if not isinstance(recorded, Mapping):
-        return usual.sampling
-    known = {name: value for name, value in recorded.items() if hasattr(usual.sampling, name)}
+        return usual
+    known = {name: value for name, value in recorded.items() if hasattr(getattr(usual, group), name)}
     wished = usual.with_values(**known)
-    return usual.sampling if wished.problems() else wished.sampling
+    return usual if wished.problems() else wished

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from clora_ext.config.settings import SamplingSettings
+from clora_ext.config.settings import PromptSettings, SamplingSettings
 from clora_ext.events import SampleStep, Sink
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ class SamplePrompt:
         text: the prompt.
         size: side of the pictures, pixels.
         settings: how many, in how many steps, with which guidance.
+        prompts: how the text is read.
     """
 
     text: str
     size: int
     settings: SamplingSettings = field(default_factory=SamplingSettings)
+    prompts: PromptSettings = field(default_factory=PromptSettings)
 
     @property
     def seeds(self) -> range:
@@ -66,7 +68,7 @@ class SamplePrompt:
         return lambda text: self._sample(model, encoded[text], 1, lambda done, total: None)[0]
 
     def _encode(self, model: "Model", text: str) -> "EncodedPrompt":
-        return model.encode_prompt(text, negative="", size=self.size)
+        return model.reading(self.prompts).encode_prompt(text, negative="", size=self.size)
 
     def _sample(
         self, model: "Model", prompt: "EncodedPrompt", count: int, on_step: Callable[[int, int], None]

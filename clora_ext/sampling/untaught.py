@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clora_ext.config.settings import PromptSettings
 from clora_ext.errors import writing
 from clora_ext.project.outcome import Drift, Estimate
 from clora_ext.prompts import vocabulary_of
@@ -111,7 +112,8 @@ def drift(model: "Model", base: BaseDrawings, taught: Collection[str], scorer: S
 
 def _drawn(model: "Model", prompt: str, size: int) -> "Image":
     options: dict[str, Any] = {"negative": "", "seeds": [_SEED], "steps": _STEPS, "guidance": _GUIDANCE}
-    return model.sample(prompt, size=size, on_step=lambda done, total: None, **options)[0]
+    plain = model.reading(PromptSettings())  # whatever concepts may need: the base is compared with
+    return plain.sample(prompt, size=size, on_step=lambda done, total: None, **options)[0]
 
 
 def _change(first: "Image", second: "Image") -> float:

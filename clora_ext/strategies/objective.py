@@ -32,6 +32,7 @@ class Example:
         size_conditioning: how it was cut.
         condition: what the denoiser is given for it, first dimension 1; None: what the text encoder says of
             it changes while it is trained, so it is asked again in every step.
+        weight: what its error counts.
     """
 
     mean: Tensor
@@ -39,6 +40,7 @@ class Example:
     prompt: str
     size_conditioning: SizeConditioning
     condition: Conditioning | None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class NoisedBatch:
         times: (n,), from the model's process.
         noised: latents and noise in the proportion that belongs to the times.
         condition: what else the denoiser is given; has gradients where a text encoder is trained.
+        weights: what the error of each counts, (n,), float32; None: all count 1.
     """
 
     latents: Tensor
@@ -58,6 +61,7 @@ class NoisedBatch:
     times: Tensor
     noised: Tensor
     condition: Conditioning
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

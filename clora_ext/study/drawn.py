@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps, ImageStat
 
 from clora_ext.errors import UsageError, did_you_mean, writing
 
@@ -35,6 +35,7 @@ _JUDGED = ("green", "orange", "pink", "gray")
 _STYLE_COUNT = 64  # with fewer, a style stays with the objects that were shown
 _STYLE_JUDGED = 8
 _STYLE_POOL = 150
+_TO_MASK = [0] * 128 + [255] * 128  # alpha to inside or outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,29 @@ def _grey(art: Image.Image) -> Image.Image:
     return _recoloured(art, art.convert("L").convert("RGB"))
 
 
+def _sepia(art: Image.Image) -> Image.Image:
+    """From dark brown to cream."""
+    return _recoloured(art, ImageOps.colorize(art.convert("L"), (60, 36, 16), (252, 232, 190)))
+
+
+def _ink(art: Image.Image) -> Image.Image:
+    """Black where the artwork is darker than its mean, white elsewhere."""
+    grey = art.convert("L")
+    mean = ImageStat.Stat(grey, art.getchannel("A").point(_TO_MASK)).mean[0]
+    return _recoloured(art, grey.point([16 if value < mean else 250 for value in range(256)]).convert("RGB"))
+
+
 def _recoloured(art: Image.Image, colours: Image.Image) -> Image.Image:
     colours.putalpha(art.getchannel("A"))
     return colours
 
 
-STYLES: Mapping[str, Callable[[Image.Image], Image.Image]] = {"pastel style": _pastel, "grey style": _grey}
+STYLES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+    "pastel style": _pastel,
+    "grey style": _grey,
+    "sepia style": _sepia,
+    "ink style": _ink,
+}
 """Concepts that are styles, by their names."""
 
 

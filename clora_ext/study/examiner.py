@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
+from clora_ext.config.settings import PromptSettings
 from clora_ext.events import Sink
 from clora_ext.formats.composed import open_model
 from clora_ext.project import Project
@@ -83,7 +84,8 @@ class Examiner:
             file = Project.open(self._folder.model(name)).model_file() if name else self._plan.base.path
             checkpoint = open_model(file)
             model = families.detect(checkpoint.header, checkpoint.path).load(checkpoint, pick_precision())
-            self._loaded = (name, model)
+            reading = cell.lessons[-1].settings.prompts if cell and cell.lessons else PromptSettings()
+            self._loaded = (name, model.reading(reading))
         return self._loaded[1]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clora_ext.data import load_image, load_pixels
+from clora_ext.data import covering, load_image, load_pixels
 from clora_ext.events import SampleStep, Sink, ignore
 from clora_ext.scoring.measures import likeness
 
@@ -54,7 +54,9 @@ def rendered(model: "Model", question: Question, size: int) -> "list[Image]":
     images: list[Image] = []
     for start in range(0, len(question.references), _AT_ONCE):
         part = question.references[start : start + _AT_ONCE]
-        pixels = torch.stack([load_pixels(one, size, size, convert=False) for one in part])
+        pixels = torch.stack(
+            [load_pixels(one, covering(one.width, one.height, size, size), convert=False) for one in part]
+        )
         images += model.decode_latents(model.encode_images(pixels)[0])
     return images
 
@@ -94,6 +96,9 @@ class Judge:
         """Unit vectors (n, width) of what the drawings of a prompt are compared with."""
         key = (scorer.digest, tuple(one.sha256 for one in question.references))
         if key not in self._vectors:
-            images = [load_image(one, one.width, one.height, convert=False) for one in question.references]
+            images = [
+                load_image(one, covering(one.width, one.height, one.width, one.height), convert=False)
+                for one in question.references
+            ]
             self._vectors[key] = scorer.images(images)
         return self._vectors[key]

@@ -69,10 +69,10 @@ def _same_sizes(examples: Sequence[Example], at_once: int) -> Iterator[list[int]
 
 
 def _joined(model: Model, drawn: Sequence[NoisedBatch]) -> NoisedBatch:
-    """Several batches as one."""
+    """Several batches as one, whose errors all count 1."""
     tensors = {
         field.name: torch.cat([getattr(one, field.name) for one in drawn])
         for field in fields(NoisedBatch)
-        if field.name != "condition"
+        if field.name not in {"condition", "weights"}
     }
     return NoisedBatch(**tensors, condition=model.collate([one.condition for one in drawn]))

@@ -6,7 +6,7 @@ resumed takes the same steps, bit for bit on a processor, as one that was not.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -41,9 +41,7 @@ class Training:
         row_rate: the rows' learning rate, as a multiple of the adapters'.
         objective: what is minimised.
         examples: the pictures.
-        batch_at: indices into ``examples`` of the pictures of a step (from 0); of one size each.
-        caption_at: of an example and a step (from 0); None: the examples' own. Examples whose captions vary
-            have no condition, since that is the text encoder's answer to the caption.
+        batch_at: what a step (from 0) is shown of them, of one size.
         settings: steps, rate, seed, ...
         precision: where the model lies.
         state_file: where a stopped run leaves its state; it is read if it belongs to ``fingerprint``.
@@ -57,8 +55,7 @@ class Training:
     row_rate: float
     objective: Objective
     examples: Sequence[Example]
-    batch_at: Callable[[int], Sequence[int]]
-    caption_at: Callable[[int, int], str] | None
+    batch_at: Callable[[int], Sequence[Example]]
     settings: Settings
     precision: Precision
     state_file: Path
@@ -70,13 +67,6 @@ class Training:
         """The networks in which anything is trained."""
         rows = [] if self.token_rows is None else self.token_rows.components
         return list(dict.fromkeys([*self.adapters.components, *rows]))
-
-    def batch(self, step: int) -> Sequence[Example]:
-        """What a step (from 0) is shown."""
-        chosen = self.batch_at(step)
-        if self.caption_at is None:
-            return [self.examples[index] for index in chosen]
-        return [replace(self.examples[index], prompt=self.caption_at(index, step)) for index in chosen]
 
     @property
     def parameter_groups(self) -> Sequence[tuple[Mapping[str, nn.Parameter], float]]:
@@ -155,7 +145,7 @@ class _Run:
         processor. What is not finite is noticed here all the same, before anything is saved.
         """
         training = self._training
-        batch = training.batch(step)
+        batch = training.batch_at(step)
         with training.precision.autocast():
             loss = training.objective.loss(
                 training.model, batch, training.settings.seed, step, training.precision.device

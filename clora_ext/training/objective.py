@@ -17,7 +17,8 @@ __all__ = ["DenoisingObjective", "check_finite", "noised_batch", "prediction_err
 class DenoisingObjective:
     """The mean squared error of the denoiser's prediction (arXiv 2208.12242, equation 1), in float32.
 
-    Pictures count alike, or as the model's process weighs their times.
+    Pictures count alike, or as the model's process weighs their times, and regularisation pictures as they
+    are asked to.
     """
 
     def loss(
@@ -35,7 +36,7 @@ class DenoisingObjective:
 
     def error(self, model: Model, shown: NoisedBatch, predicted: Tensor) -> Tensor:
         """The mean squared error of the predictions for it."""
-        weight = model.process.weight(shown.times)
+        weight = _weights(model, shown)
         if weight is None:
             return nn.functional.mse_loss(predicted.float(), _target(model, shown))
         return (_errors(predicted, _target(model, shown)) * weight).mean()
@@ -44,8 +45,16 @@ class DenoisingObjective:
 def prediction_errors(model: Model, shown: NoisedBatch) -> Tensor:
     """The error of each picture, (n,), float32, weighed as :class:`DenoisingObjective` weighs them."""
     predicted = model.predict(shown.noised, shown.times, shown.condition)
-    errors, weight = _errors(predicted, _target(model, shown)), model.process.weight(shown.times)
+    errors, weight = _errors(predicted, _target(model, shown)), _weights(model, shown)
     return errors if weight is None else errors * weight
+
+
+def _weights(model: Model, shown: NoisedBatch) -> Tensor | None:
+    """What each picture's error counts: by its time, and by its folder; None: all count alike."""
+    by_time = model.process.weight(shown.times)
+    if by_time is None or shown.weights is None:
+        return shown.weights if by_time is None else by_time
+    return by_time * shown.weights
 
 
 def _target(model: Model, shown: NoisedBatch) -> Tensor:
@@ -75,7 +84,9 @@ def noised_batch(
     noise = to_device(torch.randn(mean.shape, generator=rng), device)
     times = to_device(model.process.sample_times(mean.shape, rng), device)
     noised = model.process.noised(latents, noise, times)
-    return NoisedBatch(latents, noise, times, noised, _condition(model, batch, device))
+    weights = torch.tensor([example.weight for example in batch])
+    asked = None if all(example.weight == 1 for example in batch) else to_device(weights, device)
+    return NoisedBatch(latents, noise, times, noised, _condition(model, batch, device), asked)
 
 
 def step_rng(seed: int, step: int) -> torch.Generator:

@@ -12,6 +12,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive a fork
 
 import torch
+from decoder import train_decoder
 from diffusion import train_diffusion
 from evaluate import evaluate
 from fetch import fetch
@@ -25,6 +26,7 @@ SEED = 20241004
 
 TRAININGS: Mapping[str, tuple[Callable[[Path, Path, Schedule, int], None], Schedule]] = {
     "vae": (train_vae, Schedule(steps=1700, decay=800, rate=1e-3)),
+    "decoder": (train_decoder, Schedule(steps=4_000, decay=3_000, rate=1e-3)),
     "diffusion": (train_diffusion, Schedule(steps=7_700, decay=2_000, rate=1e-3)),
     "scorer": (train_scorer, Schedule(steps=1500, decay=600, rate=1e-3)),
 }

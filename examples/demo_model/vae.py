@@ -123,11 +123,14 @@ class VaeTask:
         self._packages, self._folder = packages, folder
         self.art = general_artwork(packages)
 
+    def pictures(self, count: int, rng: torch.Generator) -> Tensor:
+        """``count`` fresh random pictures, (count, 3, 64, 64) in [-1, 1]."""
+        drawn = to_tensor([random_picture(self.art, rng) for _ in range(count)])
+        return drawn.contiguous(memory_format=torch.channels_last)
+
     def loss(self, count: int, rng: torch.Generator) -> Tensor:
         """The loss of ``count`` fresh random pictures."""
-        vae = self.network
-        pictures = to_tensor([random_picture(self.art, rng) for _ in range(count)])
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        vae, pictures = self.network, self.pictures(count, rng)
         with torch.autocast("cpu", torch.bfloat16):
             place = vae.encode(pictures).latent_dist
             mean, log_variance = place.mean.float(), place.logvar.float()

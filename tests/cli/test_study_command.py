@@ -52,10 +52,59 @@ def test_a_wrong_file_is_refused_with_all_that_is_wrong(file: Path) -> None:
 def test_what_is_no_study_is_refused(file: Path) -> None:
     found = call("study", "run", "demos")
     assert found.code == 2
-    assert "demo, demo_100, paper_objects, paper_styles" in found.err.replace("\n", " ")
+    assert "demo, demo_10, demo_100, paper_objects, paper_styles" in found.err.replace("\n", " ")
     wrong = call("study", "run", file, "--slurm", "--slurm-option", "gpu")
     assert wrong.code == 2
     assert "'gpu' is no NAME=VALUE" in wrong.err
     none = call("study", "run", file, "--workers", "0")
     assert none.code == 2
     assert "cannot work with 0 workers" in none.err
+
+
+def test_a_study_is_packed_reported_and_gone_on_with(file: Path, tmp_path: Path) -> None:
+    assert call("study", "run", file).code == 0
+    assert call("study", "report", file, "--output", "before.md").code == 0
+    packed = call("study", "pack", file, "--json")
+    assert packed.json[-1]["result"] == {"file": "one.json", "results": 8}
+    text = Path("one.json").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text
+    assert '"host"' not in text
+    assert call("study", "report", "one.json").code == 0
+    assert _without_pictures("one.md") == _without_pictures("before.md")
+    assert call("study", "unpack", "one.json", "--folder", "again").code == 0
+    went_on = call("study", "run", file, "--folder", "again")
+    assert went_on.code == 0
+    assert "teach" not in went_on.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"format": 2, "plan": {}, "results": {}}',
+        '{"format": 1, "plan": {}, "results": {"../../x": {}}}',
+        '{"format": 1, "plan": 3, "results": {}}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_packed_study_is_refused(tmp_path: Path, text: str) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(text, encoding="utf-8")
+    found = call("study", "unpack", wrong, "--folder", tmp_path / "new")
+    assert found.code == 1
+    assert "is no packed study" in found.err or "is damaged" in found.err
+    assert call("study", "report", wrong).code == 1
+
+
+def test_nothing_is_unpacked_over_something(file: Path) -> None:
+    assert call("study", "run", file).code == 0
+    assert call("study", "pack", file).code == 0
+    found = call("study", "unpack", "one.json", "--folder", "one-study")
+    assert found.code == 1
+    assert "is not empty" in found.err
+
+
+def _without_pictures(report: str) -> list[str]:
+    lines = Path(report).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("![")]

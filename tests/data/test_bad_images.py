@@ -13,7 +13,7 @@ from cases import check_each
 from picture_bytes import encoded, photo, png, sixteen_bit
 from PIL import Image
 
-from clora_ext.data import Concept, load_pixels, scan
+from clora_ext.data import Concept, covering, load_pixels, scan
 from clora_ext.data.decode import decode
 from clora_ext.data.regular import Unusable, open_regular
 from clora_ext.errors import DatasetError
@@ -115,7 +115,9 @@ def test_visible_conversion_is_made_only_when_asked_for(tmp_path: Path) -> None:
         assert "--convert" in message
         picture = scan(tmp_path, concept=DOG, resolution=16, convert=True).pictures[0]
         assert picture.notes
-        pixels = load_pixels(picture, picture.width, picture.height, convert=True)
+        pixels = load_pixels(
+            picture, covering(picture.width, picture.height, picture.width, picture.height), convert=True
+        )
         assert ((pixels[:, 0, 0] + 1) * 127.5).round().int().tolist() == list(first)
 
     check_each(CHANGES_WHAT_IS_SEEN, check)

@@ -11,7 +11,7 @@ from icc_bytes import ADOBE_RGB, DISPLAY_P3, SRGB, SRGB_CURVE, gray_profile, ink
 from picture_bytes import chunk, encoded, photo, sixteen_bit
 from PIL import Image, ImageCms, features
 
-from clora_ext.data import Concept, load_pixels, scan
+from clora_ext.data import Concept, covering, load_pixels, scan
 from clora_ext.data.decode import Decoded, decode
 
 ADOBE = rgb_profile(ADOBE_RGB, name="Adobe RGB by hand")
@@ -229,5 +229,5 @@ def test_what_is_trained_on_is_what_is_seen(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32), GREEN).save(folder / "a.png", icc_profile=ADOBE)
     picture = scan(folder, concept=Concept("sks", "dog"), resolution=32).pictures[0]
     assert picture.notes == ("colours converted to sRGB from Adobe RGB by hand",)
-    pixels = load_pixels(picture, 32, 32, convert=False)
+    pixels = load_pixels(picture, covering(picture.width, picture.height, 32, 32), convert=False)
     assert ((pixels[:, 0, 0] + 1) * 127.5).tolist() == pytest.approx([0, 191, 69], abs=1)

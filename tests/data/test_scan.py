@@ -12,7 +12,7 @@ import pytest
 from cases import check_each, empty_folder
 from PIL import Image, ImageOps
 
-from clora_ext.data import Concept, load_pixels, scan
+from clora_ext.data import Concept, covering, load_pixels, scan
 from clora_ext.errors import DatasetError
 
 DOG = Concept("sks", "dog")
@@ -151,7 +151,9 @@ def test_camera_rotation_is_applied_to_size_and_pixels(tmp_path: Path) -> None:
         with Image.open(picture.path) as stored:
             expected = ImageOps.exif_transpose(stored).convert("RGB")
         assert (picture.width, picture.height) == expected.size
-        pixels = load_pixels(picture, picture.width, picture.height, convert=False)
+        pixels = load_pixels(
+            picture, covering(picture.width, picture.height, picture.width, picture.height), convert=False
+        )
         assert np.array_equal(((pixels.permute(1, 2, 0) + 1) * 127.5).round().numpy(), np.asarray(expected))
 
     check_each(product(["jpg", "png", "webp"], range(1, 9)), check)
@@ -165,7 +167,7 @@ def test_photo_of_a_phone_held_upright_is_turned_upright(tmp_path: Path) -> None
     camera.save(tmp_path / "a.png", exif=exif)
     picture = scan(tmp_path, concept=DOG, resolution=16).pictures[0]
     assert (picture.width, picture.height) == (32, 48)
-    pixels = load_pixels(picture, 32, 48, convert=False)
+    pixels = load_pixels(picture, covering(picture.width, picture.height, 32, 48), convert=False)
     assert pixels[:, :16].min() == 1
     assert pixels[:, 16:].max() == -1
 
@@ -217,7 +219,7 @@ def test_picture_changed_during_the_run_is_refused(tmp_path: Path) -> None:
         elif change == "pipe":
             os.mkfifo(path)
         with pytest.raises(DatasetError, match=r"a\.png (has changed|does not exist|is a pipe)"):
-            load_pixels(picture, 32, 32, convert=False)
+            load_pixels(picture, covering(picture.width, picture.height, 32, 32), convert=False)
 
     check_each(["edit", "remove", "pipe"], check)
 
@@ -227,11 +229,15 @@ def test_pixels_cover_the_bucket_and_are_cropped_about_the_centre(tmp_path: Path
     image.paste("white", (16, 0, 48, 32))
     image.save(tmp_path / "a.png")
     picture = scan(tmp_path, concept=DOG, resolution=32).pictures[0]
-    pixels = load_pixels(picture, 16, 16, convert=False)
+    pixels = load_pixels(picture, covering(picture.width, picture.height, 16, 16), convert=False)
     assert pixels.shape == (3, 16, 16)
     assert str(pixels.dtype) == "torch.float32"
     assert pixels.min() > 0.5  # nothing of the black sides but the filter's overshoot
-    assert load_pixels(picture, 24, 40, convert=False).shape == (3, 40, 24)
+    assert load_pixels(picture, covering(picture.width, picture.height, 24, 40), convert=False).shape == (
+        3,
+        40,
+        24,
+    )
 
 
 def test_scanning_does_not_import_torch(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 from cases import check_each
 
 from clora_ext.config.knob_fields import knob_fields
-from clora_ext.config.settings import Settings
+from clora_ext.config.settings import CaptionSettings, Settings
+from clora_ext.data import KohyaBuckets
 from clora_ext.kohya.asked import Asked, asked_by
 from clora_ext.kohya.check import check
 from clora_ext.kohya.finding import errors
@@ -110,7 +111,7 @@ def test_paths_start_at_the_folder_of_the_file_that_names_them(tmp_path: Path) -
     assert found.images == tmp_path / "img"
     named = asked(tmp_path, train + "output_name = 'dog v1.2'", DATA)
     assert named.export_lora == tmp_path / "out" / "dog v1.2.safetensors"
-    assert (named.images, named.repeats) == (tmp_path / "dogs", 1)
+    assert [(one.folder, one.repeats) for one in named.subsets] == [(tmp_path / "dogs", 1)]
 
 
 def test_flags_count_more_than_the_dataset_file_and_that_more_than_the_training_file(tmp_path: Path) -> None:
@@ -145,3 +146,91 @@ def test_every_value_knows_where_it_comes_from(tmp_path: Path) -> None:
     assert found.origins["alpha"].place == "sd-scripts' default"
     assert found.origins["learning_rate"].place == f"{tmp_path / 'train.toml'}:1"
     assert found.origins.keys() == found.values.keys()
+
+
+FOLDERS = """[general]
+resolution = 512
+caption_extension = ".tags"
+enable_bucket = true
+shuffle_caption = true
+
+[[datasets]]
+batch_size = 4
+
+  [[datasets.subsets]]
+  image_dir = "dogs"
+  num_repeats = 10
+  keep_tokens = 1
+  flip_aug = true
+
+  [[datasets.subsets]]
+  image_dir = "others"
+  is_reg = true
+  class_tokens = "dog"
+
+[[datasets]]
+resolution = 768
+batch_size = 2
+min_bucket_reso = 320
+bucket_no_upscale = true
+
+  [[datasets.subsets]]
+  image_dir = "dogs"
+  shuffle_caption = false
+"""
+
+
+def test_every_folder_has_what_holds_for_it(tmp_path: Path) -> None:
+    found = asked(tmp_path, RATE + "prior_loss_weight = 0.5\n", FOLDERS)
+    first, second, others = found.subsets
+    assert [one.folder.name for one in found.subsets] == ["dogs", "dogs", "others"]
+    assert (first.repeats, first.captions.keep_tokens, first.captions.shuffle_caption) == (10, 1, True)
+    assert (first.resolution, first.batch_size) == (None, None)  # as the run's
+    assert (found.settings["resolution"], found.settings["batch_size"]) == (512, 4)
+    assert (second.resolution, second.batch_size, second.captions.shuffle_caption) == (768, 2, False)
+    assert [one.augmentation.flip_aug for one in found.subsets] == [True, False, False]
+    assert second.buckets == KohyaBuckets(320, no_upscale=True)
+    assert first.buckets == others.buckets == KohyaBuckets()
+    assert (others.regularisation, others.loss_weight, others.default_caption) == (True, 0.5, "dog")
+    assert (first.loss_weight, first.dataset, others.dataset, second.dataset) == (1.0, 0, 0, 1)
+    assert {one.caption_extension for one in found.subsets} == {".tags"}
+
+
+def test_a_folder_on_the_command_line_stands_for_all_of_the_concepts(tmp_path: Path) -> None:
+    found = asked(tmp_path, RATE, FOLDERS, images=Path("cats"), shuffle_caption=False)
+    assert [(one.folder.name, one.regularisation) for one in found.subsets] == [
+        ("cats", False),
+        ("others", True),
+    ]
+    assert not any(one.captions.shuffle_caption for one in found.subsets)
+    told = [line.replace(f"{tmp_path}/", "") for line in found.overruled]
+    assert "data.toml:11  image_dir = dogs: IMAGES cats counts more" in told
+    assert "data.toml:28  image_dir = dogs: IMAGES cats counts more" in told
+    assert len(told) == len(set(told))
+
+
+def test_a_training_file_names_two_folders_at_the_most(tmp_path: Path) -> None:
+    text = RATE + "train_data_dir = 'img'\nreg_data_dir = 'reg'\nenable_bucket = true\nflip_aug = true\n"
+    found = asked(tmp_path, text)
+    taught, others = found.subsets
+    assert (taught.folder, taught.regularisation) == (tmp_path / "img", False)
+    assert (others.folder, others.regularisation) == (tmp_path / "reg", True)
+    assert taught.buckets == others.buckets == KohyaBuckets()
+    assert taught.augmentation.flip_aug
+    assert asked(tmp_path, RATE).subsets == ()
+
+
+def test_a_folder_that_a_dataset_names_twice_counts_once(tmp_path: Path) -> None:
+    twice = DATA + '\n  [[datasets.subsets]]\n  image_dir = "dogs"\n  num_repeats = 5\n'
+    assert [one.repeats for one in asked(tmp_path, RATE, twice).subsets] == [1]
+
+
+def test_what_a_table_switches_off_is_off_whatever_stands_above(tmp_path: Path) -> None:
+    above = "[general]\nshuffle_caption = true\ncaption_prefix = 'P'\nkeep_tokens = 2\nenable_bucket = true\n"
+    below = "enable_bucket = false\n  [[datasets.subsets]]\n  image_dir = 'dogs'\n  shuffle_caption = false\n"
+    below += "  caption_prefix = ''\n  keep_tokens = 0\n"
+    train = RATE + "shuffle_caption = true\nflip_aug = true\n"
+    (found,) = asked(tmp_path, train, f"{above}\n[[datasets]]\n{below}  flip_aug = false\n").subsets
+    assert found.captions == CaptionSettings()
+    assert not found.augmentation.flip_aug
+    assert found.buckets is None

@@ -38,7 +38,7 @@ MORE_IS_READ = {  # conversions that are told, and zeros and ones that mean the 
     *(f"{scope} resolution = 512.0" for scope in ("dataset", "general")),
     *(f"{scope} validation_split = 0" for scope in ("dataset", "general")),
     *(f"{scope} network_multiplier = 1" for scope in ("dataset", "general")),
-    *("BOM", "heterogeneous resolution", 'subset caption_dropout_rate = "0.1"'),
+    *("BOM", "subset flip_aug = 1", 'subset caption_dropout_rate = "0.1"'),
 }
 
 
@@ -57,7 +57,7 @@ def test_what_sd_scripts_refuses_in_a_dataset_file_is_refused_or_read_as_what_wa
 def test_what_sd_scripts_accepts_is_refused_for_a_reason_only(tmp_path: Path) -> None:
     """Nothing to train on, values that cannot be meant, and what clora does not do, or not yet."""
     reasons = ("names no pictures", "is empty", "is less than", "is more than", "is no number", "no 'magic'")
-    reasons += ("not built yet", "clora reads no metadata", "are not built", "is not built")
+    reasons += ("not built yet", "clora reads no metadata", "are not built", "is not built", "pictures alone")
 
     def look(case: tuple[str, str, str]) -> None:
         _, text, verdict = case

@@ -9,7 +9,7 @@ from small_runs import SETTINGS, with_settings
 from tiny_model import RESOLUTION
 
 from clora_ext import Request, add_concept, make_plan
-from clora_ext.data import Picture, load_pixels
+from clora_ext.data import Cut, Picture, load_pixels
 from clora_ext.errors import UsageError
 
 
@@ -37,9 +37,9 @@ def test_plan_has_the_size_of_each_picture_and_the_run_keeps_to_it(
     assert plan.as_dict()["sizes"] == [[28, 36], [36, 28], [40, 24]]
     used: list[tuple[int, int]] = []
 
-    def load(picture: Picture, width: int, height: int, *, convert: bool) -> Any:
-        used.append((width, height))
-        return load_pixels(picture, width, height, convert=convert)
+    def load(picture: Picture, cut: Cut, *, convert: bool) -> Any:
+        used.append(cut.size)
+        return load_pixels(picture, cut, convert=convert)
 
     monkeypatch.setattr("clora_ext.runs.encode.load_pixels", load)
     add_concept(request_)

@@ -98,7 +98,7 @@ def test_shipped_studies_are_whole(name: str) -> None:
 
 
 def test_the_four_that_are_promised_ship() -> None:
-    assert SHIPPED == ("demo", "demo_100", "paper_objects", "paper_styles")
+    assert SHIPPED == ("demo", "demo_10", "demo_100", "paper_objects", "paper_styles")
 
 
 def shipped(name: str) -> StudyFile:

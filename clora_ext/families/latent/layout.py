@@ -6,15 +6,15 @@ and the key tables that they give. This file reads headers only; it imports no t
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clora_ext.adapters.sites import Layout, Target
-from clora_ext.config.settings import TargetSet
-from clora_ext.errors import CheckpointError
+from clora_ext.config.settings import PromptSettings, TargetSet
+from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.base import Model
 from clora_ext.families.components import Component, Role, component_of, denoiser_of
 from clora_ext.families.step_shape import StepShape
@@ -124,7 +124,18 @@ class OriginalLayout:
         """See :func:`clora_ext.families.latent.activations.picture_bytes`."""
         return _told(activations.picture_bytes, self.config(header, _HERE), size)
 
-    def tokens_cut(self, header: Header, prompt: str) -> int:
+    def readable(self, header: Header, prompts: PromptSettings) -> PromptSettings:
+        """Two text encoders are SDXL's, whose layer is fixed; one has only so many layers."""
+        config = self.config(header, _HERE)
+        if "text_encoder_2" in config:
+            return replace(prompts, clip_skip=1)
+        layers = config["text_encoder"].get("num_hidden_layers")
+        if isinstance(layers, int) and prompts.clip_skip > layers:
+            message = f"clip-skip {prompts.clip_skip} leaves nothing of this text encoder"
+            raise UsageError(message, fix=f"choose 1 to {layers}, the number of its layers")
+        return prompts
+
+    def tokens_cut(self, header: Header, prompt: str, prompts: PromptSettings) -> int:
         """By the first text encoder's tokenizer, which all of them share."""
         config = self.config(header, _HERE)
         longest = config["text_encoder"].get("max_position_embeddings")
@@ -133,7 +144,7 @@ class OriginalLayout:
         from .modules import make_tokenizer
         from .text import tokens_cut
 
-        return tokens_cut(make_tokenizer(config, _HERE), prompt)
+        return tokens_cut(make_tokenizer(config, _HERE), prompt, prompts.parts)
 
     def tokens(self, header: Header, text: str) -> Sequence[int]:
         """By the same tokenizer."""

@@ -1,7 +1,7 @@
 """A latent diffusion model in memory: diffusers' and transformers' modules, taught and sampled from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clora_ext.adapters.sites import Target
 from clora_ext.config.memory import release_device_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
+from clora_ext.config.settings import PromptSettings
 from clora_ext.families.base import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.components import Role
 
@@ -80,6 +81,10 @@ class LatentDiffusion:
         """The pictures of scaled latents (n, 4, h, w)."""
         return decoded(self.vae, latents.to(self.precision.device))
 
+    def reading(self, prompts: PromptSettings) -> "LatentDiffusion":
+        """The same parts, with texts read in this way."""
+        return replace(self, text=self.text.reading(prompts))
+
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:
@@ -100,8 +105,8 @@ class LatentDiffusion:
         return tokens(self.text.tokenizer, text)
 
     def tokens_cut(self, prompt: str) -> int:
-        """How many tokens at the prompt's end do not fit into the text encoder."""
-        return tokens_cut(self.text.tokenizer, prompt)
+        """How many tokens at the prompt's end are not read."""
+        return tokens_cut(self.text.tokenizer, prompt, self.text.prompts.parts)
 
     def predict(self, latents: Tensor, times: Tensor, condition: Conditioning) -> Tensor:
         """The UNet's output, of the latents' shape."""

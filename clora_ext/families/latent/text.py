@@ -1,7 +1,7 @@
 """Prompts as the UNet reads them: one CLIP text encoder (Stable Diffusion 1) or two (SDXL)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from clora_ext.config.precision import to_device
+from clora_ext.config.settings import PromptSettings
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Conditioning, SizeConditioning
 
@@ -46,6 +47,15 @@ class Text(Protocol):
         """The text encoders by component."""
         ...
 
+    @property
+    def prompts(self) -> PromptSettings:
+        """How they are read."""
+        ...
+
+    def reading(self, prompts: PromptSettings) -> "Text":
+        """The same encoders that read in this way."""
+        ...
+
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:
@@ -58,9 +68,9 @@ def collate(conditions: Sequence[Conditioning]) -> Conditioning:
     return {name: torch.cat([condition[name] for condition in conditions]) for name in conditions[0]}
 
 
-def tokens_cut(tokenizer: CLIPTokenizer, prompt: str) -> int:
-    """How many tokens at the prompt's end do not fit into the text encoder."""
-    return max(0, len(tokenizer(prompt).input_ids) - tokenizer.model_max_length)
+def tokens_cut(tokenizer: CLIPTokenizer, prompt: str, parts: int) -> int:
+    """How many tokens at the prompt's end are not read, when the text encoder is asked ``parts`` times."""
+    return max(0, len(tokens(tokenizer, prompt)) - parts * _room(tokenizer))
 
 
 def tokens(tokenizer: CLIPTokenizer, text: str) -> Sequence[int]:
@@ -69,42 +79,85 @@ def tokens(tokenizer: CLIPTokenizer, text: str) -> Sequence[int]:
     return read
 
 
-def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], pad: int, device: torch.device) -> Tensor:
-    """Token numbers (n, tokens), cut and padded to the tokenizer's length.
+def _room(tokenizer: CLIPTokenizer) -> int:
+    """Tokens of a text that the encoder reads at once: two of its places mark beginning and end."""
+    return int(tokenizer.model_max_length) - 2
+
+
+def _tokens(
+    tokenizer: CLIPTokenizer, prompts: Sequence[str], pad: int, parts: int, device: torch.device
+) -> Tensor:
+    """Token numbers (n * parts, tokens): of each prompt its parts, each marked, cut and padded.
 
     The padding is put in by number: as a tokenizer's setting, open_clip's "!" would also change how an
     exclamation mark in a prompt is read.
     """
-    length = tokenizer.model_max_length
-    read = tokenizer(list(prompts), max_length=length, truncation=True).input_ids
-    return to_device(torch.tensor([ids + [pad] * (length - len(ids)) for ids in read]), device)
+    room, rows = _room(tokenizer), []
+    for prompt in prompts:
+        words = tokens(tokenizer, prompt)
+        for start in range(0, parts * room, room):
+            part = words[start : start + room]
+            filled = [pad] * (room - len(part))
+            rows.append([tokenizer.bos_token_id, *part, tokenizer.eos_token_id, *filled])
+    return to_device(torch.tensor(rows), device)
+
+
+def _joined(states: Tensor, parts: int) -> Tensor:
+    """A prompt's parts side by side: (n * parts, tokens, width) to (n, parts * (tokens - 2) + 2, width).
+
+    As sd-scripts joins them: the first mark of a beginning, what stands between the marks of every part, the
+    last mark of an end. So every text has the same length, however short.
+    """
+    if parts == 1:
+        return states
+    each = states.reshape(-1, parts, *states.shape[1:])
+    inner = each[:, :, 1:-1].flatten(1, 2)
+    return torch.cat([each[:, 0, :1], inner, each[:, -1, -1:]], dim=1)
 
 
 @dataclass(frozen=True)
 class OneText:
-    """A CLIP text encoder whose last states, normed, condition the UNet.
+    """A CLIP text encoder whose last states, or those of a layer before, normed, condition the UNet.
 
     Attributes:
         tokenizer: of the prompts.
         encoder: gives states (n, tokens, width).
+        prompts: how they are read.
     """
 
     tokenizer: CLIPTokenizer
     encoder: CLIPTextModel
+    prompts: PromptSettings = field(default_factory=PromptSettings)
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
         """The one encoder."""
         return {"text_encoder": self.encoder}
 
+    def reading(self, prompts: PromptSettings) -> "OneText":
+        """The same encoder that reads in this way."""
+        return replace(self, prompts=prompts)
+
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:
         """``states`` (n, tokens, width); how pictures are cut is not told."""
         del size_conditionings
-        pad = self.tokenizer.pad_token_id
-        states: Tensor = self.encoder(_tokens(self.tokenizer, prompts, pad, self.encoder.device))[0]
-        return {"states": states}
+        pad, parts = self.tokenizer.pad_token_id, self.prompts.parts
+        states = self._states(_tokens(self.tokenizer, prompts, pad, parts, self.encoder.device))
+        return {"states": _joined(states, parts)}
+
+    def _states(self, numbers: Tensor) -> Tensor:
+        """Of the layer that is read, after the last norm: (n, tokens, width)."""
+        skip = self.prompts.clip_skip
+        found = self.encoder(numbers, output_hidden_states=skip > 1)
+        if skip == 1:
+            last: Tensor = found[0]
+            return last
+        # transformers 5.6 and later have it in the model itself.
+        inner = getattr(self.encoder, "text_model", self.encoder)
+        normed: Tensor = inner.final_layer_norm(found.hidden_states[-skip])
+        return normed
 
 
 @dataclass(frozen=True)
@@ -115,32 +168,42 @@ class TwoTexts:
         tokenizer: of both.
         encoder: CLIP-L.
         encoder_2: bigG, with its projection.
+        prompts: how they are read, but for the layer: SDXL was trained on the last but one.
     """
 
     tokenizer: CLIPTokenizer
     encoder: CLIPTextModel
     encoder_2: CLIPTextModelWithProjection
+    prompts: PromptSettings = field(default_factory=PromptSettings)
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
         """Both encoders."""
         return {"text_encoder": self.encoder, "text_encoder_2": self.encoder_2}
 
+    def reading(self, prompts: PromptSettings) -> "TwoTexts":
+        """The same encoders that read in this way."""
+        return replace(self, prompts=prompts)
+
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:
-        """The last but one states of both side by side, bigG's pooled text, and the cut's six numbers."""
-        device = self.encoder.device
+        """The last but one states of both side by side, bigG's pooled text, and the cut's six numbers.
+
+        The pooled text is that of a prompt's first part.
+        """
+        device, parts = self.encoder.device, self.prompts.parts
+        pad = self.tokenizer.pad_token_id
         one = self.encoder(
-            _tokens(self.tokenizer, prompts, self.tokenizer.pad_token_id, device), output_hidden_states=True
-        )
+            _tokens(self.tokenizer, prompts, pad, parts, device), output_hidden_states=True
+        ).hidden_states[-2]
         # open_clip pads with 0, and bigG was trained so.
-        two = self.encoder_2(_tokens(self.tokenizer, prompts, 0, device), output_hidden_states=True)
-        states = torch.cat([one.hidden_states[-2], two.hidden_states[-2].to(one.hidden_states[-2])], dim=-1)
+        two = self.encoder_2(_tokens(self.tokenizer, prompts, 0, parts, device), output_hidden_states=True)
+        states = torch.cat([_joined(one, parts), _joined(two.hidden_states[-2], parts).to(one)], dim=-1)
         cuts = [[*cut.original, *cut.corner, *cut.size] for cut in size_conditionings]
         return {
             "states": states,
-            "pooled": two.text_embeds.to(states),
+            "pooled": two.text_embeds[::parts].to(states),
             # In half precision 1083 pixels would be 1080.
             "time_ids": to_device(torch.tensor(cuts, dtype=torch.float32), device),
         }

@@ -14,6 +14,7 @@ __all__ = ["Details", "model_metadata", "name_of", "training_metadata", "trigger
 
 _LONGEST = 200
 _MOST_TRIGGERS = 8
+_READ_AT_ONCE = 75  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Details:
         resolution: side of a square picture, pixels; 0: the family's.
         prediction: what the model predicts: ``epsilon`` or ``v``.
         zero_snr: whether it was trained on a noise schedule that ends in pure noise.
+        clip_skip: layer of the text encoder that was read, counted from its end.
+        max_token_length: how many tokens of a caption were read.
         tags: folder -> tag -> in how many captions it stands; web interfaces show them as trigger words.
         date: when it was made, with its time zone. It makes equal content differ in its bytes.
         extra: further metadata, such as lineage; may not begin with ``ss_``, ``sshs_`` or ``modelspec.``.
@@ -42,6 +45,8 @@ class Details:
     resolution: int = 0
     prediction: str = ""
     zero_snr: bool = False
+    clip_skip: int = 1
+    max_token_length: int = 75
     tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     date: datetime | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +74,10 @@ def training_metadata(details: Details, kind: LoraKind, rank: str, alpha: str) -
         "ss_new_sd_model_hash": details.base_hash,
         "ss_tag_frequency": json.dumps(details.tags, sort_keys=True) if details.tags else "",
         "ss_v_parameterization": "True" if details.prediction == "v" else "",
+        "ss_clip_skip": str(details.clip_skip) if details.clip_skip > 1 else "",
+        "ss_max_token_length": str(details.max_token_length)
+        if details.max_token_length > _READ_AT_ONCE
+        else "",
         "ss_zero_terminal_snr": "True" if details.zero_snr else "",
         "ss_training_started_at": str(details.date.timestamp()) if details.date else "",
     }

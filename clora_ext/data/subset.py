@@ -1,0 +1,62 @@
+"""A folder of pictures, and what holds for it alone."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clora_ext.config.settings import AugmentationSettings, CaptionSettings
+
+from .kohya_buckets import KohyaBuckets
+
+__all__ = ["Subset"]
+
+_LAID_OUT = ("folder", "repeats", "caption_extension", "default_caption")
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """One folder of a run.
+
+    Attributes:
+        folder: images; a kohya folder (``10_sks dog``); or a parent of kohya folders.
+        repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
+        captions: how they vary.
+        augmentation: how pictures vary.
+        caption_extension: ending of caption files; None: ``.txt`` and ``.caption``.
+        default_caption: of pictures without a caption file, with ``{token}`` and ``{class}`` to be filled
+            in; None: the words of a kohya folder, else the usual one.
+        resolution: side of the square whose area pictures get, pixels; None: the run's.
+        batch_size: pictures in one step; None: the run's.
+        buckets: sd-scripts' own; None: clora's, which cut nothing away up to 2:1 that need not be.
+        regularisation: whether it shows other things of the concept's class, as DreamBooth's prior
+            preservation (arXiv 2208.12242) has them: captions without the token, as many pictures as the
+            others of its dataset.
+        loss_weight: what the error of its pictures counts.
+        dataset: number of the dataset that it belongs to: regularisation pictures are counted by dataset.
+    """
+
+    folder: Path
+    repeats: int | None = None
+    captions: CaptionSettings = field(default_factory=CaptionSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    caption_extension: str | None = None
+    default_caption: str | None = None
+    resolution: int | None = None
+    batch_size: int | None = None
+    buckets: KohyaBuckets | None = None
+    regularisation: bool = False
+    loss_weight: float = 1.0
+    dataset: int = 0
+
+    @property
+    def shaping(self) -> Mapping[str, Any]:
+        """What of it changes a training, beside its files, their captions and repeats; defaults left out.
+
+        >>> Subset(Path("a"), resolution=512).shaping
+        {'resolution': 512}
+        """
+        values, usual = asdict(self), asdict(Subset(self.folder))
+        return {
+            name: value for name, value in values.items() if name not in _LAID_OUT and value != usual[name]
+        }
