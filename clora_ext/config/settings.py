@@ -23,6 +23,7 @@ __all__ = [
     "CaptionSettings",
     "ComputeSettings",
     "DataSettings",
+    "MaskSettings",
     "OptimizerSettings",
     "PromptSettings",
     "SamplingSettings",
@@ -37,7 +38,7 @@ TargetSet = Literal["attention", "transformer"]
 NOT_SHAPING = ("sampling", "compute")
 """Groups of settings that change nothing about the model: samples, and what the training costs."""
 
-_IDLE = ("captions", "augmentation", "prompts")
+_IDLE = ("captions", "augmentation", "masks", "prompts")
 """Groups that change nothing while they have their defaults."""
 
 _SEED_LIMIT = 2**63
@@ -172,6 +173,24 @@ class AugmentationSettings:
     ] = False
 
 
+@dataclass(frozen=True, slots=True)
+class MaskSettings:
+    """Parts of pictures that count more than others in the loss."""
+
+    masked_loss: Annotated[
+        bool,
+        Knob(
+            "Weigh the loss by masks beside the pictures: NAME-masklabel.png or NAME_mask.png, black where "
+            "nothing counts."
+        ),
+    ] = False
+    alpha_mask: Annotated[bool, Knob("Weigh the loss by the pictures' own transparency.")] = False
+    normalize_masks: Annotated[
+        bool,
+        Knob("Divide each picture's loss by the mean of its mask, so that all pictures count alike."),
+    ] = False
+
+
 _AS_BEFORE = "as of the concept before, else {}"
 
 
@@ -271,6 +290,7 @@ class Settings:
         data: batches.
         captions: how they vary.
         augmentation: how pictures vary.
+        masks: what counts of them.
         prompts: how captions and prompts are read.
         compute: memory against time.
         sampling: previews and contact sheets.
@@ -293,6 +313,7 @@ class Settings:
     data: DataSettings = field(default_factory=DataSettings)
     captions: CaptionSettings = field(default_factory=CaptionSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    masks: MaskSettings = field(default_factory=MaskSettings)
     prompts: PromptSettings = field(default_factory=PromptSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)

@@ -8,6 +8,7 @@ from clora_ext.data.concept import RARE_TOKENS, Concept, name_concept
 from clora_ext.data.cut import Cut, covering
 from clora_ext.data.joined import joined
 from clora_ext.data.kohya_buckets import KohyaBuckets
+from clora_ext.data.mask import Mask, load_mask
 from clora_ext.data.no_images import refuse_no_folder
 from clora_ext.data.picture import Picture, Rejected
 from clora_ext.data.pixels import load_image, load_pixels, load_whole
@@ -23,6 +24,7 @@ __all__ = [
     "Cut",
     "Dataset",
     "KohyaBuckets",
+    "Mask",
     "Picture",
     "Rejected",
     "Subset",
@@ -34,6 +36,7 @@ __all__ = [
     "covering",
     "joined",
     "load_image",
+    "load_mask",
     "load_pixels",
     "load_whole",
     "name_concept",

@@ -6,11 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CAPTION_SUFFIXES", "Captions", "find_masks", "is_document", "match_captions", "same_stem"]
+__all__ = [
+    "CAPTION_SUFFIXES",
+    "Captions",
+    "find_masks",
+    "is_document",
+    "match_captions",
+    "match_masks",
+    "same_stem",
+]
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 # OneTrainer keeps these two endings for itself: such a file is never a picture to it, wherever it lies.
 ALWAYS = re.compile(r".+-(masklabel|condlabel)", re.IGNORECASE | re.DOTALL)
+OF_LOSS = re.compile(r"(.+)(?:-masklabel|[-_. ]masks?)", re.IGNORECASE | re.DOTALL)
 # What other programs and people call them. As a picture may be called so too, there has to be its picture.
 WITH_A_PICTURE = re.compile(r"(.+)[-_. ](masks?|cond|conditioning|control|depth)", re.IGNORECASE | re.DOTALL)
 DOCUMENTS = frozenset({"readme", "license", "licence", "copying", "notice", "credits", "attribution"})
@@ -82,6 +91,23 @@ def same_stem(images: Iterable[Path]) -> tuple[Path, ...]:
     for image in images:
         by_stem.setdefault(normal(image.stem), []).append(image)
     return tuple(sorted(image for group in by_stem.values() if len(group) > 1 for image in group))
+
+
+def match_masks(images: Sequence[Path], masks: Iterable[Path]) -> Mapping[Path, Path]:
+    """Which mask says what counts of which picture: ``a-masklabel.png`` or ``a_mask.png`` of ``a.png``.
+
+    Conditions, control pictures and depth maps say nothing of the kind.
+    """
+    by_name: dict[str, list[Path]] = {}
+    for image in images:
+        for name in {normal(image.stem), full_name(image.name)}:
+            by_name.setdefault(name, []).append(image)
+    found: dict[Path, Path] = {}
+    for mask in masks:
+        named = OF_LOSS.fullmatch(normal(mask.stem))
+        for image in () if named is None else by_name.get(named[1], ()):
+            found.setdefault(image, mask)
+    return found
 
 
 def find_masks(images: Sequence[Path]) -> frozenset[Path]:

@@ -20,6 +20,7 @@ class Checked:
         sha256: of the file's content.
         mode: the file's own colour mode, by Pillow's name.
         notes: what was done to make it RGB and upright.
+        is_transparent: whether it has transparency that was kept apart.
     """
 
     width: int
@@ -28,23 +29,26 @@ class Checked:
     sha256: str
     mode: str
     notes: tuple[str, ...]
+    is_transparent: bool = False
 
 
-def check_image(path: Path, *, convert: bool) -> Checked:
+def check_image(path: Path, *, convert: bool, apart: bool = False) -> Checked:
     """Read the image file at ``path`` completely.
 
     Args:
         path: the file.
         convert: accept pictures that will look different once they are 8-bit RGB.
+        apart: whether transparency is kept apart, as a mask.
 
     Raises:
         Unusable: with the reason and the remedy.
     """
     with open_regular(path) as file:
-        decoded = decode(file, convert=convert)
+        decoded = decode(file, convert=convert, apart=apart)
         try:
             length, sha256 = file.seek(0, 2), sha256_of(file)
         except OSError as error:
             raise unreadable(error) from error
     width, height = decoded.image.size
-    return Checked(width, height, length, sha256, decoded.mode, decoded.notes)
+    transparent = decoded.alpha is not None
+    return Checked(width, height, length, sha256, decoded.mode, decoded.notes, transparent)

@@ -6,7 +6,7 @@ from PIL import Image
 from clora_ext.data.profile import ProfileError, read_profile
 from clora_ext.data.regular import Unusable
 
-__all__ = ["as_rgb", "refused"]
+__all__ = ["as_rgb", "refused", "without_alpha"]
 
 OPAQUE = 255
 GRAY = frozenset({"1", "L", "LA", "La"})
@@ -53,6 +53,17 @@ def as_rgb(image: Image.Image, *, convert: bool) -> tuple[Image.Image, tuple[str
         return in_srgb(image, image, image.info)
     rgb, notes = in_srgb(own_colours(image), image.convert("RGB"), image.info)
     return rgb, (LOSSLESS.get(image.mode, f"{image.mode} converted to RGB"), *notes)
+
+
+def without_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """The colours of ``image`` as if all were opaque, and how opaque they are, mode L; None: all are."""
+    if not image.has_transparency_data:
+        return image, None
+    layered = image.convert("RGBA")
+    alpha = layered.getchannel("A")
+    opaque = own_colours(image) if image.mode in GRAY else layered.convert("RGB")
+    opaque.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return opaque, None if alpha.getextrema()[0] == OPAQUE else alpha
 
 
 def from_layered(image: Image.Image, *, convert: bool) -> tuple[Image.Image, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile
 
-from clora_ext.data.colour import as_rgb, refused
+from clora_ext.data.colour import as_rgb, refused, without_alpha
 from clora_ext.data.jxl import JxlHeader, read_jxl_header
 from clora_ext.data.kinds import HEADER, Opener, kind_of
 from clora_ext.data.nclx import is_high_dynamic_range, read_nclx, wide_gamut_name
@@ -58,19 +58,22 @@ class Decoded:
         image: mode RGB.
         mode: the file's own colour mode, by Pillow's name.
         notes: what was done to make it RGB and upright.
+        alpha: how opaque each pixel is, mode L, upright; None: it was not asked for, or all are.
     """
 
     image: Image.Image
     mode: str
     notes: tuple[str, ...]
+    alpha: Image.Image | None = None
 
 
-def decode(file: BinaryIO, *, convert: bool) -> Decoded:
+def decode(file: BinaryIO, *, convert: bool, apart: bool = False) -> Decoded:
     """All pixels of ``file``, upright and in RGB.
 
     Args:
         file: the image, opened in binary; its content counts, not its name.
         convert: also make conversions that change what is seen; see :func:`clora_ext.data.colour.as_rgb`.
+        apart: whether transparency is no part of what is seen, but kept apart.
 
     Raises:
         Unusable: it is no picture, is damaged, cut short, too small or too large, or needs a conversion
@@ -89,10 +92,12 @@ def decode(file: BinaryIO, *, convert: bool) -> Decoded:
         notes = refuse_frames(image, convert=convert) + refuse_depth(head, image, convert=convert)
         image.load()
         refuse_size(*image.size)
-        rgb, changed = as_rgb(image, convert=convert)
+        opaque, alpha = without_alpha(image) if apart else (image, None)
+        rgb, changed = as_rgb(opaque, convert=convert)
         turned, rotation = upright(image, rgb)
+        alpha = None if alpha is None else upright(image, alpha)[0]
         gamut = told_gamut(file, image) if kind.name in BY_NUMBERS else ()
-    return Decoded(turned, image.mode, rotation + notes + changed + gamut)
+    return Decoded(turned, image.mode, rotation + notes + changed + gamut, alpha)
 
 
 def refuse_early(file: BinaryIO, head: bytes, kind: str, opener: Opener) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clora_ext.data.beside import CAPTION_SUFFIXES, find_masks, is_document, match_captions
+from clora_ext.data.beside import CAPTION_SUFFIXES, find_masks, is_document, match_captions, match_masks
 from clora_ext.data.kinds import is_readable_name, unread_kind
 from clora_ext.data.no_images import Contents, kinds_of, no_images, refuse_no_folder, remedies_of
 from clora_ext.data.regular import dataset_error, unreadable
@@ -31,6 +31,7 @@ class Group:
         captions: the caption files of each picture that has any, sorted.
         idle_captions: caption files of no picture, sorted.
         masks: image files that belong to others and are not learned, sorted.
+        mask_of: those that say what counts of a picture, by the picture.
         unread: pictures of kinds that cannot be read here, sorted.
         others: files of no use here, sorted; hidden ones are left out.
     """
@@ -42,6 +43,7 @@ class Group:
     captions: Mapping[Path, tuple[Path, ...]]
     idle_captions: tuple[Path, ...]
     masks: tuple[Path, ...]
+    mask_of: Mapping[Path, Path]
     unread: tuple[Path, ...]
     others: tuple[Path, ...]
 
@@ -141,6 +143,7 @@ def read_group(folder: Path, suffixes: Sequence[str]) -> Group:
         captions=captions.of,
         idle_captions=tuple(path for path in captions.idle if path not in documents),
         masks=tuple(sorted(masks)),
+        mask_of=match_masks(images, sorted(masks)),
         unread=tuple(entry for entry in unread if entry not in masks),
         others=tuple(sorted([*others, *documents])),
     )

@@ -1,6 +1,7 @@
 """The files of a folder that are not trained on: why, and whether that is meant."""
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from clora_ext.data.beside import same_stem
@@ -50,12 +51,12 @@ def missed(group: Group) -> list[Path]:
     return [path for path in group.unread if path.stem not in stems]
 
 
-def left_over(layout: Layout) -> tuple[str, ...]:
-    """Notes on files that were not used, folder by folder."""
-    return tuple(note for group in layout.groups for note in notes_on(group))
+def left_over(layout: Layout, used: Collection[Path]) -> tuple[str, ...]:
+    """Notes on files that were not used, folder by folder; ``used`` are masks."""
+    return tuple(note for group in layout.groups for note in notes_on(group, used))
 
 
-def notes_on(group: Group) -> list[str]:
+def notes_on(group: Group, used: Collection[Path]) -> list[str]:
     """Notes on the files of one folder that were not used, and on names that may be mistaken."""
     folder = escaped(folder_name(group.folder))
     notes = []
@@ -66,9 +67,10 @@ def notes_on(group: Group) -> list[str]:
     if group.unread:
         kinds, remedies = kinds_of(group.unread), remedies_of(group.unread)
         notes.append(f"left out in {folder}, since they cannot be read here: {kinds}; {remedies}")
-    if group.masks:
-        what = "left out, since they belong to other pictures and masks are not used yet"
-        notes.append(f"{what}: {names_of(group.masks)}; rename what is a picture of its own")
+    unused = tuple(path for path in group.masks if path not in used)
+    if unused:
+        fix = "rename what is a picture of its own; --masked-loss uses masks"
+        notes.append(f"left out, since they belong to other pictures: {names_of(unused)}; {fix}")
     if group.idle_captions:
         notes.append(f"captions without a picture of the same name: {names_of(group.idle_captions)}")
     alike = same_stem(group.images)

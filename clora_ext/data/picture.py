@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from clora_ext.data.mask import Mask
 from clora_ext.data.subset import Subset
 
 __all__ = ["Picture", "Rejected"]
@@ -24,6 +25,7 @@ class Picture:
         caption_from: its source: a file's name, ``folder name`` or ``default``.
         repeats: how often it is shown, relative to the other pictures.
         subset: that it is of.
+        mask: what counts of it; None: all of it.
         notes: what the user should know about it, such as ``rotated by EXIF``.
     """
 
@@ -38,6 +40,7 @@ class Picture:
     caption_from: str
     repeats: int
     subset: Subset
+    mask: Mask | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -58,7 +58,7 @@ def load_whole(picture: Picture, *, convert: bool) -> Image.Image:
     try:
         with open_regular(picture.path) as file:
             if sha256_of(file) == picture.sha256:
-                return decode(file, convert=convert).image
+                return decode(file, convert=convert, apart=picture.subset.masks.alpha_mask).image
     except Unusable as error:
         raise dataset_error(picture.path, error) from error
     except OSError as error:

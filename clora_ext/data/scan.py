@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clora_ext.data.buckets import cover
 from clora_ext.data.captions import BadCaption, find_caption
-from clora_ext.data.check import check_image
+from clora_ext.data.check import Checked, check_image
 from clora_ext.data.concept import Concept
 from clora_ext.data.layout import Group, Layout, find_layout
 from clora_ext.data.leftovers import left_over, refuse_idle_captions, refuse_mostly_unread
+from clora_ext.data.mask import Mask, check_mask
 from clora_ext.data.picture import Picture, Rejected
 from clora_ext.data.regular import Unusable
 from clora_ext.data.subset import Subset
@@ -21,6 +23,7 @@ from clora_ext.formats.text import counted, escaped
 __all__ = ["Dataset", "layout_of", "scan", "scan_subset"]
 
 _MOST_LISTED = 20
+_MASK_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,10 @@ class Dataset:
 
 
 def _shaping(picture: Picture) -> tuple[str, ...]:
-    """What holds for the picture's folder alone, as text; empty: nothing."""
-    shaping = picture.subset.shaping
+    """What holds for the picture or its folder alone, as text; empty: nothing."""
+    shaping = dict(picture.subset.shaping)
+    if picture.mask is not None:
+        shaping["mask"] = picture.mask.sha256
     return (json.dumps(shaping, sort_keys=True),) if shaping else ()
 
 
@@ -106,7 +111,9 @@ def scan_subset(
     if rejected and not (skip_bad and pictures):
         raise scan_error(layout, rejected, len(pictures) + len(rejected), skip_bad=skip_bad)
     unique, duplicates = without_duplicates(pictures, layout.root)
-    return Dataset(layout.root, unique, tuple(rejected), layout.notes + duplicates + left_over(layout))
+    used = {picture.mask.path for picture in unique if picture.mask is not None}
+    notes = layout.notes + duplicates + left_over(layout, used) + refuse_no_masks(subset, unique)
+    return Dataset(layout.root, unique, tuple(rejected), notes)
 
 
 def layout_of(subset: Subset) -> Layout:
@@ -121,7 +128,8 @@ def read_picture(
 ) -> Picture | Rejected:
     """One image file with its caption, or the reason why one of the two cannot be used."""
     try:
-        found = check_image(path, convert=convert)
+        found = check_image(path, convert=convert, apart=subset.masks.alpha_mask)
+        mask = mask_of(path, found, group, subset)
         caption = find_caption(group.captions.get(path, ()), group.words, concept, subset)
     except BadCaption as error:
         return Rejected(error.path, error.reason, error.fix)
@@ -139,8 +147,49 @@ def read_picture(
         caption_from=caption.source,
         repeats=group.repeats if subset.repeats is None else subset.repeats,
         subset=subset,
+        mask=mask,
         notes=found.notes + fit_notes(found.width, found.height, resolution) + caption.notes,
     )
+
+
+def mask_of(path: Path, found: Checked, group: Group, subset: Subset) -> Mask | None:
+    """What counts of a picture, by the subset's rules; None: all of it."""
+    if subset.masks.alpha_mask:
+        return Mask(path, found.sha256, is_alpha=True) if found.is_transparent else None
+    if not subset.masks.masked_loss:
+        return None
+    size = found.width, found.height
+    if subset.mask_folder is None:
+        beside = group.mask_of.get(path)
+        return None if beside is None else check_mask(beside, size)
+    named = [path.name, *(f"{path.stem}{ending}" for ending in _MASK_ENDINGS)]
+    there = next((one for name in named if (one := subset.mask_folder / name).is_file()), None)
+    if there is None:
+        reason = f"has no mask in {escaped(subset.mask_folder)}"
+        raise Unusable(reason, f"put {escaped(path.stem)}.png there, or leave the picture out")
+    return check_mask(there, size)
+
+
+def refuse_no_masks(subset: Subset, pictures: Sequence[Picture]) -> tuple[str, ...]:
+    """A note on pictures that all counts of, where masks are asked for.
+
+    Raises:
+        DatasetError: there is not one mask.
+    """
+    if not (subset.masks.masked_loss or subset.masks.alpha_mask):
+        return ()
+    without = [picture for picture in pictures if picture.mask is None]
+    if len(without) < len(pictures):
+        some = f"{len(without)} of {counted(len(pictures), 'picture')}"
+        return (f"{some} without a mask: all of them counts",) if without else ()
+    if subset.masks.alpha_mask:
+        message, fix = "is transparent anywhere", "leave out --alpha-mask"
+    else:
+        message, fix = (
+            "has a mask",
+            "name masks NAME-masklabel.png or NAME_mask.png, or leave out --masked-loss",
+        )
+    raise DatasetError(f"no picture in {escaped(subset.folder)} {message}", fix=fix)
 
 
 def fit_notes(width: int, height: int, resolution: int) -> tuple[str, ...]:

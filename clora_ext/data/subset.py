@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clora_ext.config.settings import AugmentationSettings, CaptionSettings
+from clora_ext.config.settings import AugmentationSettings, CaptionSettings, MaskSettings
 
 from .kohya_buckets import KohyaBuckets
 
 __all__ = ["Subset"]
 
-_LAID_OUT = ("folder", "repeats", "caption_extension", "default_caption")
+_LAID_OUT = ("folder", "repeats", "caption_extension", "default_caption", "mask_folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Subset:
         repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
         captions: how they vary.
         augmentation: how pictures vary.
+        masks: whether parts of them count more than others.
+        mask_folder: where masks lie under the names of their pictures; None: beside them.
         caption_extension: ending of caption files; None: ``.txt`` and ``.caption``.
         default_caption: of pictures without a caption file, with ``{token}`` and ``{class}`` to be filled
             in; None: the words of a kohya folder, else the usual one.
@@ -40,6 +42,8 @@ class Subset:
     repeats: int | None = None
     captions: CaptionSettings = field(default_factory=CaptionSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    masks: MaskSettings = field(default_factory=MaskSettings)
+    mask_folder: Path | None = None
     caption_extension: str | None = None
     default_caption: str | None = None
     resolution: int | None = None

@@ -8,7 +8,7 @@ from .dataset_file import DatasetFile, read_dataset_file
 from .document import Document, Unreadable, read_document
 from .finding import Finding, Verdict, in_order
 from .recognise import by_ending, foreign_program, is_dataset_file
-from .rules import check_dataset, check_together
+from .rules import check_both, check_dataset, check_together
 from .run_file import RunFile, is_run_file, read_run_file
 from .training_file import TrainingFile, read_training_file
 
@@ -40,6 +40,7 @@ def check(files: Sequence[Path]) -> Checked:
     for path in files:
         reader.read(path)
     reader.follow()
+    reader.compare()
     return Checked(
         tuple(reader.files),
         reader.training,
@@ -84,6 +85,10 @@ class _Reader:
             self._say(named.path, "error", message, line=named.line, key="dataset_config")
             return
         self.read(path)
+
+    def compare(self) -> None:
+        """What the files say together."""
+        self.findings += check_both(self.training, self.dataset)
 
     def _document(self, path: Path) -> Document | None:
         foreign = by_ending(path.suffix)

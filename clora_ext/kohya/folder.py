@@ -1,10 +1,10 @@
 """A folder as configuration files describe it, as clora takes it."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from clora_ext.config.settings import AugmentationSettings, CaptionSettings
+from clora_ext.config.settings import AugmentationSettings, CaptionSettings, MaskSettings
 from clora_ext.data.kohya_buckets import KohyaBuckets
 from clora_ext.data.subset import Subset
 
@@ -12,7 +12,7 @@ from .origin import Sourced
 
 __all__ = ["is_regularisation", "regularisation_of", "subset_of"]
 
-_Group = TypeVar("_Group", AugmentationSettings, CaptionSettings)
+_Group = TypeVar("_Group", AugmentationSettings, CaptionSettings, MaskSettings)
 
 _BUCKETS = {
     "min_bucket_reso": "smallest",
@@ -53,6 +53,8 @@ def subset_of(values: Mapping[str, Any], run: Mapping[str, Any]) -> Subset:
         repeats=values.get("repeats"),
         captions=_group(CaptionSettings, values),
         augmentation=_group(AugmentationSettings, values),
+        masks=_masks(values, regularisation=regularisation),
+        mask_folder=values.get("mask_folder"),
         caption_extension=values.get("caption_extension"),
         default_caption=values.get("default_caption"),
         buckets=_buckets(values),
@@ -61,6 +63,12 @@ def subset_of(values: Mapping[str, Any], run: Mapping[str, Any]) -> Subset:
         dataset=values.get("dataset", 0),
         **own,
     )
+
+
+def _masks(values: Mapping[str, Any], *, regularisation: bool) -> MaskSettings:
+    """Regularisation pictures have no masks of their own, but may be transparent."""
+    masks = _group(MaskSettings, values)
+    return replace(masks, masked_loss=False) if regularisation else masks
 
 
 def _group(kind: type[_Group], values: Mapping[str, Any]) -> _Group:

@@ -34,6 +34,9 @@ def _from_subset(file: DatasetFile, number: int, dataset: Dataset, subset: Subse
         found["resolution"] = (given["resolution"].value[0], of_given(given["resolution"]))
     folder = given["image_dir"]
     found["images"] = (path_from(file.path.parent, folder.value), of_given(folder))
+    if "conditioning_data_dir" in given:
+        masks = given["conditioning_data_dir"]
+        found["mask_folder"] = (path_from(file.path.parent, masks.value), of_given(masks))
     found["dataset"] = (number, of_given(folder))
     # Without num_repeats sd-scripts counts a folder once, whatever number is in its name.
     if "repeats" not in found:

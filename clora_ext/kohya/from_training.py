@@ -115,6 +115,12 @@ def _regularisation_images(given: _Given, folder: Path) -> _Answer:
     return path_from(folder, given["reg_data_dir"].value), given["reg_data_dir"]
 
 
+def _mask_folder(given: _Given, folder: Path) -> _Answer:
+    if "conditioning_data_dir" not in given:
+        return None
+    return path_from(folder, given["conditioning_data_dir"].value), given["conditioning_data_dir"]
+
+
 def _export_lora(given: _Given, folder: Path) -> _Answer:
     if "output_dir" not in given:
         return None
@@ -136,5 +142,6 @@ _PATHS: Mapping[str, Callable[[_Given, Path], _Answer]] = {
     "base": _base,
     "images": _images,
     "regularisation_images": _regularisation_images,
+    "mask_folder": _mask_folder,
     "export_lora": _export_lora,
 }

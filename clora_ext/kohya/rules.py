@@ -10,7 +10,7 @@ from .from_dataset import folders_of
 from .judge import Given
 from .training_file import TrainingFile
 
-__all__ = ["check_dataset", "check_together"]
+__all__ = ["check_both", "check_dataset", "check_together"]
 
 _LORA = "networks.lora"
 _KINDS_OF_NETWORK = {
@@ -147,6 +147,23 @@ def check_dataset(file: DatasetFile) -> list[Finding]:
     """What a dataset file says as a whole."""
     found = [one for dataset in file.datasets for one in _dataset(file, dataset)]
     return list({(one.line, one.key): one for one in found}.values())
+
+
+def check_both(training: TrainingFile | None, dataset: DatasetFile | None) -> list[Finding]:
+    """What the one file says without what the other would have to say."""
+    masked = training is not None and _is_on(training.given, "masked_loss")
+    datasets = () if dataset is None else dataset.datasets
+    found = [subset for one in datasets for subset in one.subsets]
+    folders = [
+        subset.given["conditioning_data_dir"] for subset in found if "conditioning_data_dir" in subset.given
+    ]
+    if training is not None and "conditioning_data_dir" in training.given:
+        folders.append(training.given["conditioning_data_dir"])
+    if masked:
+        return []
+    message, fix = "holds masks, for which the training file has to ask", "write masked_loss = true there"
+    verdict: Verdict = "note" if training is None else "error"
+    return list({one.line: _finding(one, verdict, message, fix) for one in folders}.values())
 
 
 def _dataset(file: DatasetFile, dataset: Dataset) -> Iterator[Finding]:

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 from clora_ext.data import (
     Batches,
+    Cut,
     Picture,
     batches,
+    load_mask,
     load_pixels,
 )
+from clora_ext.errors import DatasetError
 from clora_ext.events import Sink, Stage
+from clora_ext.formats.text import escaped
 
 from .memory_remedies import sampling_remedies
 from .plan import Plan
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from clora_ext.families.base import Model, SizeConditioning
     from clora_ext.strategies.objective import Example
 
-__all__ = ["Encoded", "encode_latents", "encode_pictures"]
+__all__ = ["Encoded", "as_latents", "encode_latents", "encode_pictures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +78,48 @@ def encode_latents(model: "Model", plan: Plan, number: int) -> "Example":
     """One of the plan's pictures on the processor, without its condition: the model is asked when it is."""
     picture, cut = plan.dataset.pictures[number], plan.cuts[number]
     pixels = load_pixels(picture, cut, convert=plan.converts)
-    return _example(model, pixels, picture, _size_conditioning(picture, cut.size, cut.corner))
+    conditioning = _size_conditioning(picture, cut.size, cut.corner)
+    return _example(model, pixels, picture, conditioning, _mask(picture, cut))
 
 
 def encode_mirrored(model: "Model", plan: Plan, number: int) -> "Example":
     """The same of the mirrored picture."""
     picture, cut = plan.dataset.pictures[number], plan.cuts[number]
     pixels = load_pixels(picture, cut, convert=plan.converts).flip(-1)
-    return _example(model, pixels, picture, _size_conditioning(picture, cut.size, cut.mirrored_corner))
+    conditioning, mask = _size_conditioning(picture, cut.size, cut.mirrored_corner), _mask(picture, cut)
+    return _example(model, pixels, picture, conditioning, None if mask is None else mask.flip(-1))
 
 
-def _example(model: "Model", pixels: "Tensor", picture: Picture, cut: "SizeConditioning") -> "Example":
+def _example(
+    model: "Model", pixels: "Tensor", picture: Picture, cut: "SizeConditioning", mask: "Tensor | None"
+) -> "Example":
     from clora_ext.strategies.objective import Example
 
     mean, deviation = (one[0].float().cpu() for one in model.encode_images(pixels.unsqueeze(0)))
-    return Example(mean, deviation, picture.caption, cut, None, picture.subset.loss_weight)
+    shrunk = None if mask is None else as_latents(mask, mean, picture)
+    return Example(mean, deviation, picture.caption, cut, None, picture.subset.loss_weight, shrunk)
+
+
+def _mask(picture: Picture, cut: Cut) -> "Tensor | None":
+    """What counts of the cut picture, (height, width); None: all of it."""
+    if picture.mask is None:
+        return None
+    return load_mask(picture.mask, cut, (picture.width, picture.height))
+
+
+def as_latents(mask: "Tensor", latents: "Tensor", picture: Picture) -> "Tensor":
+    """A mask in the latents' size, (1, h, w), each place the mean of what it stands for, as in sd-scripts.
+
+    Raises:
+        DatasetError: what was kept of the picture counts nowhere.
+    """
+    from torch.nn import functional
+
+    small: Tensor = functional.adaptive_avg_pool2d(mask[None], (latents.shape[-2], latents.shape[-1]))
+    if not small.any():
+        message = f"{escaped(picture.path)}: what is kept of it counts nowhere by its mask"
+        raise DatasetError(message, fix="paint something of it white, or leave the picture out")
+    return small / small.mean() if picture.subset.masks.normalize_masks else small
 
 
 def _conditioned(model: "Model", example: "Example") -> "Example":

@@ -46,7 +46,11 @@ class Pictures:
     def parts(self, settings: Settings) -> tuple[Subset, ...]:
         """The folders with what holds for each."""
         one = Subset(
-            self.folder, self.repeats, captions=settings.captions, augmentation=settings.augmentation
+            self.folder,
+            self.repeats,
+            captions=settings.captions,
+            augmentation=settings.augmentation,
+            masks=settings.masks,
         )
         return self.subsets or (one,)
 

@@ -33,6 +33,7 @@ class Example:
         condition: what the denoiser is given for it, first dimension 1; None: what the text encoder says of
             it changes while it is trained, so it is asked again in every step.
         weight: what its error counts.
+        mask: what its error counts by place, (1, h, w), float32, on the processor; None: all alike.
     """
 
     mean: Tensor
@@ -41,6 +42,7 @@ class Example:
     size_conditioning: SizeConditioning
     condition: Conditioning | None
     weight: float = 1.0
+    mask: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class NoisedBatch:
         noised: latents and noise in the proportion that belongs to the times.
         condition: what else the denoiser is given; has gradients where a text encoder is trained.
         weights: what the error of each counts, (n,), float32; None: all count 1.
+        masks: what it counts by place, (n, 1, h, w), float32; None: everywhere alike.
     """
 
     latents: Tensor
@@ -62,6 +65,7 @@ class NoisedBatch:
     noised: Tensor
     condition: Conditioning
     weights: Tensor | None = None
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

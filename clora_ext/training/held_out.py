@@ -73,6 +73,6 @@ def _joined(model: Model, drawn: Sequence[NoisedBatch]) -> NoisedBatch:
     tensors = {
         field.name: torch.cat([getattr(one, field.name) for one in drawn])
         for field in fields(NoisedBatch)
-        if field.name not in {"condition", "weights"}
+        if field.name not in {"condition", "weights", "masks"}
     }
     return NoisedBatch(**tensors, condition=model.collate([one.condition for one in drawn]))

@@ -18,7 +18,7 @@ class DenoisingObjective:
     """The mean squared error of the denoiser's prediction (arXiv 2208.12242, equation 1), in float32.
 
     Pictures count alike, or as the model's process weighs their times, and regularisation pictures as they
-    are asked to.
+    are asked to; where a picture has a mask, its error counts by place.
     """
 
     def loss(
@@ -37,15 +37,16 @@ class DenoisingObjective:
     def error(self, model: Model, shown: NoisedBatch, predicted: Tensor) -> Tensor:
         """The mean squared error of the predictions for it."""
         weight = _weights(model, shown)
-        if weight is None:
+        if weight is None and shown.masks is None:
             return nn.functional.mse_loss(predicted.float(), _target(model, shown))
-        return (_errors(predicted, _target(model, shown)) * weight).mean()
+        errors = _errors(predicted, _target(model, shown), shown.masks)
+        return (errors if weight is None else errors * weight).mean()
 
 
 def prediction_errors(model: Model, shown: NoisedBatch) -> Tensor:
     """The error of each picture, (n,), float32, weighed as :class:`DenoisingObjective` weighs them."""
     predicted = model.predict(shown.noised, shown.times, shown.condition)
-    errors, weight = _errors(predicted, _target(model, shown)), _weights(model, shown)
+    errors, weight = _errors(predicted, _target(model, shown), shown.masks), _weights(model, shown)
     return errors if weight is None else errors * weight
 
 
@@ -62,9 +63,10 @@ def _target(model: Model, shown: NoisedBatch) -> Tensor:
     return model.process.target(shown.latents, shown.noise, shown.times).float()
 
 
-def _errors(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of each picture, (n,)."""
-    return nn.functional.mse_loss(predicted.float(), target, reduction="none").flatten(1).mean(dim=1)
+def _errors(predicted: Tensor, target: Tensor, masks: Tensor | None) -> Tensor:
+    """Mean squared error of each picture, (n,); by place weighed with its mask."""
+    errors = nn.functional.mse_loss(predicted.float(), target, reduction="none")
+    return (errors if masks is None else errors * masks).flatten(1).mean(dim=1)
 
 
 def noised_batch(
@@ -84,9 +86,25 @@ def noised_batch(
     noise = to_device(torch.randn(mean.shape, generator=rng), device)
     times = to_device(model.process.sample_times(mean.shape, rng), device)
     noised = model.process.noised(latents, noise, times)
-    weights = torch.tensor([example.weight for example in batch])
-    asked = None if all(example.weight == 1 for example in batch) else to_device(weights, device)
-    return NoisedBatch(latents, noise, times, noised, _condition(model, batch, device), asked)
+    condition = _condition(model, batch, device)
+    return NoisedBatch(
+        latents, noise, times, noised, condition, _asked_weights(batch, device), _masks(batch, device)
+    )
+
+
+def _asked_weights(batch: Sequence[Example], device: torch.device) -> Tensor | None:
+    if all(example.weight == 1 for example in batch):
+        return None
+    return to_device(torch.tensor([example.weight for example in batch]), device)
+
+
+def _masks(batch: Sequence[Example], device: torch.device) -> Tensor | None:
+    """Those of all; a picture that has none counts everywhere."""
+    if all(example.mask is None for example in batch):
+        return None
+    whole = torch.ones(1, *batch[0].mean.shape[1:])
+    masks = torch.stack([whole if example.mask is None else example.mask for example in batch])
+    return to_device(masks, device)
 
 
 def step_rng(seed: int, step: int) -> torch.Generator:

@@ -30,6 +30,21 @@ key that changes nothing. Where a training file says nothing, sd-scripts' own de
 - A **dataset file** holds `[general]`, `[[datasets]]` and `[[datasets.subsets]]`; what stands higher
   holds below, too. The file that `dataset_config` names is read with the training file; its path starts
   at the training file's folder.
+- Several datasets and folders are one run, each with its own resolution, batch size, captions, mirrored
+  pictures and buckets; a folder that a dataset names twice counts once. IMAGES on the command line stands
+  for all folders of the concept.
+- **Regularisation** (`is_reg`, `reg_data_dir`): pictures of the class without the token; of each dataset as
+  many are shown as of the concept, repeated or left out as sd-scripts does, and `prior_loss_weight` weighs
+  them. They are no part of what a strategy remembers of the concept, nor of what it is measured by.
+- **Buckets**: with `enable_bucket` pictures are cut to sd-scripts' own sizes, at its own places, and SDXL
+  is told its numbers. Pictures that these break are named before anything starts. Without it clora's
+  buckets act, also where sd-scripts would refuse a picture: sides are multiples of what the model needs, no
+  side is longer than twice the other, and nothing is cut that need not be. `--crop-sheet FILE` draws what is
+  kept of each picture.
+- **Masks**: `masked_loss` weighs the loss by masks in `conditioning_data_dir`, under the pictures' names
+  (their red channel), or beside the pictures; `alpha_mask` by the pictures' own transparency. As in
+  sd-scripts the loss is not divided by the mask's mean; `--normalize-masks` does that.
+- A project is read in one way: without `clip_skip` and `max_token_length`, as its last concept was.
 - A byte order mark and all of TOML 1.0 pass. `"C:\\pictures"` is no TOML: write `'C:\\pictures'` or
   `"C:/pictures"`.
 - Numbers in quotes are read as numbers, with a note; sd-scripts would take the text. What is of another
@@ -37,6 +52,11 @@ key that changes nothing. Where a training file says nothing, sd-scripts' own de
   `lr_warmup_steps = 10.0` is refused: with a point it is a share, ten times the run.
 - Files of the kohya_ss interface, of LoRA_Easy_Training_Scripts, lora-scripts' presets, musubi-tuner and
   OneTrainer, and files of prompts are called what they are.
+
+`clora config write OUT` writes a training file with the settings that a concept of the project was taught
+by, for sd-scripts to go on with; what it has no key for stands there as a comment. `clora config show`
+prints clora's own file of a concept (token, class, strategy, every setting): `clora add-concept IMAGES
+--config FILE` teaches it again, bit for bit.
 
 ## Verdicts
 

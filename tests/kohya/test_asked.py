@@ -234,3 +234,16 @@ def test_what_a_table_switches_off_is_off_whatever_stands_above(tmp_path: Path) 
     assert found.captions == CaptionSettings()
     assert not found.augmentation.flip_aug
     assert found.buckets is None
+
+
+def test_masks_are_asked_for_in_the_training_file(tmp_path: Path) -> None:
+    data = DATA + "  conditioning_data_dir = 'masks'\n"
+    (found,) = asked(tmp_path, RATE + "masked_loss = true\n", data).subsets
+    assert (found.mask_folder, found.masks.masked_loss) == (tmp_path / "masks", True)
+    (tmp_path / "data.toml").write_text(data, encoding="utf-8")
+    assert not errors(check([tmp_path / "data.toml"]).findings)
+    (tmp_path / "train.toml").write_text(RATE, encoding="utf-8")
+    (wrong,) = errors(check([tmp_path / "train.toml", tmp_path / "data.toml"]).findings)
+    assert (wrong.key, wrong.suggestion) == ("conditioning_data_dir", "write masked_loss = true there")
+    (both,) = asked(tmp_path, RATE + "alpha_mask = true\n", DATA).subsets
+    assert both.masks.alpha_mask

@@ -48,6 +48,8 @@ KNOBS: dict[str, st.SearchStrategy[Any]] = {
     "tag_dropout": SHARE,
     "caption_dropout_every": st.integers(0, 9),
     "flip_aug": st.booleans(),
+    "masked_loss": st.booleans(),
+    "alpha_mask": st.booleans(),
     "clip_skip": st.integers(1, 12),
     "max_token_length": st.sampled_from([75, 150, 225]),
     "gradient_checkpointing": st.booleans(),
