@@ -171,6 +171,24 @@ class AugmentationSettings:
     flip_aug: Annotated[
         bool, Knob("Mirror pictures by chance, half of the time; not for what has a left and a right.")
     ] = False
+    random_crop: Annotated[
+        bool,
+        Knob(
+            "Cut pictures at a place left to chance instead of about their centre; takes time in every step."
+        ),
+    ] = False
+    color_aug: Annotated[
+        bool,
+        Knob(
+            "Change hue or gamma a little, in one of three steps; takes time in every step, and is not for "
+            "styles."
+        ),
+    ] = False
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether a picture has to be encoded anew in every step."""
+        return self.random_crop or self.color_aug
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +273,9 @@ class SamplingSettings:
             "Steps from one preview to the next, of the new concept and of the last eight learned before it, "
             "in the project's training folder (previews.png shows all); 0: none.",
         ),
+    ] = 0
+    preview_every_epochs: Annotated[
+        int, Ge(0), Knob("The same in rounds through all pictures, where no steps are given; 0: none.")
     ] = 0
     sample_count: Annotated[int, Ge(1), Le(16), Knob("Samples in each row of the contact sheet.")] = 4
     kept_count: Annotated[

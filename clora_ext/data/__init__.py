@@ -11,10 +11,11 @@ from clora_ext.data.kohya_buckets import KohyaBuckets
 from clora_ext.data.mask import Mask, load_mask
 from clora_ext.data.no_images import refuse_no_folder
 from clora_ext.data.picture import Picture, Rejected
-from clora_ext.data.pixels import load_image, load_pixels, load_whole
+from clora_ext.data.pixels import as_pixels, cut_out, load_image, load_pixels, load_whole
 from clora_ext.data.scan import Dataset, scan, scan_subset
 from clora_ext.data.subset import Subset
 from clora_ext.data.varied_captions import varied_caption
+from clora_ext.data.varied_colours import varied_colours
 
 __all__ = [
     "RARE_TOKENS",
@@ -28,12 +29,14 @@ __all__ = [
     "Picture",
     "Rejected",
     "Subset",
+    "as_pixels",
     "as_rgb",
     "batches",
     "bucket_sizes",
     "check_image",
     "check_resolution",
     "covering",
+    "cut_out",
     "joined",
     "load_image",
     "load_mask",
@@ -46,4 +49,5 @@ __all__ = [
     "scan_subset",
     "steps_per_epoch",
     "varied_caption",
+    "varied_colours",
 ]

@@ -1,6 +1,7 @@
 """How a picture is scaled and cut to the size that it is trained at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 __all__ = ["Cut", "covering"]
 
@@ -20,6 +21,22 @@ class Cut:
     box: tuple[float, float, float, float]
     corner: tuple[float, float]
     mirrored_corner: tuple[float, float]
+
+    def elsewhere(self, width: int, height: int, rng: Random) -> "Cut":
+        """As large a part of a picture, anywhere in it.
+
+        Args:
+            width: of the picture, pixels.
+            height: likewise.
+            rng: says where.
+        """
+        across, down = self.box[2] - self.box[0], self.box[3] - self.box[1]
+        left, top = rng.random() * max(0.0, width - across), rng.random() * max(0.0, height - down)
+        scale = self.size[0] / across
+        corner = round(left * scale), round(top * scale)
+        mirrored = max(0, round((width - across) * scale) - corner[0]), corner[1]
+        box = (left, top, left + across, top + down)
+        return replace(self, box=box, corner=corner, mirrored_corner=mirrored)
 
 
 def covering(width: int, height: int, across: int, down: int) -> Cut:

@@ -99,6 +99,8 @@ class KohyaBuckets:
         if picture[0] * picture[1] > area:
             width = sqrt(area * proportion)
             by_width, by_height = self._rounded(width), self._rounded(area / width)
+            if not by_width or not by_height:  # thinner than a step
+                return (by_width, by_height), picture
             height_then, width_then = (
                 self._rounded(by_width / proportion),
                 self._rounded(by_height * proportion),

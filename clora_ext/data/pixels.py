@@ -15,7 +15,7 @@ from clora_ext.formats.text import escaped
 if TYPE_CHECKING:  # a dataset is scanned without torch
     import torch
 
-__all__ = ["load_image", "load_pixels", "load_whole"]
+__all__ = ["as_pixels", "cut_out", "load_image", "load_pixels", "load_whole"]
 
 
 def load_pixels(picture: Picture, cut: Cut, *, convert: bool) -> "torch.Tensor":
@@ -32,17 +32,25 @@ def load_pixels(picture: Picture, cut: Cut, *, convert: bool) -> "torch.Tensor":
     Raises:
         DatasetError: the file was changed or removed since the scan.
     """
-    import torch
-
-    image = load_image(picture, cut, convert=convert)
-    values = np.array(image, dtype=np.float32) / 127.5 - 1.0
-    return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+    return as_pixels(load_image(picture, cut, convert=convert))
 
 
 def load_image(picture: Picture, cut: Cut, *, convert: bool) -> Image.Image:
     """As :func:`load_pixels`, as an RGB picture."""
-    image = load_whole(picture, convert=convert)
+    return cut_out(load_whole(picture, convert=convert), cut)
+
+
+def cut_out(image: Image.Image, cut: Cut) -> Image.Image:
+    """The part of a whole picture that is kept, at its size."""
     return image.resize(cut.size, Image.Resampling.LANCZOS, box=cut.box, reducing_gap=3.0)
+
+
+def as_pixels(image: Image.Image) -> "torch.Tensor":
+    """An RGB picture as float32 (3, height, width), from -1 (black) to 1."""
+    import torch
+
+    values = np.array(image, dtype=np.float32) / 127.5 - 1.0
+    return torch.from_numpy(values).permute(2, 0, 1).contiguous()
 
 
 def load_whole(picture: Picture, *, convert: bool) -> Image.Image:

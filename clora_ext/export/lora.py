@@ -12,7 +12,7 @@ from clora_ext.events import Note, Sink, ignore
 from clora_ext.formats.text import quoted
 from clora_ext.project import Project
 from clora_ext.runs.context import ProjectContext, project_context
-from clora_ext.runs.lora_files import check_new_file, write_layers
+from clora_ext.runs.lora_files import LoraAbout, check_new_file, write_layers
 from clora_ext.runs.token_rows import changed_words
 
 if TYPE_CHECKING:
@@ -83,9 +83,8 @@ def export_lora(
     concepts = [Concept(record.token, record.class_name) for record in opened.held]
     words = changed_words(context, evolving, [concept.token for concept in concepts])
     extracted = extract(targets, lambda target: evolving.layer(target, "").earlier, rank, sink)
-    written = write_layers(
-        target, extracted.layers, context, concepts, sink, prompts=context.reading, embeddings=words
-    )
+    about = LoraAbout(concepts, context.reading)
+    written = write_layers(target, extracted.layers, context, about, sink, embeddings=words)
     left_out = tuple(
         target.name
         for target in changeable

@@ -9,11 +9,13 @@ from clora_ext.config.knob_fields import knob_fields
 from clora_ext.config.settings import Settings
 from clora_ext.data.subset import Subset
 from clora_ext.errors import UsageError
+from clora_ext.runs.lora_output import LoraOutput
 
 from .check import Checked
 from .folder import is_regularisation, regularisation_of, subset_of
 from .from_dataset import from_dataset
 from .from_training import from_training
+from .lora import lora_of
 from .origin import ACTS, Origin, Sourced
 
 __all__ = ["Asked", "asked_by"]
@@ -42,7 +44,7 @@ class Asked:
     base: Path | None = None
     prediction: str | None = None
     zero_snr: bool | None = None
-    export_lora: Path | None = None
+    export_lora: Path | LoraOutput | None = None
     token: str | None = None
     class_name: str | None = None
     subsets: tuple[Subset, ...] = ()
@@ -93,7 +95,8 @@ def asked_by(checked: Checked, flags: Mapping[str, Any] | None = None) -> Asked:
         overruled += [line for line in vain if line not in overruled]
     return Asked(
         settings=settings,
-        **{name: values[name] for name in _BESIDE if name in values},
+        **{name: values[name] for name in _BESIDE if name in values and name != "export_lora"},
+        export_lora=lora_of(Path(values["export_lora"]), values) if values.get("export_lora") else None,
         subsets=tuple(subsets),
         origins={name: origin for name, (_, origin) in chosen.items() if name in {*settings, *_BESIDE}},
         overruled=(*overruled, *others),

@@ -35,6 +35,13 @@ _OF_FOLDERS = frozenset(
     "enable_bucket min_bucket_reso max_bucket_reso bucket_reso_steps bucket_no_upscale".split()
 )
 """What holds for single folders and is no setting."""
+_OF_LORAS = frozenset(
+    "lora_dtype save_every_steps save_every_epochs save_last_steps save_last_epochs save_epoch_ratio "
+    "training_comment about_title about_author about_description about_license about_tags about_usage_hint "
+    "about_thumbnail about_merged_from about_trigger_phrase about_preprocessor "
+    "about_is_negative_embedding".split()
+)
+"""What is said of the finished LoRA."""
 
 Sourced = dict[str, tuple[Any, Origin]]
 """Values by clora's names."""
@@ -62,5 +69,5 @@ def settings_as_written(given: Mapping[str, Given]) -> Sourced:
     return {
         one.key.becomes: (one.value, of_given(one))
         for one in given.values()
-        if (one.key.becomes in knobs or one.key.becomes in _OF_FOLDERS) and one.key.kind in _PLAIN
+        if one.key.becomes in {*knobs, *_OF_FOLDERS, *_OF_LORAS} and one.key.kind in _PLAIN
     }

@@ -13,8 +13,8 @@ from clora_ext.formats.memory import RESIDUAL, WEIGHT, memory_key, strategy_byte
 from clora_ext.strategies.base import keeps_memory
 
 from .keep_delta import kept_bytes
+from .lora_snapshots import snapshot_files
 from .plan import Plan
-from .request import Pictures
 
 __all__ = ["DiskNeeds", "disk_needs"]
 
@@ -59,16 +59,17 @@ class DiskNeeds:
 
 def disk_needs(plan: Plan) -> DiskNeeds:
     """What the run of ``plan`` will write; reads headers only."""
-    source, trains = plan.request.source, isinstance(plan.material, Dataset)
+    trains, output = isinstance(plan.material, Dataset), plan.lora_output
     copies = 1 if plan.resume_step else 2  # the one of the stopped run takes its room already
     samples = 2 * plan.settings.sampling.sample_count
-    wants_lora = isinstance(source, Pictures) and source.export_lora is not None
+    loras = 0 if output is None else 1 + sum(map(len, snapshot_files(plan, output).values()))
+    number = _FLOAT if output is not None and output.dtype == "fp32" else _HALF
     return DiskNeeds(
         checkpoint=sum(info.bytes for info in _current(plan).tensors.values()) + _HEADERS,
         memory=_memory(plan),
         training=_STATE * plan.parameters * copies if trains else 0,
         pictures=samples * _PIXEL * plan.sample_size**2,
-        lora=_HALF * plan.parameters + _FLOAT * len(plan.targets) + _HEADERS if wants_lora else 0,
+        lora=loras * (number * plan.parameters + _FLOAT * len(plan.targets) + _HEADERS),
         delta=kept_bytes(plan),
     )
 

@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from random import Random
 from typing import TYPE_CHECKING
 
 from clora_ext.data import (
     Batches,
     Cut,
     Picture,
+    as_pixels,
     batches,
+    cut_out,
     load_mask,
     load_pixels,
+    varied_colours,
 )
 from clora_ext.errors import DatasetError
 from clora_ext.events import Sink, Stage
@@ -20,12 +24,13 @@ from .memory_remedies import sampling_remedies
 from .plan import Plan
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
     from clora_ext.families.base import Model, SizeConditioning
     from clora_ext.strategies.objective import Example
 
-__all__ = ["Encoded", "as_latents", "encode_latents", "encode_pictures"]
+__all__ = ["Encoded", "as_latents", "encode_latents", "encode_pictures", "encode_varied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_changes: boo
         mirrored = {
             number: encode_mirrored(model, plan, number)
             for number, picture in enumerate(pictures)
-            if picture.subset.augmentation.flip_aug
+            if picture.subset.augmentation.flip_aug and not picture.subset.augmentation.changes_pixels
         }
     if not text_changes:
         examples = [_conditioned(model, example) for example in examples]
@@ -88,6 +93,33 @@ def encode_mirrored(model: "Model", plan: Plan, number: int) -> "Example":
     pixels = load_pixels(picture, cut, convert=plan.converts).flip(-1)
     conditioning, mask = _size_conditioning(picture, cut.size, cut.mirrored_corner), _mask(picture, cut)
     return _example(model, pixels, picture, conditioning, None if mask is None else mask.flip(-1))
+
+
+def encode_varied(
+    model: "Model", plan: Plan, number: int, image: "Image", rng: Random, *, mirrored: bool
+) -> "Example":
+    """One of the plan's pictures as a single step sees it, without its condition.
+
+    Args:
+        model: the one that learns, with its VAE.
+        plan: of the pictures.
+        number: of the picture.
+        image: the whole picture, as :func:`clora_ext.data.load_whole` gives it.
+        rng: says where it is cut and how its colours change.
+        mirrored: whether it is shown mirrored.
+    """
+    picture, cut = plan.dataset.pictures[number], plan.cuts[number]
+    rules = picture.subset.augmentation
+    if rules.random_crop:
+        cut = cut.elsewhere(picture.width, picture.height, rng)
+    shown = cut_out(image, cut)
+    pixels = as_pixels(varied_colours(shown, rng) if rules.color_aug else shown)
+    corner, mask = (cut.mirrored_corner if mirrored else cut.corner), _mask(picture, cut)
+    conditioning = _size_conditioning(picture, cut.size, corner)
+    if not mirrored:
+        return _example(model, pixels, picture, conditioning, mask)
+    flipped = None if mask is None else mask.flip(-1)
+    return _example(model, pixels.flip(-1), picture, conditioning, flipped)
 
 
 def _example(

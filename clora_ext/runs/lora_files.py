@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from clora_ext.formats.header import read_header
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.text import listed
 from clora_ext.runs.context import ProjectContext
+from clora_ext.runs.lora_output import LoraOutput
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from clora_ext.formats.lora.reader import Change, LoraFile
     from clora_ext.formats.lora.writer import WrittenLora
 
-__all__ = ["bundled_words", "check_new_file", "read_changes", "write_layers"]
+__all__ = ["LoraAbout", "bundled_words", "check_new_file", "read_changes", "write_layers"]
 
 _NO_WORDS: "Mapping[str, Mapping[str, Tensor]]" = MappingProxyType({})
 # Forge takes a LoRA with more tensors that it cannot place for one of another model.
@@ -75,32 +77,45 @@ def read_changes(file: Path, context: ProjectContext) -> "tuple[LoraFile, dict[T
     return lora, {sites[site]: change for site, change in lora.changes.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class LoraAbout:
+    """What a LoRA file says of itself.
+
+    Attributes:
+        concepts: what it draws; their triggers stand in the file, the newest first.
+        prompts: how texts are read.
+        output: dtype, and what is said in the place of what clora says; None: fp16, as clora says.
+        plan: fingerprint of the run that trained it; see :func:`check_new_file`.
+    """
+
+    concepts: Sequence[Concept]
+    prompts: PromptSettings
+    output: LoraOutput | None = None
+    plan: str = ""
+
+
 def write_layers(
     file: Path,
     layers: "Mapping[Target, Factors]",
     context: ProjectContext,
-    concepts: Sequence[Concept],
+    about: LoraAbout,
     sink: Sink,
     *,
-    prompts: PromptSettings,
     embeddings: "Mapping[str, Mapping[str, Tensor]]" = _NO_WORDS,
-    plan: str = "",
 ) -> "WrittenLora":
-    """Write adapters as a kohya LoRA file in fp16.
+    """Write adapters as a kohya LoRA file.
 
     Args:
         file: the new file.
         layers: the adapters.
         context: of the model that they are for.
-        concepts: what they draw; their triggers stand in the file, the newest first.
+        about: what the file says of itself.
         sink: told of every tensor, and of words that a file has no place for.
-        prompts: how they read texts, noted in the file.
         embeddings: what the text encoders read changed words as; see
             :func:`clora_ext.runs.token_rows.word_vectors`.
-        plan: fingerprint of the run that trained them, noted in the file; see :func:`check_new_file`.
 
     Raises:
-        CheckpointError: values do not fit fp16.
+        CheckpointError: values do not fit the dtype.
         StorageError: the disk is full or refuses.
     """
     from clora_ext.formats.lora.writer import write_lora
@@ -108,7 +123,8 @@ def write_layers(
     sink(Stage("export", str(file)))
     with writing(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
-    triggers = [concept.trigger for concept in reversed(concepts)]
+    output, prompts = about.output, about.prompts
+    triggers = [concept.trigger for concept in reversed(about.concepts)]
     details = Details(
         name=file.stem,
         trigger=triggers[0] if triggers else "",
@@ -121,7 +137,9 @@ def write_layers(
         clip_skip=prompts.clip_skip,
         max_token_length=prompts.max_token_length,
         tags={"clora": dict.fromkeys(triggers, 1)},
-        extra={_PLAN_KEY: plan} if plan else {},
+        about={} if output is None else output.about,
+        comment="" if output is None else output.comment,
+        extra={_PLAN_KEY: about.plan} if about.plan else {},
     )
     return write_lora(
         file,
@@ -129,6 +147,7 @@ def write_layers(
         context.family.name,
         details,
         embeddings=bundled_words(embeddings, sink),
+        dtype="F16" if output is None else output.stored,
         on_tensor=lambda done, total, name: sink(FoldStep(done, total, name)),
     )
 

@@ -11,6 +11,7 @@ from clora_ext.project import ConceptRecord, Reweighting
 
 from .context import ProjectContext
 from .cut_texts import CutText
+from .lora_output import LoraOutput
 from .reading import reading_notes
 from .request import Pictures, Request
 
@@ -140,6 +141,12 @@ class Plan:
     def bucketed(self) -> list[Bucketed]:
         """The pictures as batches are made of them, in their order."""
         return bucketed(self.dataset.pictures, self.cuts)
+
+    @property
+    def lora_output(self) -> LoraOutput | None:
+        """How the trained adapter is kept as a file of its own; None: nowhere."""
+        source = self.request.source
+        return source.lora if isinstance(source, Pictures) else None
 
     @property
     def converts(self) -> bool:

@@ -48,14 +48,19 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
     dataset = _scanned(basis, source, concept)
     cuts = _cuts(basis, dataset)
     settings = _in_steps(basis.settings, dataset, cuts)
-    learned = find_learned_pictures(basis.held, request, dataset, settings, source.export_lora)
+    output = source.lora
+    kept = None if output is None else output.path
+    learned = find_learned_pictures(basis.held, request, dataset, settings, kept)
     if learned is not None:
         concept = Concept(learned.token, learned.class_name, "as it was learned")
     elif unusable_name is not None:
         raise unusable_name
     fingerprint = basis.fingerprint(dataset.fingerprint, settings.shaping())
-    if learned is None:
-        _check_lora_target(source.export_lora, request.project, fingerprint)
+    if learned is None and output is not None:
+        epoch = steps_per_epoch(bucketed(dataset.pictures, cuts), settings.data.batch_size)
+        on_the_way = output.on_the_way(settings.schedule.steps, epoch).values()
+        for file in (output.path, *(one for files in on_the_way for one in files)):
+            _check_lora_target(file, request.project, fingerprint)
     prompt = settings.sampling.sample_prompt or _untrained_prompt(concept, dataset, learned)
     return Plan(
         request=request,
@@ -147,13 +152,14 @@ def _targets(basis: PlanBasis) -> tuple[Target, ...]:
 
 
 def _in_steps(settings: Settings, dataset: Dataset, cuts: Sequence[Cut]) -> Settings:
-    """The settings with the number of steps that the asked epochs take."""
-    if settings.schedule.epochs is None:
-        return settings
-    steps = settings.schedule.epochs * steps_per_epoch(
-        bucketed(dataset.pictures, cuts), settings.data.batch_size
-    )
-    return settings.with_values(steps=steps)
+    """The settings with epochs turned into steps."""
+    epoch = steps_per_epoch(bucketed(dataset.pictures, cuts), settings.data.batch_size)
+    epochs, between = settings.schedule.epochs, settings.sampling.preview_every_epochs
+    if epochs is not None:
+        settings = settings.with_values(steps=epochs * epoch)
+    if between and not settings.sampling.preview_every:
+        settings = settings.with_values(preview_every=between * epoch)
+    return settings
 
 
 def _name(basis: PlanBasis, source: Pictures) -> tuple[Concept, UsageError | None]:
@@ -173,10 +179,8 @@ def _name(basis: PlanBasis, source: Pictures) -> tuple[Concept, UsageError | Non
         return Concept(same[-1].token, same[-1].class_name), error
 
 
-def _check_lora_target(target: Path | None, project: Path, fingerprint: str) -> None:
+def _check_lora_target(target: Path, project: Path, fingerprint: str) -> None:
     """Asked before anything is trained: where the adapter is to be kept."""
-    if target is None:
-        return
     check_new_file(target, plan=fingerprint)
     if project.absolute() in target.absolute().parents:
         message = f"{target} lies in the project, which keeps no adapters"

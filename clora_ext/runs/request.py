@@ -12,6 +12,8 @@ from clora_ext.formats.prediction import PredictionKind
 from clora_ext.formats.statements import Statement
 from clora_ext.formats.text import quoted
 
+from .lora_output import LoraOutput
+
 __all__ = ["Lora", "Pictures", "Request", "Reweight", "asked_statements"]
 
 
@@ -24,8 +26,8 @@ class Pictures:
             first, whose name may say what the concept is called.
         skip_bad: leave out unusable files instead of refusing all.
         convert: accept pictures that look different as 8-bit RGB.
-        export_lora: file outside of the project to keep the trained adapter in, in kohya's format; None: it
-            is kept nowhere.
+        export_lora: file outside of the project to keep the trained adapter in, in kohya's format, or more
+            of how it is kept; None: it is kept nowhere.
         repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
         subsets: the folders with what holds for each; empty: the one folder, as the settings say.
     """
@@ -33,15 +35,20 @@ class Pictures:
     folder: Path
     skip_bad: bool = False
     convert: bool = False
-    export_lora: Path | None = None
+    export_lora: Path | LoraOutput | None = None
     repeats: int | None = None
     subsets: tuple[Subset, ...] = ()
 
     def __post_init__(self) -> None:
         """Take text for paths."""
         object.__setattr__(self, "folder", _path(self.folder, "a folder of pictures"))
-        if self.export_lora is not None:
+        if self.export_lora is not None and not isinstance(self.export_lora, LoraOutput):
             object.__setattr__(self, "export_lora", _path(self.export_lora, "a LoRA to write"))
+
+    @property
+    def lora(self) -> LoraOutput | None:
+        """How the trained adapter is kept; None: nowhere."""
+        return LoraOutput(self.export_lora) if isinstance(self.export_lora, Path) else self.export_lora
 
     def parts(self, settings: Settings) -> tuple[Subset, ...]:
         """The folders with what holds for each."""

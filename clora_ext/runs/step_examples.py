@@ -1,31 +1,59 @@
-"""What each step is shown: which pictures, mirrored or not, with which captions.
+"""What each step is shown: which pictures, mirrored or not, cut and coloured how, with which captions.
 
 All of it is a function of seed, step and picture, so a resumed run sees what it would have seen.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING
 
-from .encode import Encoded
+from clora_ext.data import load_whole
+
+from .encode import Encoded, encode_varied
 from .plan import Plan
 from .step_captions import step_captions
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from clora_ext.families.base import Model
     from clora_ext.strategies.objective import Example
 
-__all__ = ["step_examples"]
+__all__ = ["pixels_change", "step_examples"]
 
 
-def step_examples(encoded: Encoded, plan: Plan) -> "Callable[[int], Sequence[Example]]":
-    """By the step, from 0."""
+def pixels_change(plan: Plan) -> bool:
+    """Whether any picture has to be encoded anew in every step."""
+    return any(picture.subset.augmentation.changes_pixels for picture in plan.dataset.pictures)
+
+
+def step_examples(encoded: Encoded, plan: Plan, model: "Model") -> "Callable[[int], Sequence[Example]]":
+    """By the step, from 0.
+
+    Args:
+        encoded: the plan's pictures.
+        plan: of the run.
+        model: the one that learns; its VAE is asked where pictures change.
+    """
     caption_at, seed = step_captions(plan), plan.settings.seed
 
-    def example(index: int, step: int) -> "Example":
-        mirrored = encoded.mirrored.get(index)
+    @cache  # decoded once, as many bytes as there are pixels
+    def whole(index: int) -> "Image":
+        return load_whole(plan.dataset.pictures[index], convert=plan.converts)
+
+    def shown(index: int, step: int) -> "Example":
+        rules = plan.dataset.pictures[index].subset.augmentation
         rng = Random(f"mirror/{seed}/{step}/{index}")  # a coin, no secret
-        chosen = encoded.examples[index] if mirrored is None or rng.getrandbits(1) else mirrored
+        mirrored = rules.flip_aug and not rng.getrandbits(1)
+        if rules.changes_pixels:
+            chance = Random(f"pixels/{seed}/{step}/{index}")  # a place and a colour, no secret
+            return encode_varied(model, plan, index, whole(index), chance, mirrored=mirrored)
+        return encoded.mirrored[index] if mirrored else encoded.examples[index]
+
+    def example(index: int, step: int) -> "Example":
+        chosen = shown(index, step)
         return chosen if caption_at is None else replace(chosen, prompt=caption_at(index, step))
 
     return lambda step: [example(index, step) for index in encoded.schedule.batch_at(step)]

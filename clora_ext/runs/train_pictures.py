@@ -11,7 +11,7 @@ from clora_ext.formats.training_state import STATE_FILE
 
 from .curve import LossCurve
 from .encode import Encoded, encode_pictures
-from .lora_files import write_layers
+from .lora_snapshots import lora_snapshots, write_adapter
 from .measure import measure_trained
 from .measured_inputs import measured_inputs
 from .memory_remedies import training_remedies
@@ -20,17 +20,13 @@ from .plan import Plan
 from .prepared import PreparedRun
 from .previews import PreviewPrompt, preview_prompts, previews
 from .replay import EncodedReplay, encode_replay
-from .request import Pictures
 from .step_captions import varies
-from .step_examples import step_examples
-from .token_rows import own_rows, word_vectors
+from .step_examples import pixels_change, step_examples
+from .token_rows import own_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
 
-    from clora_ext.adapters.delta import DenseDelta
-    from clora_ext.adapters.factors import Factors
     from clora_ext.config.precision import Precision
     from clora_ext.evolving.model import Evolving
     from clora_ext.evolving.trained_concept import TrainedConcept
@@ -94,7 +90,8 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
     replay = encode_replay(run, model)
     reworded = replay is not None and replay.replay.own > 0
     learns = bool(rows) or plan.settings.adapter.text_encoder
-    text_changes = learns or reworded or varies(plan)
+    # A cut at another place is another condition: SDXL is told where.
+    text_changes = learns or reworded or varies(plan) or pixels_change(plan)
     encoded = encode_pictures(model, plan, sink, text_changes=text_changes)
     asked = preview_prompts(run)
     sampler = _keep_what_samples_need(run, asked, model, text_changes=text_changes)
@@ -102,7 +99,8 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         training = _training(run, model, _Beginning(starts, rows, encoded, replay), precision)
         del starts  # the adapters have values of their own, where the model lies
         sink(Stage("train", f"{plan.settings.schedule.steps} steps"))
-        losses = _with_curve(run, training, sink, previews(run, asked, sampler, sink))
+        after_step = (previews(run, asked, sampler, sink), lora_snapshots(plan, training, sink))
+        losses = _with_curve(run, training, sink, after_step)
         sink(Stage("measure", "the adapter"))
         held_out = measure_trained(model, plan, encoded.examples, run.before.baseline, precision)
         inputs = measured_inputs(
@@ -122,19 +120,24 @@ def train_pictures(run: PreparedRun, sink: Sink) -> Trained:
         started=started,
         prompts=run.kept_prompts,
     )
-    _export_lora(plan, trained, learned_rows, sink)
+    if plan.lora_output is not None:
+        write_adapter(plan, plan.lora_output, plan.lora_output.path, trained, learned_rows, sink)
     return Trained(concept, losses, held_out)
 
 
 def _with_curve(
-    run: PreparedRun, training: "Training", sink: Sink, after_step: Callable[[int], None]
+    run: PreparedRun, training: "Training", sink: Sink, after_step: Sequence[Callable[[int], None]]
 ) -> tuple[float, ...]:
     """Train, and leave the loss curve in the project, whatever ends the training."""
     from clora_ext.training.loop import learning_rate, train
 
+    def after_each(step: int) -> None:
+        for do in after_step:
+            do(step)
+
     curve = LossCurve(run)
     try:
-        losses = train(training, curve.watched(sink), after_step)
+        losses = train(training, curve.watched(sink), after_each)
     except BaseException:
         curve.stop()
         raise
@@ -155,7 +158,7 @@ def _keep_what_samples_need(
     else:
         sampler = run.prompt.encoded_sampler(model, texts)
         model.drop_text_encoders()
-    if not texts:
+    if not texts and not pixels_change(run.plan):
         model.drop_vae()
     return sampler
 
@@ -188,7 +191,7 @@ def _training(
         row_rate=plan.strategy.row_rate(),
         objective=plan.strategy.objective(DenoisingObjective(), access),
         examples=encoded.examples,
-        batch_at=step_examples(encoded, plan),
+        batch_at=step_examples(encoded, plan, model),
         settings=plan.settings,
         precision=precision,
         state_file=run.project.training_dir / STATE_FILE,
@@ -222,30 +225,3 @@ def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tupl
         layer = before.with_inputs(evolving.layer(target, settings.strategy), target)
         adapter = settings.adapter
         yield target, plan.strategy.begin(layer, adapter.rank, adapter.effective_alpha, rng)
-
-
-def _export_lora(
-    plan: Plan, trained: "Mapping[str, Factors]", rows: "Mapping[str, DenseDelta]", sink: Sink
-) -> None:
-    """The trained adapter as a file of its own, where the user has asked for it."""
-    source = plan.request.source
-    if not isinstance(source, Pictures) or source.export_lora is None:
-        return
-    evolving = plan.context.evolving()
-
-    def value(row: Target) -> "Tensor":
-        """A row of a table of tokens as it has become."""
-        before = evolving.matrix_rows(row, 0, 1)
-        return before + rows[row.name].delta() if row.name in rows else before
-
-    token = plan.concept.token
-    write_layers(
-        source.export_lora,
-        {target: trained[target.name] for target in plan.targets},
-        plan.context,
-        (plan.concept,),
-        sink,
-        prompts=plan.settings.prompts,
-        embeddings={token: word_vectors(plan.context, token, value)} if rows else {},
-        plan=plan.fingerprint,
-    )

@@ -11,6 +11,7 @@ from clora_ext.data import KohyaBuckets
 from clora_ext.kohya.asked import Asked, asked_by
 from clora_ext.kohya.check import check
 from clora_ext.kohya.finding import errors
+from clora_ext.runs.lora_output import LoraOutput
 
 RATE = "learning_rate = 1e-4\n"
 DATA = "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'dogs'\n"
@@ -107,10 +108,10 @@ def test_paths_start_at_the_folder_of_the_file_that_names_them(tmp_path: Path) -
     train = RATE + "pretrained_model_name_or_path = 'models/x.safetensors'\noutput_dir = 'out'\n"
     found = asked(tmp_path, train + "train_data_dir = 'img'", "")
     assert found.base == tmp_path / "models" / "x.safetensors"
-    assert found.export_lora == tmp_path / "out" / "last.safetensors"
+    assert found.export_lora == LoraOutput(tmp_path / "out" / "last.safetensors")
     assert found.images == tmp_path / "img"
     named = asked(tmp_path, train + "output_name = 'dog v1.2'", DATA)
-    assert named.export_lora == tmp_path / "out" / "dog v1.2.safetensors"
+    assert named.export_lora == LoraOutput(tmp_path / "out" / "dog v1.2.safetensors")
     assert [(one.folder, one.repeats) for one in named.subsets] == [(tmp_path / "dogs", 1)]
 
 
@@ -234,6 +235,27 @@ def test_what_a_table_switches_off_is_off_whatever_stands_above(tmp_path: Path) 
     assert found.captions == CaptionSettings()
     assert not found.augmentation.flip_aug
     assert found.buckets is None
+
+
+def test_the_finished_lora_is_kept_as_the_training_file_says(tmp_path: Path) -> None:
+    text = RATE + "output_dir = 'out'\noutput_name = 'x'\nsave_precision = 'float'\nsave_every_n_steps = 10\n"
+    text += (
+        "save_last_n_steps = 30\nsave_every_n_epochs = 2\nsave_last_n_epochs = 3\ntraining_comment = 'C'\n"
+    )
+    found = asked(
+        tmp_path, text + "metadata_author = 'A'\nmetadata_license = 'L'\nsample_every_n_epochs = 2\n"
+    )
+    assert found.export_lora == LoraOutput(
+        tmp_path / "out" / "x.safetensors",
+        dtype="fp32",
+        about={"author": "A", "license": "L"},
+        comment="C",
+        every_steps=10,
+        every_epochs=2,
+        last_steps=30,
+        last_epochs=3,
+    )
+    assert found.settings["preview_every_epochs"] == 2
 
 
 def test_masks_are_asked_for_in_the_training_file(tmp_path: Path) -> None:

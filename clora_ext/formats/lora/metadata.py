@@ -32,6 +32,8 @@ class Details:
         zero_snr: whether it was trained on a noise schedule that ends in pure noise.
         clip_skip: layer of the text encoder that was read, counted from its end.
         max_token_length: how many tokens of a caption were read.
+        about: what stands in the place of what is said above, by modelspec's names without ``modelspec.``.
+        comment: of the training.
         tags: folder -> tag -> in how many captions it stands; web interfaces show them as trigger words.
         date: when it was made, with its time zone. It makes equal content differ in its bytes.
         extra: further metadata, such as lineage; may not begin with ``ss_``, ``sshs_`` or ``modelspec.``.
@@ -47,6 +49,8 @@ class Details:
     zero_snr: bool = False
     clip_skip: int = 1
     max_token_length: int = 75
+    about: Mapping[str, str] = field(default_factory=dict)
+    comment: str = ""
     tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     date: datetime | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +82,7 @@ def training_metadata(details: Details, kind: LoraKind, rank: str, alpha: str) -
         "ss_max_token_length": str(details.max_token_length)
         if details.max_token_length > _READ_AT_ONCE
         else "",
+        "ss_training_comment": details.comment,
         "ss_zero_terminal_snr": "True" if details.zero_snr else "",
         "ss_training_started_at": str(details.date.timestamp()) if details.date else "",
     }
@@ -97,6 +102,7 @@ def model_metadata(details: Details, kind: LoraKind) -> dict[str, str]:
         "trigger_phrase": details.trigger,
         "prediction_type": details.prediction,
         "date": details.date.isoformat(timespec="seconds") if details.date else "",
+        **details.about,
     }
     return {f"modelspec.{key}": text for key, text in entries.items() if text}
 
