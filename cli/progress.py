@@ -14,7 +14,18 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from clora_ext.events import Event, FoldStep, Note, Preview, Sampled, SampleStep, Sink, Stage, TrainStep
+from clora_ext.events import (
+    Event,
+    FoldStep,
+    Note,
+    Preview,
+    Sampled,
+    SampleStep,
+    Sink,
+    Stage,
+    TrainStep,
+    Validated,
+)
 
 from .output import tick
 from .wording import duration, printable, size
@@ -195,7 +206,11 @@ def plain(console: Console, clock: Callable[[], float] = time.monotonic) -> Sink
     return see
 
 
-def _tell(console: Console, event: Note | Preview | Sampled) -> None:
+def _tell(console: Console, event: Note | Preview | Sampled | Validated) -> None:
     """A line of its own for whatever is not a step."""
-    text = event.text if isinstance(event, Note) else f"drew {event.path}"
+    if isinstance(event, Validated):
+        best = ", the lowest so far" if event.is_lowest else ""
+        text = f"validation loss {event.loss:.4f} after step {event.step}{best}"
+    else:
+        text = event.text if isinstance(event, Note) else f"drew {event.path}"
     console.print(printable(text), soft_wrap=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["concepts_table", "dataset_summary", "dataset_table", "listing"]
 
+_MOST_NAMED = 10
 _MOST_ROWS = 40
 _GAP = 2
 _LEAST = 8
@@ -65,10 +66,23 @@ def dataset_summary(dataset: "Dataset") -> str:
     return "\n".join(
         [
             f"{counted(len(dataset.pictures), 'picture')}, {size(total)}, in {dataset.root}",
+            *(
+                [f"{counted(len(dataset.held_out), 'picture')} more held out: {_named(dataset.held_out)}"]
+                if dataset.held_out
+                else []
+            ),
             *([f"({hidden} more than the table shows; --json lists all)"] if hidden > 0 else []),
             *(f"left out: {_below(bad.path, dataset.root)} {bad.reason}" for bad in dataset.rejected),
             *(f"note: {note}" for note in dataset.notes),
         ]
+    )
+
+
+def _named(pictures: "Sequence[Picture]") -> str:
+    """Their files, the first ten."""
+    names = [printable(one.path.name) for one in pictures[:_MOST_NAMED]]
+    return ", ".join(names) + (
+        f" and {len(pictures) - _MOST_NAMED} more" if len(pictures) > _MOST_NAMED else ""
     )
 
 

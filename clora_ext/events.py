@@ -19,6 +19,7 @@ __all__ = [
     "Sink",
     "Stage",
     "TrainStep",
+    "Validated",
     "ignore",
 ]
 
@@ -56,6 +57,21 @@ class TrainStep:
     learning_rate: float
     seconds: float
     memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The error on pictures that are held out, after a step.
+
+    Attributes:
+        step: of the training, from 1.
+        loss: mean squared error of the predicted noise, over draws that are always the same.
+        is_lowest: whether none was lower so far.
+    """
+
+    step: int
+    loss: float
+    is_lowest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +120,7 @@ class Note:
     text: str
 
 
-Event = Stage | TrainStep | Preview | FoldStep | SampleStep | Sampled | Note
+Event = Stage | TrainStep | Validated | Preview | FoldStep | SampleStep | Sampled | Note
 Sink = Callable[[Event], None]
 
 

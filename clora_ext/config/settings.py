@@ -30,6 +30,7 @@ __all__ = [
     "ScheduleSettings",
     "Settings",
     "TargetSet",
+    "ValidationSettings",
 ]
 
 TargetSet = Literal["attention", "transformer"]
@@ -38,7 +39,7 @@ TargetSet = Literal["attention", "transformer"]
 NOT_SHAPING = ("sampling", "compute")
 """Groups of settings that change nothing about the model: samples, and what the training costs."""
 
-_IDLE = ("captions", "augmentation", "masks", "prompts")
+_IDLE = ("captions", "augmentation", "masks", "prompts", "validation")
 """Groups that change nothing while they have their defaults."""
 
 _SEED_LIMIT = 2**63
@@ -246,6 +247,22 @@ class PromptSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidationSettings:
+    """Pictures that are held out of the training, and asked about while it goes on."""
+
+    validation_split: Annotated[
+        float,
+        Ge(0),
+        Lt(1),
+        Knob("Share of the pictures that are held out to validate the training, by content.", step=0.05),
+    ] = 0.0
+    validation_seed: Annotated[int, Ge(0), Knob("Decides which pictures are held out.")] = 0
+    keep_best: Annotated[
+        bool, Knob("Take the adapter with the lowest validation loss instead of the last one.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
 class ComputeSettings:
     """What the same training costs."""
 
@@ -257,7 +274,7 @@ class ComputeSettings:
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """Samples while and after a concept is taught. They change nothing about the model."""
+    """What is looked at while and after a concept is taught; it changes nothing about the model."""
 
     sample_prompt: Annotated[
         str | None,
@@ -276,6 +293,14 @@ class SamplingSettings:
     ] = 0
     preview_every_epochs: Annotated[
         int, Ge(0), Knob("The same in rounds through all pictures, where no steps are given; 0: none.")
+    ] = 0
+    validate_every: Annotated[
+        int,
+        Ge(0),
+        Knob("Steps from one validation of what is held out to the next; 0: by epochs, else ten in all."),
+    ] = 0
+    validate_every_epochs: Annotated[
+        int, Ge(0), Knob("Rounds through all pictures from one validation to the next.")
     ] = 0
     sample_count: Annotated[int, Ge(1), Le(16), Knob("Samples in each row of the contact sheet.")] = 4
     kept_count: Annotated[
@@ -313,6 +338,7 @@ class Settings:
         augmentation: how pictures vary.
         masks: what counts of them.
         prompts: how captions and prompts are read.
+        validation: what is held out.
         compute: memory against time.
         sampling: previews and contact sheets.
     """
@@ -336,6 +362,7 @@ class Settings:
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     masks: MaskSettings = field(default_factory=MaskSettings)
     prompts: PromptSettings = field(default_factory=PromptSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
 
@@ -389,4 +416,7 @@ class Settings:
         """
         idle = [name for name in _IDLE if getattr(self, name) == getattr(Settings(), name)]
         left_out = {*NOT_SHAPING, *idle}
-        return {name: value for name, value in self.as_dict().items() if name not in left_out}
+        found = {name: value for name, value in self.as_dict().items() if name not in left_out}
+        if self.validation.keep_best:  # then it matters when it was asked which is the best
+            found["validate_every"] = self.sampling.validate_every
+        return found

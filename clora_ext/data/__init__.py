@@ -14,6 +14,7 @@ from clora_ext.data.picture import Picture, Rejected
 from clora_ext.data.pixels import as_pixels, cut_out, load_image, load_pixels, load_whole
 from clora_ext.data.scan import Dataset, scan, scan_subset
 from clora_ext.data.subset import Subset
+from clora_ext.data.validation import held_out_of
 from clora_ext.data.varied_captions import varied_caption
 from clora_ext.data.varied_colours import varied_colours
 
@@ -37,6 +38,7 @@ __all__ = [
     "check_resolution",
     "covering",
     "cut_out",
+    "held_out_of",
     "joined",
     "load_image",
     "load_mask",

@@ -35,12 +35,14 @@ class Dataset:
         pictures: of each folder every picture once, sorted by folder and name; those for regularisation last.
         rejected: files left out because they cannot be used.
         notes: what the user should know about the folders.
+        held_out: pictures of the concept that are not trained on, and none of ``pictures``.
     """
 
     root: Path
     pictures: tuple[Picture, ...]
     rejected: tuple[Rejected, ...] = ()
     notes: tuple[str, ...] = ()
+    held_out: tuple[Picture, ...] = ()
 
     @property
     def taught(self) -> tuple[Picture, ...]:

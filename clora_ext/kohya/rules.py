@@ -45,6 +45,7 @@ def check_together(file: TrainingFile) -> list[Finding]:
         *_schedule(given),
         *_size(given),
         *_buckets(given),
+        *_share(given),
         *_data(given),
         *_captions(given),
         *_output(given),
@@ -146,6 +147,7 @@ def _data(given: Mapping[str, Given]) -> Iterator[Finding]:
 def check_dataset(file: DatasetFile) -> list[Finding]:
     """What a dataset file says as a whole."""
     found = [one for dataset in file.datasets for one in _dataset(file, dataset)]
+    found += _held_out(file)
     return list({(one.line, one.key): one for one in found}.values())
 
 
@@ -172,12 +174,31 @@ def _dataset(file: DatasetFile, dataset: Dataset) -> Iterator[Finding]:
     counted = list(folders_of(dataset))
     for subset in dataset.subsets:
         yield from _captions(subset.given)
+        yield from _share(subset.given)
         if subset not in counted:
             message = "not read: the dataset names this folder above, and sd-scripts takes the first"
             yield Finding(file.path, subset.line, _SUBSETS, "note", message)
     if counted and all(_is_on(subset.given, "is_reg") for subset in counted):
         message = "holds regularisation pictures alone"
         yield Finding(file.path, dataset.line, "[[datasets]]", "error", message, "add the concept's folder")
+
+
+def _share(given: Mapping[str, Given]) -> Iterator[Finding]:
+    """All pictures held out."""
+    share = given.get("validation_split")
+    if share is not None and share.value >= 1:
+        yield _finding(share, "error", "leaves nothing to train on", "write a share such as 0.1")
+
+
+def _held_out(file: DatasetFile) -> Iterator[Finding]:
+    """Folders of which different shares are held out."""
+    folders = [one.given for dataset in file.datasets for one in folders_of(dataset)]
+    for name in ("validation_split", "validation_seed"):
+        taught = [given for given in folders if not _is_on(given, "is_reg")]
+        values = [given[name].value if name in given else None for given in taught]
+        if len(set(values)) > 1:
+            other = next(given[name] for given in taught if name in given)
+            yield _finding(other, "refuse", "not built yet: one for some folders and another for others")
 
 
 def _buckets(given: Mapping[str, Given]) -> Iterator[Finding]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from math import isclose
 
 from clora_ext.errors import StorageError, writing
-from clora_ext.events import Event, Sink, TrainStep
+from clora_ext.events import Event, Sink, TrainStep, Validated
 from clora_ext.project.concept_files import ConceptFiles, concept_files
 from clora_ext.training.curve import CurvePoint, read_curve, write_curve
 
@@ -36,6 +37,8 @@ class LossCurve:
         def see(event: Event) -> None:
             if isinstance(event, TrainStep):
                 self._note(event)
+            elif isinstance(event, Validated):
+                self._points[event.step] = replace(self._points[event.step], validation=event.loss)
             sink(event)
 
         return see
@@ -75,7 +78,8 @@ class LossCurve:
         write_curve(points, self._files.curve)
         with writing(self._files.plot):
             losses = [point.loss for point in points]
-            loss_plot(losses, self._title, points[0].step).save(self._files.plot, format="PNG")
+            asked = {one.step: one.validation for one in points if one.validation is not None}
+            loss_plot(losses, self._title, points[0].step, asked).save(self._files.plot, format="PNG")
 
 
 def _files(run: PreparedRun) -> ConceptFiles:

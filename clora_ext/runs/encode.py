@@ -40,11 +40,13 @@ class Encoded:
     Attributes:
         examples: one for each picture, in the plan's order.
         mirrored: the same of those that are shown mirrored too, by their number.
-        schedule: which of them every step sees.
+        held_out: those that are not trained on.
+        schedule: which of the examples every step sees.
     """
 
     examples: "list[Example]"
     mirrored: "Mapping[int, Example]"
+    held_out: "list[Example]"
     schedule: Batches
 
 
@@ -72,16 +74,22 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_changes: boo
             for number, picture in enumerate(pictures)
             if picture.subset.augmentation.flip_aug and not picture.subset.augmentation.changes_pixels
         }
+        apart = zip(plan.dataset.held_out, plan.held_out_cuts, strict=True)
+        held_out = [_as_it_is(model, plan, picture, cut) for picture, cut in apart]
     if not text_changes:
+        held_out = [_conditioned(model, example) for example in held_out]
         examples = [_conditioned(model, example) for example in examples]
         mirrored = {number: _conditioned(model, example) for number, example in mirrored.items()}
     schedule = batches(plan.bucketed, plan.settings.data.batch_size, plan.settings.seed)
-    return Encoded(examples, mirrored, schedule)
+    return Encoded(examples, mirrored, held_out, schedule)
 
 
 def encode_latents(model: "Model", plan: Plan, number: int) -> "Example":
     """One of the plan's pictures on the processor, without its condition: the model is asked when it is."""
-    picture, cut = plan.dataset.pictures[number], plan.cuts[number]
+    return _as_it_is(model, plan, plan.dataset.pictures[number], plan.cuts[number])
+
+
+def _as_it_is(model: "Model", plan: Plan, picture: Picture, cut: Cut) -> "Example":
     pixels = load_pixels(picture, cut, convert=plan.converts)
     conditioning = _size_conditioning(picture, cut.size, cut.corner)
     return _example(model, pixels, picture, conditioning, _mask(picture, cut))

@@ -79,6 +79,7 @@ class Plan:
         resume_step: steps that a stopped run of this same plan has already done.
         fingerprint: sha256 over everything that shapes the result: equal plans give equal models.
         reweighting: of a concept that the project has; None: a new one is learned.
+        held_out_cuts: as ``cuts``, of pictures that are held out.
     """
 
     request: Request
@@ -96,6 +97,7 @@ class Plan:
     resume_step: int
     fingerprint: str
     reweighting: Reweighting | None = None
+    held_out_cuts: tuple[Cut, ...] = ()
 
     @property
     def number(self) -> int:
@@ -229,6 +231,7 @@ def _material(material: Dataset | LoraMaterial) -> dict[str, Any]:
              "repeats": picture.repeats, "notes": list(picture.notes)}
             for picture in material.pictures
         ],
+        "held_out": [str(picture.path) for picture in material.held_out],
         "rejected": [
             {"file": str(bad.path), "reason": bad.reason, "fix": bad.fix} for bad in material.rejected
         ],

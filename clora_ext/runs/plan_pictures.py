@@ -12,6 +12,7 @@ from clora_ext.data import (
     Picture,
     bucket_sizes,
     covering,
+    held_out_of,
     joined,
     name_concept,
     nearest,
@@ -46,7 +47,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
     targets = _targets(basis)
     concept, unusable_name = _name(basis, source)
     dataset = _scanned(basis, source, concept)
-    cuts = _cuts(basis, dataset)
+    cuts, held_out_cuts = _cuts(basis, dataset.pictures), _cuts(basis, dataset.held_out)
     settings = _in_steps(basis.settings, dataset, cuts)
     output = source.lora
     kept = None if output is None else output.path
@@ -72,6 +73,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         targets=targets,
         resolution=basis.resolution,
         cuts=cuts,
+        held_out_cuts=held_out_cuts,
         sample_prompt=prompt,
         cut_texts=cut_texts(basis.context, settings.prompts, _texts(dataset, prompt)),
         learned=learned,
@@ -82,7 +84,8 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
 
 def _scanned(basis: PlanBasis, source: Pictures, concept: Concept) -> Dataset:
     """All folders."""
-    return joined(
+    rules = basis.settings.validation
+    every = joined(
         [
             scan_subset(
                 subset,
@@ -94,15 +97,16 @@ def _scanned(basis: PlanBasis, source: Pictures, concept: Concept) -> Dataset:
             for subset in source.parts(basis.settings)
         ]
     )
+    return held_out_of(every, rules.validation_split, rules.validation_seed)
 
 
-def _cuts(basis: PlanBasis, dataset: Dataset) -> tuple[Cut, ...]:
+def _cuts(basis: PlanBasis, pictures: Sequence[Picture]) -> tuple[Cut, ...]:
     """How each picture is scaled and cut.
 
     Raises:
         DatasetError: some pictures fit no bucket of sd-scripts'; all of them are named.
     """
-    found = [_cut_or_reason(picture, basis) for picture in dataset.pictures]
+    found = [_cut_or_reason(picture, basis) for picture in pictures]
     cuts = tuple(one for one in found if isinstance(one, Cut))
     wrong = [one for one in found if isinstance(one, str)]
     if wrong:
@@ -159,6 +163,9 @@ def _in_steps(settings: Settings, dataset: Dataset, cuts: Sequence[Cut]) -> Sett
         settings = settings.with_values(steps=epochs * epoch)
     if between and not settings.sampling.preview_every:
         settings = settings.with_values(preview_every=between * epoch)
+    if settings.validation.validation_split and not settings.sampling.validate_every:
+        by_epochs = settings.sampling.validate_every_epochs * epoch
+        settings = settings.with_values(validate_every=by_epochs or max(1, settings.schedule.steps // 10))
     return settings
 
 

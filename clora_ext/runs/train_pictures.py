@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from clora_ext.strategies.base import Start
     from clora_ext.training.adapters import AdapterStart
     from clora_ext.training.loop import Training
+    from clora_ext.training.validation import Validation
 
 __all__ = ["Trained", "train_pictures"]
 
@@ -197,7 +198,21 @@ def _training(
         state_file=run.project.training_dir / STATE_FILE,
         fingerprint=plan.fingerprint,
         concept=plan.concept.trigger,
+        validation=_validation(plan, encoded),
     )
+
+
+def _validation(plan: Plan, encoded: Encoded) -> "Validation | None":
+    """What is asked while it trains; None: nothing is held out."""
+    from clora_ext.training.held_out import spread
+    from clora_ext.training.validation import Validation
+
+    if not encoded.held_out:
+        return None
+    settings = plan.settings
+    shown = [encoded.held_out[number] for number in spread(len(encoded.held_out))]
+    every, keep_best = settings.sampling.validate_every, settings.validation.keep_best
+    return Validation(shown, every, settings.data.batch_size, keep_best)
 
 
 def _load(plan: Plan, before: Observed, precision: "Precision") -> "tuple[Model, dict[Target, AdapterStart]]":

@@ -1,4 +1,4 @@
-"""A training's loss curve as a table, CSV: step, loss, rate, seconds. Needs no torch."""
+"""A training's loss curve as a table, CSV: step, loss, rate, seconds, validation. Needs no torch."""
 
 import csv
 import io
@@ -23,22 +23,33 @@ class CurvePoint:
         loss: mean squared error of the predicted noise.
         rate: the learning rate.
         seconds: its duration; None: not known.
+        validation: loss on what is held out, after it; None: it was not asked for.
     """
 
     step: int
     loss: float
     rate: float
     seconds: float | None
+    validation: float | None = None
 
 
 def write_curve(points: Iterable[CurvePoint], file: Path) -> None:
-    """Write the table, with a header. StorageError: the disk is full or refuses."""
+    """Write the table, with a header; its last column is there where something was validated.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
+    known = list(points)
+    names = [field.name for field in fields(CurvePoint)]
+    columns = names if any(one.validation is not None for one in known) else names[:-1]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(CurvePoint))
-    for point in points:
-        step, loss, rate, seconds = astuple(point)
-        writer.writerow([step, f"{loss:.8g}", f"{rate:.8g}", "" if seconds is None else f"{seconds:.3f}"])
+    writer.writerow(columns)
+    for point in known:
+        step, loss, rate, seconds, validation = astuple(point)
+        row = [step, f"{loss:.8g}", f"{rate:.8g}", "" if seconds is None else f"{seconds:.3f}"]
+        row.append("" if validation is None else f"{validation:.8g}")
+        writer.writerow(row[: len(columns)])
     with writing(file):
         file.parent.mkdir(exist_ok=True)
         file.write_text(text.getvalue(), encoding="ascii", newline="")
@@ -51,7 +62,13 @@ def read_curve(file: Path) -> tuple[CurvePoint, ...]:
             content = opened.read(_LARGEST + 1)
         rows = list(csv.DictReader(io.StringIO(content.decode("ascii")))) if len(content) <= _LARGEST else []
         points = tuple(
-            CurvePoint(int(row["step"]), float(row["loss"]), float(row["rate"]), _seconds(row["seconds"]))
+            CurvePoint(
+                int(row["step"]),
+                float(row["loss"]),
+                float(row["rate"]),
+                _number(row["seconds"]),
+                _number(row.get("validation") or ""),  # older tables have no such column
+            )
             for row in rows
         )
     except (OSError, ValueError, TypeError, KeyError, csv.Error):
@@ -60,19 +77,19 @@ def read_curve(file: Path) -> tuple[CurvePoint, ...]:
     return points if whole and [one.step for one in points] == sorted({one.step for one in points}) else ()
 
 
-def _seconds(text: str) -> float | None:
-    """A duration.
+def _number(text: str) -> float | None:
+    """A finite number, or nothing.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is neither.
     """
     if not text:
         return None
-    seconds = float(text)
-    if not isfinite(seconds):
-        message = f"{text} is no duration"
+    number = float(text)
+    if not isfinite(number):
+        message = f"{text} is no finite number"
         raise ValueError(message)
-    return seconds
+    return number
 
 
 def training_seconds(points: Sequence[CurvePoint]) -> float | None:

@@ -16,7 +16,7 @@ from clora_ext.config.memory import peak_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
 from clora_ext.config.settings import Settings
 from clora_ext.errors import CloraError, OutOfMemory
-from clora_ext.events import Sink, TrainStep
+from clora_ext.events import Note, Sink, TrainStep, Validated
 from clora_ext.families.base import Model
 from clora_ext.strategies.objective import Example, Objective
 
@@ -26,6 +26,7 @@ from .optimizer import TrainingOptimizer
 from .save_pace import SavePace
 from .state import TrainingState
 from .token_rows import TokenRows
+from .validation import Validation
 
 __all__ = ["Training", "learning_rate", "train"]
 
@@ -47,6 +48,7 @@ class Training:
         state_file: where a stopped run leaves its state; it is read if it belongs to ``fingerprint``.
         fingerprint: identifies the plan, so that another plan's state is never resumed.
         concept: token and class, for whoever finds the state.
+        validation: asked now and then; None: nothing is held out.
     """
 
     model: Model
@@ -61,6 +63,7 @@ class Training:
     state_file: Path
     fingerprint: str
     concept: str = ""
+    validation: Validation | None = None
 
     @property
     def components(self) -> Sequence[nn.Module]:
@@ -103,6 +106,7 @@ def train(
                 loss = run.step(step, rate)
             seconds = time.monotonic() - began
             sink(TrainStep(step + 1, steps, loss, rate, seconds, peak_memory(training.precision.device)))
+            run.validate(step + 1, steps, sink)
             after_step(step + 1)
         except (Exception, KeyboardInterrupt) as error:
             run.save_before(error)
@@ -110,6 +114,7 @@ def train(
         if run.pace.is_due:
             run.save()
     run.save()
+    run.take_best(sink)
     for component in training.components:
         component.eval()
     return tuple(run.losses)
@@ -129,7 +134,7 @@ class _Run:
             training.settings.optimizer,
             training.precision,
         )
-        self.losses = self._state.restore(self._parameters, *self._optimizer.parts)
+        self.losses = self._state.restore(self._parameters, *self._optimizer.parts, training.validation)
         self._whole = True
         self._saved_steps = len(self.losses)
         self.pace = SavePace()
@@ -163,10 +168,25 @@ class _Run:
         self.losses.append(value)
         return value
 
+    def validate(self, step: int, steps: int, sink: Sink) -> None:
+        """Ask for the error on what is held out, if it is time to."""
+        training, validation = self._training, self._training.validation
+        if validation is None or not validation.is_due(step, steps) or step in validation.losses:
+            return
+        loss = validation.ask(step, training.model, training.precision, self._parameters)
+        sink(Validated(step, loss, loss == min(validation.losses.values())))
+
+    def take_best(self, sink: Sink) -> None:
+        """Go back to the adapter that was best on what is held out, where that is wished."""
+        validation = self._training.validation
+        step = None if validation is None else validation.take_best(self._parameters)
+        if step is not None:
+            sink(Note(f"the adapter of step {step} is taken: its validation loss is the lowest"))
+
     def save(self) -> None:
         """Write what resuming needs."""
         began = self.pace.clock()
-        self._state.save(self._parameters, *self._optimizer.parts, self.losses)
+        self._state.save(self._parameters, *self._optimizer.parts, self.losses, self._training.validation)
         self._saved_steps = len(self.losses)
         self.pace.saved(began)
 

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
     from clora_ext.formats.checkpoint import Checkpoint
 
+    from .validation import Validation
+
 __all__ = ["TrainingState", "resume_step"]
 
 _OPTIMIZER = "clora.optimizer"
 _SCALER = "clora.scaler"
+_VALIDATION = "clora.validation"
 # How an optimiser computes, which is this run's affair and not that of the run before.
 _HOW = ("foreach", "fused", "capturable", "differentiable")
 
@@ -66,8 +69,9 @@ class TrainingState:
         parameters: "Mapping[str, nn.Parameter]",
         optimizer: "torch.optim.Optimizer",
         scaler: "torch.amp.GradScaler",
+        validation: "Validation | None" = None,
     ) -> list[float]:
-        """Fill parameters, optimiser and loss scale from the file, if it is of this plan.
+        """Fill parameters, optimiser, loss scale and what was validated from the file, if it is of this plan.
 
         The optimiser itself decides where its values belong: AdamW's steps stay on the processor.
 
@@ -89,6 +93,10 @@ class TrainingState:
             _fill_optimizer(optimizer, json.loads(metadata[_OPTIMIZER]), checkpoint)
             if scale := json.loads(metadata[_SCALER]):
                 scaler.load_state_dict(scale)
+            if validation is not None:
+                kept = [name for name in checkpoint.names if name.startswith("validation.")]
+                tensors = {name: checkpoint.read(name) for name in kept}
+                validation.restore(json.loads(metadata[_VALIDATION]), tensors)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             message = f"{self._file} does not hold the training that it should ({error})"
             fix = "delete it, then run the same command again: the training starts over"
@@ -101,6 +109,7 @@ class TrainingState:
         optimizer: "torch.optim.Optimizer",
         scaler: "torch.amp.GradScaler",
         losses: list[float],
+        validation: "Validation | None" = None,
     ) -> None:
         """Write the state; the file is replaced as a whole.
 
@@ -122,6 +131,10 @@ class TrainingState:
             _OPTIMIZER: json.dumps(split(optimizer.state_dict(), "optimizer", tensors)),
             _SCALER: json.dumps(scaler.state_dict()),
         }
+        if validation is not None:
+            aside, told = validation.stored()
+            tensors |= aside
+            metadata[_VALIDATION] = json.dumps(told)
         with writing(self._file):
             self._file.parent.mkdir(parents=True, exist_ok=True)
         write_checkpoint(self._file, {name: Source.of(one) for name, one in tensors.items()}, metadata)

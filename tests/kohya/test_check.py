@@ -40,7 +40,7 @@ MORE_IS_READ = {  # conversions that are told, and zeros and ones that mean the 
     *(f"{scope} network_multiplier = 1" for scope in ("dataset", "general")),
     # masks, for which the training file may ask, and which clora takes from some folders alone
     *('subset conditioning_data_dir = "m"', "masked: conditioning and class_tokens"),
-    "masked: one of two subsets with masks",
+    *("masked: one of two subsets with masks", "subset validation_split = 0.1"),
     *("BOM", "subset flip_aug = 1", 'subset caption_dropout_rate = "0.1"'),
 }
 

@@ -56,6 +56,10 @@ KNOBS: dict[str, st.SearchStrategy[Any]] = {
     "max_token_length": st.sampled_from([75, 150, 225]),
     "gradient_checkpointing": st.booleans(),
     "preview_every": st.integers(0, 1000),
+    "validation_split": st.floats(0, 0.99, allow_nan=False),
+    "validation_seed": st.integers(0, 2**31),
+    "validate_every": st.integers(0, 1000),
+    "validate_every_epochs": st.integers(0, 9),
     "preview_every_epochs": st.integers(0, 9),
 }
 

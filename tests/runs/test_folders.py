@@ -171,7 +171,7 @@ def test_mirrored_pictures_are_shown_half_of_the_time(request_: Request) -> None
         def batch_at(self, step: int) -> tuple[int, ...]:
             return 0, step % 2 + 1
 
-    encoded = Encoded(plain, mirrored, _Schedule())  # type: ignore[arg-type]
+    encoded = Encoded(plain, mirrored, [], _Schedule())  # type: ignore[arg-type]
     model: Any = None  # nothing is encoded anew
     shown = step_examples(encoded, plan, model)
     kinds = Counter(one.prompt for step in range(1000) for one in shown(step))

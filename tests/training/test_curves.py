@@ -1,5 +1,6 @@
 """Loss curves as tables and pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from cases import check_each
@@ -19,6 +20,16 @@ def test_a_curve_is_a_table_that_any_program_reads(tmp_path: Path) -> None:
     assert read_curve(file) == POINTS
     assert training_seconds(POINTS) is None
     assert training_seconds(POINTS[::2]) == 0.75
+
+
+def test_what_was_validated_is_a_column_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "curve.csv"
+    points = (POINTS[0], replace(POINTS[1], validation=0.25))
+    write_curve(points, file)
+    assert file.read_bytes() == (
+        b"step,loss,rate,seconds,validation\n1,0.5,0.0001,0.250,\n2,0.125,0.002,,0.25\n"
+    )
+    assert read_curve(file) == points
 
 
 DAMAGED = (
