@@ -222,7 +222,7 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output, *, crop_sheet: 
             **prediction_facts(plan.context),
             "token": f"{plan.concept.token} ({plan.concept.token_from})",
             "class": f"{plan.concept.class_name} ({noun})",
-            "strategy": f"{settings.strategy}, state level {plan.strategy.state_level}",
+            "strategy": f"{settings.strategy}, state level {plan.strategy.state_level}{_cost(plan)}",
             "training": f"{_steps(settings)} of {settings.data.batch_size} "
             f"at {_sizes(plan)} px, rate {settings.optimizer.learning_rate:g}, seed {settings.seed}",
             "adapter": f"rank {settings.adapter.rank}, alpha {settings.adapter.effective_alpha:g}, "
@@ -239,6 +239,14 @@ def _show_plan(plan: "Plan", needed: "Estimate", output: Output, *, crop_sheet: 
             f"going on from step {plan.resume_step} of {settings.schedule.steps}, where it was stopped"
         )
     output.show("")
+
+
+def _cost(plan: "Plan") -> str:
+    """How much longer a step takes for what the strategy asks beside it."""
+    from clora_ext.runs.replay import times_a_plain_step
+
+    times = times_a_plain_step(plan.strategy, plan.settings.data.batch_size)
+    return "" if times == 1 else f"; a step takes about {times:.1f} times a plain one"
 
 
 def _sizes(plan: "Plan") -> str:

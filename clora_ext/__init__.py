@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clora_ext.config.settings import Settings
+    from clora_ext.data.subset import Subset
     from clora_ext.errors import CloraError
     from clora_ext.export import Exported, ExportedLora, export_checkpoint, export_lora, export_to
     from clora_ext.inspect import FileReport, inspect_file
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from clora_ext.runs.add_concept import add_concept
     from clora_ext.runs.context import suggested_settings
     from clora_ext.runs.estimate import Estimate, estimate
+    from clora_ext.runs.lora_output import LoraOutput
     from clora_ext.runs.make_plan import make_plan
     from clora_ext.runs.plan import Plan
     from clora_ext.runs.request import Lora, Pictures, Request
@@ -34,12 +36,14 @@ _HOMES = {
     "FileReport": "inspect",
     "GenerateRequest": "sampling.generate",
     "Lora": "runs.request",
+    "LoraOutput": "runs.lora_output",
     "Pictures": "runs.request",
     "Plan": "runs.plan",
     "Project": "project",
     "Request": "runs.request",
     "Result": "runs.result",
     "Settings": "config.settings",
+    "Subset": "data.subset",
     "add_concept": "runs.add_concept",
     "estimate": "runs.estimate",
     "export_checkpoint": "export",
@@ -61,12 +65,14 @@ __all__ = [
     "FileReport",
     "GenerateRequest",
     "Lora",
+    "LoraOutput",
     "Pictures",
     "Plan",
     "Project",
     "Request",
     "Result",
     "Settings",
+    "Subset",
     "add_concept",
     "estimate",
     "export_checkpoint",

@@ -19,6 +19,8 @@ from .disk_needs import DiskNeeds, disk_needs
 from .plan import Plan
 from .replay import replayed
 from .speeds import known_speed, speed_key
+from .step_captions import varies
+from .step_examples import pixels_change
 
 if TYPE_CHECKING:
     from clora_ext.config.precision import Precision
@@ -106,7 +108,7 @@ def _memory(plan: Plan, precision: "Precision") -> int | None:
         settings = plan.settings
         kept = weights["denoiser"] + _TRAINED * plan.parameters
         kept += weights["text_encoder"] if _text_changes(plan) else 0
-        previews = settings.sampling.preview_every > 0
+        previews = settings.sampling.preview_every > 0 or pixels_change(plan)
         phases.append(kept + moments + (weights["vae"] + max(step, picture) if previews else step))
         if sums:  # which are taken with the adapters in place
             phases.append(kept + moments + sums + weights["vae"] + picture)
@@ -134,7 +136,7 @@ def _step_shape(plan: Plan, precision: "Precision") -> StepShape:
     adapter = plan.settings.adapter
     return StepShape(
         size=max(plan.sizes, key=prod),
-        pictures=plan.settings.data.batch_size + replayed(plan.strategy),
+        pictures=plan.settings.data.batch_size + replayed(plan.strategy, plan.settings.data.batch_size),
         targets=adapter.targets,
         rank=adapter.rank,
         text_encoders=_text_learns(plan),
@@ -150,7 +152,7 @@ def _text_learns(plan: Plan) -> bool:
 
 def _text_changes(plan: Plan) -> bool:
     """Whether the text encoders are asked in every step, and stay."""
-    return _text_learns(plan) or plan.settings.captions.vary
+    return _text_learns(plan) or varies(plan) or pixels_change(plan)
 
 
 def _free_disk(folder: Path) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clora_ext.strategies.objective import OwnReplay
     from clora_ext.training.replay import TrajectoryReplay
 
-__all__ = ["EncodedReplay", "encode_replay", "replayed"]
+__all__ = ["EncodedReplay", "encode_replay", "replayed", "times_a_plain_step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,26 @@ class EncodedReplay:
         )
 
 
-def replayed(strategy: "Strategy") -> int:
+def replayed(strategy: "Strategy", batch_size: int) -> int:
     """How many pictures' worth of points a strategy asks again in every training step; 0: none."""
     from clora_ext.training.replay import points_per_step
 
-    nothing = vocabulary_of(lambda word: False)
-    replay = strategy.replay(ConceptPrompts("", "", ()), (), nothing)
+    replay = _asked_beside(strategy, batch_size)
     return 0 if replay is None else points_per_step(replay)
+
+
+def times_a_plain_step(strategy: "Strategy", batch_size: int) -> float:
+    """What a step costs by what the strategy asks again; 1: nothing."""
+    from clora_ext.training.replay import replay_cost
+
+    replay = _asked_beside(strategy, batch_size)
+    return 1.0 if replay is None else replay_cost(replay, batch_size)
+
+
+def _asked_beside(strategy: "Strategy", batch_size: int) -> "Replay | None":
+    """What a strategy asks again of any concept."""
+    replay = strategy.replay(ConceptPrompts("", "", ()), (), vocabulary_of(lambda word: False))
+    return None if replay is None else replay.beside(batch_size)
 
 
 def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
@@ -103,9 +116,10 @@ def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
 
     plan = run.plan
     vocabulary = vocabulary_of(lambda word: len(model.tokens(word)) == 1)
-    replay = plan.strategy.replay(run.concept, run.earlier, vocabulary)
-    if replay is None:
+    wished = plan.strategy.replay(run.concept, run.earlier, vocabulary)
+    if wished is None:
         return None
+    replay = wished.beside(plan.settings.data.batch_size)
     prompts = replay_prompts(replay, plan.settings.seed, plan.settings.schedule.steps)
     with torch.no_grad():
         read = {prompt: _read(model, [prompt], plan.sample_size) for prompt in prompts}

@@ -6,7 +6,7 @@ Everything else that a strategy may decide or ask for is optional, with a defaul
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import ClassVar, Literal, Protocol
 
@@ -162,7 +162,7 @@ class Replay:
 
     Attributes:
         draw: one prompt; the generator is its only source of chance.
-        trajectories: how many are under way.
+        trajectories: how many are under way; None: half as many as a step has pictures, at least one.
         steps: that a trajectory takes from noise to picture.
         guidance: classifier-free guidance of the trajectories.
         own: how many of the step's own pictures are asked again.
@@ -170,11 +170,19 @@ class Replay:
     """
 
     draw: Callable[[Random], str]
-    trajectories: int
+    trajectories: int | None = None
     steps: int = 25
     guidance: float = 4.0
     own: int = 0
     reworded: Callable[[str, Random], str] = lambda caption, _: caption
+
+    def beside(self, batch_size: int) -> "Replay":
+        """The same beside so many pictures in a step.
+
+        >>> Replay(lambda rng: "a dog").beside(8).trajectories
+        4
+        """
+        return replace(self, trajectories=self.trajectories or max(1, batch_size // 2))
 
 
 class Strategy(Protocol):

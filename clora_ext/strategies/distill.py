@@ -49,7 +49,12 @@ class Distill(Strategy):
     strength: Annotated[
         float, Ge(0), Knob("Weight of answering as before; 0 holds on to nothing, as merge does.")
     ] = 1.5
-    items: Annotated[int, Ge(1), Le(64), Knob("Points of trajectories that are asked again in a step.")] = 4
+    items: Annotated[
+        int | None,
+        Ge(1),
+        Le(64),
+        Knob("Points of trajectories that are asked again in a step.", default_text="half of the batch size"),
+    ] = None
     anchors: Annotated[float, Ge(0), Le(1), Knob("Share of prompts about things that nobody taught.")] = 0.3
     own_pictures: Annotated[
         int,

@@ -18,23 +18,44 @@ from clora_ext.families.base import Conditioning, Model
 from clora_ext.strategies.base import Replay
 from clora_ext.strategies.objective import ReplayBatch
 
-__all__ = ["TrajectoryReplay", "points_per_step", "replay_prompts"]
+__all__ = ["TrajectoryReplay", "points_per_step", "replay_cost", "replay_prompts"]
 
 # One in so many points is asked without its prompt too: guidance needs that answer as well.
 _UNPROMPTED = 4
 
 
+# A pass with its gradients takes about three times one without.
+_WITH_GRADIENTS = 3
+
+
 def points_per_step(replay: Replay) -> int:
     """How many points a step has at the most, those without prompts and its own pictures included."""
-    return replay.trajectories + -(-replay.trajectories // _UNPROMPTED) + replay.own
+    return _number(replay) + -(-_number(replay) // _UNPROMPTED) + replay.own
+
+
+def replay_cost(replay: Replay, batch_size: int) -> float:
+    """How many times a plain step one with replay takes, by what the denoiser is asked.
+
+    The model before is asked at every point with and without its prompt, and once of each own picture; the
+    network that learns answers all of them, and one in four points without its prompt.
+    """
+    learning = _number(replay) * (1 + 1 / _UNPROMPTED) + replay.own
+    asked = 2 * _number(replay) + replay.own
+    return 1 + (_WITH_GRADIENTS * learning + asked) / (_WITH_GRADIENTS * batch_size)
+
+
+def _number(replay: Replay) -> int:
+    """Of trajectories, which a run has decided by now."""
+    if replay.trajectories is None:
+        message = "nobody has said beside how many pictures the points are asked"
+        raise ValueError(message)
+    return replay.trajectories
 
 
 def replay_prompts(replay: Replay, seed: int, steps: int) -> list[str]:
     """Every prompt that a training of so many steps asks, and the empty one."""
     numbers = range(-(-steps // replay.steps) + 1)
-    drawn = (
-        _prompt(replay, seed, place, number) for place in range(replay.trajectories) for number in numbers
-    )
+    drawn = (_prompt(replay, seed, place, number) for place in range(_number(replay)) for number in numbers)
     return list(dict.fromkeys(["", *drawn]))
 
 
@@ -64,7 +85,7 @@ class TrajectoryReplay:
 
     def __post_init__(self) -> None:
         self._times = self.model.process.sampling_times(self.replay.steps)
-        self._latents = torch.zeros(self.replay.trajectories, *self.shape, device=self.device)
+        self._latents = torch.zeros(_number(self.replay), *self.shape, device=self.device)
         self._next: int | None = None
 
     def __call__(self, step: int) -> ReplayBatch:
@@ -90,7 +111,7 @@ class TrajectoryReplay:
 
     def _places(self, step: int) -> list[tuple[int, int]]:
         """Number of each trajectory that is under way at a step, and how far it has come."""
-        each = self.replay.trajectories
+        each = _number(self.replay)
         return [divmod(step + place * self.replay.steps // each, self.replay.steps) for place in range(each)]
 
     def _begin(self, step: int) -> tuple[Tensor, list[str]]:

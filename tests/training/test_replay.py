@@ -13,7 +13,7 @@ from clora_ext.families import detect
 from clora_ext.families.base import EncodedPrompt, Model, SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.strategies.base import Replay
-from clora_ext.training.replay import TrajectoryReplay, replay_prompts
+from clora_ext.training.replay import TrajectoryReplay, points_per_step, replay_cost, replay_prompts
 
 SQUARE = SizeConditioning((32, 32), (0, 0), (32, 32))
 REPLAY = Replay(lambda rng: rng.choice(["a dog", "a cat", "a red fox"]), trajectories=3, steps=5)
@@ -129,3 +129,15 @@ def test_every_prompt_is_known_before_the_training() -> None:
             for place in range(3)
         }
         assert asked <= set(known), steps
+
+
+def test_as_many_points_as_suit_the_batch() -> None:
+    asked = Replay(REPLAY.draw)
+    assert [asked.beside(size).trajectories for size in (1, 2, 3, 8)] == [1, 1, 1, 4]
+    assert REPLAY.beside(8).trajectories == 3  # as somebody has said
+    assert points_per_step(asked.beside(1)) == 2
+    # Of eight pictures, each learned from: four points and one in four of them again, and twice four answers.
+    assert replay_cost(asked.beside(8), 8) == pytest.approx(1 + (3 * 5 + 8) / (3 * 8))
+    assert replay_cost(asked.beside(1), 1) == pytest.approx(1 + (3 * 1.25 + 2) / 3)
+    with pytest.raises(ValueError, match="nobody has said"):
+        points_per_step(asked)
