@@ -9,6 +9,7 @@ from clora_ext.data.cut import Cut
 from clora_ext.data.decode import decode
 from clora_ext.data.picture import Picture
 from clora_ext.data.regular import Unusable, dataset_error, open_regular, sha256_of, unreadable
+from clora_ext.data.subset import INTERPOLATIONS
 from clora_ext.errors import DatasetError
 from clora_ext.formats.text import escaped
 
@@ -37,12 +38,13 @@ def load_pixels(picture: Picture, cut: Cut, *, convert: bool) -> "torch.Tensor":
 
 def load_image(picture: Picture, cut: Cut, *, convert: bool) -> Image.Image:
     """As :func:`load_pixels`, as an RGB picture."""
-    return cut_out(load_whole(picture, convert=convert), cut)
+    return cut_out(load_whole(picture, convert=convert), cut, picture.subset.interpolation)
 
 
-def cut_out(image: Image.Image, cut: Cut) -> Image.Image:
-    """The part of a whole picture that is kept, at its size."""
-    return image.resize(cut.size, Image.Resampling.LANCZOS, box=cut.box, reducing_gap=3.0)
+def cut_out(image: Image.Image, cut: Cut, interpolation: str = "lanczos") -> Image.Image:
+    """The part of a whole picture that is kept, at its size, by one of :data:`INTERPOLATIONS`."""
+    resampling = Image.Resampling[INTERPOLATIONS[interpolation]]
+    return image.resize(cut.size, resampling, box=cut.box, reducing_gap=3.0)
 
 
 def as_pixels(image: Image.Image) -> "torch.Tensor":

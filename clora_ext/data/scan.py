@@ -18,7 +18,7 @@ from clora_ext.data.regular import Unusable
 from clora_ext.data.subset import Subset
 from clora_ext.data.varied_captions import plain_caption
 from clora_ext.errors import DatasetError
-from clora_ext.formats.text import counted, escaped
+from clora_ext.formats.text import counted, escaped, listed
 
 __all__ = ["Dataset", "layout_of", "scan", "scan_subset"]
 
@@ -112,9 +112,10 @@ def scan_subset(
                 pictures.append(found)
     if rejected and not (skip_bad and pictures):
         raise scan_error(layout, rejected, len(pictures) + len(rejected), skip_bad=skip_bad)
-    unique, duplicates = without_duplicates(pictures, layout.root)
+    large, skipped = without_small(pictures, subset)
+    unique, duplicates = without_duplicates(large, layout.root)
     used = {picture.mask.path for picture in unique if picture.mask is not None}
-    notes = layout.notes + duplicates + left_over(layout, used) + refuse_no_masks(subset, unique)
+    notes = layout.notes + skipped + duplicates + left_over(layout, used) + refuse_no_masks(subset, unique)
     return Dataset(layout.root, unique, tuple(rejected), notes)
 
 
@@ -203,6 +204,24 @@ def fit_notes(width: int, height: int, resolution: int) -> tuple[str, ...]:
     if cropped > 0:
         notes += (f"longer than 2:1: {cropped:.0%} will be cropped away",)
     return notes
+
+
+def without_small(pictures: list[Picture], subset: Subset) -> tuple[list[Picture], tuple[str, ...]]:
+    """The pictures that are large enough, and a note on the others.
+
+    Raises:
+        DatasetError: none is.
+    """
+    if subset.skipped is None:
+        return pictures, ()
+    width, height = subset.skipped
+    large = [one for one in pictures if one.width * one.height > width * height]
+    small = [one for one in pictures if one.width * one.height <= width * height]
+    if not large:
+        message = f"no picture in {escaped(subset.folder)} has more pixels than {width} x {height}"
+        raise DatasetError(message, fix="set skip_image_resolution smaller")
+    names = listed([escaped(one.path.name) for one in small], _MOST_LISTED)
+    return large, (f"left out, with no more pixels than {width} x {height}: {names}",) if small else ()
 
 
 def without_duplicates(pictures: list[Picture], root: Path) -> tuple[tuple[Picture, ...], tuple[str, ...]]:

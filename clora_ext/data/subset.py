@@ -9,9 +9,20 @@ from clora_ext.config.settings import AugmentationSettings, CaptionSettings, Mas
 
 from .kohya_buckets import KohyaBuckets
 
-__all__ = ["Subset"]
+__all__ = ["INTERPOLATIONS", "Subset"]
 
-_LAID_OUT = ("folder", "repeats", "caption_extension", "default_caption", "mask_folder")
+INTERPOLATIONS: Mapping[str, str] = {
+    "lanczos": "LANCZOS",
+    "nearest": "NEAREST",
+    "bilinear": "BILINEAR",
+    "linear": "BILINEAR",
+    "bicubic": "BICUBIC",
+    "cubic": "BICUBIC",
+    "area": "BOX",
+}
+"""Ways to resize by sd-scripts' names, and Pillow's."""
+
+_LAID_OUT = ("folder", "repeats", "caption_extension", "default_caption", "mask_folder", "skipped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +41,8 @@ class Subset:
             in; None: the words of a kohya folder, else the usual one.
         resolution: side of the square whose area pictures get, pixels; None: the run's.
         batch_size: pictures in one step; None: the run's.
+        skipped: (width, height): pictures of at most this area are left out; None: none.
+        interpolation: how pictures are resized, by :data:`INTERPOLATIONS`.
         buckets: sd-scripts' own; None: clora's, which cut nothing away up to 2:1 that need not be.
         regularisation: whether it shows other things of the concept's class, as DreamBooth's prior
             preservation (arXiv 2208.12242) has them: captions without the token, as many pictures as the
@@ -48,6 +61,8 @@ class Subset:
     default_caption: str | None = None
     resolution: int | None = None
     batch_size: int | None = None
+    skipped: tuple[int, int] | None = None
+    interpolation: str = "lanczos"
     buckets: KohyaBuckets | None = None
     regularisation: bool = False
     loss_weight: float = 1.0

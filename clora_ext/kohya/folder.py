@@ -57,6 +57,8 @@ def subset_of(values: Mapping[str, Any], run: Mapping[str, Any]) -> Subset:
         mask_folder=values.get("mask_folder"),
         caption_extension=values.get("caption_extension"),
         default_caption=values.get("default_caption"),
+        skipped=values.get("skipped"),
+        interpolation=values.get("interpolation") or "lanczos",
         buckets=_buckets(values),
         regularisation=regularisation,
         loss_weight=float(values.get("loss_weight", 1.0)) if regularisation else 1.0,

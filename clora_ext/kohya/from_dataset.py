@@ -32,6 +32,9 @@ def _from_subset(file: DatasetFile, number: int, dataset: Dataset, subset: Subse
     found = settings_as_written(given)
     if "resolution" in given:
         found["resolution"] = (given["resolution"].value[0], of_given(given["resolution"]))
+    if "skip_image_resolution" in given:
+        skipped = given["skip_image_resolution"]
+        found["skipped"] = ((skipped.value[0], skipped.value[1]), of_given(skipped))
     folder = given["image_dir"]
     found["images"] = (path_from(file.path.parent, folder.value), of_given(folder))
     if "conditioning_data_dir" in given:

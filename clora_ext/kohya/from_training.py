@@ -61,6 +61,13 @@ def _resolution(given: _Given) -> _Answer:
     return (given["resolution"].value[0], given["resolution"]) if "resolution" in given else None
 
 
+def _skipped(given: _Given) -> _Answer:
+    if "skip_image_resolution" not in given:
+        return None
+    width, height = given["skip_image_resolution"].value
+    return (width, height), given["skip_image_resolution"]
+
+
 def _warmup_steps(given: _Given) -> _Answer:
     """Of a share, that of the steps; a share of epochs the check has refused."""
     if "lr_warmup_steps" not in given:
@@ -135,6 +142,7 @@ _ASKS: Mapping[str, Callable[[_Given], _Answer]] = {
     "weight_decay": _weight_decay,
     "warmup_steps": _warmup_steps,
     "resolution": _resolution,
+    "skipped": _skipped,
     "prediction": _prediction,
     "zero_snr": _zero_snr,
 }

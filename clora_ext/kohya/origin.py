@@ -31,7 +31,7 @@ class Origin:
 
 _PLAIN = {"flag", "whole", "number", "text", "ending"}
 _OF_FOLDERS = frozenset(
-    "repeats caption_extension default_caption regularisation loss_weight "
+    "repeats caption_extension default_caption regularisation loss_weight interpolation "
     "enable_bucket min_bucket_reso max_bucket_reso bucket_reso_steps bucket_no_upscale".split()
 )
 """What holds for single folders and is no setting."""

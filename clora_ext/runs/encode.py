@@ -120,7 +120,7 @@ def encode_varied(
     rules = picture.subset.augmentation
     if rules.random_crop:
         cut = cut.elsewhere(picture.width, picture.height, rng)
-    shown = cut_out(image, cut)
+    shown = cut_out(image, cut, picture.subset.interpolation)
     pixels = as_pixels(varied_colours(shown, rng) if rules.color_aug else shown)
     corner, mask = (cut.mirrored_corner if mirrored else cut.corner), _mask(picture, cut)
     conditioning = _size_conditioning(picture, cut.size, corner)

@@ -12,7 +12,8 @@ import pytest
 from cases import check_each, empty_folder
 from PIL import Image, ImageOps
 
-from clora_ext.data import Concept, covering, load_pixels, scan
+from clora_ext.data import Concept, Subset, covering, load_pixels, scan, scan_subset
+from clora_ext.data.subset import INTERPOLATIONS
 from clora_ext.errors import DatasetError
 
 DOG = Concept("sks", "dog")
@@ -248,3 +249,26 @@ def test_scanning_does_not_import_torch(tmp_path: Path) -> None:
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_pictures_that_are_too_small_are_left_out_by_area_and_named(tmp_path: Path) -> None:
+    for number, size in enumerate([(64, 64), (32, 128), (100, 100)]):
+        Image.new("RGB", size, (number, 0, 0)).save(tmp_path / f"{number}.png")
+    found = scan_subset(Subset(tmp_path, skipped=(64, 64)), concept=DOG, resolution=32)
+    assert [picture.path.name for picture in found.pictures] == ["2.png"]
+    assert "left out, with no more pixels than 64 x 64: 0.png, 1.png" in found.notes
+    with pytest.raises(DatasetError, match="has more pixels than 200 x 200"):
+        scan_subset(Subset(tmp_path, skipped=(200, 200)), concept=DOG, resolution=32)
+
+
+def test_pictures_are_resized_as_asked(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = {}
+    for name in INTERPOLATIONS:
+        picture = scan_subset(Subset(tmp_path, interpolation=name), concept=DOG, resolution=16).pictures[0]
+        found[name] = load_pixels(picture, covering(64, 64, 16, 16), convert=False).numpy().tobytes()
+    assert len(set(found.values())) == 5
+    mean = pixels.reshape(16, 4, 16, 4, 3).mean((1, 3))
+    area = np.frombuffer(found["area"], dtype=np.float32).reshape(3, 16, 16).transpose(1, 2, 0)
+    assert np.abs((area + 1) * 127.5 - mean).max() < 1.01  # it may be rounded twice

@@ -258,6 +258,15 @@ def test_the_finished_lora_is_kept_as_the_training_file_says(tmp_path: Path) -> 
     assert found.settings["preview_every_epochs"] == 2
 
 
+def test_small_pictures_and_the_way_to_resize_hold_for_folders(tmp_path: Path) -> None:
+    data = DATA.replace("[[datasets]]", "[[datasets]]\nskip_image_resolution = [640, 480]", 1)
+    (found,) = asked(tmp_path, RATE + "resize_interpolation = 'area'\n", data).subsets
+    assert (found.skipped, found.interpolation) == ((640, 480), "area")
+    text = RATE + "train_data_dir = 'a'\nskip_image_resolution = '512'\n"
+    (alone,) = asked(tmp_path, text).subsets
+    assert (alone.skipped, alone.interpolation) == ((512, 512), "lanczos")
+
+
 def test_masks_are_asked_for_in_the_training_file(tmp_path: Path) -> None:
     data = DATA + "  conditioning_data_dir = 'masks'\n"
     (found,) = asked(tmp_path, RATE + "masked_loss = true\n", data).subsets

@@ -37,6 +37,7 @@ MORE_IS_READ = {  # conversions that are told, and zeros and ones that mean the 
     ),
     *(f"{scope} resolution = 512.0" for scope in ("dataset", "general")),
     *(f"{scope} validation_split = 0" for scope in ("dataset", "general")),
+    *(f'{scope} skip_image_resolution = "768"' for scope in ("dataset", "general")),
     *(f"{scope} network_multiplier = 1" for scope in ("dataset", "general")),
     # masks, for which the training file may ask, and which clora takes from some folders alone
     *('subset conditioning_data_dir = "m"', "masked: conditioning and class_tokens"),
