@@ -10,7 +10,14 @@ from clora_ext.config.knob_fields import KnobField, knob_fields
 
 __all__ = ["given_values", "knob_parameters", "with_knobs"]
 
-_PANELS = {"captions": "Captions", "prompts": "Captions", "sampling": "Samples"}
+_PANELS = {
+    "captions": "Captions",
+    "prompts": "Captions",
+    "augmentation": "Pictures",
+    "masks": "Pictures",
+    "validation": "Pictures",
+    "sampling": "Samples",
+}
 _PANEL = "Training"
 
 _Command = Callable[..., None]

@@ -72,10 +72,11 @@ def described_options(source: str) -> dict[str, str]:
     >>> described_options(\"\"\"
     ... class Fading:
     ...     strength: Annotated[float, Ge(0), Knob("Share that stays.")] = 0.5
+    ...     items: Annotated[int | None, Knob("How many.", default_text="half")] = None
     ...     rowwise: ClassVar[bool] = True
     ... STRATEGY = Fading
     ... \"\"\")
-    {'strength': 'Share that stays. Default: 0.5.'}
+    {'strength': 'Share that stays. Default: 0.5.', 'items': 'How many. Default: half.'}
     """
     return {
         field.target.id: _description(field)
@@ -117,14 +118,16 @@ def _strategy_class(module: ast.Module) -> ast.ClassDef:
 
 
 def _description(field: ast.AnnAssign) -> str:
-    """The help of the field's Knob, and its default."""
-    helps = [
-        str(ast.literal_eval(node.args[0]))
+    """The help of the field's Knob, and its default, by the words that the Knob has for it if it has any."""
+    knobs = [
+        node
         for node in ast.walk(field.annotation)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Knob" and node.args
     ]
+    helps = [str(ast.literal_eval(knob.args[0])) for knob in knobs]
     if field.value is None:
         return " ".join(helps)
-    constant = isinstance(field.value, ast.Constant)
-    default = ast.literal_eval(field.value) if constant else ast.unparse(field.value)
+    told = [one.value for knob in knobs for one in knob.keywords if one.arg == "default_text"]
+    shown = told[0] if told else field.value
+    default = ast.literal_eval(shown) if isinstance(shown, ast.Constant) else ast.unparse(shown)
     return " ".join([*helps, f"Default: {default}."])
