@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("--work", type=Path, default=Path("build/demo_model"), help="folder for everything")
     parser.add_argument("--assets", type=Path, default=Path("clora_ext/assets"), help="package: where to")
-    parser.add_argument("--steps", type=int, help="training: all steps, those of earlier sittings included")
+    parser.add_argument("--steps", type=int, help="training: all steps, those of earlier runs included")
     parser.add_argument("--decay", type=int, help="training: the last steps, in which the rate falls to zero")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()

@@ -135,7 +135,8 @@ def test_defaults_that_are_spelled_in_commands_are_the_engines() -> None:
     ):
         assert spelled(command, Request) >= {"project", "keep"}
         assert spelled(command, source) >= own
-    assert spelled("generate", GenerateRequest) == {"count", "guidance", "negative", "seed", "size", "steps"}
+    drawn = {"count", "guidance", "negative", "seed", "size", "steps", "clip_skip", "max_token_length"}
+    assert spelled("generate", GenerateRequest) == drawn
 
 
 def spelled(command: str, request: type) -> set[str]:

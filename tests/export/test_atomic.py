@@ -172,7 +172,7 @@ def test_what_a_killed_export_left_does_not_matter(project: Path, tmp_path: Path
     )
     root = make(tmp_path / "ComfyUI", *COMFYUI, *litter[:2], f"{place}.safetensors.clora-new.partial")
     exported = export_to(project, "comfyui", root)
-    assert len(load_file(exported.path)) == 352
+    assert len(load_file(exported.path)) == 368
     make(root, litter[2])
     export_to(project, "comfyui", root, overwrite=True)
     assert new_files(root, *COMFYUI) == {f"{place}.safetensors", f"{place}.preview.png"}

@@ -70,7 +70,7 @@ def test_comfyui_gets_checkpoint_and_preview(project: Path, tmp_path: Path) -> N
     with Image.open(place / "my model.preview.png") as image:
         image.load()
         assert (image.format, image.size) == ("PNG", (512, 512))
-    assert len(load_file(exported.path)) == 352
+    assert len(load_file(exported.path)) == 368
 
 
 def test_web_interfaces_get_a_card(project: Path, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_options_are_described_without_running_the_strategy(fading: str) -> None
 def test_the_description_is_what_the_strategy_itself_has() -> None:
     for name in strategies.names():
         assert strategies.describe_options(name) == {
-            option: f"{field.knob.help} Default: {field.default}."
+            option: f"{field.knob.help} Default: {field.knob.default_text or field.default}."
             for option, field in strategies.option_fields(name).items()
         }
         assert all(field.knob.help.endswith(".") for field in strategies.option_fields(name).values())
