@@ -7,6 +7,7 @@ from cases import check_each
 from PIL import Image
 from test_earlier import Colours
 
+from clora_ext.config.settings import PromptSettings
 from clora_ext.sampling.untaught import drift, read_base_drawings, untaught_prompts, write_base_drawings
 
 PROMPTS = ("a photo of a cat", "a photo of an owl")
@@ -18,6 +19,10 @@ class Painter:
     def __init__(self, *colours: str) -> None:
         self.colours = dict(zip(PROMPTS, colours, strict=True))
         self.asked: list[tuple[str, object, object]] = []
+
+    def reading(self, prompts: PromptSettings) -> "Painter":
+        assert prompts == PromptSettings()
+        return self
 
     def sample(self, prompt: str, *, seeds: object, size: int, **_: object) -> list[Image.Image]:
         self.asked.append((prompt, seeds, size))
