@@ -126,6 +126,15 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
             show_default=False,
         ),
     ] = None,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write loss, rate and validation for TensorBoard too.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
     crop_sheet: Annotated[
         Path | None,
         typer.Option(
@@ -171,6 +180,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         "export_lora": export_lora,
         "token": token,
         "class_name": class_name,
+        "log_dir": log_dir,
     }
     files = [file for file in (config, dataset_config) if file is not None]
     asked = asked_on_the_line(context, files, beside, (strategy, strategy_option), knobs, output)
@@ -183,6 +193,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
             convert=convert,
             export_lora=asked.export_lora,
             subsets=asked.subsets,
+            log_dir=asked.log_dir,
+            log_prefix=asked.log_prefix,
         ),
         project=project,
         base=asked.base,

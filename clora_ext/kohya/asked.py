@@ -34,6 +34,8 @@ class Asked:
         export_lora: where the finished LoRA is kept; None: nowhere.
         token: that calls the concept; None: no file says.
         class_name: what kind of thing it is; None: no file says.
+        log_dir: folder of runs for TensorBoard; None: nowhere.
+        log_prefix: of the run's folder there.
         subsets: the folders with what holds for each; empty: no file says.
         origins: of every value above, by its name; of folders those of the first.
         overruled: what a file says and another value stands for, in words.
@@ -47,6 +49,8 @@ class Asked:
     export_lora: Path | LoraOutput | None = None
     token: str | None = None
     class_name: str | None = None
+    log_dir: Path | None = None
+    log_prefix: str = ""
     subsets: tuple[Subset, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict)
     overruled: tuple[str, ...] = ()
@@ -66,10 +70,15 @@ class Asked:
     def values(self) -> dict[str, Any]:
         """Everything that is asked for once, by name."""
         beside = {name: getattr(self, name) for name in _BESIDE}
-        return {**self.settings, **{name: value for name, value in beside.items() if value is not None}}
+        return {
+            **self.settings,
+            **{name: value for name, value in beside.items() if value is not None and value != ""},
+        }
 
 
-_BESIDE = ("images", "base", "prediction", "zero_snr", "export_lora", "token", "class_name")
+_BESIDE = (
+    "images", "base", "prediction", "zero_snr", "export_lora", "token", "class_name", "log_dir", "log_prefix",
+)  # fmt: skip
 _TOP = ("strategy", "strategy_options")
 
 

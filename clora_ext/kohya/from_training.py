@@ -122,6 +122,12 @@ def _regularisation_images(given: _Given, folder: Path) -> _Answer:
     return path_from(folder, given["reg_data_dir"].value), given["reg_data_dir"]
 
 
+def _log_dir(given: _Given, folder: Path) -> _Answer:
+    if "logging_dir" not in given:
+        return None
+    return path_from(folder, given["logging_dir"].value), given["logging_dir"]
+
+
 def _mask_folder(given: _Given, folder: Path) -> _Answer:
     if "conditioning_data_dir" not in given:
         return None
@@ -151,5 +157,6 @@ _PATHS: Mapping[str, Callable[[_Given, Path], _Answer]] = {
     "images": _images,
     "regularisation_images": _regularisation_images,
     "mask_folder": _mask_folder,
+    "log_dir": _log_dir,
     "export_lora": _export_lora,
 }

@@ -46,6 +46,7 @@ def check_together(file: TrainingFile) -> list[Finding]:
         *_size(given),
         *_buckets(given),
         *_share(given),
+        *_log(given),
         *_data(given),
         *_captions(given),
         *_output(given),
@@ -188,6 +189,17 @@ def _share(given: Mapping[str, Given]) -> Iterator[Finding]:
     share = given.get("validation_split")
     if share is not None and share.value >= 1:
         yield _finding(share, "error", "leaves nothing to train on", "write a share such as 0.1")
+
+
+def _log(given: Mapping[str, Given]) -> Iterator[Finding]:
+    """Numbers for other programs than TensorBoard, or for no folder."""
+    program = given.get("log_with")
+    if program is None:
+        return
+    if program.value != "tensorboard":
+        yield _finding(program, "refuse", "not built yet: Weights & Biases", 'write log_with = "tensorboard"')
+    elif "logging_dir" not in given:
+        yield _finding(program, "error", "stands without logging_dir", "name a folder: logging_dir = 'logs'")
 
 
 def _held_out(file: DatasetFile) -> Iterator[Finding]:

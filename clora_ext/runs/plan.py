@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import Settings
 from clora_ext.data import Bucketed, Concept, Cut, Dataset, Picture
 from clora_ext.project import ConceptRecord, Reweighting
+from clora_ext.project.records import file_stem
 
 from .context import ProjectContext
 from .cut_texts import CutText
@@ -149,6 +151,20 @@ class Plan:
         """How the trained adapter is kept as a file of its own; None: nowhere."""
         source = self.request.source
         return source.lora if isinstance(source, Pictures) else None
+
+    @property
+    def log_dir(self) -> Path | None:
+        """Folder of runs for TensorBoard; None: nothing is written for it."""
+        source = self.request.source
+        return source.log_dir if isinstance(source, Pictures) else None
+
+    @property
+    def log_folder(self) -> str:
+        """The name of this run's folder there; a run that was stopped has the same."""
+        source = self.request.source
+        prefix = source.log_prefix if isinstance(source, Pictures) else ""
+        stem = file_stem(self.number, self.concept.token, self.concept.class_name)
+        return f"{prefix}{stem}-{self.fingerprint[:8]}"
 
     @property
     def converts(self) -> bool:

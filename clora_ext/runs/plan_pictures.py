@@ -33,6 +33,7 @@ from .lora_files import check_new_file
 from .plan import Plan, bucketed
 from .plan_basis import PlanBasis
 from .request import Pictures
+from .scalar_log import check_scalar_log
 
 __all__ = ["plan_pictures"]
 
@@ -44,6 +45,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
     request = basis.request
+    check_scalar_log(source.log_dir)
     targets = _targets(basis)
     concept, unusable_name = _name(basis, source)
     dataset = _scanned(basis, source, concept)

@@ -30,6 +30,8 @@ class Pictures:
             of how it is kept; None: it is kept nowhere.
         repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
         subsets: the folders with what holds for each; empty: the one folder, as the settings say.
+        log_dir: folder of runs for TensorBoard; None: the loss curve stands in the project alone.
+        log_prefix: of the name of this run's folder there.
     """
 
     folder: Path
@@ -38,6 +40,8 @@ class Pictures:
     export_lora: Path | LoraOutput | None = None
     repeats: int | None = None
     subsets: tuple[Subset, ...] = ()
+    log_dir: Path | None = None
+    log_prefix: str = ""
 
     def __post_init__(self) -> None:
         """Take text for paths."""

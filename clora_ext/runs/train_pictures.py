@@ -20,6 +20,7 @@ from .plan import Plan
 from .prepared import PreparedRun
 from .previews import PreviewPrompt, preview_prompts, previews
 from .replay import EncodedReplay, encode_replay
+from .scalar_log import scalar_log
 from .step_captions import varies
 from .step_examples import pixels_change, step_examples
 from .token_rows import own_rows
@@ -138,7 +139,8 @@ def _with_curve(
 
     curve = LossCurve(run)
     try:
-        losses = train(training, curve.watched(sink), after_each)
+        with scalar_log(run.plan, sink) as logged:
+            losses = train(training, curve.watched(logged), after_each)
     except BaseException:
         curve.stop()
         raise

@@ -267,6 +267,18 @@ def test_small_pictures_and_the_way_to_resize_hold_for_folders(tmp_path: Path) -
     assert (alone.skipped, alone.interpolation) == ((512, 512), "lanczos")
 
 
+def test_numbers_go_to_tensorboard_alone(tmp_path: Path) -> None:
+    text = RATE + "logging_dir = 'logs'\nlog_with = 'tensorboard'\nlog_prefix = 'p-'\n"
+    found = asked(tmp_path, text)
+    assert (found.log_dir, found.log_prefix) == (tmp_path / "logs", "p-")
+    for wrong, key in (
+        ("log_with = 'wandb'\nlogging_dir = 'x'", "log_with"),
+        ("log_with = 'tensorboard'", "log_with"),
+    ):
+        (tmp_path / "wrong.toml").write_text(f"{RATE}{wrong}\n", encoding="utf-8")
+        assert [one.key for one in errors(check([tmp_path / "wrong.toml"]).findings)] == [key]
+
+
 def test_masks_are_asked_for_in_the_training_file(tmp_path: Path) -> None:
     data = DATA + "  conditioning_data_dir = 'masks'\n"
     (found,) = asked(tmp_path, RATE + "masked_loss = true\n", data).subsets
