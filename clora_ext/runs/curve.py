@@ -37,7 +37,7 @@ class LossCurve:
         def see(event: Event) -> None:
             if isinstance(event, TrainStep):
                 self._note(event)
-            elif isinstance(event, Validated):
+            elif isinstance(event, Validated) and event.step in self._points:
                 self._points[event.step] = replace(self._points[event.step], validation=event.loss)
             sink(event)
 

@@ -98,6 +98,8 @@ def train(
     """
     run = _Run(training)
     steps = training.settings.schedule.steps
+    if run.losses:  # it may have been stopped after a step and before that was validated
+        run.validate(len(run.losses), steps, sink)
     for step in range(len(run.losses), steps):
         began = time.monotonic()
         rate = learning_rate(training.settings, step)

@@ -46,11 +46,12 @@ def test_validation_changes_no_bit_of_the_training(eight: Request, tmp_path: Pat
     assert len(record.images) == 6
 
 
-def test_a_stopped_run_goes_on_with_what_it_has_asked(eight: Request, tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [3, 4])  # of which the second is stopped before it is validated
+def test_a_stopped_run_goes_on_with_what_it_has_asked(eight: Request, tmp_path: Path, last: int) -> None:
     straight, found, _ = asked(with_settings(eight, keep_best=True))
     stopped = replace(with_settings(eight, keep_best=True), project=tmp_path / "stopped")
     with pytest.raises(Cancelled):
-        add_concept(stopped, stop_at(3))
+        add_concept(stopped, stop_at(last))
     again, later, _ = asked(stopped)
     assert again == straight
     assert [(one.step, one.loss, one.is_lowest) for one in later] == [
