@@ -110,28 +110,13 @@ def _base(given: _Given, folder: Path) -> _Answer:
     return path if path.exists() else Path(asked.value), asked
 
 
-def _images(given: _Given, folder: Path) -> _Answer:
-    if "train_data_dir" not in given:
-        return None
-    return path_from(folder, given["train_data_dir"].value), given["train_data_dir"]
+def _path(name: str) -> Callable[[_Given, Path], _Answer]:
+    """The path that an option names."""
 
+    def ask(given: _Given, folder: Path) -> _Answer:
+        return (path_from(folder, given[name].value), given[name]) if name in given else None
 
-def _regularisation_images(given: _Given, folder: Path) -> _Answer:
-    if "reg_data_dir" not in given:
-        return None
-    return path_from(folder, given["reg_data_dir"].value), given["reg_data_dir"]
-
-
-def _log_dir(given: _Given, folder: Path) -> _Answer:
-    if "logging_dir" not in given:
-        return None
-    return path_from(folder, given["logging_dir"].value), given["logging_dir"]
-
-
-def _mask_folder(given: _Given, folder: Path) -> _Answer:
-    if "conditioning_data_dir" not in given:
-        return None
-    return path_from(folder, given["conditioning_data_dir"].value), given["conditioning_data_dir"]
+    return ask
 
 
 def _export_lora(given: _Given, folder: Path) -> _Answer:
@@ -154,9 +139,9 @@ _ASKS: Mapping[str, Callable[[_Given], _Answer]] = {
 }
 _PATHS: Mapping[str, Callable[[_Given, Path], _Answer]] = {
     "base": _base,
-    "images": _images,
-    "regularisation_images": _regularisation_images,
-    "mask_folder": _mask_folder,
-    "log_dir": _log_dir,
+    "images": _path("train_data_dir"),
+    "regularisation_images": _path("reg_data_dir"),
+    "mask_folder": _path("conditioning_data_dir"),
+    "log_dir": _path("logging_dir"),
     "export_lora": _export_lora,
 }

@@ -5,7 +5,7 @@ All of it is a function of seed, step and picture, so a resumed run sees what it
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["pixels_change", "step_examples"]
 
+_DECODED = 16  # whole pictures that stay in memory: of 24 megapixels each has 72 MB
+
 
 def pixels_change(plan: Plan) -> bool:
     """Whether any picture has to be encoded anew in every step."""
@@ -39,7 +41,7 @@ def step_examples(encoded: Encoded, plan: Plan, model: "Model") -> "Callable[[in
     """
     caption_at, seed = step_captions(plan), plan.settings.seed
 
-    @cache  # decoded once, as many bytes as there are pixels
+    @lru_cache(maxsize=_DECODED)
     def whole(index: int) -> "Image":
         return load_whole(plan.dataset.pictures[index], convert=plan.converts)
 

@@ -1,6 +1,6 @@
 """Generate pictures with a project's model or any checkpoint that clora knows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,9 @@ from clora_ext.project.base import check_said, recorded_statements
 from .recorded import recorded_reading
 
 if TYPE_CHECKING:
+    from clora_ext.families.base import Family, Model
     from clora_ext.formats.checkpoint import Checkpoint
+    from clora_ext.formats.header import Header
 
 __all__ = ["GenerateRequest", "generate"]
 
@@ -91,23 +93,12 @@ def generate(
     request.check()
     checkpoint = _open(source, base, said)
     family = families.detect(checkpoint.header, checkpoint.path)
-    multiple = family.size_multiple(checkpoint.header)
-    size = request.size or family.resolution(checkpoint.header)
-    if size % multiple:
-        nearest = max(multiple, size - size % multiple)
-        raise UsageError(f"size {size} is not a multiple of {multiple}", fix=f"use {nearest}")
+    multiple, size = family.size_multiple(checkpoint.header), _size(request, family, checkpoint.header)
     sink(Stage("sample", request.prompt))
     reading = family.readable(checkpoint.header, _reading(source, request))
     model = family.load(checkpoint, pick_precision()).reading(reading)
-    for prompt in (request.prompt, request.negative):
-        cut = model.tokens_cut(prompt)
-        if cut:
-            sink(Note(f"the prompt is too long: its last {cut} tokens are not read"))
-    for record in _removed(source):
-        if mentions(request.prompt, record.token):
-            sink(
-                Note(f"{record.trigger} was removed from the model: {record.token} is a word like any other")
-            )
+    for note in _notes(source, request, model):
+        sink(Note(note))
     smaller = max(multiple, size // 2 - size // 2 % multiple)
     with reporting_out_of_memory("drawing", [f"--size {smaller}"] if smaller < size else []):
         images: list[Any] = model.sample(
@@ -127,6 +118,29 @@ def generate(
         sink(Sampled(target))
         files.append(target)
     return files
+
+
+def _size(request: GenerateRequest, family: "Family", header: "Header") -> int:
+    """Side of the pictures, pixels.
+
+    Raises:
+        UsageError: the model draws none of that size.
+    """
+    multiple, size = family.size_multiple(header), request.size or family.resolution(header)
+    if size % multiple:
+        nearest = max(multiple, size - size % multiple)
+        raise UsageError(f"size {size} is not a multiple of {multiple}", fix=f"use {nearest}")
+    return size
+
+
+def _notes(source: Path, request: GenerateRequest, model: "Model") -> Iterator[str]:
+    """What of the prompts is not read, or means nothing any more."""
+    for prompt in (request.prompt, request.negative):
+        if cut := model.tokens_cut(prompt):
+            yield f"the prompt is too long: its last {cut} tokens are not read"
+    for record in _removed(source):
+        if mentions(request.prompt, record.token):
+            yield f"{record.trigger} was removed from the model: {record.token} is a word like any other"
 
 
 def _open(source: Path, base: Path | None, said: Sequence[Statement]) -> "Checkpoint":
