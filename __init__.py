@@ -19,6 +19,9 @@ def _import_engine(folder: Path) -> None:
 if find_spec("clora_ext") is None:  # not installed by pip: the engine lies beside this file
     _import_engine(Path(__file__).parent / "clora_ext")
 
-from .comfyui_nodes import WEB_DIRECTORY, comfy_entrypoint  # noqa: E402 - after the engine
+if (
+    __package__
+):  # pytest imports this file as no package where the folder's name is no module's, as clora-main
+    from .comfyui_nodes import WEB_DIRECTORY, comfy_entrypoint
 
-__all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]
+    __all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]

@@ -26,6 +26,7 @@ from . import (
     undo,
     weigh,
 )
+from .following import speaker
 from .help_screen import Command, Group
 from .output import Output, tolerate_any_text
 from .quiet import quiet
@@ -81,9 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (that of the process if none is given) and give its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     tolerate_any_text()
-    # Needed before the line is parsed: a program that asked for JSON gets its errors so, too.
+    # Needed before the line is parsed: a program that asked for JSON gets its errors so, too; of several
+    # processes, those of the first one.
     own = words[: words.index("--")] if "--" in words else words
-    output = Output(as_json="--json" in own)
+    output = Output(as_json="--json" in own and not speaker())
 
     def run() -> object:
         with at_once(), quiet():

@@ -10,8 +10,9 @@ from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from rich.text import Text
 from typer import Abort, BadParameter
 
-from clora_ext.errors import Cancelled, CloraError, SettingsError, UsageError
+from clora_ext.errors import Cancelled, CloraError, SettingsError, ToldElsewhere, UsageError
 
+from .following import Unheard, is_said_by_first, speaker
 from .output import Output
 from .stopping import Interrupted
 from .wording import printable
@@ -87,8 +88,14 @@ def guarded(run: Callable[[], object], output: Output) -> int:
         # The reader of our output has gone (`clora status | head`): nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except ToldElsewhere as stopped:
+        failed = failure(stopped.__cause__ or stopped)
+        return _report(failed, output) if failed.trace else failed.exit_code
+    except Unheard as stopped:
+        return _report(failure(stopped.__cause__ or stopped), output)
     except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it
-        return _report(failure(error), output)
+        failed = failure(error)
+        return failed.exit_code if is_said_by_first() else _report(failed, output)
     return code if isinstance(code, int) else 0
 
 
@@ -100,7 +107,8 @@ def _report(failed: Failure, output: Output) -> int:
     if failed.exit_code == STOPPED:
         console.print(Text(printable(failed.message), "yellow"), soft_wrap=True)
     else:
-        line = Text.assemble(("error: ", "bold red"), (printable(failed.message), "red"))
+        message = printable(f"{speaker()}{failed.message}")
+        line = Text.assemble(("error: ", "bold red"), (message, "red"))
         console.print(line, soft_wrap=True)
     if failed.fix:
         console.print(printable(failed.fix), soft_wrap=True)

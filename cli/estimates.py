@@ -24,7 +24,8 @@ def show_shortage(plan: "Plan", needed: "Estimate", output: Output) -> None:
 
     if needed.memory is not None and needed.memory > needed.memory_free:
         tried = ", ".join(training_remedies(plan))
-        output.show(f"note: it may run out of memory{f'; try {tried}' if tried else ''}")
+        wishes = f"; try {tried}" if tried else ""
+        output.show(f"note: it may run out of memory{wishes}, or --memory with what there is")
 
 
 def _memory(found: "Estimate") -> str:

@@ -11,6 +11,12 @@ from clora_ext.config.knob_fields import KnobField, knob_fields
 __all__ = ["given_values", "knob_parameters", "with_knobs"]
 
 _PANELS = {
+    "network": "LoRA",
+    "adapter": "LoRA",
+    "algorithm": "Learning rate",
+    "rate": "Learning rate",
+    "loss": "Loss and noise",
+    "noise": "Loss and noise",
     "captions": "Captions",
     "prompts": "Captions",
     "augmentation": "Pictures",
@@ -19,6 +25,7 @@ _PANELS = {
     "sampling": "Samples",
 }
 _PANEL = "Training"
+_LONGEST_CHOICES = 30  # characters: more would be cut off in the help
 
 _Command = Callable[..., None]
 
@@ -66,10 +73,12 @@ def _type(knob: KnobField) -> Any:  # noqa: ANN401 - a type
 
 def _option(knob: KnobField) -> Any:  # noqa: ANN401 - Typer declares its options as Any
     """The option's name, help, panel, and what it says of its default."""
+    choices = "|".join(map(str, knob.choices))
+    are_many = len(choices) > _LONGEST_CHOICES
     return typer.Option(
         _declaration(knob),
-        help=knob.knob.help,
-        metavar="|".join(map(str, knob.choices)) or None,
+        help=f"{knob.knob.help} One of: {', '.join(knob.choices)}." if are_many else knob.knob.help,
+        metavar="NAME" if are_many else choices or None,
         rich_help_panel=_PANELS.get(knob.group, _PANEL),
         show_default=knob.default_words or True,
     )

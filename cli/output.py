@@ -30,12 +30,14 @@ class Output:
         as_json: whether stdout carries JSON lines for programs, and all text for people goes to stderr.
         answers: the console for what the user asked for.
         meanwhile: the console for progress and errors.
+        is_silent: whether nothing is written at all, since another process of the same job does.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, is_silent: bool = False) -> None:
         self.as_json = as_json
-        self.answers = _console(stderr=as_json)
-        self.meanwhile = _console(stderr=True)
+        self.is_silent = is_silent
+        self.answers = _console(stderr=as_json, quiet=is_silent)
+        self.meanwhile = _console(stderr=True, quiet=is_silent)
 
     def show(self, what: RenderableType) -> None:
         """Something for people to read; strings are never read as markup."""
@@ -75,6 +77,8 @@ class Output:
         self._line({"error": error})
 
     def _line(self, content: Mapping[str, object]) -> None:
+        if self.is_silent:
+            return
         # ASCII, because the reader's encoding is unknown; flushed, because a program waits for each line.
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         sys.stdout.write(json.dumps(jsonable({"time": now, **content}), allow_nan=False) + "\n")
@@ -142,6 +146,6 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def _console(*, stderr: bool) -> Console:
+def _console(*, stderr: bool, quiet: bool) -> Console:
     """A console that takes every text literally: file names and captions are not ours."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    return Console(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)

@@ -33,9 +33,14 @@ def at_once() -> Iterator[None]:
 
 
 class Stop:
-    """Whether the user has asked a run to stop."""
+    """Whether the user has asked a run to stop.
 
-    def __init__(self) -> None:
+    Args:
+        answer: what is written to standard error when it is asked.
+    """
+
+    def __init__(self, answer: bytes = _ASKED) -> None:
+        self._answer = answer
         self._asked = False
         self._told = False
 
@@ -47,7 +52,7 @@ class Stop:
         self._asked = True
         # A handler runs between any two steps of the program: the console may be in use right now.
         with suppress(OSError):
-            os.write(2, _ASKED)
+            os.write(2, self._answer)
 
     def check(self) -> None:
         """Raise :class:`Cancelled` if asked to; once only, since the run may still tell what it saves."""
@@ -66,9 +71,9 @@ class Stop:
 
 
 @contextmanager
-def gently() -> Iterator[Stop]:
-    """Both signals only ask: for a run that saves before it stops."""
-    stop = Stop()
+def gently(answer: bytes = _ASKED) -> Iterator[Stop]:
+    """Both signals only ask, and get this answer: for a run that saves before it stops."""
+    stop = Stop(answer)
     with _handled(stop.ask):
         yield stop
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clora_ext.runs.add_concept import add_concept
     from clora_ext.runs.context import suggested_settings
     from clora_ext.runs.estimate import Estimate, estimate
+    from clora_ext.runs.follow import follow
     from clora_ext.runs.lora_output import LoraOutput
     from clora_ext.runs.make_plan import make_plan
     from clora_ext.runs.plan import Plan
@@ -49,6 +50,7 @@ _HOMES = {
     "export_checkpoint": "export",
     "export_lora": "export",
     "export_to": "export",
+    "follow": "runs.follow",
     "generate": "sampling.generate",
     "inspect_file": "inspect",
     "make_plan": "runs.make_plan",
@@ -78,6 +80,7 @@ __all__ = [
     "export_checkpoint",
     "export_lora",
     "export_to",
+    "follow",
     "generate",
     "inspect_file",
     "make_plan",

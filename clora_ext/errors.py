@@ -12,6 +12,8 @@ CloraError
 +-- Forgotten           an earlier concept would have lost more than was allowed
 +-- OutOfMemory         the accelerator or the machine has too little memory
 +-- StorageError        the disk is full or refuses to be written
++-- PeerFailed          another process of the same job has failed or ended
++-- ToldElsewhere       this process has stopped, and the job's first one says why
 +-- Cancelled           the user stopped the run; not a fault
 
 Every message names what and where; ``fix`` says what to do.
@@ -31,10 +33,13 @@ __all__ = [
     "DatasetError",
     "Forgotten",
     "OutOfMemory",
+    "PeerFailed",
     "ProjectError",
     "ProjectLocked",
     "SettingsError",
     "StorageError",
+    "TaughtOtherwise",
+    "ToldElsewhere",
     "TrainingError",
     "UsageError",
     "did_you_mean",
@@ -75,6 +80,10 @@ class CloraError(Exception):
 
 class UsageError(CloraError):
     """The call itself is wrong."""
+
+
+class TaughtOtherwise(UsageError):
+    """The pictures are a concept already, which was taught with other settings."""
 
 
 class SettingsError(UsageError):
@@ -119,6 +128,14 @@ class OutOfMemory(CloraError):
 
 class StorageError(CloraError):
     """Something could not be written."""
+
+
+class PeerFailed(CloraError):
+    """Another process of the same job has failed or ended, so that this one cannot go on."""
+
+
+class ToldElsewhere(CloraError):
+    """This process of a job has stopped, and the first one says why: the cause of this error."""
 
 
 class Cancelled(CloraError):

@@ -47,6 +47,7 @@ class TrainStep:
         total: steps of the whole run.
         loss: this step's loss (mean squared error of the predicted noise).
         learning_rate: the rate that this step used.
+        gradient_norm: Euclidean norm of all gradients before they were clipped.
         seconds: duration of this step.
         memory_bytes: peak memory so far: of the accelerator if one is used, else of the process.
     """
@@ -55,6 +56,7 @@ class TrainStep:
     total: int
     loss: float
     learning_rate: float
+    gradient_norm: float
     seconds: float
     memory_bytes: int
 

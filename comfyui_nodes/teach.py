@@ -16,6 +16,7 @@ from clora_ext import (
     make_plan,
     suggested_settings,
 )
+from clora_ext.config.processes import check_single_process
 from clora_ext.errors import UsageError
 from clora_ext.events import Event, TrainStep
 from clora_ext.project import copy_project
@@ -38,6 +39,7 @@ def teach(
         CloraError: of the kind and with the remedy that fits what is wrong.
         InterruptProcessingException: the user has cancelled; the next run goes on from there.
     """
+    check_single_process()  # a graph runs in one
     evolving = current(evolving)
     target = _target(evolving, copy_to)
     prediction, zero_snr = evolving.said

@@ -24,8 +24,8 @@ from PIL import Image, ImageDraw, ImageFont
 from clora_ext import GenerateRequest, Project, generate
 from clora_ext.config.precision import pick_precision
 from clora_ext.families import detect
-from clora_ext.families.base import Model
 from clora_ext.families.hub import DEMO_MODEL
+from clora_ext.families.model import Model
 from clora_ext.formats.composed import open_model
 from clora_ext.scoring import open_scorer
 from clora_ext.study.concept import Question, find_concept

@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -47,6 +48,16 @@ def heard_signals() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def no_group_of_processes_left_open() -> Iterator[None]:
+    """Else tests that fork several fail long after the one that has opened it."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        pytest.fail("this test has left torch.distributed open")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -113,7 +113,8 @@ def test_every_imported_distribution_is_declared() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 imported.add(node.module.split(".")[0])
     needed = {named_otherwise.get(name, name) for name in imported - given}
-    lines = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["project"]["optional-dependencies"]["study"]]
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    lines = [*PYPROJECT["project"]["dependencies"], *extras["study"], *extras["wandb"]]
     declared = {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in lines}
     assert needed <= declared
 

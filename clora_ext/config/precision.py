@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, autocast
 
+from .processes import computes_on_processor
+
 __all__ = ["Precision", "pick_precision", "to_device"]
 
 
@@ -41,7 +43,9 @@ class Precision:
 
 
 def pick_precision() -> Precision:
-    """The best that this machine has."""
+    """The best that this machine has; of several processes on as many GPUs, each asks for its own."""
+    if computes_on_processor():
+        return Precision(torch.device("cpu"), torch.float32, "ACCELERATE_USE_CPU: float32 on the processor")
     if torch.cuda.is_available():
         device = torch.device("cuda")
         name = torch.cuda.get_device_name(device)

@@ -24,17 +24,17 @@ def with_defaults(recorded: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def settings_that_differ(recorded: Mapping[str, Any], settings: Settings) -> list[str]:
+def settings_that_differ(recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     """Names of the settings that make another model of the same pictures than the recorded ones.
 
-    >>> settings_that_differ({"adapter": {"rank": 4}, "seed": 0}, Settings.of(rank=4, steps=50))
+    >>> settings_that_differ({"adapter": {"rank": 4}, "seed": 0}, Settings.of(rank=4, steps=50).as_dict())
     ['steps']
 
     Args:
         recorded: of a concept that was trained, by group; what is missing there had today's default.
-        settings: those to compare with.
+        settings: those to compare with, by group; what stands beside the groups counts, too.
     """
-    then, now = dict(_flat(with_defaults(recorded))), dict(_flat(_plain(settings.as_dict())))
+    then, now = dict(_flat(with_defaults(recorded))), dict(_flat(_plain(settings)))
     return [
         name for name in {**now, **then} if name not in now or name not in then or now[name] != then[name]
     ]

@@ -3,7 +3,7 @@
 Validation is pydantic's, which is imported when settings are checked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -11,29 +11,41 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from clora_ext.errors import UsageError, did_you_mean
 
+from .algorithm_settings import OPTIMIZERS, AlgorithmSettings, algorithm_problems
 from .data_settings import (
     AugmentationSettings,
     CaptionSettings,
     DataSettings,
     MaskSettings,
+    PreservationSettings,
     PromptSettings,
     ValidationSettings,
 )
 from .knob import Knob
 from .knob_fields import knob_fields
 from .knob_values import check_knob
+from .loss_settings import LossSettings, NoiseSettings
+from .network_settings import NetworkSettings, network_problems
+from .rate_settings import RateSettings, rate_problems
+from .sampling_settings import SamplingSettings
 from .strategy_names import name_problem
 
 __all__ = [
     "NOT_SHAPING",
     "AdapterSettings",
+    "AlgorithmSettings",
     "AugmentationSettings",
     "CaptionSettings",
     "ComputeSettings",
     "DataSettings",
+    "LossSettings",
     "MaskSettings",
+    "NetworkSettings",
+    "NoiseSettings",
     "OptimizerSettings",
+    "PreservationSettings",
     "PromptSettings",
+    "RateSettings",
     "SamplingSettings",
     "ScheduleSettings",
     "Settings",
@@ -47,7 +59,10 @@ TargetSet = Literal["attention", "transformer"]
 NOT_SHAPING = ("sampling", "compute")
 """Groups of settings that change nothing about the model: samples, and what the training costs."""
 
-_IDLE = ("captions", "augmentation", "masks", "prompts", "validation")
+_IDLE = (
+    *("network", "algorithm", "rate", "loss", "noise"),
+    *("captions", "augmentation", "masks", "preservation", "prompts", "validation"),
+)
 """Groups that change nothing while they have their defaults."""
 
 _SEED_LIMIT = 2**63
@@ -79,18 +94,18 @@ class AdapterSettings:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerSettings:
-    """AdamW."""
+    """How far a step goes."""
 
-    learning_rate: Annotated[
-        float, Gt(0), Knob("Learning rate of AdamW.", suits_model=True, step=0.00001)
-    ] = 2e-3
-    weight_decay: Annotated[float, Ge(0), Knob("Weight decay of AdamW.", step=0.0001)] = 1e-4
-    max_grad_norm: Annotated[float, Gt(0), Knob("Gradients are clipped to this norm.", step=0.1)] = 1.0
+    learning_rate: Annotated[float, Gt(0), Knob("Learning rate.", suits_model=True, step=0.00001)] = 2e-3
+    weight_decay: Annotated[float, Ge(0), Knob("Weight decay of the optimiser.", step=0.0001)] = 1e-4
+    max_grad_norm: Annotated[
+        float, Ge(0), Knob("Gradients are clipped to this norm; 0: they are not.", step=0.1)
+    ] = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSettings:
-    """How long, and how the learning rate goes: up to its value over the warm-up, then constant.
+    """How long.
 
     A plan turns epochs into steps: its settings have the number of steps that is trained.
     """
@@ -117,54 +132,25 @@ class ComputeSettings:
         bool,
         Knob("Compute activations twice instead of keeping them: slower, with less memory."),
     ] = False
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingSettings:
-    """What is looked at while and after a concept is taught; it changes nothing about the model."""
-
-    sample_prompt: Annotated[
-        str | None,
+    fp8_base: Annotated[
+        bool,
         Knob(
-            "Prompt of previews and the contact sheet.",
-            default_text="one that is no training caption",
+            "Keep the UNet's weights in 8 bits (float8 e4m3) while it is trained, in half the memory, with "
+            "gradient checkpointing. The LoRA is folded into the exact ones."
         ),
-    ] = None
-    preview_every: Annotated[
-        int,
-        Ge(0),
+    ] = False
+    torch_compile: Annotated[
+        bool,
         Knob(
-            "Steps from one preview to the next, of the new concept and of the last eight learned before it, "
-            "in the project's training folder (previews.png shows all); 0: none.",
+            "Compile the UNet's transformer blocks (torch.compile): the first steps take minutes, later ones "
+            "less; needs a C++ compiler, on a GPU Triton. Rounds otherwise."
         ),
-    ] = 0
-    preview_every_epochs: Annotated[
-        int, Ge(0), Knob("The same in rounds through all pictures, where no steps are given; 0: none.")
-    ] = 0
-    validate_every: Annotated[
-        int,
-        Ge(0),
-        Knob("Steps from one validation of what is held out to the next; 0: by epochs, else ten in all."),
-    ] = 0
-    validate_every_epochs: Annotated[
-        int, Ge(0), Knob("Rounds through all pictures from one validation to the next.")
-    ] = 0
-    sample_count: Annotated[int, Ge(1), Le(16), Knob("Samples in each row of the contact sheet.")] = 4
-    kept_count: Annotated[
-        int,
-        Ge(0),
-        Le(16),
-        Knob(
-            "Samples of each earlier concept after the new one is learned, by which a scorer tells what is "
-            "kept; without a scorer one of each is drawn. 0: none, and nothing is told of them.",
-        ),
-    ] = 4
-    sample_steps: Annotated[int, Ge(1), Le(1000), Knob("Denoising steps of each sample.")] = 30
-    guidance: Annotated[
-        float,
-        Ge(1),
-        Knob("Classifier-free guidance of samples; 1 switches it off.", step=0.5),
-    ] = 4.0
+    ] = False
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether activations are computed twice: else every wide copy of 8-bit weights would be kept."""
+        return self.gradient_checkpointing or self.fp8_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +164,18 @@ class Settings:
         strategy_options: the strategy's own options by name, as values or as text; see :meth:`checked`.
         seed: decides the adapter's start, the order of pictures and every noise.
         adapter: the LoRA.
+        network: variants of it, and what holds it back.
         optimizer: learning rate and its like.
+        algorithm: which optimiser.
         schedule: how long.
+        rate: how the learning rate goes.
+        loss: what an error counts.
+        noise: which noise pictures are shown with.
         data: batches.
         captions: how they vary.
         augmentation: how pictures vary.
         masks: what counts of them.
+        preservation: what the model goes on drawing as before.
         prompts: how captions and prompts are read.
         validation: what is held out.
         compute: memory against time.
@@ -202,12 +194,18 @@ class Settings:
         ),
     ] = 0
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    algorithm: AlgorithmSettings = field(default_factory=AlgorithmSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    rate: RateSettings = field(default_factory=RateSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
     data: DataSettings = field(default_factory=DataSettings)
     captions: CaptionSettings = field(default_factory=CaptionSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     masks: MaskSettings = field(default_factory=MaskSettings)
+    preservation: PreservationSettings = field(default_factory=PreservationSettings)
     prompts: PromptSettings = field(default_factory=PromptSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
@@ -249,7 +247,33 @@ class Settings:
         found = [] if unknown is None else ["; ".join(unknown)]
         for name, knob in knob_fields(Settings).items():
             found += check_knob(knob, (values[knob.group] if knob.group else values)[name])
-        return found
+        in_steps = self.schedule.epochs is None  # else a plan asks, which counts them
+        found = found or [*network_problems(self.network), *algorithm_problems(self.algorithm)]
+        found = found or list(self._contradictions())
+        return found or (self.rate_problems() if in_steps else [])
+
+    @property
+    def teaches_text(self) -> bool:
+        """Whether the text encoders are taught, alone or too."""
+        return self.adapter.text_encoder or self.network.text_encoder_only
+
+    @property
+    def batches(self) -> int:
+        """How many are shown in all."""
+        return self.schedule.steps * self.algorithm.gradient_accumulation_steps
+
+    def _contradictions(self) -> Iterator[str]:
+        """What does not go with something of another group."""
+        if self.network.dora and self.compute.fp8_base:
+            yield "--dora needs norms of whole weights, --fp8-base widens one at a time: leave one out"
+        chosen = self.algorithm.optimizer_type
+        if self.network.ema_decay is not None and OPTIMIZERS[chosen].averages:
+            yield f"{chosen} learns an average by itself: leave --ema-decay out"
+
+    def rate_problems(self) -> list[str]:
+        """What is wrong with the learning rate's scheduler together with the steps, in words."""
+        schedule = self.schedule
+        return rate_problems(self.rate, self.optimizer.learning_rate, schedule.warmup_steps, schedule.steps)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by group, for JSON."""
@@ -266,4 +290,7 @@ class Settings:
         found = {name: value for name, value in self.as_dict().items() if name not in left_out}
         if self.validation.keep_best:  # then it matters when it was asked which is the best
             found["validate_every"] = self.sampling.validate_every
+        compute = self.compute
+        rounding = {"torch_compile": compute.torch_compile, "fp8_base": compute.fp8_base}
+        found |= {name: True for name, rounds in rounding.items() if rounds}
         return found

@@ -22,7 +22,10 @@ INTERPOLATIONS: Mapping[str, str] = {
 }
 """Ways to resize by sd-scripts' names, and Pillow's."""
 
-_LAID_OUT = ("folder", "repeats", "caption_extension", "default_caption", "mask_folder", "skipped")
+_LAID_OUT = (
+    *("folder", "repeats", "caption_extension", "default_caption", "mask_folder", "skipped"),
+    *("validation_split", "validation_seed"),  # the pictures that are left say what they do
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,11 @@ class Subset:
         default_caption: of pictures without a caption file, with ``{token}`` and ``{class}`` to be filled
             in; None: the words of a kohya folder, else the usual one.
         resolution: side of the square whose area pictures get, pixels; None: the run's.
+        sides: (width, height), pixels, that pictures are cut to without sd-scripts' buckets, or whose area
+            they get by them; None: the square's.
         batch_size: pictures in one step; None: the run's.
+        validation_split: share of its pictures that is held out, 1: all of them; None: the run's.
+        validation_seed: decides which; None: the run's.
         skipped: (width, height): pictures of at most this area are left out; None: none.
         interpolation: how pictures are resized, by :data:`INTERPOLATIONS`.
         buckets: sd-scripts' own; None: clora's, which cut nothing away up to 2:1 that need not be.
@@ -48,6 +55,8 @@ class Subset:
             preservation (arXiv 2208.12242) has them: captions without the token, as many pictures as the
             others of its dataset.
         loss_weight: what the error of its pictures counts.
+        preservation: whether the model has to answer its pictures as before the training, by which they keep
+            what it draws rather than teach (differential output preservation).
         dataset: number of the dataset that it belongs to: regularisation pictures are counted by dataset.
     """
 
@@ -60,12 +69,16 @@ class Subset:
     caption_extension: str | None = None
     default_caption: str | None = None
     resolution: int | None = None
+    sides: tuple[int, int] | None = None
     batch_size: int | None = None
+    validation_split: float | None = None
+    validation_seed: int | None = None
     skipped: tuple[int, int] | None = None
     interpolation: str = "lanczos"
     buckets: KohyaBuckets | None = None
     regularisation: bool = False
     loss_weight: float = 1.0
+    preservation: bool = False
     dataset: int = 0
 
     @property

@@ -58,21 +58,21 @@ def _sources(name: str, delta: Delta, target: Target) -> Mapping[str, Source]:
     return {memory_key(name, part): Source.of(tensor) for part, tensor in factors.items()}
 
 
-def delta_bytes(changes: Mapping[Target, object], rank: int = 0) -> int:
+def delta_bytes(changes: Mapping[Target, object]) -> int:
     """Bytes of the tensors that :func:`write_delta` will write.
 
     Args:
-        changes: what will be folded, by its target.
-        rank: of changes that are not there yet (None), which will be pairs of factors.
+        changes: what will be folded, by its target; of what is not there yet, the rank of its factors, or
+            None: it will be no pair of factors.
     """
-    return sum(_bytes(target, change, rank) for target, change in changes.items())
+    return sum(_bytes(target, change) for target, change in changes.items())
 
 
-def _bytes(target: Target, change: object, rank: int) -> int:
-    if change is not None and not isinstance(change, Factors):
+def _bytes(target: Target, change: object) -> int:
+    if not isinstance(change, Factors | int):
         return _FLOAT * target.shape[0] * target.shape[1]
-    width = change.rank if isinstance(change, Factors) else rank
-    return _FLOAT * width * sum(target.shape) + _DOUBLE
+    rank = change if isinstance(change, int) else change.rank
+    return _FLOAT * rank * sum(target.shape) + _DOUBLE
 
 
 def read_delta(file: Checkpoint, known: Sequence[Target]) -> dict[Target, Delta]:

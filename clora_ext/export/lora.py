@@ -102,7 +102,8 @@ def _read_tokens(context: ProjectContext, target: Target, words: Iterable[str]) 
     """The rows of a table of tokens that the words are read by; none of another parameter."""
     if target not in context.family.token_tables(context.header):
         return []
-    return [token for word in words for token in context.family.tokens(context.header, word)]
+    read = context.family.reader(context.header)
+    return [token for word in words for token in read(word)]
 
 
 def _is_changed(evolving: "Evolving", target: Target, but: Sequence[int]) -> bool:

@@ -1,7 +1,6 @@
 """What the engine needs to know about a kind of model."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,170 +10,16 @@ from clora_ext.formats.header import Header
 from clora_ext.formats.prediction import Prediction
 
 from .components import Component, Role
-from .process import Process
+from .model import Model
 from .step_shape import StepShape
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor, dtype, nn
+    from torch import Tensor
 
     from clora_ext.config.precision import Precision
     from clora_ext.formats.checkpoint import Checkpoint
 
-__all__ = ["Conditioning", "EncodedPrompt", "Family", "Model", "SizeConditioning"]
-
-Conditioning = Mapping[str, "Tensor"]
-"""What the denoiser is given beside latents and times, by names that only its family knows. The first
-dimension of every tensor counts pictures."""
-
-
-@dataclass(frozen=True, slots=True)
-class SizeConditioning:
-    """How a picture was cut out of its file; SDXL is conditioned on it (arXiv 2307.01952, section 2.2).
-
-    Attributes:
-        original: (height, width) of the file, pixels.
-        corner: (top, left) of the cut, pixels of the picture after scaling.
-        size: (height, width) of the result, pixels.
-    """
-
-    original: tuple[int, int]
-    corner: tuple[float, float]
-    size: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedPrompt:
-    """A prompt as the text encoders read it, and what to steer away from.
-
-    Attributes:
-        wanted: condition of one picture.
-        unwanted: the same of the negative prompt.
-        size: side of the square pictures, pixels.
-    """
-
-    wanted: Conditioning
-    unwanted: Conditioning
-    size: int
-
-
-class Model(Protocol):
-    """A loaded model, ready to be taught and to sample."""
-
-    @property
-    def denoiser(self) -> "nn.Module":
-        """The network that concepts are taught to."""
-        ...
-
-    @property
-    def process(self) -> Process:
-        """How the denoiser was trained."""
-        ...
-
-    def locate(self, target: Target) -> "tuple[nn.Module, str]":
-        """The component that holds ``target``, and the path of its module inside."""
-        ...
-
-    def recompute_activations(self) -> None:
-        """From now on, compute the denoiser's activations again for the gradient instead of keeping them."""
-        ...
-
-    def drop_text_encoders(self) -> None:
-        """Free the memory of the text encoders: from now on no prompt can be read."""
-        ...
-
-    def drop_vae(self) -> None:
-        """Free the memory of the VAE: from now on no picture can be encoded or sampled."""
-        ...
-
-    def encode_images(self, pixels: "Tensor") -> "tuple[Tensor, Tensor]":
-        """Mean and standard deviation of the scaled latents of pixels (n, 3, height, width) in [-1, 1]."""
-        ...
-
-    def decode_latents(self, latents: "Tensor") -> "list[Image]":
-        """The pictures of scaled latents (n, channels, h, w): the way back from :meth:`encode_images`."""
-        ...
-
-    def reading(self, prompts: PromptSettings) -> "Model":
-        """The same model, of the same modules, that reads texts in this way; at first all is as usual."""
-        ...
-
-    def condition(
-        self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
-    ) -> Conditioning:
-        """What the denoiser is given for pictures with these prompts, cut like this; keeps gradients."""
-        ...
-
-    def collate(self, conditions: Sequence[Conditioning]) -> Conditioning:
-        """Conditions of several pictures as one, in their order, on the device that they lie on.
-
-        Where texts differ in length, the family pads them and adds a mask that :meth:`predict` reads.
-        """
-        ...
-
-    def latent_shape(self, size: int) -> tuple[int, ...]:
-        """(channels, h, w) of the latents of a square picture with sides of ``size`` pixels."""
-        ...
-
-    def tokens(self, text: str) -> Sequence[int]:
-        """The numbers of a text's tokens, without those that mark its beginning and end."""
-        ...
-
-    def tokens_cut(self, prompt: str) -> int:
-        """How many tokens of the prompt are not read; 0: all are."""
-        ...
-
-    def predict(self, latents: "Tensor", times: "Tensor", condition: Conditioning) -> "Tensor":
-        """The denoiser's output for noised latents (n, channels, h, w) at times (n,): of the same shape."""
-        ...
-
-    def encode_prompt(self, prompt: str, negative: str, size: int) -> EncodedPrompt:
-        """What :meth:`sample_encoded` needs of the text encoders.
-
-        Args:
-            prompt: what pictures show.
-            negative: what to steer away from.
-            size: side of the square pictures, pixels.
-        """
-        ...
-
-    def sample(
-        self,
-        prompt: str,
-        *,
-        negative: str,
-        seeds: Sequence[int],
-        steps: int,
-        guidance: float,
-        size: int,
-        on_step: Callable[[int, int], None],
-    ) -> "list[Image]":
-        """One picture (size x size pixels) for every seed; ``on_step`` is told (done, total) steps."""
-        ...
-
-    def sample_encoded(
-        self,
-        prompt: EncodedPrompt,
-        *,
-        seeds: Sequence[int],
-        steps: int,
-        guidance: float,
-        on_step: Callable[[int, int], None],
-    ) -> "list[Image]":
-        """As :meth:`sample`, when the text encoders may be gone."""
-        ...
-
-    def save(self, folder: Path, dtypes: "Mapping[Role, dtype]") -> None:
-        """Write a new folder that diffusers' ``from_pretrained`` reads.
-
-        Args:
-            folder: that does not exist yet.
-            dtypes: of the components of each role.
-
-        Raises:
-            CheckpointError: a value does not fit its dtype.
-        """
-        ...
+__all__ = ["Family"]
 
 
 class Family(Protocol):
@@ -255,8 +100,8 @@ class Family(Protocol):
         """How many tokens of the prompt are not read when it is read so; loads no model."""
         ...
 
-    def tokens(self, header: Header, text: str) -> Sequence[int]:
-        """As :meth:`Model.tokens`; loads no model. A word that a model often met is one token."""
+    def reader(self, header: Header) -> Callable[[str], Sequence[int]]:
+        """:meth:`Model.tokens` without a model. A word that a model often met is one token."""
         ...
 
     def suggested_settings(self, header: Header) -> "Mapping[str, Any]":
@@ -271,13 +116,16 @@ class Family(Protocol):
         """Everything that a finished adapter may change: :meth:`modules`, norms, biases, embeddings."""
         ...
 
-    def targets(self, header: Header, chosen: TargetSet, *, text_encoders: bool) -> tuple[Target, ...]:
+    def targets(
+        self, header: Header, chosen: TargetSet | None, *, text_encoders: bool, convolutions: bool = False
+    ) -> tuple[Target, ...]:
         """Those of :meth:`modules` that a concept is taught to.
 
         Args:
             header: of the model.
-            chosen: which of the denoiser's.
+            chosen: which of the denoiser's; None: none of them.
             text_encoders: whether attention and MLP of the text encoders are taught too.
+            convolutions: whether what the denoiser convolves with is taught too, beside the chosen.
         """
         ...
 
@@ -297,6 +145,18 @@ class Family(Protocol):
 
         Raises:
             CheckpointError: as :meth:`load` would raise it.
+        """
+        ...
+
+    def check_vae(self, header: Header, file: Path) -> None:
+        """Make sure that another VAE can take the place of a checkpoint's own.
+
+        Args:
+            header: of the checkpoint.
+            file: of the VAE.
+
+        Raises:
+            CheckpointError: it is no VAE, or one of other layers.
         """
         ...
 

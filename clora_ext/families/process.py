@@ -16,13 +16,31 @@ class Process(Protocol):
     takes them.
     """
 
-    def sample_times(self, shape: Sequence[int], rng: "Generator") -> "Tensor":
+    @property
+    def predicts(self) -> str:
+        """``epsilon``, the noise, or ``v``."""
+        ...
+
+    @property
+    def length(self) -> float:
+        """Where the times end."""
+        ...
+
+    def sample_times(
+        self, shape: Sequence[int], rng: "Generator", *, least: int = 0, most: int | None = None
+    ) -> "Tensor":
         """Random times for a training step, on the processor.
 
         Args:
             shape: of the latents, (n, channels, h, w): large pictures may need more noise.
             rng: the only source of randomness.
+            least: smallest time, in thousandths of the whole.
+            most: below which they lie, likewise; None: all of them.
         """
+        ...
+
+    def signal_to_noise(self, times: "Tensor") -> "Tensor":
+        """Variance of the latents to that of the noise, (n,), float32."""
         ...
 
     def noised(self, latents: "Tensor", noise: "Tensor", times: "Tensor") -> "Tensor":

@@ -31,7 +31,7 @@ from .spans import Span
 from .statements import scheduler_statement
 from .text import quoted
 
-__all__ = ["files_of", "folder_pieces"]
+__all__ = ["component_pieces", "files_of", "folder_pieces"]
 
 _OLD_VAE_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _LARGEST = 1 << 20
@@ -49,7 +49,7 @@ def folder_pieces(files: FolderFiles) -> Pieces:
     _check_index(folder)
     pieces: dict[str, Piece] = {}
     for component, table in _tables(folder).items():
-        pieces |= dict(_pieces(files.weights(component), table))
+        pieces |= dict(component_pieces(files.weights(component), table))
     said = scheduler_statement(_json(folder / "scheduler" / _SCHEDULER), _SCHEDULER)
     kind = kind_of(said.word)
     if kind == "v" and (folder / "text_encoder_2").is_dir():
@@ -130,7 +130,7 @@ def _json(file: Path) -> Mapping[str, Any]:
     return content
 
 
-def _pieces(file: Path, table: KeyTable) -> Iterator[tuple[str, Piece]]:
+def component_pieces(file: Path, table: KeyTable) -> Iterator[tuple[str, Piece]]:
     """The tensors of a component's file in the original layout."""
     header = read_header(file)
     how = quantised(header.tensors)

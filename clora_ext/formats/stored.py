@@ -58,5 +58,10 @@ def _all_finite(stored: Tensor) -> bool:
 
 def raw(tensor: Tensor) -> memoryview:
     """The bytes of a contiguous tensor, not a copy of them."""
+    if not tensor.numel():
+        return memoryview(b"")
+    flat = tensor.reshape(-1)
+    if flat.numel() == 1:  # whose stride may be any
+        flat = flat.as_strided((1,), (1,))
     # numpy knows no bfloat16: the bytes are seen through an integer view.
-    return tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else memoryview(b"")
+    return flat.view(torch.uint8).numpy().data

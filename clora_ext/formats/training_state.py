@@ -49,12 +49,16 @@ class StoppedRun:
         step: steps done.
         steps: steps of the whole run; 0: the state does not say.
         saved: when.
+        plan: fingerprint of its plan.
+        processes: that trained it together.
     """
 
     concept: str
     step: int
     steps: int
     saved: datetime
+    plan: str = ""
+    processes: int = 1
 
     @property
     def words(self) -> str:
@@ -64,12 +68,14 @@ class StoppedRun:
         'sks dog, step 120 of 400'
         """
         name = f"{self.concept}, " if self.concept else ""
-        return f"{name}step {self.step}{f' of {self.steps}' if self.steps else ''}"
+        beside = f" in {self.processes} processes" if self.processes > 1 else ""
+        return f"{name}step {self.step}{f' of {self.steps}' if self.steps else ''}{beside}"
 
 
-def run_metadata(concept: str, steps: int) -> dict[str, str]:
+def run_metadata(concept: str, steps: int, processes: int = 1) -> dict[str, str]:
     """What :class:`StoppedRun` tells of a run, for its state's header."""
-    return {RUN_KEY: json.dumps({"concept": concept, "steps": steps})}
+    shared = {"processes": processes} if processes > 1 else {}
+    return {RUN_KEY: json.dumps({"concept": concept, "steps": steps, **shared})}
 
 
 def read_stopped_run(file: Path) -> StoppedRun | None:
@@ -82,8 +88,8 @@ def read_stopped_run(file: Path) -> StoppedRun | None:
         saved = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
     except (CheckpointError, OSError, OverflowError, RecursionError, ValueError):
         return None
-    concept, steps = _said(metadata.get(RUN_KEY, ""))
-    return StoppedRun(concept, step, steps, saved)
+    concept, steps, processes = _said(metadata.get(RUN_KEY, ""))
+    return StoppedRun(concept, step, steps, saved, metadata[TRAINING_KEY], processes)
 
 
 def read_losses(metadata: Mapping[str, str]) -> list[float]:
@@ -99,16 +105,21 @@ def read_losses(metadata: Mapping[str, str]) -> list[float]:
     return losses
 
 
-def _said(text: str) -> tuple[str, int]:
-    """What is learned and in how many steps; the text may be anything."""
+def _said(text: str) -> tuple[str, int, int]:
+    """What is learned, in how many steps and processes; the text may be anything."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        return "", 0
+        return "", 0, 1
     if not isinstance(content, dict):
-        return "", 0
-    concept, steps = content.get("concept"), content.get("steps")
+        return "", 0, 1
+    concept = content.get("concept")
     name = one_line(concept, _LONGEST) if isinstance(concept, str) else ""
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 < steps < _MOST:
-        steps = 0
-    return name, steps
+    return name, _counted(content.get("steps"), 0), _counted(content.get("processes"), 1)
+
+
+def _counted(value: object, otherwise: int) -> int:
+    """A number of things; what is none stands for ``otherwise``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _MOST:
+        return otherwise
+    return value

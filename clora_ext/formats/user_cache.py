@@ -13,7 +13,7 @@ from typing import Any
 
 from .strict_json import read_json
 
-__all__ = ["read_cached", "write_cached"]
+__all__ = ["cache_folder", "read_cached", "write_cached"]
 
 _LARGEST = 1 << 20  # bytes of a file
 
@@ -31,12 +31,16 @@ def write_cached(name: str, content: object) -> None:
         _write(name, json.dumps(content))
 
 
-def _file(name: str) -> Path:
-    """Where it lies; RuntimeError: this user has no home."""
+def cache_folder() -> Path:
+    """clora's own; RuntimeError: this user has no home."""
     wanted = os.environ.get("XDG_CACHE_HOME", "")
     # The specification of that variable: a relative path is to be ignored.
     cache = Path(wanted) if Path(wanted).is_absolute() else Path.home() / ".cache"
-    return cache / "clora" / name
+    return cache / "clora"
+
+
+def _file(name: str) -> Path:
+    return cache_folder() / name
 
 
 def _write(name: str, text: str) -> None:

@@ -12,7 +12,7 @@ from clora_ext.errors import UsageError
 from clora_ext.runs.lora_output import LoraOutput
 
 from .check import Checked
-from .folder import is_regularisation, regularisation_of, subset_of
+from .folder import is_held_out, is_regularisation, regularisation_of, subset_of
 from .from_dataset import from_dataset
 from .from_training import from_training
 from .lora import lora_of
@@ -36,6 +36,12 @@ class Asked:
         class_name: what kind of thing it is; None: no file says.
         log_dir: folder of runs for TensorBoard; None: nowhere.
         log_prefix: of the run's folder there.
+        wandb_project: at Weights & Biases, which is told the same; None: it is not.
+        wandb_name: of the run there; None: no file says.
+        cache_dir: folder in which encodings are kept; None: nowhere.
+        vae: that takes the place of the checkpoint's own; None: no file says.
+        preview_prompts: a file of prompts for previews; None: no file says.
+        start_from: a LoRA that the training begins as; None: no file says.
         subsets: the folders with what holds for each; empty: no file says.
         origins: of every value above, by its name; of folders those of the first.
         overruled: what a file says and another value stands for, in words.
@@ -51,6 +57,12 @@ class Asked:
     class_name: str | None = None
     log_dir: Path | None = None
     log_prefix: str = ""
+    wandb_project: str | None = None
+    wandb_name: str | None = None
+    start_from: Path | None = None
+    cache_dir: Path | None = None
+    vae: Path | None = None
+    preview_prompts: Path | None = None
     subsets: tuple[Subset, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict)
     overruled: tuple[str, ...] = ()
@@ -78,6 +90,7 @@ class Asked:
 
 _BESIDE = (
     "images", "base", "prediction", "zero_snr", "export_lora", "token", "class_name", "log_dir", "log_prefix",
+    "wandb_project", "wandb_name", "start_from", "cache_dir", "vae", "preview_prompts",
 )  # fmt: skip
 _TOP = ("strategy", "strategy_options")
 
@@ -93,6 +106,8 @@ def asked_by(checked: Checked, flags: Mapping[str, Any] | None = None) -> Asked:
     if checked.training is not None:
         training |= from_training(checked.training)
     said: Sourced = {name: (value, _of_flag(name, value)) for name, value in (flags or {}).items()}
+    if "resolution" in said:  # the side of a square, in the place of any width and height
+        said["sides"] = (None, said["resolution"][1])
     folders, others = _folders(checked, training, said)
     chosen, overruled = laid_over_each_other([training, folders[0], said])
     values = {name: value for name, (value, _) in chosen.items()}
@@ -113,12 +128,12 @@ def asked_by(checked: Checked, flags: Mapping[str, Any] | None = None) -> Asked:
 
 
 def _folders(checked: Checked, training: Sourced, said: Sourced) -> tuple[list[Sourced], list[str]]:
-    """The values of each folder, the first of one that shows the concept; and folders named in vain."""
+    """The values of each folder, the first one of the concept; and folders named in vain."""
     if checked.dataset is not None:
         folders = from_dataset(checked.dataset)
     else:
         folders = [{}, *regularisation_of(training)]
-    taught = [one for one in folders if not is_regularisation(one)]
+    taught = sorted((one for one in folders if not is_regularisation(one)), key=is_held_out)
     rest = [one for one in folders if is_regularisation(one)]
     if "images" not in said:
         return [*taught, *rest], []
@@ -147,7 +162,7 @@ def laid_over_each_other(layers: Sequence[Sourced]) -> tuple[Sourced, list[str]]
                 if (before != value or place != name) and was.place != ACTS and was is not origin:
                     overruled.append(f"{was.place}  {was.written}: {origin.written} counts more")
             chosen[name] = (value, origin)
-    return chosen, overruled
+    return chosen, list(dict.fromkeys(overruled))
 
 
 _SPELLED = {"images": "IMAGES", "strategy_options": "--strategy-option"}

@@ -10,7 +10,7 @@ from clora_ext.data.subset import Subset
 
 from .origin import Sourced
 
-__all__ = ["is_regularisation", "regularisation_of", "subset_of"]
+__all__ = ["is_held_out", "is_regularisation", "regularisation_of", "subset_of"]
 
 _Group = TypeVar("_Group", AugmentationSettings, CaptionSettings, MaskSettings)
 
@@ -20,6 +20,11 @@ _BUCKETS = {
     "bucket_reso_steps": "step",
     "bucket_no_upscale": "no_upscale",
 }
+
+
+def is_held_out(folder: Sourced) -> bool:
+    """Whether a folder is held out of the training whole."""
+    return "validation_split" in folder and folder["validation_split"][0] >= 1
 
 
 def is_regularisation(folder: Sourced) -> bool:
@@ -44,9 +49,12 @@ def subset_of(values: Mapping[str, Any], run: Mapping[str, Any]) -> Subset:
     """
     own = {
         name: values[name]
-        for name in ("resolution", "batch_size")
+        for name in ("resolution", "batch_size", "validation_seed")
         if name in values and values[name] != run.get(name)
     }
+    share = values.get("validation_split", 0.0)
+    if share != run.get("validation_split", 0.0):
+        own["validation_split"] = share
     regularisation = bool(values.get("regularisation"))
     return Subset(
         folder=values["images"],
@@ -62,6 +70,8 @@ def subset_of(values: Mapping[str, Any], run: Mapping[str, Any]) -> Subset:
         buckets=_buckets(values),
         regularisation=regularisation,
         loss_weight=float(values.get("loss_weight", 1.0)) if regularisation else 1.0,
+        preservation=bool(values.get("preservation")),
+        sides=values.get("sides"),
         dataset=values.get("dataset", 0),
         **own,
     )

@@ -4,8 +4,12 @@ from collections.abc import Iterator
 
 from .dataset_file import Dataset, DatasetFile, Subset
 from .origin import Sourced, of_default, of_given, path_from, settings_as_written
+from .sides import side_of, sides_of
 
-__all__ = ["folders_of", "from_dataset"]
+__all__ = ["PRESERVATION", "folders_of", "from_dataset"]
+
+PRESERVATION = "diff_output_preservation"
+"""The one of sd-scripts' custom attributes that a Stable Diffusion model knows."""
 
 
 def from_dataset(file: DatasetFile) -> list[Sourced]:
@@ -31,7 +35,9 @@ def _from_subset(file: DatasetFile, number: int, dataset: Dataset, subset: Subse
     given = {**dataset.given, **subset.given}
     found = settings_as_written(given)
     if "resolution" in given:
-        found["resolution"] = (given["resolution"].value[0], of_given(given["resolution"]))
+        size = given["resolution"]
+        found["resolution"] = (side_of(size.value), of_given(size))
+        found["sides"] = (sides_of(size.value), of_given(size))
     if "skip_image_resolution" in given:
         skipped = given["skip_image_resolution"]
         found["skipped"] = ((skipped.value[0], skipped.value[1]), of_given(skipped))
@@ -40,6 +46,9 @@ def _from_subset(file: DatasetFile, number: int, dataset: Dataset, subset: Subse
     if "conditioning_data_dir" in given:
         masks = given["conditioning_data_dir"]
         found["mask_folder"] = (path_from(file.path.parent, masks.value), of_given(masks))
+    if "custom_attributes" in given:
+        attributes = given["custom_attributes"]
+        found["preservation"] = (attributes.value.get(PRESERVATION, False), of_given(attributes))
     found["dataset"] = (number, of_given(folder))
     # Without num_repeats sd-scripts counts a folder once, whatever number is in its name.
     if "repeats" not in found:

@@ -4,8 +4,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from clora_ext.formats.user_cache import cache_folder
+
 from .judge import Given
+from .network_args import NETWORK_ASKS
+from .optimizer import OPTIMIZER_ASKS
 from .origin import Sourced, of_default, of_given, path_from, settings_as_written
+from .scheduler import RATE_ASKS
+from .sides import side_of, sides_of
 from .training_file import TrainingFile
 
 __all__ = ["from_training"]
@@ -26,6 +32,9 @@ _DEFAULTS: Mapping[str, Any] = {
 _LORA_NAME = "last"
 """sd-scripts' name of a finished LoRA without output_name."""
 
+_WANDB_PROJECT = "network_train"
+"""sd-scripts' project at Weights & Biases without log_tracker_name."""
+
 _Given = Mapping[str, Given]
 _Answer = tuple[Any, Given] | None
 
@@ -33,7 +42,8 @@ _Answer = tuple[Any, Given] | None
 def from_training(file: TrainingFile) -> Sourced:
     """Every setting that the file asks for, or that sd-scripts would take where it asks for none."""
     found: Sourced = {name: (value, of_default(name, value)) for name, value in _DEFAULTS.items()}
-    found |= settings_as_written(file.given)
+    as_written = settings_as_written(file.given)
+    found |= {name: value for name, value in as_written.items() if name not in {*RATE_ASKS, *OPTIMIZER_ASKS}}
     answers = {name: ask(file.given) for name, ask in _ASKS.items()}
     answers |= {name: ask(file.given, file.path.parent) for name, ask in _PATHS.items()}
     found |= {
@@ -45,8 +55,19 @@ def from_training(file: TrainingFile) -> Sourced:
 
 
 def _learning_rate(given: _Given) -> _Answer:
-    """The UNet's own counts more than that of all."""
+    """The UNet's own counts more than that of all; where it is not taught, the text encoders' own."""
+    if _text_encoder_only(given) is not None:
+        own = given.get("text_encoder_lr")
+        return (own.value[0], own) if own is not None and own.value[0] else None
     return (given["unet_lr"].value, given["unet_lr"]) if "unet_lr" in given else None
+
+
+def _text_encoder_only(given: _Given) -> _Answer:
+    """The UNet is not taught where a file says so, in either way."""
+    only_text, rate = given.get("network_train_text_encoder_only"), given.get("unet_lr")
+    if only_text is not None and only_text.value:
+        return True, only_text
+    return (True, rate) if rate is not None and not rate.value else None
 
 
 def _alpha(given: _Given) -> _Answer:
@@ -58,7 +79,11 @@ def _alpha(given: _Given) -> _Answer:
 
 
 def _resolution(given: _Given) -> _Answer:
-    return (given["resolution"].value[0], given["resolution"]) if "resolution" in given else None
+    return (side_of(given["resolution"].value), given["resolution"]) if "resolution" in given else None
+
+
+def _sides(given: _Given) -> _Answer:
+    return (sides_of(given["resolution"].value), given["resolution"]) if "resolution" in given else None
 
 
 def _skipped(given: _Given) -> _Answer:
@@ -68,21 +93,20 @@ def _skipped(given: _Given) -> _Answer:
     return (width, height), given["skip_image_resolution"]
 
 
-def _warmup_steps(given: _Given) -> _Answer:
-    """Of a share, that of the steps; a share of epochs the check has refused."""
-    if "lr_warmup_steps" not in given:
+def _text_encoder_lr(given: _Given) -> _Answer:
+    """The text encoders' own, or else that of all where the UNet has its own."""
+    own, every = given.get("text_encoder_lr"), given.get("learning_rate")
+    if _text_encoder_only(given) is not None:
         return None
-    asked = given["lr_warmup_steps"]
-    if isinstance(asked.value, int):
-        return asked.value, asked
-    steps = given["max_train_steps"].value if "max_train_steps" in given else _DEFAULTS["steps"]
-    return round(asked.value * steps), asked
+    if own is not None:
+        return (own.value[0], own) if own.value[0] else None
+    return (every.value, every) if every is not None and "unet_lr" in given else None
 
 
-def _weight_decay(given: _Given) -> _Answer:
-    if "optimizer_args" not in given:
-        return None
-    return float(given["optimizer_args"].value["weight_decay"]), given["optimizer_args"]
+def _fp8_base(given: _Given) -> _Answer:
+    """sd-scripts has two keys for it."""
+    found = [given[name] for name in ("fp8_base", "fp8_base_unet") if name in given]
+    return next(((True, one) for one in found if one.value), None)
 
 
 def _text_encoder(given: _Given) -> _Answer:
@@ -119,6 +143,20 @@ def _path(name: str) -> Callable[[_Given, Path], _Answer]:
     return ask
 
 
+def _log_dir(given: _Given, folder: Path) -> _Answer:
+    """For TensorBoard: nothing is written for it where Weights & Biases alone is named."""
+    program = given.get("log_with")
+    return None if program is not None and program.value == "wandb" else _path("logging_dir")(given, folder)
+
+
+def _wandb_project(given: _Given) -> _Answer:
+    """sd-scripts' own, where Weights & Biases is named and no project of it."""
+    program, name = given.get("log_with"), given.get("log_tracker_name")
+    if program is None or program.value == "tensorboard":
+        return None
+    return (_WANDB_PROJECT, program) if name is None else (name.value, name)
+
+
 def _export_lora(given: _Given, folder: Path) -> _Answer:
     if "output_dir" not in given:
         return None
@@ -126,22 +164,40 @@ def _export_lora(given: _Given, folder: Path) -> _Answer:
     return path_from(folder, given["output_dir"].value) / f"{name}.safetensors", given["output_dir"]
 
 
+def _cache_dir(given: _Given) -> _Answer:
+    """sd-scripts keeps such files beside the pictures; clora in the user's cache folder."""
+    for name in ("cache_latents_to_disk", "cache_text_encoder_outputs_to_disk"):
+        if name in given and given[name].value:
+            return cache_folder() / "encodings", given[name]
+    return None
+
+
 _ASKS: Mapping[str, Callable[[_Given], _Answer]] = {
+    **RATE_ASKS,
+    **OPTIMIZER_ASKS,
+    **NETWORK_ASKS,
     "alpha": _alpha,
     "learning_rate": _learning_rate,
+    "fp8_base": _fp8_base,
     "text_encoder": _text_encoder,
-    "weight_decay": _weight_decay,
-    "warmup_steps": _warmup_steps,
+    "text_encoder_only": _text_encoder_only,
+    "text_encoder_lr": _text_encoder_lr,
     "resolution": _resolution,
+    "sides": _sides,
     "skipped": _skipped,
     "prediction": _prediction,
     "zero_snr": _zero_snr,
+    "cache_dir": _cache_dir,
+    "wandb_project": _wandb_project,
 }
 _PATHS: Mapping[str, Callable[[_Given, Path], _Answer]] = {
     "base": _base,
     "images": _path("train_data_dir"),
     "regularisation_images": _path("reg_data_dir"),
     "mask_folder": _path("conditioning_data_dir"),
-    "log_dir": _path("logging_dir"),
+    "log_dir": _log_dir,
+    "start_from": _path("network_weights"),
+    "vae": _path("vae"),
+    "preview_prompts": _path("sample_prompts"),
     "export_lora": _export_lora,
 }

@@ -37,6 +37,10 @@ class Given:
     path: Path
     line: int | None
 
+    def finding(self, verdict: Verdict, message: str, suggestion: str = "") -> Finding:
+        """What is to be told about it."""
+        return Finding(self.path, self.line, self.key.name, verdict, message, suggestion, self.written)
+
 
 def judge(key: Key, value: object, path: Path, line: int | None) -> tuple[Finding, Given | None]:
     """The finding, and what is to be done, if anything is."""

@@ -37,8 +37,8 @@ _OF_FOLDERS = frozenset(
 """What holds for single folders and is no setting."""
 _OF_LORAS = frozenset(
     "lora_dtype save_every_steps save_every_epochs save_last_steps save_last_epochs save_epoch_ratio "
-    "log_prefix training_comment about_title about_author about_description about_license about_tags "
-    "about_usage_hint about_thumbnail about_merged_from about_trigger_phrase about_preprocessor "
+    "log_prefix wandb_name training_comment about_title about_author about_description about_license "
+    "about_tags about_usage_hint about_thumbnail about_merged_from about_trigger_phrase about_preprocessor "
     "about_is_negative_embedding".split()
 )
 """What is said of the finished LoRA, and of a run's folder for TensorBoard."""

@@ -6,15 +6,19 @@ from clora_ext.formats.text import quoted
 
 from .dataset_file import Dataset, DatasetFile
 from .finding import Finding, Verdict
-from .from_dataset import folders_of
+from .from_dataset import PRESERVATION, folders_of
 from .judge import Given
+from .lycoris import LYCORIS, check_lycoris
+from .network_args import check_network_args
+from .optimizer import check_optimizer
+from .scheduler import check_scheduler
 from .training_file import TrainingFile
 
 __all__ = ["check_both", "check_dataset", "check_together"]
 
 _LORA = "networks.lora"
+_NOTHING_LEFT = ("leaves nothing to train on", "write a share such as 0.1")
 _KINDS_OF_NETWORK = {
-    "lycoris.kohya": "LyCORIS",
     "networks.dylora": "DyLoRA",
     "networks.lora_fa": "LoRA-FA",
     "networks.oft": "OFT",
@@ -27,12 +31,6 @@ _KINDS_OF_NETWORK = {
     "networks.lora_lumina": "a LoRA for Lumina",
     "networks.lora_anima": "a LoRA for Anima",
 }
-_OPTIMIZERS = frozenset(
-    "adamw8bit pagedadamw8bit pagedadamw pagedadamw32bit lion lion8bit pagedlion8bit sgdnesterov "
-    "sgdnesterov8bit adafactor prodigy came dadaptation dadaptadam dadaptadagrad dadaptadan dadaptadanip "
-    "dadaptlion dadaptsgd radamschedulefree adamwschedulefree sgdschedulefree prodigyplusschedulefree".split()
-)
-"""Of sd-scripts and of the files that people have, in lower case."""
 
 
 def check_together(file: TrainingFile) -> list[Finding]:
@@ -40,44 +38,31 @@ def check_together(file: TrainingFile) -> list[Finding]:
     given = file.given
     return [
         *_network(given),
-        *_optimizer(given),
+        *check_optimizer(given),
         *_rates(file),
-        *_schedule(given),
-        *_size(given),
+        *check_scheduler(given),
         *_buckets(given),
         *_share(given),
         *_log(given),
         *_data(given),
         *_captions(given),
+        *_noise(given),
+        *_loss(given),
+        *_previews(given),
         *_output(given),
     ]
 
 
 def _network(given: Mapping[str, Given]) -> Iterator[Finding]:
     module = given.get("network_module")
-    if module is None or module.value == _LORA:
-        return
-    what = _KINDS_OF_NETWORK.get(module.value)
-    message = f"not a plain LoRA{f' but {what}' if what else ''}; clora folds {_LORA} only"
-    yield _finding(module, "refuse", message)
-
-
-def _optimizer(given: Mapping[str, Given]) -> Iterator[Finding]:
-    chosen = given.get("optimizer_type")
-    name = "adamw" if chosen is None else chosen.value.casefold()
-    if chosen is not None and name != "adamw":
-        shown = quoted(chosen.value)
-        message = f"{shown} is no optimiser of sd-scripts, and clora imports nothing that a file names"
-        if name.rsplit(".", 1)[-1] in _OPTIMIZERS:
-            message = f"not built yet: {shown}"
-        yield _finding(chosen, "refuse", message, "AdamW is built")
-        return
-    arguments = given.get("optimizer_args")
-    if arguments is None:
-        return
-    for argument in arguments.value:
-        if argument != "weight_decay":
-            yield _finding(arguments, "refuse", f"not built yet: {quoted(argument)}", "weight_decay is built")
+    if module is not None and module.value == LYCORIS:
+        yield from check_lycoris(given)
+    elif module is not None and module.value != _LORA:
+        what = _KINDS_OF_NETWORK.get(module.value)
+        message = f"not a plain LoRA{f' but {what}' if what else ''}; clora folds {_LORA} only"
+        yield module.finding("refuse", message)
+    if "network_args" in given:
+        yield from check_network_args(given)
 
 
 def _rates(file: TrainingFile) -> Iterator[Finding]:
@@ -87,8 +72,11 @@ def _rates(file: TrainingFile) -> Iterator[Finding]:
         message = "gives no learning_rate; sd-scripts would train at 0.000002, which learns next to nothing"
         yield Finding(file.path, None, "learning_rate", "error", message, "write learning_rate = 1e-4")
     unet, text = given.get("unet_lr"), given.get("text_encoder_lr")
-    if unet is not None and unet.value == 0:
-        yield _finding(unet, "refuse", "not built yet: a rate of 0, which leaves the UNet as it is")
+    no_unet = _asks_not_to(given, "network_train_text_encoder_only", unet)
+    no_text = _asks_not_to(given, "network_train_unet_only", text)
+    if no_unet is not None and no_text is not None:
+        message = f"nothing is taught: {no_text.key.name} leaves the text encoders as they are"
+        yield no_unet.finding("error", message, "leave one of the two out")
     if text is None:
         return
     first, *more = text.value
@@ -96,59 +84,34 @@ def _rates(file: TrainingFile) -> Iterator[Finding]:
         message = (
             f"of several rates sd-scripts takes the first, {first}, for both text encoders; so does clora"
         )
-        yield _finding(text, "note", message)
-    only_unet = given.get("network_train_unet_only")
-    rate = unet if unet is not None else given.get("learning_rate")
-    teaches = only_unet is None or not only_unet.value
-    if first and teaches and rate is not None and first != rate.value:
-        message = f"not built yet: {first} for the text encoders beside {rate.value} for the UNet"
-        yield _finding(text, "refuse", message, "write 0, or the same rate")
+        yield text.finding("note", message)
 
 
-def _schedule(given: Mapping[str, Given]) -> Iterator[Finding]:
-    schedule, warm_up = given.get("lr_scheduler"), given.get("lr_warmup_steps")
-    name = "constant" if schedule is None else schedule.value
-    if schedule is not None and name not in {"constant", "constant_with_warmup"}:
-        yield _finding(schedule, "refuse", f"not built yet: {name}", "constant_with_warmup is built")
-    elif warm_up is not None and name == "constant":
-        message = "sd-scripts stops at a warm-up with the schedule constant, once everything is loaded"
-        yield _finding(warm_up, "error", message, 'write lr_scheduler = "constant_with_warmup"')
-    if warm_up is not None and isinstance(warm_up.value, float) and "max_train_epochs" in given:
-        message = "not built yet: a share of epochs"
-        yield _finding(warm_up, "refuse", message, "write a number of steps, or max_train_steps")
-    norm = given.get("max_grad_norm")
-    if norm is not None and norm.value == 0:
-        yield _finding(norm, "refuse", "not built yet: gradients that are not clipped")
-
-
-def _size(given: Mapping[str, Given]) -> Iterator[Finding]:
-    size = given.get("resolution")
-    if size is not None and size.value[0] != size.value[1]:
-        width, height = size.value
-        message = f"not built yet: sides that differ, {width} and {height}"
-        yield _finding(
-            size, "refuse", message, "write one side; pictures keep their proportions by their bucket"
-        )
+def _asks_not_to(given: Mapping[str, Given], switch: str, rate: Given | None) -> Given | None:
+    """What leaves a network as it is: a switch for the other one alone, or a rate of 0."""
+    if _is_on(given, switch):
+        return given[switch]
+    return rate if rate is not None and rate.value in (0, [0], [0, 0]) else None
 
 
 def _data(given: Mapping[str, Given]) -> Iterator[Finding]:
     folder, file = given.get("train_data_dir"), given.get("dataset_config")
     if folder is not None and file is not None:
-        yield _finding(folder, "note", "not read: the dataset file says where the pictures are")
+        yield folder.finding("note", "not read: the dataset file says where the pictures are")
     others = given.get("reg_data_dir")
     if others is not None and file is not None:
-        yield _finding(others, "note", "not read: the dataset file says where the pictures are")
+        yield others.finding("note", "not read: the dataset file says where the pictures are")
     if others is not None and folder is None and file is None:
-        yield _finding(others, "error", "stands without train_data_dir", "name the concept's pictures too")
+        yield others.finding("error", "stands without train_data_dir", "name the concept's pictures too")
     steps, epochs = given.get("max_train_steps"), given.get("max_train_epochs")
     if steps is not None and epochs is not None:
-        yield _finding(steps, "note", f"not read: max_train_epochs = {epochs.value} counts more")
+        yield steps.finding("note", f"not read: max_train_epochs = {epochs.value} counts more")
 
 
 def check_dataset(file: DatasetFile) -> list[Finding]:
     """What a dataset file says as a whole."""
     found = [one for dataset in file.datasets for one in _dataset(file, dataset)]
-    found += _held_out(file)
+    found += _shares(file)
     return list({(one.line, one.key): one for one in found}.values())
 
 
@@ -166,16 +129,15 @@ def check_both(training: TrainingFile | None, dataset: DatasetFile | None) -> li
         return []
     message, fix = "holds masks, for which the training file has to ask", "write masked_loss = true there"
     verdict: Verdict = "note" if training is None else "error"
-    return list({one.line: _finding(one, verdict, message, fix) for one in folders}.values())
+    return list({one.line: one.finding(verdict, message, fix) for one in folders}.values())
 
 
 def _dataset(file: DatasetFile, dataset: Dataset) -> Iterator[Finding]:
-    yield from _size(dataset.given)
     yield from _buckets(dataset.given)
     counted = list(folders_of(dataset))
     for subset in dataset.subsets:
         yield from _captions(subset.given)
-        yield from _share(subset.given)
+        yield from _attributes({**dataset.given, **subset.given})
         if subset not in counted:
             message = "not read: the dataset names this folder above, and sd-scripts takes the first"
             yield Finding(file.path, subset.line, _SUBSETS, "note", message)
@@ -184,33 +146,46 @@ def _dataset(file: DatasetFile, dataset: Dataset) -> Iterator[Finding]:
         yield Finding(file.path, dataset.line, "[[datasets]]", "error", message, "add the concept's folder")
 
 
+def _attributes(given: Mapping[str, Given]) -> Iterator[Finding]:
+    """Attributes of a folder, which sd-scripts does not check."""
+    attributes = given.get("custom_attributes")
+    if attributes is None:
+        return
+    for name, value in attributes.value.items():
+        if name != PRESERVATION:
+            message = f"{quoted(name)} changes nothing about a Stable Diffusion model"
+            yield attributes.finding("note", message)
+        elif not isinstance(value, bool):
+            yield attributes.finding("error", f"{name} is neither true nor false")
+
+
 def _share(given: Mapping[str, Given]) -> Iterator[Finding]:
     """All pictures held out."""
     share = given.get("validation_split")
     if share is not None and share.value >= 1:
-        yield _finding(share, "error", "leaves nothing to train on", "write a share such as 0.1")
+        yield share.finding("error", *_NOTHING_LEFT)
+
+
+def _shares(file: DatasetFile) -> Iterator[Finding]:
+    """All folders held out whole; some may be, beside others that are trained on."""
+    inherited = [
+        {**dataset.given, **subset.given} for dataset in file.datasets for subset in folders_of(dataset)
+    ]
+    shares = [given.get("validation_split") for given in inherited if not _is_on(given, "is_reg")]
+    whole = [share for share in shares if share is not None and share.value >= 1]
+    if whole and len(whole) == len(shares):
+        yield from (share.finding("error", *_NOTHING_LEFT) for share in whole)
 
 
 def _log(given: Mapping[str, Given]) -> Iterator[Finding]:
-    """Numbers for other programs than TensorBoard, or for no folder."""
+    """Numbers for TensorBoard in no folder, names at Weights & Biases without it."""
     program = given.get("log_with")
-    if program is None:
-        return
-    if program.value != "tensorboard":
-        yield _finding(program, "refuse", "not built yet: Weights & Biases", 'write log_with = "tensorboard"')
-    elif "logging_dir" not in given:
-        yield _finding(program, "error", "stands without logging_dir", "name a folder: logging_dir = 'logs'")
-
-
-def _held_out(file: DatasetFile) -> Iterator[Finding]:
-    """Folders of which different shares are held out."""
-    folders = [one.given for dataset in file.datasets for one in folders_of(dataset)]
-    for name in ("validation_split", "validation_seed"):
-        taught = [given for given in folders if not _is_on(given, "is_reg")]
-        values = [given[name].value if name in given else None for given in taught]
-        if len(set(values)) > 1:
-            other = next(given[name] for given in taught if name in given)
-            yield _finding(other, "refuse", "not built yet: one for some folders and another for others")
+    if program is None or program.value == "tensorboard":
+        for name in ("log_tracker_name", "wandb_run_name"):
+            if name in given:
+                yield given[name].finding("note", "changes nothing without log_with = wandb or all")
+    if program is not None and program.value != "wandb" and "logging_dir" not in given:
+        yield program.finding("error", "stands without logging_dir", "name a folder: logging_dir = 'logs'")
 
 
 def _buckets(given: Mapping[str, Given]) -> Iterator[Finding]:
@@ -219,7 +194,7 @@ def _buckets(given: Mapping[str, Given]) -> Iterator[Finding]:
         return
     for name in ("min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale"):
         if name in given:
-            yield _finding(given[name], "note", "changes nothing without enable_bucket")
+            yield given[name].finding("note", "changes nothing without enable_bucket")
 
 
 def _is_on(given: Mapping[str, Given], name: str) -> bool:
@@ -229,25 +204,61 @@ def _is_on(given: Mapping[str, Given], name: str) -> bool:
 _SUBSETS = "[[datasets.subsets]]"
 
 
+def _noise(given: Mapping[str, Given]) -> Iterator[Finding]:
+    """Kinds of noise that go with another."""
+    if "adaptive_noise_scale" in given and "noise_offset" not in given:
+        message = "sd-scripts stops where it stands without noise_offset"
+        yield given["adaptive_noise_scale"].finding("error", message, "write noise_offset = 0.0357")
+    for name, other in (
+        ("noise_offset_random_strength", "noise_offset"),
+        ("multires_noise_discount", "multires_noise_iterations"),
+        ("ip_noise_gamma_random_strength", "ip_noise_gamma"),
+    ):
+        if name in given and other not in given:
+            yield given[name].finding("note", f"changes nothing without {other}")
+
+
+def _loss(given: Mapping[str, Given]) -> Iterator[Finding]:
+    """What belongs to one loss, or one kind of model."""
+    straight = "loss_type" in given and given["loss_type"].value in {"huber", "smooth_l1"}
+    for name in ("huber_schedule", "huber_c", "huber_scale"):
+        if name in given and not straight:
+            yield given[name].finding("note", "changes nothing without loss_type huber or smooth_l1")
+    is_v = _is_on(given, "v_parameterization")
+    if is_v and "v_pred_like_loss" in given:
+        message = "is for a model that predicts noise, and v_parameterization is on"
+        yield given["v_pred_like_loss"].finding("error", message, "leave it out")
+    if _is_on(given, "zero_terminal_snr") and not is_v:
+        for name in ("min_snr_gamma", "debiased_estimation_loss", "v_pred_like_loss"):
+            if name in given:
+                message = "divides by the signal, of which zero_terminal_snr leaves none"
+                yield given[name].finding("error", message, "leave one of the two out")
+
+
 def _captions(given: Mapping[str, Given]) -> Iterator[Finding]:
     """Tags that stay where nothing moves."""
     kept = given.get("keep_tokens")
     moving = [given[name].value for name in ("shuffle_caption", "caption_tag_dropout_rate") if name in given]
     if kept is not None and kept.value and not any(moving):
-        yield _finding(kept, "note", "changes nothing without shuffle_caption")
+        yield kept.finding("note", "changes nothing without shuffle_caption")
+
+
+def _previews(given: Mapping[str, Given]) -> Iterator[Finding]:
+    """Prompts that nothing asks to draw."""
+    prompts = given.get("sample_prompts")
+    asking = {"sample_every_n_steps", "sample_every_n_epochs", "sample_at_first"}
+    if prompts is not None and not asking & given.keys():
+        message = "nothing is drawn without sample_every_n_steps, sample_every_n_epochs or sample_at_first"
+        yield prompts.finding("note", message)
 
 
 def _output(given: Mapping[str, Given]) -> Iterator[Finding]:
     kind = given.get("save_model_as")
     if kind is not None and kind.value != "safetensors":
         message = f"{kind.value} is a pickle, which runs code when it is opened; clora writes safetensors"
-        yield _finding(kind, "refuse", message, 'write save_model_as = "safetensors"')
+        yield kind.finding("refuse", message, 'write save_model_as = "safetensors"')
     name = given.get("output_name")
     if name is not None and ({"/", "\\"} & set(name.value) or name.value in {".", ".."}):
-        yield _finding(
-            name, "error", f"{quoted(name.value)} is no name of a file", "output_dir takes the folder"
+        yield name.finding(
+            "error", f"{quoted(name.value)} is no name of a file", "output_dir takes the folder"
         )
-
-
-def _finding(given: Given, verdict: Verdict, message: str, suggestion: str = "") -> Finding:
-    return Finding(given.path, given.line, given.key.name, verdict, message, suggestion, given.written)

@@ -9,6 +9,7 @@ from clora_ext.config.knob_fields import knob_fields
 from clora_ext.config.knob_values import check_knob
 from clora_ext.config.settings import Settings
 from clora_ext.config.strategy_names import name_problem
+from clora_ext.formats.text import quoted
 
 from .document import Document
 from .finding import Finding
@@ -51,6 +52,12 @@ def run_file_text(record: "ConceptRecord") -> str:
 
     file = tomlkit.document()
     file.add(tomlkit.comment(f"concept {record.number}: clora add-concept IMAGES --config THIS_FILE"))
+    begun_as = record.setting("start_from")
+    if begun_as is not None:
+        file.add(tomlkit.comment(f"it began as a LoRA: --start-from {quoted(str(begun_as))}"))
+    vae = record.setting("vae")
+    if vae is not None:
+        file.add(tomlkit.comment(f"its pictures were encoded by another VAE: --vae {quoted(str(vae))}"))
     file.add(_MARK, tomlkit.item(_FORMAT))
     file.add("token", tomlkit.item(record.token))
     file.add("class_name", tomlkit.item(record.class_name))

@@ -7,7 +7,7 @@ from pathlib import Path
 from .document import Document, Place
 from .finding import Finding
 from .judge import Given, judge, unknown
-from .key import training_keys
+from .key import dataset_keys, training_keys
 
 __all__ = ["TrainingFile", "read_training_file"]
 
@@ -45,13 +45,23 @@ def read_training_file(document: Document) -> TrainingFile:
             findings.append(Finding(path, line, name, "error", message, "put its keys at the top"))
             continue
         if name not in known:
-            findings.append(unknown(name, known, path, line))
+            findings.append(_unknown(name, path, line))
             continue
         finding, asked = judge(known[name], value, path, line)
         findings.append(finding)
         if asked is not None:
             given[name] = asked
     return TrainingFile(path, given, tuple(findings))
+
+
+def _unknown(name: str, path: Path, line: int | None) -> Finding:
+    """A key that stands in the wrong file, or that sd-scripts does not have at all."""
+    if name not in dataset_keys():
+        return unknown(name, training_keys(), path, line)
+    here = f"train_{name}"
+    remedy = f"write {here}" if here in training_keys() else "move it to a file for --dataset-config"
+    message = "an option of the dataset file, not of the training file"
+    return Finding(path, line, name, "error", message, remedy)
 
 
 def _flattened(document: Document) -> Iterator[tuple[Place, object]]:

@@ -10,7 +10,7 @@ from clora_ext.formats.text import quoted
 
 from .key import Key
 
-__all__ = ["Typed", "WrongValue", "typed_value"]
+__all__ = ["Typed", "WrongValue", "above_zero", "typed_value"]
 
 Typed = tuple[Any, str]
 """The value, and how it was read; empty: as it stands."""
@@ -41,6 +41,15 @@ def typed_value(key: Key, value: object) -> Typed:
     for number in typed if isinstance(typed, list) else [typed]:
         _check_bounds(key, number)
     return typed, note
+
+
+def above_zero(text: str) -> float | None:
+    """The number that an argument's text is; None: it is none above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None
 
 
 def _choice(key: Key, value: object) -> object:

@@ -7,11 +7,22 @@ from clora_ext.config.knob_fields import knob_fields
 from clora_ext.config.settings import NOT_SHAPING, Settings
 
 from .key import Key, training_keys
+from .lycoris import LYCORIS, is_plain_dora
+from .network_args import NETWORK_ARGUMENTS, network_args
+from .optimizer import optimizer_args
+from .scheduler import scheduler_arguments, scheduler_cycles, scheduler_name
 
 __all__ = ["training_file_text"]
 
 _PLAIN = {"flag", "whole", "number", "text"}
-_OTHERWISE = frozenset({"steps", "epochs", "warmup_steps", "alpha", "learning_rate", "resolution"})
+_OTHERWISE = (
+    frozenset(
+        "steps epochs warmup_steps alpha learning_rate resolution lr_scheduler warmup_share lr_decay_steps "
+        "lr_decay_share lr_cycles lr_end lr_step_rules optimizer_type optimizer_args "
+        "text_encoder_lr rslora".split()
+    )
+    | NETWORK_ARGUMENTS
+)
 _NOT_THERE = frozenset({"strategy", "strategy_options", "targets"})
 
 
@@ -68,15 +79,25 @@ def _resolution(settings: Settings) -> str | None:
     return None if side is None else f"{side},{side}"
 
 
+def _network_alpha(settings: Settings) -> float:
+    """As sd-scripts divides it by the rank."""
+    return settings.adapter.effective_alpha * settings.network.alpha_factor(settings.adapter.rank)
+
+
 _WRITERS: Mapping[str, Callable[[Settings], Any]] = {
-    "network_module": lambda settings: "networks.lora",
-    "network_alpha": lambda settings: settings.adapter.effective_alpha,
-    "network_train_unet_only": lambda settings: not settings.adapter.text_encoder,
-    "optimizer_type": lambda settings: "AdamW",
-    "optimizer_args": lambda settings: [f"weight_decay={settings.optimizer.weight_decay!r}"],
+    "network_module": lambda settings: LYCORIS if is_plain_dora(settings) else "networks.lora",
+    "network_alpha": _network_alpha,
+    "network_train_unet_only": lambda settings: not settings.teaches_text,
+    "network_args": network_args,
+    "text_encoder_lr": lambda settings: settings.algorithm.text_encoder_lr,
+    "optimizer_type": lambda settings: settings.algorithm.optimizer_type,
+    "optimizer_args": optimizer_args,
     "learning_rate": lambda settings: settings.optimizer.learning_rate,
-    "lr_scheduler": lambda settings: "constant_with_warmup" if settings.schedule.warmup_steps else "constant",
-    "lr_warmup_steps": lambda settings: settings.schedule.warmup_steps or None,
+    "lr_scheduler": scheduler_name,
+    "lr_scheduler_args": scheduler_arguments,
+    "lr_scheduler_num_cycles": scheduler_cycles,
+    "lr_warmup_steps": lambda settings: settings.rate.warmup_share or settings.schedule.warmup_steps or None,
+    "lr_decay_steps": lambda settings: settings.rate.lr_decay_share or settings.rate.lr_decay_steps or None,
     "max_train_steps": lambda settings: None if settings.schedule.epochs else settings.schedule.steps,
     "max_train_epochs": lambda settings: settings.schedule.epochs,
     "resolution": _resolution,
@@ -95,5 +116,6 @@ def _comments(settings: Settings) -> Iterator[str]:
     usual, groups = _flat(Settings()), knob_fields(Settings)
     for name, value in _flat(settings).items():
         told = name in {*written, "weight_decay", "text_encoder"} or groups[name].group in NOT_SHAPING
+        told = told or (name == "dora" and is_plain_dora(settings))
         if not told and value != usual[name]:
             yield f"sd-scripts has nothing like {name} = {value}"

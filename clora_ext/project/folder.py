@@ -23,7 +23,7 @@ __all__ = ["Project"]
 
 
 class Project(RecordedProject):
-    """A project folder at one moment; made by :meth:`open`, :meth:`find` or :meth:`writing`.
+    """A project folder at one moment; made by :meth:`open`, :meth:`find`, :meth:`begun` or :meth:`writing`.
 
     It is in the state W(t-1) or W(t), never between: new files are written under names that nothing refers
     to, and one replacement of the manifest makes them the project's state.
@@ -46,6 +46,11 @@ class Project(RecordedProject):
         """As :meth:`open`; None: there is no project, nor the beginning of one."""
         project = cls(Path(folder), read_manifest(Path(folder)))
         return None if project.manifest is None and project.unfinished is None else project
+
+    @classmethod
+    def begun(cls, folder: Path | str) -> "Project":
+        """As :meth:`find`, also of one of which nothing is there yet, since another process begins it."""
+        return cls(Path(folder), read_manifest(Path(folder)))
 
     @classmethod
     def open(cls, folder: Path | str) -> "Project":

@@ -29,6 +29,13 @@ Where there are no such locks (ENOSYS), its existence is the lock, and it says w
 HOLDER = ".lock.json"
 """Says who holds the lock. Not the locked file itself: older versions of filelock empty that."""
 
+_PATIENCE = 2.0
+"""Seconds until a lock counts as another run's.
+
+A process that was killed lets go of its files one after another: whoever takes its place by another lock,
+or starts clora again at once, would otherwise find this one still held by nobody.
+"""
+
 _LONGEST = 4096  # characters of a file that says whose a lock is
 
 
@@ -75,11 +82,11 @@ def _take(folder: Path) -> "BaseFileLock":
 
     file = folder / LOCK
     existed = os.path.lexists(file)
-    lock = FileLock(file, timeout=0, thread_local=False)
+    lock = FileLock(file, thread_local=False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a lock by existence takes its place
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=_PATIENCE, poll_interval=0.05)
     except Timeout as error:
         raise _held(folder) from error
     except OSError as error:

@@ -37,6 +37,16 @@ class ConceptPrompts:
         """Whether it is a way to show things rather than a thing: it is then asked for with many things."""
         return bool(_STYLE.search(self.class_name))
 
+    def is_kin_of(self, other: "ConceptPrompts") -> bool:
+        """Whether both are styles, or things of one kind: of two such the one easily becomes the other.
+
+        >>> ConceptPrompts("sks", "police car", ()).is_kin_of(ConceptPrompts("uwu", "Car", ()))
+        True
+        """
+        if self.is_style or other.is_style:
+            return self.is_style and other.is_style
+        return self.class_name.casefold().split()[-1:] == other.class_name.casefold().split()[-1:]
+
     def with_token(self, prompt: str, token: str) -> str:
         """A prompt with another word in the place of the token; none: without its token.
 
@@ -45,6 +55,14 @@ class ConceptPrompts:
         """
         changed = re.sub(rf"(?<!\w){re.escape(self.token)}(?!\w)", lambda found: token, prompt)
         return re.sub(r"\s+", " ", changed).strip()
+
+    def bare(self, prompt: str) -> str:
+        """A prompt without what calls the concept: a thing without its token, or what a style was shown on.
+
+        >>> ConceptPrompts("sks", "dog", ()).bare("a photo of sks dog")
+        'a photo of dog'
+        """
+        return self.without_style(prompt) if self.is_style else self.with_token(prompt, "")
 
     def without_style(self, prompt: str) -> str:
         """A prompt without the words that call for the style; what is left is the thing as it is.

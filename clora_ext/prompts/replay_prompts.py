@@ -14,6 +14,8 @@ __all__ = ["ReplayPrompts"]
 _BY_CAPTION = 0.5
 # Of the anchors: about the new concept's class, so that it is bound to its token and not to the class.
 _OF_CLASS = 0.2
+# Of the new concept's own captions, where one of its kind has been learned: by that one's token.
+_BY_KIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,14 @@ class ReplayPrompts:
         return self._generic(rng)
 
     def reworded(self, caption: str, rng: Random) -> str:
-        """A caption of the new concept without its token, or with a token of something else."""
+        """A caption of the new concept that calls another: one of its kind, something else, or nothing.
+
+        Where the model has learned a concept of the same kind, half of them call that one: nowhere is it so
+        near to becoming the new one as at the new one's own pictures.
+        """
+        kin = [past for past in self.earlier if past.is_kin_of(self.concept)]
+        if kin and rng.random() < _BY_KIN:
+            return self.concept.with_token(caption, rng.choice(kin).token)
         if self.concept.is_style:
             return self.concept.without_style(caption)
         return self.concept.with_token(caption, self._other_token(rng))

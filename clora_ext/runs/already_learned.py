@@ -1,13 +1,14 @@
 """Whether a project has learned just this before: the same pictures or LoRA, taught in the same way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from clora_ext.config.recorded import settings_that_differ
 from clora_ext.config.settings import Settings
 from clora_ext.data import Concept, Dataset
 from clora_ext.data.recaption import captions_as
-from clora_ext.errors import UsageError
+from clora_ext.errors import TaughtOtherwise, UsageError
 from clora_ext.project import ConceptRecord
 
 from .plan import LoraMaterial
@@ -20,7 +21,7 @@ def find_learned_pictures(
     concepts: Sequence[ConceptRecord],
     request: Request,
     dataset: Dataset,
-    settings: Settings,
+    settings: Mapping[str, Any],
     export_lora: Path | None,
 ) -> ConceptRecord | None:
     """The concept that these pictures are already; None: there is something to teach.
@@ -29,8 +30,8 @@ def find_learned_pictures(
     or a graph queued again. Whoever wants the same pictures once more names another token.
 
     Raises:
-        UsageError: the pictures are a concept already and were taught otherwise, or the request wants to
-            keep an adapter that was not kept.
+        TaughtOtherwise: the pictures are a concept already and were taught otherwise.
+        UsageError: the request wants to keep an adapter that was not kept.
     """
     for record in reversed(concepts):
         if not _is_named(request, record) or not _same_pictures(dataset, record):
@@ -79,13 +80,13 @@ def _same_pictures(dataset: Dataset, record: ConceptRecord) -> bool:
     )
 
 
-def _taught_otherwise(record: ConceptRecord, different: Sequence[str]) -> UsageError:
+def _taught_otherwise(record: ConceptRecord, different: Sequence[str]) -> TaughtOtherwise:
     """The complaint about pictures that would be learned twice."""
     message = (
         f"these pictures are concept {record.number} already ({record.token} {record.class_name}), "
         f"taught with another {', '.join(different)}"
     )
-    return UsageError(message, fix="undo it first, or give a --token of its own to teach them twice")
+    return TaughtOtherwise(message, fix="undo it first, or give a --token of its own to teach them twice")
 
 
 def _check_delta_kept(request: Request, record: ConceptRecord) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import strategies
+from clora_ext.config.processes import check_single_process
 from clora_ext.config.settings import Settings
 from clora_ext.errors import ProjectError, UsageError, did_you_mean, writing
 from clora_ext.events import Note, Sampled, Sink, ignore
@@ -108,6 +109,7 @@ def compare(
         ProjectError: there is a finished comparison already, or a copy is not of the project as it is now.
         CloraError: as :func:`clora_ext.runs.add_concept.add_concept`.
     """
+    check_single_process()
     folder = comparison_folder(request.project)
     if (folder / _TABLE).exists():
         message = f"there is a comparison in {folder} already"

@@ -77,7 +77,8 @@ class ProjectContext:
         """Whether the model knows a word; None: the demo model, which reads no others well."""
         if self.base.kind == _DEMO:
             return None
-        return lambda word: len(self.family.tokens(self.header, word)) == 1
+        read = self.family.reader(self.header)
+        return lambda word: len(read(word)) == 1
 
     @property
     def stamp(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from clora_ext.formats.memory import RESIDUAL, WEIGHT, memory_key, strategy_byte
 from clora_ext.strategies.base import keeps_memory
 
 from .keep_delta import kept_bytes
+from .layer_rank import layer_rank
 from .lora_snapshots import snapshot_files
 from .plan import Plan
 
@@ -64,12 +65,13 @@ def disk_needs(plan: Plan) -> DiskNeeds:
     samples = 2 * plan.settings.sampling.sample_count
     loras = 0 if output is None else 1 + sum(map(len, snapshot_files(plan, output).values()))
     number = _FLOAT if output is not None and output.dtype == "fp32" else _HALF
+    pairs = plan.parameters - plan.magnitudes  # those are always in float32
     return DiskNeeds(
         checkpoint=sum(info.bytes for info in _current(plan).tensors.values()) + _HEADERS,
         memory=_memory(plan),
         training=_STATE * plan.parameters * copies if trains else 0,
         pictures=samples * _PIXEL * plan.sample_size**2,
-        lora=loras * (number * plan.parameters + _FLOAT * len(plan.targets) + _HEADERS),
+        lora=loras * (number * pairs + _FLOAT * (plan.magnitudes + len(plan.targets)) + _HEADERS),
         delta=kept_bytes(plan),
     )
 
@@ -113,5 +115,5 @@ def _changed(memory: Header | None) -> Iterator[str]:
 def _strategy_numbers(plan: Plan) -> Iterator[int]:
     """How many numbers the strategy keeps of every layer."""
     for target in plan.targets:
-        shapes = plan.strategy.memory_shapes(target.shape, plan.settings.adapter.rank)
+        shapes = plan.strategy.memory_shapes(target.shape, layer_rank(target, plan.settings).rank)
         yield sum(prod(shape) for shape in shapes.values())

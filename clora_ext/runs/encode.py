@@ -20,6 +20,7 @@ from clora_ext.errors import DatasetError
 from clora_ext.events import Sink, Stage
 from clora_ext.formats.text import escaped
 
+from .kept_encodings import Encodings
 from .memory_remedies import sampling_remedies
 from .plan import Plan
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from clora_ext.families.base import Model, SizeConditioning
+    from clora_ext.families.model import Conditioning, Model, SizeConditioning
     from clora_ext.strategies.objective import Example
 
 __all__ = ["Encoded", "as_latents", "encode_latents", "encode_pictures", "encode_varied"]
@@ -50,12 +51,15 @@ class Encoded:
     schedule: Batches
 
 
-def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_changes: bool) -> Encoded:
+def encode_pictures(
+    model: "Model", plan: Plan, encodings: Encodings, sink: Sink, *, text_changes: bool
+) -> Encoded:
     """Encode every picture at the size at which it is trained.
 
     Args:
         model: the one that learns.
         plan: of the pictures.
+        encodings: that may have been kept of another run.
         sink: told that it begins.
         text_changes: whether what the text encoders say of a picture changes from step to step: they learn,
             or its caption varies.
@@ -68,39 +72,46 @@ def encode_pictures(model: "Model", plan: Plan, sink: Sink, *, text_changes: boo
     pictures = plan.dataset.pictures
     sink(Stage("encode", f"{len(pictures)} pictures"))
     with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
-        examples = [encode_latents(model, plan, number) for number in range(len(pictures))]
+        examples = [encode_latents(model, plan, number, encodings) for number in range(len(pictures))]
         mirrored = {
-            number: encode_mirrored(model, plan, number)
+            number: encode_mirrored(model, plan, number, encodings)
             for number, picture in enumerate(pictures)
             if picture.subset.augmentation.flip_aug and not picture.subset.augmentation.changes_pixels
         }
         apart = zip(plan.dataset.held_out, plan.held_out_cuts, strict=True)
-        held_out = [_as_it_is(model, plan, picture, cut) for picture, cut in apart]
+        held_out = [_as_it_is(model, plan, picture, cut, encodings) for picture, cut in apart]
     if not text_changes:
-        held_out = [_conditioned(model, example) for example in held_out]
-        examples = [_conditioned(model, example) for example in examples]
-        mirrored = {number: _conditioned(model, example) for number, example in mirrored.items()}
+        held_out = [_conditioned(model, example, encodings) for example in held_out]
+        examples = [_conditioned(model, example, encodings) for example in examples]
+        mirrored = {number: _conditioned(model, one, encodings) for number, one in mirrored.items()}
     schedule = batches(plan.bucketed, plan.settings.data.batch_size, plan.settings.seed)
     return Encoded(examples, mirrored, held_out, schedule)
 
 
-def encode_latents(model: "Model", plan: Plan, number: int) -> "Example":
+def encode_latents(model: "Model", plan: Plan, number: int, encodings: Encodings) -> "Example":
     """One of the plan's pictures on the processor, without its condition: the model is asked when it is."""
-    return _as_it_is(model, plan, plan.dataset.pictures[number], plan.cuts[number])
+    return _as_it_is(model, plan, plan.dataset.pictures[number], plan.cuts[number], encodings)
 
 
-def _as_it_is(model: "Model", plan: Plan, picture: Picture, cut: Cut) -> "Example":
-    pixels = load_pixels(picture, cut, convert=plan.converts)
+def _as_it_is(model: "Model", plan: Plan, picture: Picture, cut: Cut, encodings: Encodings) -> "Example":
+    def moments() -> "tuple[Tensor, Tensor]":
+        return _moments(model, load_pixels(picture, cut, convert=plan.converts))
+
+    found = encodings.moments(picture, cut, moments, mirrored=False)
     conditioning = _size_conditioning(picture, cut.size, cut.corner)
-    return _example(model, pixels, picture, conditioning, _mask(picture, cut))
+    return _example(found, picture, conditioning, _mask(picture, cut))
 
 
-def encode_mirrored(model: "Model", plan: Plan, number: int) -> "Example":
+def encode_mirrored(model: "Model", plan: Plan, number: int, encodings: Encodings) -> "Example":
     """The same of the mirrored picture."""
     picture, cut = plan.dataset.pictures[number], plan.cuts[number]
-    pixels = load_pixels(picture, cut, convert=plan.converts).flip(-1)
+
+    def moments() -> "tuple[Tensor, Tensor]":
+        return _moments(model, load_pixels(picture, cut, convert=plan.converts).flip(-1))
+
+    found = encodings.moments(picture, cut, moments, mirrored=True)
     conditioning, mask = _size_conditioning(picture, cut.size, cut.mirrored_corner), _mask(picture, cut)
-    return _example(model, pixels, picture, conditioning, None if mask is None else mask.flip(-1))
+    return _example(found, picture, conditioning, None if mask is None else mask.flip(-1))
 
 
 def encode_varied(
@@ -125,19 +136,28 @@ def encode_varied(
     corner, mask = (cut.mirrored_corner if mirrored else cut.corner), _mask(picture, cut)
     conditioning = _size_conditioning(picture, cut.size, corner)
     if not mirrored:
-        return _example(model, pixels, picture, conditioning, mask)
+        return _example(_moments(model, pixels), picture, conditioning, mask)
     flipped = None if mask is None else mask.flip(-1)
-    return _example(model, pixels.flip(-1), picture, conditioning, flipped)
+    return _example(_moments(model, pixels.flip(-1)), picture, conditioning, flipped)
+
+
+def _moments(model: "Model", pixels: "Tensor") -> "tuple[Tensor, Tensor]":
+    """Mean and standard deviation of the latents of one picture."""
+    mean, deviation = (one[0].float().cpu() for one in model.encode_images(pixels.unsqueeze(0)))
+    return mean, deviation
 
 
 def _example(
-    model: "Model", pixels: "Tensor", picture: Picture, cut: "SizeConditioning", mask: "Tensor | None"
+    moments: "tuple[Tensor, Tensor]", picture: Picture, cut: "SizeConditioning", mask: "Tensor | None"
 ) -> "Example":
     from clora_ext.strategies.objective import Example
 
-    mean, deviation = (one[0].float().cpu() for one in model.encode_images(pixels.unsqueeze(0)))
+    mean, deviation = moments
     shrunk = None if mask is None else as_latents(mask, mean, picture)
-    return Example(mean, deviation, picture.caption, cut, None, picture.subset.loss_weight, shrunk)
+    subset = picture.subset
+    return Example(
+        mean, deviation, picture.caption, cut, None, subset.loss_weight, shrunk, subset.preservation
+    )
 
 
 def _mask(picture: Picture, cut: Cut) -> "Tensor | None":
@@ -162,19 +182,23 @@ def as_latents(mask: "Tensor", latents: "Tensor", picture: Picture) -> "Tensor":
     return small / small.mean() if picture.subset.masks.normalize_masks else small
 
 
-def _conditioned(model: "Model", example: "Example") -> "Example":
+def _conditioned(model: "Model", example: "Example", encodings: Encodings) -> "Example":
     """The same with its condition, on the processor."""
     import torch
 
-    with torch.no_grad():
-        encoded = model.condition([example.prompt], [example.size_conditioning])
-    return replace(example, condition={name: value.float().cpu() for name, value in encoded.items()})
+    def condition() -> "Conditioning":
+        with torch.no_grad():
+            encoded = model.condition([example.prompt], [example.size_conditioning])
+        return {name: value.float().cpu() for name, value in encoded.items()}
+
+    found = encodings.condition(example.prompt, example.size_conditioning, condition)
+    return replace(example, condition=found)
 
 
 def _size_conditioning(
     picture: Picture, size: tuple[int, int], corner: tuple[float, float]
 ) -> "SizeConditioning":
     """What SDXL is told of a picture that is cut to ``size`` at ``corner``, (left, top)."""
-    from clora_ext.families.base import SizeConditioning
+    from clora_ext.families.model import SizeConditioning
 
     return SizeConditioning((picture.height, picture.width), (corner[1], corner[0]), (size[1], size[0]))

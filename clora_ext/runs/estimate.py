@@ -16,7 +16,9 @@ from clora_ext.formats.kept_inputs import measured_bytes
 from clora_ext.formats.text import size
 
 from .disk_needs import DiskNeeds, disk_needs
+from .layer_rank import layer_rank
 from .plan import Plan
+from .previews import previews_are_drawn
 from .replay import replayed
 from .speeds import known_speed, speed_key
 from .step_captions import varies
@@ -58,17 +60,23 @@ class Estimate:
         return {**asdict(self), "disk": {**asdict(self.disk), "total": self.disk.total}}
 
 
-def estimate(plan: Plan) -> Estimate:
-    """What the run of ``plan`` will take: from headers, and from what the last run of its kind took."""
+def estimate(plan: Plan, memory_free: int | None = None) -> Estimate:
+    """What the run of ``plan`` will take: from headers, and from what the last run of its kind took.
+
+    Args:
+        plan: of the run.
+        memory_free: bytes that it may take of the device's memory; None: those that are free now.
+    """
     from clora_ext.config.memory import free_memory
     from clora_ext.config.precision import pick_precision
 
     precision = pick_precision()
     speed = known_speed(speed_key(plan))
     steps = plan.settings.schedule.steps - plan.resume_step
+    free = free_memory(precision.device) if memory_free is None else memory_free
     return Estimate(
-        memory=_memory(plan, precision),
-        memory_free=free_memory(precision.device),
+        memory=_memory(plan, precision, free),
+        memory_free=free,
         seconds=None if speed is None or speed.rest is None else steps * speed.step + speed.rest,
         seconds_per_step=None if speed is None else speed.step,
         disk=disk_needs(plan),
@@ -90,34 +98,72 @@ def check_disk(plan: Plan) -> None:
         raise StorageError(f"the disk of {plan.request.project} is too small: {what}", fix=fix)
 
 
-def _memory(plan: Plan, precision: "Precision") -> int | None:
+def _memory(plan: Plan, precision: "Precision", free: int) -> int | None:
     """Bytes at the most: of loading, encoding, drawing, training, whichever takes the most."""
-    family, header = plan.context.family, plan.context.header
     weights = _weights(plan, precision)
     everything = sum(weights.values())
-    sizes = [(plan.sample_size, plan.sample_size), *plan.sizes]
-    picture = family.picture_bytes(header, max(sizes, key=prod))
-    if picture is None:
+    drawing = _drawing(plan, precision, free)
+    if drawing is None:
         return None
     sums, moments = measured_bytes(plan.layers) if plan.strategy.keeps_inputs else (0, 0)
-    phases = [everything + picture + sums]
+    phases = [everything, drawing.bytes(weights["denoiser"], everything - weights["denoiser"] + sums)]
     if isinstance(plan.material, Dataset):
-        step = family.training_bytes(header, _step_shape(plan, precision))
+        step = plan.context.family.training_bytes(plan.context.header, _step_shape(plan, precision))
         if step is None:
             return None
-        settings = plan.settings
-        kept = weights["denoiser"] + _TRAINED * plan.parameters
-        kept += weights["text_encoder"] if _text_changes(plan) else 0
-        previews = settings.sampling.preview_every > 0 or pixels_change(plan)
-        phases.append(kept + moments + (weights["vae"] + max(step, picture) if previews else step))
-        if sums:  # which are taken with the adapters in place
-            phases.append(kept + moments + sums + weights["vae"] + picture)
+        taught = _taught_bytes(plan, precision, weights["denoiser"])
+        beside = moments + (weights["text_encoder"] if _text_changes(plan) else 0)
+        previews = previews_are_drawn(plan) or pixels_change(plan)
+        aside = precision.device.type == "cuda" and not previews  # while it is trained
+        phases.append(taught + beside + (0 if aside else weights["vae"]) + step)
+        phases.append(drawing.bytes(taught, beside + sums + weights["vae"]))
     if precision.device.type == "cuda":
         return max(phases)
     frozen = _FLOAT * sum(
         prod(target.shape) for target in plan.targets
     )  # beside the model while it is loaded
     return _PROCESS + max(*phases, everything + frozen)
+
+
+def _taught_bytes(plan: Plan, precision: "Precision", denoiser: int) -> int:
+    """Of the network that is taught, ``denoiser`` bytes wide by itself, with adapters and optimiser."""
+    settings = plan.settings
+    narrowed = precision.frozen.itemsize if settings.compute.fp8_base else 1
+    averages = _FLOAT if settings.network.ema_decay is not None else 0
+    return denoiser // narrowed + (_TRAINED + averages) * plan.parameters
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What drawing and encoding take beside weights.
+
+    Attributes:
+        picture: bytes of the VAE's work.
+        denoised: bytes of the denoiser's work, at most.
+        most: bytes beyond which the denoiser lies aside during the VAE's work; None: it never does.
+    """
+
+    picture: int
+    denoised: int
+    most: int | None
+
+    def bytes(self, denoiser: int, others: int) -> int:
+        """With the weights of the denoiser, and of all others that are there."""
+        together = denoiser + others + max(self.picture, self.denoised)
+        if self.most is None or together <= self.most:
+            return together
+        return others + max(self.picture, denoiser + self.denoised)
+
+
+def _drawing(plan: Plan, precision: "Precision", free: int) -> _Drawing | None:
+    """Of the plan's largest picture; None: the model's configuration does not tell."""
+    family, header = plan.context.family, plan.context.header
+    sizes = [(plan.sample_size, plan.sample_size), *plan.sizes]
+    picture = family.picture_bytes(header, max(sizes, key=prod))
+    denoised = family.training_bytes(header, _drawn_shape(plan, precision))
+    if picture is None or denoised is None:
+        return None
+    return _Drawing(picture, denoised, free if precision.device.type == "cuda" else None)
 
 
 def _weights(plan: Plan, precision: "Precision") -> Mapping[Role, int]:
@@ -134,20 +180,37 @@ def _weights(plan: Plan, precision: "Precision") -> Mapping[Role, int]:
 def _step_shape(plan: Plan, precision: "Precision") -> StepShape:
     """What decides about the memory of a training step."""
     adapter = plan.settings.adapter
+    pictures = plan.settings.data.batch_size + replayed(plan.strategy, plan.settings)
     return StepShape(
         size=max(plan.sizes, key=prod),
-        pictures=plan.settings.data.batch_size + replayed(plan.strategy, plan.settings.data.batch_size),
+        pictures=-(-pictures // plan.processes),
         targets=adapter.targets,
-        rank=adapter.rank,
+        rank=max(layer_rank(target, plan.settings).rank for target in plan.targets),
         text_encoders=_text_learns(plan),
         is_half=precision.is_mixed,
-        recompute=plan.settings.compute.gradient_checkpointing,
+        recompute=plan.settings.compute.recomputes,
+        convolutions=plan.settings.network.conv_rank is not None,
+        is_8_bit=plan.settings.compute.fp8_base,
+        magnitudes=plan.settings.network.dora,
+    )
+
+
+def _drawn_shape(plan: Plan, precision: "Precision") -> StepShape:
+    """What decides about the memory of drawing one picture, with and without its prompt: at most this."""
+    return StepShape(
+        size=(plan.sample_size, plan.sample_size),
+        pictures=2,
+        targets="attention",
+        rank=1,
+        text_encoders=False,
+        is_half=precision.is_mixed,
+        recompute=True,
     )
 
 
 def _text_learns(plan: Plan) -> bool:
     """Whether gradients flow through the text encoders."""
-    return plan.settings.adapter.text_encoder or plan.strategy.row_rate() > 0
+    return plan.settings.teaches_text or plan.strategy.row_rate() > 0
 
 
 def _text_changes(plan: Plan) -> bool:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from clora_ext.evolving.trained_concept import TrainedConcept
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
 
+    from .baseline import Baseline
     from .train_pictures import Trained
 
 __all__ = ["Verified", "fold_concept", "loss_ends", "make_record", "verify", "write_contact_sheet"]
@@ -98,13 +99,27 @@ def verify(run: PreparedRun, state: State, learned: "Trained", overlap: float | 
     with reporting_out_of_memory("drawing after the training", sampling_remedies(run.plan)):
         samples = run.prompt.sample(model, sink)
         sink(Stage("measure", "after"))
-        held_out = measure_after(model, run.plan, run.before.baseline, learned.held_out, precision)
-        scored = _scored(run, state, model, samples, sink)
+        held_out = measure_after(model, run.plan, learned.baseline, learned.held_out, precision)
+        scored = _scored(run, state, model, (learned.baseline, samples), sink)
     return Verified(samples, replace(scored, held_out=held_out, interference=overlap))
 
 
-def _scored(run: PreparedRun, state: State, model: "Model", samples: "list[Picture]", sink: Sink) -> Outcome:
-    """What pictures by the finished checkpoint say; the scorer is loaded once, and not while it trains."""
+def _scored(
+    run: PreparedRun,
+    state: State,
+    model: "Model",
+    ends: "tuple[Baseline, list[Picture]]",
+    sink: Sink,
+) -> Outcome:
+    """What pictures by the finished checkpoint say; the scorer is loaded once, and not while it trains.
+
+    Args:
+        run: what it was made by.
+        state: the new state.
+        model: the finished checkpoint.
+        ends: the model before, and samples by the finished one.
+        sink: told what happens.
+    """
     from clora_ext.scoring import open_scorer
 
     plan, project = run.plan, run.project
@@ -112,13 +127,14 @@ def _scored(run: PreparedRun, state: State, model: "Model", samples: "list[Pictu
     scorer = None if name is None else open_scorer(name)
     likeness = None
     if scorer is not None:
-        likeness = likeness_of(model, plan, run.before.baseline, (run.before.samples, samples), scorer)
+        before, samples = ends
+        likeness = likeness_of(model, plan, before, (before.samples, samples), scorer)
     kept = tuple(kept_of(model, plan, project, state, scorer, sink))
     return Outcome(None, likeness, kept, drift_of(model, plan, project, scorer, sink))
 
 
 def write_contact_sheet(
-    run: PreparedRun, after: "Sequence[Picture]", losses: Sequence[float], target: Path, sink: Sink
+    run: PreparedRun, learned: "Trained", after: "Sequence[Picture]", target: Path, sink: Sink
 ) -> None:
     """The contact sheet: samples from before and from after.
 
@@ -128,12 +144,12 @@ def write_contact_sheet(
 
     prompt = run.plan.sample_prompt
     rows = [
-        Row(f"before: {prompt}", run.before.samples),
+        Row(f"before: {prompt}", learned.baseline.samples),
         Row(f"after: {_how(run.plan)}; {run.prompt.words}", after),
     ]
     with writing(target):
         size = max(image.width for image in after)
-        write_sheet(rows, size, SheetMetadata(prompt, tuple(losses)), target)
+        write_sheet(rows, size, SheetMetadata(prompt, tuple(learned.losses)), target)
     sink(Sampled(target))
 
 
@@ -175,7 +191,7 @@ def make_record(
         state_level=plan.strategy.state_level if plan.reweighting is None else earlier[-1].state_level,
         settings=_lora_settings(material, settings)
         if isinstance(material, LoraMaterial)
-        else settings.as_dict(),
+        else {**settings.as_dict(), **plan.beside},
         seed=0 if is_lora else settings.seed,
         parent_hash=plan.context.parent_hash,
         content_hash=state.content_hash,

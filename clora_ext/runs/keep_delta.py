@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from clora_ext.data import Dataset
 from clora_ext.project import State
 
+from .layer_rank import layer_rank
 from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun
 
@@ -43,7 +44,9 @@ def kept_bytes(plan: Plan) -> int:
     if isinstance(plan.material, LoraMaterial):
         tensors = delta_bytes(plan.material.changes)
     else:
-        tensors = delta_bytes(dict.fromkeys(plan.targets), plan.settings.adapter.rank) + _token_rows(plan)
+        dense = plan.settings.network.dora
+        ranks = {target: None if dense else layer_rank(target, plan.settings).rank for target in plan.targets}
+        tensors = delta_bytes(ranks) + _token_rows(plan)
     return tensors + _HEADER
 
 

@@ -13,21 +13,33 @@ from clora_ext.sampling.recorded import recorded_samples
 from clora_ext.sampling.untaught import drift, read_base_drawings, untaught_prompts, write_base_drawings
 
 from .plan import Plan
+from .scoring import scorer_name
 
 if TYPE_CHECKING:
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
     from clora_ext.scoring import Scorer
 
-__all__ = ["draw_base", "drift_of", "kept_of"]
+__all__ = ["base_prompts", "draw_base", "drift_of", "kept_of"]
+
+_SCORED, _UNSCORED = (
+    6,
+    2,
+)  # drawings of what nobody taught: pixels alone say little, and large models take long
+
+
+def base_prompts(model: "Model", plan: Plan, project: Project) -> tuple[str, ...]:
+    """What nobody has taught, before the first concept, when the model is the base; later nothing."""
+    if plan.number > 1 or not plan.settings.sampling.kept_count:
+        return ()
+    most = _SCORED if scorer_name(plan.context, plan.request) else _UNSCORED
+    return untaught_prompts(lambda word: len(model.tokens(word)) == 1, _taught(plan, project), most)
 
 
 def draw_base(model: "Model", plan: Plan, project: Project, sink: Sink) -> None:
-    """Before the first concept the model is the base: keep what it draws of what nobody has taught."""
-    if plan.number > 1 or not plan.settings.sampling.kept_count:
-        return
-    sink(Stage("measure", "the base"))
-    prompts = untaught_prompts(lambda word: len(model.tokens(word)) == 1, _taught(plan, project))
+    """Keep what the base draws of what nobody has taught."""
+    prompts = base_prompts(model, plan, project)
     if prompts:
+        sink(Stage("measure", "the base"))
         write_base_drawings(model, prompts, plan.sample_size, project.base_sheet)
 
 

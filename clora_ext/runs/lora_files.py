@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoraAbout", "bundled_words", "check_new_file", "read_changes", "write_layers"]
 
+_NO_MAGNITUDES: "Mapping[Target, Tensor]" = MappingProxyType({})
 _NO_WORDS: "Mapping[str, Mapping[str, Tensor]]" = MappingProxyType({})
 # Forge takes a LoRA with more tensors that it cannot place for one of another model.
 _MOST_UNREAD = 12
@@ -101,6 +102,7 @@ def write_layers(
     about: LoraAbout,
     sink: Sink,
     *,
+    magnitudes: "Mapping[Target, Tensor]" = _NO_MAGNITUDES,
     embeddings: "Mapping[str, Mapping[str, Tensor]]" = _NO_WORDS,
 ) -> "WrittenLora":
     """Write adapters as a kohya LoRA file.
@@ -111,6 +113,7 @@ def write_layers(
         context: of the model that they are for.
         about: what the file says of itself.
         sink: told of every tensor, and of words that a file has no place for.
+        magnitudes: of the outputs of layers that were trained with them (DoRA).
         embeddings: what the text encoders read changed words as; see
             :func:`clora_ext.runs.token_rows.word_vectors`.
 
@@ -146,6 +149,7 @@ def write_layers(
         {target.site: factors for target, factors in layers.items()},
         context.family.name,
         details,
+        magnitudes={target.site: one for target, one in magnitudes.items()},
         embeddings=bundled_words(embeddings, sink),
         dtype="F16" if output is None else output.stored,
         on_tensor=lambda done, total, name: sink(FoldStep(done, total, name)),

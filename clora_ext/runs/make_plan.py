@@ -3,12 +3,12 @@
 from math import isfinite
 
 from clora_ext import strategies
-from clora_ext.config.processes import check_single_process
+from clora_ext.config.processes import check_single_process, own_place
 from clora_ext.config.settings import Settings
 from clora_ext.errors import UsageError
 from clora_ext.project import Project
 
-from .asked_settings import asked_settings
+from .asked_settings import asked_settings, with_scorer
 from .checked_settings import checked_settings
 from .context import project_context
 from .estimate import check_disk
@@ -18,7 +18,7 @@ from .plan_lora import plan_lora
 from .plan_pictures import plan_pictures
 from .plan_reweighting import plan_reweighting
 from .reading import with_readable_prompts
-from .request import Lora, Request, Reweight
+from .request import Lora, Pictures, Request, Reweight
 from .scoring import check_scoring, scoring_problems
 
 __all__ = ["make_plan", "plan_within"]
@@ -32,7 +32,6 @@ def make_plan(request: Request) -> Plan:
     Raises:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
-    check_single_process()
     plan = plan_within(Project.find(request.project), request)
     plan.context.check_loading()
     return plan
@@ -40,17 +39,31 @@ def make_plan(request: Request) -> Plan:
 
 def plan_within(project: Project | None, request: Request) -> Plan:
     """The plan for a project that is open (None: one that does not exist yet)."""
+    processes = _processes(request)
     asked = checked_settings(request.settings or Settings(), _problems(request))
     _check_keep_delta(request, asked)
     context = project_context(project, request.base, request.statements)
-    settings = asked_settings(context.suggested) if request.settings is None else asked
-    settings = with_readable_prompts(settings, context)
+    if request.settings is None:
+        asked = asked_settings(context.suggested, given=with_scorer(request.scorer, {}))
+    settings = with_readable_prompts(asked, context)
     strategy = strategies.load(settings.strategy, settings.strategy_options)
-    basis = PlanBasis(request, project, context, settings, strategy)
+    basis = PlanBasis(request, project, context, settings, strategy, processes)
     check_scoring(basis)
     plan = _plan(basis)
     check_disk(plan)
     return plan
+
+
+def _processes(request: Request) -> int:
+    """How many share the run.
+
+    Raises:
+        UsageError: several would, which only a training can.
+    """
+    if isinstance(request.source, Pictures):
+        return own_place().size
+    check_single_process()
+    return 1
 
 
 def _plan(basis: PlanBasis) -> Plan:

@@ -8,7 +8,7 @@ from clora_ext.events import Sink, Stage
 
 if TYPE_CHECKING:
     from clora_ext.adapters.moments import Moment
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
 
 __all__ = ["measured_inputs"]
 

@@ -10,12 +10,14 @@ _STEP = 64  # sizes that people use are multiples of it
 def training_remedies(plan: Plan) -> list[str]:
     """Options that are left to try, the cheapest first."""
     settings, found = plan.settings, []
-    if not settings.compute.gradient_checkpointing:
+    if not settings.compute.recomputes:
         found.append("--gradient-checkpointing")
-    if settings.data.batch_size > 1:
-        found.append(f"--batch-size {settings.data.batch_size // 2}")
+    if plan.own_batch_size > 1:
+        found.append(f"--batch-size {plan.own_batch_size // 2}")
+    if not settings.compute.fp8_base:
+        found.append("--fp8-base")
     found += sampling_remedies(plan)
-    if settings.adapter.text_encoder:
+    if settings.teaches_text:
         found.append("leaving out --text-encoder")
     return found
 

@@ -1,30 +1,27 @@
-"""What is taken from the model before it learns: samples, and whatever else the strategy asks for."""
+"""What a strategy asks of the model before it learns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from clora_ext.adapters.sites import Target
-from clora_ext.events import Sink, Stage
+from clora_ext.events import Sink
 from clora_ext.formats.pages import free_models
-from clora_ext.project import Project
 from clora_ext.prompts import Vocabulary, vocabulary_of
 from clora_ext.sampling.samples import SamplePrompt
 
-from .kept import draw_base
-from .measure import Baseline, measure_before
 from .measured_inputs import measured_inputs
 from .memory_remedies import sampling_remedies
 from .plan import Plan
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from clora_ext.adapters.moments import Moment
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
     from clora_ext.strategies.base import Layer, Needs
 
-__all__ = ["Observed", "observe_before"]
+__all__ = ["Observed", "ask_current", "observe_before"]
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +30,14 @@ class Observed:
 
     Attributes:
         needs: what the strategy has asked for.
-        samples: of the concept's prompt.
         inputs: E[x x^T] of the layers' inputs, by input; empty: not asked for.
         past_inputs: what is kept of inputs so far, by input, and what was measured first of those of which
             nothing was; empty: the strategy keeps none.
-        baseline: what it is measured by.
     """
 
     needs: "Needs"
-    samples: "Sequence[Image]"
     inputs: "Mapping[str, Moment]"
     past_inputs: "Mapping[str, Moment]"
-    baseline: Baseline
 
     def with_inputs(self, layer: "Layer", target: Target) -> "Layer":
         """The layer with what is known of its input."""
@@ -53,55 +46,51 @@ class Observed:
 
 
 def observe_before(
-    plan: Plan, project: Project, prompt: SamplePrompt, ask: "Callable[[Vocabulary], Needs]", sink: Sink
+    plan: Plan, prompt: SamplePrompt, ask: "Callable[[Vocabulary], Needs]", sink: Sink
 ) -> Observed:
-    """Load the current model once, and take all that is wanted of it.
+    """Ask the strategy what it needs; if that is of the current model, load it, and measure it.
 
     Args:
         plan: whose model.
-        project: keeps what the base draws.
-        prompt: of samples.
+        prompt: of samples: inputs are measured while pictures of other prompts are drawn so.
         ask: what the strategy needs, given the words that the model reads.
-        sink: told of the samples.
+        sink: told what happens.
+    """
+    needs = ask(_vocabulary(plan))
+    kept = plan.context.evolving().past_inputs(plan.settings.strategy) if plan.strategy.keeps_inputs else {}
+    unknown = [layer for layer in plan.layers if layer.input_name not in kept]
+    first = needs.inputs_first if plan.strategy.keeps_inputs and unknown else ()
+    if not needs.inputs_before and not first:
+        return Observed(needs, {}, kept)
+    layers = plan.strategy.choose_targets(plan.layers)  # a finished LoRA may change others too
+
+    def measured(model: "Model") -> Observed:
+        sample = prompt.sampler(model)
+        inputs = measured_inputs(model, layers, needs.inputs_before, sample, sink, rounded=False)
+        new = measured_inputs(model, unknown, first, sample, sink, rounded=True)
+        return Observed(needs, inputs, {**new, **kept})
+
+    return ask_current(plan, measured)
+
+
+def ask_current(plan: Plan, ask: "Callable[[Model], _Answer]") -> _Answer:
+    """Load the model as it is before the plan is carried out, ask it, and free it.
+
+    Raises:
+        OutOfMemory: it cannot be drawn with.
     """
     from clora_ext.config.memory import reporting_out_of_memory
     from clora_ext.config.precision import pick_precision
 
-    sink(Stage("sample", "before"))
-    context = plan.context
-    precision = pick_precision()
-    layers = plan.strategy.choose_targets(plan.layers)  # a finished LoRA may change others too
-    model = context.family.load(context.open_current(), precision).reading(plan.settings.prompts)
+    family, current = plan.context.family, plan.context.open_current()
     try:
         with reporting_out_of_memory("drawing before the training", sampling_remedies(plan)):
-            needs = ask(_vocabulary(model))
-            draw_base(model, plan, project, sink)
-            return Observed(
-                needs=needs,
-                samples=prompt.sample(model, sink),
-                inputs=measured_inputs(
-                    model, layers, needs.inputs_before, prompt.sampler(model), sink, rounded=False
-                ),
-                past_inputs=_past_inputs(model, plan, needs, prompt, sink),
-                baseline=measure_before(model, plan, precision, sink),
-            )
+            return ask(family.load(current, pick_precision()).reading(plan.settings.prompts))
     finally:
-        del model
         free_models()
 
 
-def _vocabulary(model: "Model") -> Vocabulary:
-    """The words that it reads as words."""
-    return vocabulary_of(lambda word: len(model.tokens(word)) == 1)
-
-
-def _past_inputs(
-    model: "Model", plan: Plan, needs: "Needs", prompt: SamplePrompt, sink: Sink
-) -> "dict[str, Moment]":
-    """What is kept of all inputs; of those that none of the layers of earlier concepts read, measured now."""
-    if not plan.strategy.keeps_inputs:
-        return {}
-    kept = plan.context.evolving().past_inputs(plan.settings.strategy)
-    unknown = [layer for layer in plan.layers if layer.input_name not in kept]
-    first = measured_inputs(model, unknown, needs.inputs_first, prompt.sampler(model), sink, rounded=True)
-    return {**first, **kept}
+def _vocabulary(plan: Plan) -> Vocabulary:
+    """The words that the model reads as words."""
+    read = plan.context.family.reader(plan.context.header)
+    return vocabulary_of(lambda word: len(read(word)) == 1)

@@ -1,28 +1,31 @@
 """What a run would do, as data: everything read and checked, nothing written, no model loaded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import Settings
-from clora_ext.data import Bucketed, Concept, Cut, Dataset, Picture
+from clora_ext.data import Bucketed, Concept, Cut, Dataset, Picture, steps_per_epoch
 from clora_ext.project import ConceptRecord, Reweighting
 from clora_ext.project.records import file_stem
+from clora_ext.sampling.prompt_file import FilePrompt
 
 from .context import ProjectContext
 from .cut_texts import CutText
+from .layer_rank import layer_rank
 from .lora_output import LoraOutput
 from .reading import reading_notes
 from .request import Pictures, Request
+from .starting_lora import StartingLora
 
 if TYPE_CHECKING:
     from clora_ext.formats.lora.contents import KindCount
     from clora_ext.formats.lora.reader import Change
     from clora_ext.strategies.base import Strategy
 
-__all__ = ["LoraMaterial", "Plan", "bucketed"]
+__all__ = ["LoraMaterial", "Plan", "bucketed", "steps_of_epoch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Plan:
     Attributes:
         request: as asked.
         context: the state of the project that the run starts from.
-        settings: how the concept is taught.
+        settings: how the concept is taught; of several processes, the batch is that of all together.
         strategy: how it joins what is there.
         concept: what will be learned.
         material: the pictures, or the LoRA.
@@ -82,6 +85,10 @@ class Plan:
         fingerprint: sha256 over everything that shapes the result: equal plans give equal models.
         reweighting: of a concept that the project has; None: a new one is learned.
         held_out_cuts: as ``cuts``, of pictures that are held out.
+        starting: the LoRA that the adapter begins as; None: it begins as nothing.
+        preview_prompts: of the user's own file, drawn beside those of the concepts.
+        beside: what else shapes the result of a training, as the manifest keeps it beside the settings.
+        processes: that train together.
     """
 
     request: Request
@@ -100,6 +107,15 @@ class Plan:
     fingerprint: str
     reweighting: Reweighting | None = None
     held_out_cuts: tuple[Cut, ...] = ()
+    starting: StartingLora | None = None
+    preview_prompts: tuple[FilePrompt, ...] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    processes: int = 1
+
+    @property
+    def own_batch_size(self) -> int:
+        """Pictures that one process shows itself in a step."""
+        return self.settings.data.batch_size // self.processes
 
     @property
     def number(self) -> int:
@@ -147,20 +163,31 @@ class Plan:
         return bucketed(self.dataset.pictures, self.cuts)
 
     @property
+    def epoch(self) -> int:
+        """Steps in which every picture is shown with its repeats."""
+        return steps_of_epoch(self.bucketed, self.settings)
+
+    @property
     def lora_output(self) -> LoraOutput | None:
         """How the trained adapter is kept as a file of its own; None: nowhere."""
         source = self.request.source
         return source.lora if isinstance(source, Pictures) else None
 
     @property
-    def log_dir(self) -> Path | None:
-        """Folder of runs for TensorBoard; None: nothing is written for it."""
+    def cache_dir(self) -> Path | None:
+        """Folder in which encodings are kept from one run to the next; None: nowhere."""
         source = self.request.source
-        return source.log_dir if isinstance(source, Pictures) else None
+        return source.cache_dir if isinstance(source, Pictures) else None
 
     @property
-    def log_folder(self) -> str:
-        """The name of this run's folder there; a run that was stopped has the same."""
+    def vae(self) -> Path | None:
+        """A VAE in the place of the checkpoint's own while this is learned; None: its own."""
+        source = self.request.source
+        return source.vae if isinstance(source, Pictures) else None
+
+    @property
+    def log_name(self) -> str:
+        """What other programs' logs call this run; one that was stopped has the same."""
         source = self.request.source
         prefix = source.log_prefix if isinstance(source, Pictures) else ""
         stem = file_stem(self.number, self.concept.token, self.concept.class_name)
@@ -182,7 +209,14 @@ class Plan:
         """How many are trained, or hold the finished LoRA."""
         if isinstance(self.material, LoraMaterial):
             return self.material.parameters
-        return self.settings.adapter.rank * sum(sum(target.shape) for target in self.targets)
+        pairs = sum(layer_rank(one, self.settings).rank * sum(one.shape) for one in self.targets)
+        return pairs + self.magnitudes
+
+    @property
+    def magnitudes(self) -> int:
+        """How many of the trained parameters are magnitudes of outputs (DoRA)."""
+        is_trained = isinstance(self.material, Dataset) and self.settings.network.dora
+        return sum(one.shape[0] for one in self.targets) if is_trained else 0
 
     @property
     def layers(self) -> tuple[Target, ...]:
@@ -217,6 +251,7 @@ class Plan:
             "state_level": self.strategy.state_level,
             "scorer": self.request.scorer,
             "max_forgetting": self.request.max_forgetting,
+            "processes": self.processes,
             "resume_step": self.resume_step,
             "fingerprint": self.fingerprint,
         }
@@ -253,3 +288,9 @@ def _material(material: Dataset | LoraMaterial) -> dict[str, Any]:
         ],
         "notes": list(material.notes),
     }  # fmt: skip
+
+
+def steps_of_epoch(pictures: Sequence[Bucketed], settings: Settings) -> int:
+    """Steps in which all of them are shown, of as many batches each as are asked for."""
+    batches = steps_per_epoch(pictures, settings.data.batch_size)
+    return -(-batches // settings.algorithm.gradient_accumulation_steps)

@@ -29,6 +29,7 @@ class PlanBasis:
         context: its state.
         settings: checked.
         strategy: with its options.
+        processes: that train together.
     """
 
     request: Request
@@ -36,6 +37,7 @@ class PlanBasis:
     context: ProjectContext
     settings: Settings
     strategy: "Strategy"
+    processes: int = 1
 
     @property
     def held(self) -> tuple[ConceptRecord, ...]:

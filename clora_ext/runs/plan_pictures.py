@@ -1,39 +1,42 @@
 """The plan of training on pictures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from clora_ext.adapters.sites import Target
+from clora_ext.config.loss_settings import loss_problems
+from clora_ext.config.network_settings import layer_ranks
 from clora_ext.config.settings import Settings
 from clora_ext.data import (
     Concept,
-    Cut,
     Dataset,
-    Picture,
-    bucket_sizes,
-    covering,
     held_out_of,
     joined,
     name_concept,
-    nearest,
     scan_subset,
-    steps_per_epoch,
 )
-from clora_ext.errors import CheckpointError, DatasetError, UsageError
-from clora_ext.formats.text import counted, escaped
+from clora_ext.errors import CheckpointError, SettingsError, UsageError
+from clora_ext.formats.text import escaped
 from clora_ext.formats.training_state import STATE_FILE
 from clora_ext.project import ConceptRecord
 from clora_ext.prompts.untrained import untrained_prompt
+from clora_ext.sampling.prompt_file import read_prompt_file
 from clora_ext.sampling.recorded import recorded_prompt
 from clora_ext.training.state import resume_step
 
 from .already_learned import find_learned_pictures
 from .cut_texts import cut_texts
+from .cuts import cuts_of, side_of
+from .job import check_stopped, shared_out
+from .layer_rank import layer_rank
 from .lora_files import check_new_file
-from .plan import Plan, bucketed
+from .other_vae import other_vae
+from .plan import Plan
 from .plan_basis import PlanBasis
 from .request import Pictures
 from .scalar_log import check_scalar_log
+from .starting_lora import read_starting_lora
 
 __all__ = ["plan_pictures"]
 
@@ -45,22 +48,39 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
     request = basis.request
-    check_scalar_log(source.log_dir)
+    check_scalar_log(source)
+    _check_narrow(basis.settings)
+    starting = None if source.start_from is None else read_starting_lora(source.start_from, basis.context)
+    if starting is not None:
+        basis = replace(basis, settings=starting.adapted(basis.settings))
+    _check_magnitudes(basis)
     targets = _targets(basis)
+    if starting is not None:
+        starting.check_layers(targets)
     concept, unusable_name = _name(basis, source)
-    dataset = _scanned(basis, source, concept)
-    cuts, held_out_cuts = _cuts(basis, dataset.pictures), _cuts(basis, dataset.held_out)
-    settings = _in_steps(basis.settings, dataset, cuts)
+    scanned = _scanned(basis, source, concept)
+    cuts, held_out_cuts = cuts_of(scanned.pictures, basis), cuts_of(scanned.held_out, basis)
+    dataset, settings, epoch = shared_out(basis, scanned, cuts, basis.processes)
+    prediction = basis.context.prediction
+    problems = loss_problems(settings.loss, predicts=prediction.kind, zero_snr=prediction.zero_snr)
+    if problems:
+        raise SettingsError(problems)
     output = source.lora
     kept = None if output is None else output.path
-    learned = find_learned_pictures(basis.held, request, dataset, settings, kept)
+    beside = {} if starting is None else dict(starting.record)
+    if source.vae is not None:
+        beside |= other_vae(source.vae, basis.context)
+    taught_by = {**settings.as_dict(), **beside}
+    learned = find_learned_pictures(basis.held, request, dataset, taught_by, kept)
     if learned is not None:
         concept = Concept(learned.token, learned.class_name, "as it was learned")
     elif unusable_name is not None:
         raise unusable_name
-    fingerprint = basis.fingerprint(dataset.fingerprint, settings.shaping())
+    fingerprint = basis.fingerprint(dataset.fingerprint, {**settings.shaping(), **beside})
+    resume = 0 if learned is not None else _resume_step(basis, fingerprint)
+    if learned is None and not resume:
+        check_stopped(basis, scanned, cuts, beside)
     if learned is None and output is not None:
-        epoch = steps_per_epoch(bucketed(dataset.pictures, cuts), settings.data.batch_size)
         on_the_way = output.on_the_way(settings.schedule.steps, epoch).values()
         for file in (output.path, *(one for files in on_the_way for one in files)):
             _check_lora_target(file, request.project, fingerprint)
@@ -79,9 +99,29 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         sample_prompt=prompt,
         cut_texts=cut_texts(basis.context, settings.prompts, _texts(dataset, prompt)),
         learned=learned,
-        resume_step=0 if learned is not None else _resume_step(basis, fingerprint),
+        resume_step=resume,
         fingerprint=fingerprint,
+        starting=starting,
+        preview_prompts=() if source.preview_prompts is None else read_prompt_file(source.preview_prompts),
+        beside=beside,
+        processes=basis.processes,
     )
+
+
+def _check_magnitudes(basis: PlanBasis) -> None:
+    """Refuse magnitudes beside a LoRA where the strategy cannot fold or hold what they change.
+
+    Raises:
+        UsageError: names the strategy, and why.
+    """
+    name, strategy = basis.settings.strategy, basis.strategy
+    if not basis.settings.network.dora or not (strategy.low_rank_only or strategy.projects):
+        return
+    reason = "folds pairs of low-rank factors alone"
+    if not strategy.low_rank_only:
+        reason = "closes directions of the inputs to the LoRA's factors"
+    message = f"the strategy {name} {reason}, and --dora changes a weight in all of its directions"
+    raise UsageError(message, fix="choose another strategy, such as --strategy merge, or leave --dora out")
 
 
 def _scanned(basis: PlanBasis, source: Pictures, concept: Concept) -> Dataset:
@@ -92,7 +132,7 @@ def _scanned(basis: PlanBasis, source: Pictures, concept: Concept) -> Dataset:
             scan_subset(
                 subset,
                 concept=concept,
-                resolution=subset.resolution or basis.resolution,
+                resolution=side_of(subset, basis),
                 skip_bad=source.skip_bad,
                 convert=source.convert,
             )
@@ -102,39 +142,12 @@ def _scanned(basis: PlanBasis, source: Pictures, concept: Concept) -> Dataset:
     return held_out_of(every, rules.validation_split, rules.validation_seed)
 
 
-def _cuts(basis: PlanBasis, pictures: Sequence[Picture]) -> tuple[Cut, ...]:
-    """How each picture is scaled and cut.
+def _check_narrow(settings: Settings) -> None:
+    """Refuse 8-bit weights where the device has none."""
+    from clora_ext.config.precision import pick_precision
 
-    Raises:
-        DatasetError: some pictures fit no bucket of sd-scripts'; all of them are named.
-    """
-    found = [_cut_or_reason(picture, basis) for picture in pictures]
-    cuts = tuple(one for one in found if isinstance(one, Cut))
-    wrong = [one for one in found if isinstance(one, str)]
-    if wrong:
-        message = f"{counted(len(wrong), 'picture')} cannot be cut:\n" + "\n".join(wrong)
-        raise DatasetError(message, fix="leave them out, or change the buckets")
-    return cuts
-
-
-def _cut_or_reason(picture: Picture, basis: PlanBasis) -> Cut | str:
-    try:
-        return _cut(picture, basis)
-    except UsageError as error:
-        return f"  {escaped(picture.path)}: {error.message}; {error.fix}"
-
-
-def _cut(picture: Picture, basis: PlanBasis) -> Cut:
-    """By clora's buckets, or by sd-scripts' where its file asks for them."""
-    side = picture.subset.resolution or basis.resolution
-    multiple, buckets = basis.context.size_multiple, picture.subset.buckets
-    size = picture.width, picture.height
-    if buckets is None:
-        return covering(*size, *nearest(*size, bucket_sizes(side, multiple)))
-    if buckets.step % multiple:
-        message = f"bucket_reso_steps {buckets.step} is no multiple of {multiple}, as this model needs"
-        raise UsageError(message, fix=f"write bucket_reso_steps = {multiple}, or a multiple of it")
-    return buckets.cut(size, (side, side))
+    if settings.compute.fp8_base and pick_precision().device.type == "mps":
+        raise UsageError("Apple's GPUs have no 8-bit floating-point numbers", fix="leave --fp8-base out")
 
 
 def _targets(basis: PlanBasis) -> tuple[Target, ...]:
@@ -142,33 +155,31 @@ def _targets(basis: PlanBasis) -> tuple[Target, ...]:
 
     Raises:
         CheckpointError: there are none.
-        UsageError: the rank is above a layer's smaller side, which is no low rank.
+        UsageError: the rank is above a layer's smaller side, which is no low rank; or another rank is for
+            layers that are not taught.
     """
-    adapter, context = basis.settings.adapter, basis.context
-    chosen = context.family.targets(context.header, adapter.targets, text_encoders=adapter.text_encoder)
+    settings, context = basis.settings, basis.context
+    network = settings.network
+    chosen = context.family.targets(
+        context.header,
+        None if network.text_encoder_only else settings.adapter.targets,
+        text_encoders=settings.teaches_text,
+        convolutions=network.conv_rank is not None,
+    )
     targets = tuple(basis.strategy.choose_targets(chosen))
     if not targets:
         raise CheckpointError(f"{context.base_file} has no layer to teach", fix="use another checkpoint")
-    smallest = min(targets, key=lambda target: min(target.shape))
-    if adapter.rank > min(smallest.shape):
-        message = f"rank {adapter.rank} is larger than the layer {smallest.name} of shape "
-        message += f"{list(smallest.shape)}"
-        raise UsageError(message, fix=f"use a rank of {min(smallest.shape)} at the most")
+    for part, *_ in layer_ranks(network.layer_ranks):
+        if not any(part in f"{target.component}.{target.module}" for target in targets):
+            message = f"--layer-ranks: no layer that is taught has {part!r:.80} in its name"
+            raise UsageError(message, fix=f"one of them is {targets[0].component}.{targets[0].module}")
+    ranks = {target: layer_rank(target, settings).rank for target in targets}
+    tightest = min(targets, key=lambda target: min(target.shape) - ranks[target])
+    if ranks[tightest] > min(tightest.shape):
+        message = f"rank {ranks[tightest]} is larger than the layer {tightest.name} of shape "
+        message += f"{list(tightest.shape)}"
+        raise UsageError(message, fix=f"use a rank of {min(tightest.shape)} at the most")
     return targets
-
-
-def _in_steps(settings: Settings, dataset: Dataset, cuts: Sequence[Cut]) -> Settings:
-    """The settings with epochs turned into steps."""
-    epoch = steps_per_epoch(bucketed(dataset.pictures, cuts), settings.data.batch_size)
-    epochs, between = settings.schedule.epochs, settings.sampling.preview_every_epochs
-    if epochs is not None:
-        settings = settings.with_values(steps=epochs * epoch)
-    if between and not settings.sampling.preview_every:
-        settings = settings.with_values(preview_every=between * epoch)
-    if settings.validation.validation_split and not settings.sampling.validate_every:
-        by_epochs = settings.sampling.validate_every_epochs * epoch
-        settings = settings.with_values(validate_every=by_epochs or max(1, settings.schedule.steps // 10))
-    return settings
 
 
 def _name(basis: PlanBasis, source: Pictures) -> tuple[Concept, UsageError | None]:

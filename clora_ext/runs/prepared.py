@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clora_ext.prompts.concept_prompts import ConceptPrompts
     from clora_ext.strategies.base import Needs
 
-__all__ = ["PreparedRun", "prepare"]
+__all__ = ["PreparedRun", "prepare", "prepare_along"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class PreparedRun:
 
     Attributes:
         plan: what to do.
-        project: open for writing; a stopped run leaves its training state there.
+        project: open for writing, or by the first of several processes; a stopped run leaves its training
+            state there.
         prompt: of samples and previews.
         concept: the new one in words.
         earlier: past concepts in words, as the strategy has kept them.
@@ -45,11 +46,16 @@ class PreparedRun:
 
 def prepare(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
     """Start the project if it is new, ask the strategy what it needs, and take it from the current model."""
-    prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling, plan.settings.prompts)
     project.start(plan.context.base)
+    return prepare_along(plan, project, sink)
+
+
+def prepare_along(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
+    """The same of a project that another process has open; it is only read."""
+    prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling, plan.settings.prompts)
     concept, earlier = _in_words(plan), plan.context.kept_prompts(plan.settings.strategy)
     ask = partial(plan.strategy.needs, concept, earlier)
-    before = observe_before(plan, project, prompt, ask, sink)
+    before = observe_before(plan, prompt, ask, sink)
     kept = tuple(plan.strategy.keep_prompts(concept, earlier))
     return PreparedRun(plan, project, prompt, concept, earlier, before.needs, before, kept)
 

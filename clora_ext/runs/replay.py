@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clora_ext.config.processes import Place
+from clora_ext.config.settings import Settings
 from clora_ext.prompts import vocabulary_of
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 
@@ -13,7 +15,7 @@ from .prepared import PreparedRun
 if TYPE_CHECKING:
     import torch
 
-    from clora_ext.families.base import Conditioning, Model
+    from clora_ext.families.model import Conditioning, Model
     from clora_ext.strategies.base import Replay, Strategy
     from clora_ext.strategies.objective import OwnReplay
     from clora_ext.training.replay import TrajectoryReplay
@@ -43,15 +45,20 @@ class EncodedReplay:
         return {name: to_device(value, device) for name, value in known.items()}
 
     def own(
-        self, run: PreparedRun, model: "Model", without_adapter: Callable[[], AbstractContextManager[None]]
+        self,
+        run: PreparedRun,
+        model: "Model",
+        without_adapter: Callable[[], AbstractContextManager[None]],
+        place: Place,
     ) -> "OwnReplay | None":
         """The step's own pictures; None: they are not asked again."""
         from clora_ext.training.own_replay import OwnPictures
 
-        if not self.replay.own:
+        count, reworded, settings = self.replay.own, self.replay.reworded, run.plan.settings
+        if not count:
             return None
-        settings = run.plan.settings
-        return OwnPictures(model, self.replay, settings.seed, without_adapter, settings.adapter.text_encoder)
+        learns = settings.teaches_text
+        return OwnPictures(model, count, reworded, settings.seed, without_adapter, learns, place)
 
     def during(
         self,
@@ -59,13 +66,14 @@ class EncodedReplay:
         model: "Model",
         without_adapter: Callable[[], AbstractContextManager[None]],
         device: "torch.device",
+        place: Place,
     ) -> "TrajectoryReplay":
         """The points of every training step."""
         from clora_ext.training.replay import TrajectoryReplay
 
         def condition(prompts: Sequence[str]) -> "Conditioning":
             # None of the prompts holds the new token, so a changed row of its own changes none of them.
-            if run.plan.settings.adapter.text_encoder:
+            if run.plan.settings.teaches_text:
                 return _read(model, prompts, run.plan.sample_size)
             return self._known(prompts, model, device)
 
@@ -78,23 +86,28 @@ class EncodedReplay:
             seed=run.plan.settings.seed,
             without_adapter=without_adapter,
             device=device,
+            place=place,
         )
 
 
-def replayed(strategy: "Strategy", batch_size: int) -> int:
-    """How many pictures' worth of points a strategy asks again in every training step; 0: none."""
+def replayed(strategy: "Strategy", settings: Settings) -> int:
+    """How many pictures' worth of points are asked again in every training step; 0: none."""
     from clora_ext.training.replay import points_per_step
 
+    batch_size = settings.data.batch_size
     replay = _asked_beside(strategy, batch_size)
-    return 0 if replay is None else points_per_step(replay)
+    preserved = batch_size if settings.preservation.preserve_class else 0
+    return preserved + (0 if replay is None else points_per_step(replay))
 
 
-def times_a_plain_step(strategy: "Strategy", batch_size: int) -> float:
-    """What a step costs by what the strategy asks again; 1: nothing."""
-    from clora_ext.training.replay import replay_cost
+def times_a_plain_step(strategy: "Strategy", settings: Settings) -> float:
+    """What a step costs by what is asked again; 1: nothing is."""
+    from clora_ext.training.replay import cost_beside, replay_cost
 
+    batch_size = settings.data.batch_size
     replay = _asked_beside(strategy, batch_size)
-    return 1.0 if replay is None else replay_cost(replay, batch_size)
+    preserved = cost_beside(batch_size, batch_size, batch_size) if settings.preservation.preserve_class else 0
+    return 1 + preserved + (0 if replay is None else replay_cost(replay, batch_size))
 
 
 def _asked_beside(strategy: "Strategy", batch_size: int) -> "Replay | None":
@@ -120,7 +133,7 @@ def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
     if wished is None:
         return None
     replay = wished.beside(plan.settings.data.batch_size)
-    prompts = replay_prompts(replay, plan.settings.seed, plan.settings.schedule.steps)
+    prompts = replay_prompts(replay, plan.settings.seed, plan.settings.batches)
     with torch.no_grad():
         read = {prompt: _read(model, [prompt], plan.sample_size) for prompt in prompts}
     conditions = {
@@ -132,7 +145,7 @@ def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
 
 def _read(model: "Model", prompts: Sequence[str], size: int) -> "Conditioning":
     """What the denoiser is given for square pictures with these prompts."""
-    from clora_ext.families.base import SizeConditioning
+    from clora_ext.families.model import SizeConditioning
 
     square = SizeConditioning((size, size), (0, 0), (size, size))
     return model.condition(prompts, [square] * len(prompts))

@@ -31,7 +31,16 @@ class Pictures:
         repeats: how often each picture is shown in an epoch; None: as a kohya folder's name says, else once.
         subsets: the folders with what holds for each; empty: the one folder, as the settings say.
         log_dir: folder of runs for TensorBoard; None: the loss curve stands in the project alone.
-        log_prefix: of the name of this run's folder there.
+        log_prefix: of the name of this run there.
+        wandb_project: project at Weights & Biases that the same numbers are sent to; None: nothing is sent.
+        wandb_name: of this run there; None: the one that it has for TensorBoard.
+        cache_dir: folder in which what the VAE and the text encoders say of pictures and captions is kept
+            from one run to the next: latents can be turned into the pictures again. None: nothing is kept.
+        vae: a VAE that encodes the pictures and draws previews in the place of the checkpoint's own, which
+            stays in it; None: its own.
+        preview_prompts: a file of prompts that are drawn with the previews, as sd-scripts has it; None: none.
+        start_from: a plain LoRA file that the adapter begins as; its rank and alpha are taken. None: it
+            begins as nothing.
     """
 
     folder: Path
@@ -42,10 +51,24 @@ class Pictures:
     subsets: tuple[Subset, ...] = ()
     log_dir: Path | None = None
     log_prefix: str = ""
+    wandb_project: str | None = None
+    wandb_name: str | None = None
+    start_from: Path | None = None
+    cache_dir: Path | None = None
+    vae: Path | None = None
+    preview_prompts: Path | None = None
 
     def __post_init__(self) -> None:
         """Take text for paths."""
         object.__setattr__(self, "folder", _path(self.folder, "a folder of pictures"))
+        if self.cache_dir is not None:
+            object.__setattr__(self, "cache_dir", _path(self.cache_dir, "a folder"))
+        if self.preview_prompts is not None:
+            object.__setattr__(self, "preview_prompts", _path(self.preview_prompts, "a file of prompts"))
+        if self.vae is not None:
+            object.__setattr__(self, "vae", _path(self.vae, "a VAE"))
+        if self.start_from is not None:
+            object.__setattr__(self, "start_from", _path(self.start_from, "a LoRA to begin as"))
         if self.export_lora is not None and not isinstance(self.export_lora, LoraOutput):
             object.__setattr__(self, "export_lora", _path(self.export_lora, "a LoRA to write"))
 

@@ -1,80 +1,66 @@
-"""A training's numbers for TensorBoard: loss, its mean so far, rate, validation."""
+"""A training's numbers for other programs: loss, its mean so far, norm, rate, validation."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
-from clora_ext.errors import UsageError, writing
 from clora_ext.events import Event, Sink, TrainStep, Validated
 
 from .plan import Plan
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from .request import Pictures
+from .scalar_writer import Scalars, ScalarWriter
+from .tensorboard_log import check_tensorboard_log, tensorboard_log
+from .wandb_log import check_wandb_log, wandb_log
 
 __all__ = ["check_scalar_log", "scalar_log"]
 
 
-def check_scalar_log(folder: Path | None) -> None:
-    """Make sure that numbers can be written to a folder, before anything is trained.
+def check_scalar_log(source: Pictures) -> None:
+    """Make sure that the numbers can go where they are wished, before anything is trained.
 
     Raises:
-        UsageError: TensorBoard is not installed, or there is something else in the folder's place.
+        UsageError: a program is not installed, or will not take them.
     """
-    if folder is None:
-        return
-    if find_spec("tensorboard") is None:
-        raise UsageError(
-            "numbers for TensorBoard cannot be written without it", fix="pip install tensorboard"
-        )
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is no folder", fix="name a folder for TensorBoard")
+    if source.log_dir is not None:
+        check_tensorboard_log(source.log_dir)
+    if source.wandb_project is not None:
+        check_wandb_log(source.wandb_project)
 
 
 @contextmanager
 def scalar_log(plan: Plan, sink: Sink) -> Iterator[Sink]:
-    """A sink that writes what a training's events say, and then tells ``sink``.
+    """A sink that writes what a training's events say, and then tells ``sink``."""
+    source = plan.request.source
+    with ExitStack() as open_logs:
+        writers = []
+        if isinstance(source, Pictures) and source.log_dir is not None:
+            writers.append(open_logs.enter_context(tensorboard_log(plan, source.log_dir)))
+        if isinstance(source, Pictures) and source.wandb_project is not None:
+            log = wandb_log(plan, source.wandb_project, source.wandb_name)
+            writers.append(open_logs.enter_context(log))
+        yield _writing(writers, sink) if writers else sink
 
-    A run that was stopped goes on in its folder: a step that is written again stands for what was written of
-    it before.
-    """
-    folder = plan.log_dir
-    if folder is None:
-        yield sink
-        return
-    from torch.utils.tensorboard import SummaryWriter
 
-    place = folder / plan.log_folder
-    with writing(place):
-        writer = SummaryWriter(str(place), purge_step=plan.resume_step + 1)
+def _writing(writers: Sequence[ScalarWriter], sink: Sink) -> Sink:
     losses: list[float] = []
 
     def see(event: Event) -> None:
-        with writing(place):
-            _write(writer, event, losses)
+        values = _scalars(event, losses)
+        if isinstance(event, (TrainStep, Validated)):
+            for write in writers:
+                write(values, event.step)
         sink(event)
 
-    try:
-        yield see
-    finally:
-        with writing(place):
-            writer.close()
+    return see
 
 
-def _write(writer: "SummaryWriter", event: Event, losses: list[float]) -> None:
-    """Under the names that sd-scripts gives them."""
+def _scalars(event: Event, losses: list[float]) -> Scalars:
+    """Under the names that sd-scripts gives them; ``losses`` gains the event's."""
     if isinstance(event, TrainStep):
         losses.append(event.loss)
-        values = {
+        return {
             "loss/current": event.loss,
             "loss/average": sum(losses) / len(losses),
             "lr/unet": event.learning_rate,
+            "norm/gradient": event.gradient_norm,
         }
-    elif isinstance(event, Validated):
-        values = {"loss/validation": event.loss}
-    else:
-        return
-    for name, value in values.items():
-        writer.add_scalar(name, value, event.step)
+    return {"loss/validation": event.loss} if isinstance(event, Validated) else {}

@@ -46,9 +46,11 @@ def speed_key(plan: Plan) -> str:
             str,
             (
                 *(platform.node(), device, context.family.name, len(context.header.tensors)),
-                *(plan.resolution, settings.data.batch_size, adapter.targets, adapter.text_encoder),
-                *(settings.compute.gradient_checkpointing, settings.strategy),
+                *(plan.resolution, settings.data.batch_size, adapter.targets, settings.teaches_text),
+                *(settings.compute.recomputes, settings.compute.torch_compile, settings.compute.fp8_base),
+                *(settings.strategy, len(plan.targets)),
                 *(sampling.sample_count, sampling.sample_steps),
+                *([plan.processes] if plan.processes > 1 else []),
             ),
         )
     )

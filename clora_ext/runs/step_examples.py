@@ -9,6 +9,7 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING
 
+from clora_ext.config.processes import ALONE, Place
 from clora_ext.data import load_whole
 
 from .encode import Encoded, encode_varied
@@ -18,7 +19,7 @@ from .step_captions import step_captions
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
     from clora_ext.strategies.objective import Example
 
 __all__ = ["pixels_change", "step_examples"]
@@ -31,13 +32,17 @@ def pixels_change(plan: Plan) -> bool:
     return any(picture.subset.augmentation.changes_pixels for picture in plan.dataset.pictures)
 
 
-def step_examples(encoded: Encoded, plan: Plan, model: "Model") -> "Callable[[int], Sequence[Example]]":
+def step_examples(
+    encoded: Encoded, plan: Plan, model: "Model", place: Place = ALONE
+) -> "Callable[[int], Sequence[Example]]":
     """By the step, from 0.
 
     Args:
         encoded: the plan's pictures.
         plan: of the run.
         model: the one that learns; its VAE is asked where pictures change.
+        place: of this process. What others show of the step is there too, since all chance is drawn for the
+            whole, but as it was encoded once: of it, only shape and caption count.
     """
     caption_at, seed = step_captions(plan), plan.settings.seed
 
@@ -54,8 +59,16 @@ def step_examples(encoded: Encoded, plan: Plan, model: "Model") -> "Callable[[in
             return encode_varied(model, plan, index, whole(index), chance, mirrored=mirrored)
         return encoded.mirrored[index] if mirrored else encoded.examples[index]
 
-    def example(index: int, step: int) -> "Example":
-        chosen = shown(index, step)
-        return chosen if caption_at is None else replace(chosen, prompt=caption_at(index, step))
+    def captioned(example: "Example", index: int, step: int) -> "Example":
+        return example if caption_at is None else replace(example, prompt=caption_at(index, step))
 
-    return lambda step: [example(index, step) for index in encoded.schedule.batch_at(step)]
+    def examples(step: int) -> "list[Example]":
+        batch = encoded.schedule.batch_at(step)
+        own = place.part(len(batch))
+        chosen = [
+            shown(index, step) if number in own else encoded.examples[index]
+            for number, index in enumerate(batch)
+        ]
+        return [captioned(example, index, step) for example, index in zip(chosen, batch, strict=True)]
+
+    return examples

@@ -19,6 +19,9 @@ def tell_what_is_given_up(plan: Plan, project: Project, sink: Sink) -> None:
     earlier = project.unfinished
     if earlier is not None and not plan.resume_step:
         sink(Note(f"an unfinished run is given up, which was asked for otherwise: {earlier.words}"))
+    elif earlier is not None and earlier.processes != plan.processes:
+        others = f"begun by {_counted(earlier.processes)}, gone on with by {_counted(plan.processes)}"
+        sink(Note(f"{others}: equal up to rounding, not bit for bit"))
 
 
 @contextmanager
@@ -43,3 +46,7 @@ def _how_far(plan: Plan, project: Project) -> tuple[str, str]:
         return "stopped before the first step; nothing was changed", "run the same command again"
     where = f"at step {saved} of {steps}; saved" if saved < steps else "after the training, which is saved"
     return f"stopped {where}", "run the same command again to go on"
+
+
+def _counted(processes: int) -> str:
+    return "one process" if processes == 1 else f"{processes} processes"

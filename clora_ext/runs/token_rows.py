@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clora_ext.evolving.model import Evolving
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
 
 __all__ = ["changed_words", "own_rows", "word_vectors"]
 
@@ -46,7 +46,7 @@ def word_vectors(
     """
     import torch
 
-    read = context.family.tokens(context.header, word)
+    read = context.family.reader(context.header)(word)
     tables = context.family.token_tables(context.header)
     return {table.component: torch.cat([value(_row(table, token)) for token in read]) for table in tables}
 
@@ -56,11 +56,10 @@ def changed_words(
 ) -> "dict[str, dict[str, Tensor]]":
     """Those of the words that are read otherwise than by the base, and as what; see :func:`word_vectors`."""
     tables = evolving.changeable(context.family.token_tables(context.header))
+    read = context.family.reader(context.header)
     changed: dict[str, dict[str, Tensor]] = {}
     for word in words:
-        rows = [
-            _row(table, token) for token in context.family.tokens(context.header, word) for table in tables
-        ]
+        rows = [_row(table, token) for token in read(word) for table in tables]
         if any(bool(evolving.layer(row, "").earlier.any()) for row in rows):
             changed[word] = word_vectors(context, word, lambda row: evolving.matrix_rows(row, 0, 1))
     return changed

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
 
 __all__ = ["ByDrawings", "ByPictures", "Yardstick", "kept", "yardstick"]
 

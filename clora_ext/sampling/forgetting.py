@@ -19,7 +19,7 @@ from .recorded import recorded_samples
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
 
     from .contact_sheet import SheetMetadata
 

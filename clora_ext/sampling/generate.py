@@ -18,7 +18,8 @@ from clora_ext.project.base import check_said, recorded_statements
 from .recorded import recorded_reading
 
 if TYPE_CHECKING:
-    from clora_ext.families.base import Family, Model
+    from clora_ext.families.base import Family
+    from clora_ext.families.model import Model
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.formats.header import Header
 

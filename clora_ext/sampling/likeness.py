@@ -12,7 +12,7 @@ from clora_ext.scoring import Scorer
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
 
 __all__ = ["SIDE", "ceiling", "likeness", "likeness_of_samples", "questions"]
 

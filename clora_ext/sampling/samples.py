@@ -1,6 +1,6 @@
 """Samples with fixed seeds: the same prompt with the same noise, whatever the model has learned meanwhile."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from clora_ext.events import SampleStep, Sink
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from clora_ext.families.base import EncodedPrompt, Model
+    from clora_ext.families.model import EncodedPrompt, Model
 
 __all__ = ["SamplePrompt"]
 
@@ -26,17 +26,27 @@ class SamplePrompt:
         size: side of the pictures, pixels.
         settings: how many, in how many steps, with which guidance.
         prompts: how the text is read.
+        negative: what to steer away from.
+        first_seed: of the pictures' noises, which count up from it.
+        sides: width and height, pixels, where the pictures are no squares; None: they are.
     """
 
     text: str
     size: int
     settings: SamplingSettings = field(default_factory=SamplingSettings)
     prompts: PromptSettings = field(default_factory=PromptSettings)
+    negative: str = ""
+    first_seed: int = _FIRST_SEED
+    sides: tuple[int, int] | None = None
 
     @property
     def seeds(self) -> range:
         """Of the pictures' noises."""
-        return range(_FIRST_SEED, _FIRST_SEED + self.settings.sample_count)
+        return range(self.first_seed, self.first_seed + self.settings.sample_count)
+
+    def of(self, text: str) -> "SamplePrompt":
+        """Another prompt, sampled as this one."""
+        return replace(self, text=text)
 
     @property
     def words(self) -> str:
@@ -51,31 +61,31 @@ class SamplePrompt:
 
     def sample(self, model: "Model", sink: Sink) -> "list[Image]":
         """One picture for each of the fixed seeds; ``sink`` is told of every denoising step."""
-        count, prompt = self.settings.sample_count, self._encode(model, self.text)
-        return self._sample(model, prompt, count, lambda done, total: sink(SampleStep(done, total)))
+        prompt = self._encode(model)
+        return self._sample(model, prompt, self.seeds, lambda done, total: sink(SampleStep(done, total)))
 
     def sample_one(self, model: "Model") -> "Image":
         """The first of them."""
-        return self._sample(model, self._encode(model, self.text), 1, lambda done, total: None)[0]
+        return self._sample(model, self._encode(model), self.seeds[:1], lambda done, total: None)[0]
+
+    def remember(self, model: "Model") -> None:
+        """Have the model encode it now, so that it can be sampled when the text encoders are gone."""
+        model.reading(self.prompts).remember_prompt(self.text, self.negative, self.sides or self.size)
 
     def sampler(self, model: "Model") -> "Callable[[str], Image]":
-        """Samples one picture of any prompt as this one is sampled."""
-        return lambda text: replace(self, text=text).sample_one(model)
+        """Samples one picture of any text as this one is sampled."""
+        return lambda text: self.of(text).sample_one(model)
 
-    def encoded_sampler(self, model: "Model", texts: Iterable[str]) -> "Callable[[str], Image]":
-        """As :meth:`sampler`, of these prompts alone: they are encoded now, and the encoders may go."""
-        encoded = {text: self._encode(model, text) for text in texts}
-        return lambda text: self._sample(model, encoded[text], 1, lambda done, total: None)[0]
-
-    def _encode(self, model: "Model", text: str) -> "EncodedPrompt":
-        return model.reading(self.prompts).encode_prompt(text, negative="", size=self.size)
+    def _encode(self, model: "Model") -> "EncodedPrompt":
+        size = self.sides or self.size
+        return model.reading(self.prompts).encode_prompt(self.text, negative=self.negative, size=size)
 
     def _sample(
-        self, model: "Model", prompt: "EncodedPrompt", count: int, on_step: Callable[[int, int], None]
+        self, model: "Model", prompt: "EncodedPrompt", seeds: range, on_step: Callable[[int, int], None]
     ) -> "list[Image]":
         return model.sample_encoded(
             prompt,
-            seeds=range(_FIRST_SEED, _FIRST_SEED + count),
+            seeds=seeds,
             steps=self.settings.sample_steps,
             guidance=self.settings.guidance,
             on_step=on_step,

@@ -17,13 +17,21 @@ from .contact_sheet import Row, cells_of, contact_sheet, fitted
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
 
-__all__ = ["BaseDrawings", "drift", "read_base_drawings", "untaught_prompts", "write_base_drawings"]
+__all__ = [
+    "BaseDrawings",
+    "drift",
+    "read_base_drawings",
+    "remember_untaught",
+    "untaught_prompts",
+    "write_base_drawings",
+]
 
 _KEY = "clora"
 _PROMPTS = 6
 _SEED, _STEPS, _GUIDANCE = 11, 10, 4.0
+_NEGATIVE = ""
 _MOST_PIXELS = 1 << 24
 
 
@@ -40,8 +48,10 @@ class BaseDrawings:
     size: int
 
 
-def untaught_prompts(knows_word: Callable[[str], bool], taught: Collection[str]) -> tuple[str, ...]:
-    """Six everyday things, evenly spread over the alphabet.
+def untaught_prompts(
+    knows_word: Callable[[str], bool], taught: Collection[str], most: int = _PROMPTS
+) -> tuple[str, ...]:
+    """Some everyday things, evenly spread over the alphabet.
 
     >>> untaught_prompts({"cat", "dog", "owl"}.__contains__, ["dog"])
     ('a photo of a cat', 'a photo of an owl')
@@ -49,11 +59,18 @@ def untaught_prompts(knows_word: Callable[[str], bool], taught: Collection[str])
     Args:
         knows_word: whether the model's tokenizer holds a word as one token.
         taught: words that belong to a concept.
+        most: how many.
     """
     nouns = [noun for noun in vocabulary_of(knows_word).nouns if noun not in taught]
-    count = min(_PROMPTS, len(nouns))
+    count = min(most, len(nouns))
     chosen = [nouns[number * len(nouns) // count] for number in range(count)]
     return tuple(f"a photo of {'an' if noun[0] in 'aeiou' else 'a'} {noun}" for noun in chosen)
+
+
+def remember_untaught(model: "Model", prompts: Sequence[str], size: int) -> None:
+    """Have the model encode the prompts, so that they can be drawn when the text encoders are gone."""
+    for prompt in prompts:
+        _plain(model).remember_prompt(prompt, _NEGATIVE, size)
 
 
 def write_base_drawings(model: "Model", prompts: Sequence[str], size: int, target: Path) -> None:
@@ -111,9 +128,13 @@ def drift(model: "Model", base: BaseDrawings, taught: Collection[str], scorer: S
 
 
 def _drawn(model: "Model", prompt: str, size: int) -> "Image":
-    options: dict[str, Any] = {"negative": "", "seeds": [_SEED], "steps": _STEPS, "guidance": _GUIDANCE}
-    plain = model.reading(PromptSettings())  # whatever concepts may need: the base is compared with
-    return plain.sample(prompt, size=size, on_step=lambda done, total: None, **options)[0]
+    options: dict[str, Any] = {"seeds": [_SEED], "steps": _STEPS, "guidance": _GUIDANCE}
+    return _plain(model).sample(prompt, negative=_NEGATIVE, size=size, **options)[0]
+
+
+def _plain(model: "Model") -> "Model":
+    """Read as usual, whatever concepts may need: the base is compared with."""
+    return model.reading(PromptSettings())
 
 
 def _change(first: "Image", second: "Image") -> float:

@@ -105,6 +105,14 @@ class Constraint(Protocol):
         del factors
         return None
 
+    def penalty_of_change(self, change: Tensor) -> Tensor | None:
+        """The same for a change that is no pair of factors, (out, in), float32.
+
+        By default that of the product of itself and the identity.
+        """
+        outputs = change.shape[0]
+        return self.penalty(Factors(change, torch.eye(outputs, device=change.device), float(outputs)))
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -152,6 +160,10 @@ class Needs:
     gradients_after: int = 0
 
 
+_ASKED_AGAIN = 3 / 8
+"""Of as many as a step has pictures: trajectories, and own pictures, unless somebody says how many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """What the model before the training is asked again in every training step.
@@ -162,10 +174,11 @@ class Replay:
 
     Attributes:
         draw: one prompt; the generator is its only source of chance.
-        trajectories: how many are under way; None: half as many as a step has pictures, at least one.
+        trajectories: how many are under way; None: three for every eight pictures in a step, at least one.
         steps: that a trajectory takes from noise to picture.
         guidance: classifier-free guidance of the trajectories.
-        own: how many of the step's own pictures are asked again.
+        own: how many of the step's own pictures are asked again; of less than one, one in so many steps.
+            None: three in eight.
         reworded: a picture's caption in the words that it is asked again by, likewise.
     """
 
@@ -173,16 +186,19 @@ class Replay:
     trajectories: int | None = None
     steps: int = 25
     guidance: float = 4.0
-    own: int = 0
+    own: float | None = 0.0
     reworded: Callable[[str, Random], str] = lambda caption, _: caption
 
     def beside(self, batch_size: int) -> "Replay":
         """The same beside so many pictures in a step.
 
-        >>> Replay(lambda rng: "a dog").beside(8).trajectories
-        4
+        >>> replay = Replay(lambda rng: "a dog", own=None)
+        >>> replay.beside(8).trajectories, replay.beside(8).own, replay.beside(1).own
+        (3, 3.0, 0.375)
         """
-        return replace(self, trajectories=self.trajectories or max(1, batch_size // 2))
+        share = _ASKED_AGAIN * batch_size
+        own = share if self.own is None else self.own
+        return replace(self, trajectories=self.trajectories or max(1, int(share)), own=own)
 
 
 class Strategy(Protocol):
@@ -216,6 +232,15 @@ class Strategy(Protocol):
     """Whether second moments of the layers' inputs are kept (level L2): ``inputs_first`` and every concept's
     ``inputs_after`` are summed up, once for all layers that read the same input, and come back as
     :attr:`Layer.past_inputs`. They are constant in size; see :mod:`clora_ext.adapters.moments`."""
+
+    @property
+    def projects(self) -> bool:
+        """Whether :meth:`begin` may give constraints that project what is trained.
+
+        They hold for pairs of factors. An adapter with magnitudes (DoRA) changes a weight in all directions
+        that it has, whatever its factors are: a training with them is refused before anything is done.
+        """
+        return False
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """The start of a new concept's training on this layer."""

@@ -7,6 +7,9 @@ change is added: W(t) = W(t-1) + tau. So nothing is generated before the trainin
 and of past concepts only words are kept. Learning without Forgetting (arXiv 1606.09282) with sampling
 trajectories in the place of data; of diffusion models, compare arXiv 2305.04978.
 
+Some of the step's own pictures are asked as well, by words that do not call the new concept: nowhere else is
+an earlier concept of the same kind, another style or another dog, so near to becoming the new one.
+
 The trigger's own row in the text encoders' tables of tokens learns too (arXiv 2208.01618): the concept is
 bound to its word and less to its class.
 """
@@ -22,7 +25,7 @@ from torch import Tensor, nn
 from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import fresh
 from clora_ext.config.knob import Knob
-from clora_ext.families.base import Model
+from clora_ext.families.model import Model
 from clora_ext.prompts import ReplayPrompts, Vocabulary
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 
@@ -53,15 +56,22 @@ class Distill(Strategy):
         int | None,
         Ge(1),
         Le(64),
-        Knob("Points of trajectories that are asked again in a step.", default_text="half of the batch size"),
+        Knob(
+            "Points of trajectories that are asked again in a step.",
+            default_text="three eighths of the batch size",
+        ),
     ] = None
     anchors: Annotated[float, Ge(0), Le(1), Knob("Share of prompts about things that nobody taught.")] = 0.3
     own_pictures: Annotated[
-        int,
+        int | None,
         Ge(0),
         Le(64),
-        Knob("Pictures of each step that are asked again without the trigger word, which binds it to it."),
-    ] = 0
+        Knob(
+            "Pictures of each step that are asked again by words that do not call the concept, those of an "
+            "earlier one of its kind among them, which binds it to its trigger word.",
+            default_text="three eighths of the batch size",
+        ),
+    ] = None
     token_rate: Annotated[
         float,
         Ge(0),
@@ -125,14 +135,18 @@ class _Distillation:
         """One forward pass for all, where the pictures are of one size."""
         shown = self.default.show(model, batch, seed, step, device)
         asked = [self.replay(step)]
-        if self.own is not None:
-            asked.append(self.own(shown, batch, step))
+        own = None if self.own is None else self.own(shown, batch, step)
+        asked += [] if own is None else [own]
+        weight = sum(one.weight for one in asked)
+        asked = [one for one in asked if len(one.times)]  # another process may have all points
         predicted, answers = _predict(model, shown, asked)
+        if not asked:
+            return self.default.error(model, shown, predicted)
         errors = [
             nn.functional.mse_loss(now.float(), one.answers) * len(one.times)
             for now, one in zip(answers, asked, strict=True)
         ]
-        distance = torch.stack(errors).sum() / sum(len(one.times) for one in asked)
+        distance = torch.stack(errors).sum() / weight
         return self.default.error(model, shown, predicted) + self.strength * distance
 
 

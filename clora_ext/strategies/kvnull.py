@@ -49,6 +49,11 @@ class KvNull(Strategy):
     adds: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True
 
+    @property
+    def projects(self) -> bool:
+        """Always."""
+        return True
+
     def choose_targets(self, targets: Sequence[Target]) -> Sequence[Target]:
         """The layers whose input is the text alone."""
         return [target for target in targets if target.module.endswith(_READERS_OF_TEXT)]

@@ -40,6 +40,11 @@ class NullFilter(Strategy):
 
     for_comparison: ClassVar[bool] = True
 
+    @property
+    def projects(self) -> bool:
+        """Where the filter holds all through the training."""
+        return self.mode == "training"
+
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight, filtered where that is done in training."""
         factors = fresh(layer.shape, rank, alpha, rng)

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from clora_ext.families.base import Conditioning, Model, SizeConditioning
+from clora_ext.families.model import Conditioning, Model, SizeConditioning
 
 __all__ = [
     "Denoising",
@@ -34,6 +34,8 @@ class Example:
             it changes while it is trained, so it is asked again in every step.
         weight: what its error counts.
         mask: what its error counts by place, (1, h, w), float32, on the processor; None: all alike.
+        preserved: whether the model has to answer it as it did before the training, rather than with what was
+            added to it.
     """
 
     mean: Tensor
@@ -43,6 +45,7 @@ class Example:
     condition: Conditioning | None
     weight: float = 1.0
     mask: Tensor | None = None
+    preserved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,9 @@ class NoisedBatch:
         condition: what else the denoiser is given; has gradients where a text encoder is trained.
         weights: what the error of each counts, (n,), float32; None: all count 1.
         masks: what it counts by place, (n, 1, h, w), float32; None: everywhere alike.
+        preserved: numbers of the pictures that have to be answered as before the training.
+        answers: those answers, (len(preserved), channels, h, w), float32, without gradients; None: there are
+            no such pictures.
     """
 
     latents: Tensor
@@ -66,6 +72,8 @@ class NoisedBatch:
     condition: Conditioning
     weights: Tensor | None = None
     masks: Tensor | None = None
+    preserved: tuple[int, ...] = ()
+    answers: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,20 @@ class ReplayBatch:
         times: (r,).
         condition: what the denoiser is given; has gradients where a text encoder is trained.
         answers: of the model before the training, of the latents' shape, float32, without gradients.
+        share: in a job of several processes, how many points each of them has in the mean; this one's may be
+            more, fewer or none. None: there is one process.
     """
 
     latents: Tensor
     times: Tensor
     condition: Conditioning
     answers: Tensor
+    share: float | None = None
+
+    @property
+    def weight(self) -> float:
+        """How many points a sum over these is divided by: the mean of all processes then is that of all."""
+        return len(self.times) if self.share is None else self.share
 
 
 class Objective(Protocol):
@@ -91,7 +107,12 @@ class Objective(Protocol):
     def loss(
         self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
     ) -> Tensor:
-        """A scalar, float32, that gradients flow through; all its randomness follows from (seed, step)."""
+        """A scalar, float32, that gradients flow through; all its randomness follows from (seed, step).
+
+        In a job of several processes ``batch`` is the whole job's, and the loss that is minimised is the mean
+        of what the processes give: each gives that of its part, as :class:`Denoising` and the replay of
+        :class:`TrainingAccess` do.
+        """
         ...
 
 
@@ -128,5 +149,5 @@ class TrainingAccess:
     own: "OwnReplay | None" = None
 
 
-OwnReplay = Callable[[NoisedBatch, Sequence[Example], int], ReplayBatch]
-"""Pictures of a step (from 0), noised as they are shown in it, asked again by other words."""
+OwnReplay = Callable[[NoisedBatch, Sequence[Example], int], ReplayBatch | None]
+"""Pictures of a step (from 0), noised as they are shown in it, asked again by other words; None: none."""

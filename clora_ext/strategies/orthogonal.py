@@ -71,6 +71,11 @@ class Orthogonal(Strategy):
     rowwise: ClassVar[bool] = True
     adds: ClassVar[bool] = True
 
+    @property
+    def projects(self) -> bool:
+        """Unless only the start is orthogonal."""
+        return self.mode == "row-space"
+
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """An adapter over the current weight that avoids what is used.
 

@@ -19,7 +19,7 @@ from .schedule import Job
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
     from clora_ext.scoring import Scorer
 
 __all__ = ["Examiner"]

@@ -17,7 +17,7 @@ from .file import Evaluation
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from clora_ext.families.base import Model
+    from clora_ext.families.model import Model
     from clora_ext.scoring import Scorer
 
 __all__ = ["Judge", "Scores", "draw", "latents_of", "rendered"]

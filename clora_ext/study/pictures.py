@@ -23,8 +23,9 @@ _DARK = 0.6  # from here on, numbers are white
 
 
 def heat_maps(measured: Measured, *, normalised: bool) -> Image.Image:
-    """One heat map for each strategy, side by side, on one scale."""
-    found = {one: measured.mean_matrix(one, normalised=normalised) for one in measured.strategies}
+    """One heat map for each strategy that has come to an end, side by side, on one scale."""
+    every = {one: measured.mean_matrix(one, normalised=normalised) for one in measured.strategies}
+    found = {one: matrix for one, matrix in every.items() if not np.isnan(matrix).all()} or every
     known = [value for matrix in found.values() for value in matrix.ravel() if not isnan(value)]
     span = (0.0, 1.0) if normalised or not known else (min(known), max(known))
     maps = [heat_map(matrix, one, span) for one, matrix in found.items()]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clora_ext.config.processes import check_single_process
 from clora_ext.errors import CloraError, DatasetError, ProjectError, UsageError
 from clora_ext.events import Sink, ignore
 
@@ -93,6 +94,7 @@ def run_study(
     Raises:
         CloraError: the file or what it names cannot be used, or some jobs failed; the others are done.
     """
+    check_single_process()
     if workers < 1:
         raise UsageError(f"cannot work with {workers} workers", fix="choose 1 or more")
     plan = begin(source, folder)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from clora_ext.adapters.sites import Target
 from clora_ext.adapters.squared_gradients import SquaredGradients
-from clora_ext.families.base import Model
+from clora_ext.families.model import Model
 
-from .loop import Training
 from .objective import DenoisingObjective
 from .statistics import input_rows
+from .training import Training
 
 __all__ = ["squared_gradients"]
 
@@ -41,7 +41,7 @@ def squared_gradients(
     device = training.precision.device
     sums = {target.name: SquaredGradients.none(target.shape).to(device) for target in targets}
     objective, parameters = DenoisingObjective(), list(training.adapters.parameters.values())
-    first = training.settings.schedule.steps
+    first = training.settings.batches
     for draw in range(draws):
         example = training.examples[draw % len(training.examples)]
         with _gradients(training.model, targets) as found, training.precision.autocast():

@@ -1,13 +1,12 @@
 """The denoiser's error on noise that no step was trained with: the same draws for every model."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from itertools import groupby
 
 import torch
 
 from clora_ext.config.precision import Precision
-from clora_ext.families.base import Model
+from clora_ext.families.model import Model
 from clora_ext.strategies.objective import Example, NoisedBatch
 
 from .objective import noised_batch, prediction_errors
@@ -70,9 +69,14 @@ def _same_sizes(examples: Sequence[Example], at_once: int) -> Iterator[list[int]
 
 def _joined(model: Model, drawn: Sequence[NoisedBatch]) -> NoisedBatch:
     """Several batches as one, whose errors all count 1."""
-    tensors = {
-        field.name: torch.cat([getattr(one, field.name) for one in drawn])
-        for field in fields(NoisedBatch)
-        if field.name not in {"condition", "weights", "masks"}
-    }
-    return NoisedBatch(**tensors, condition=model.collate([one.condition for one in drawn]))
+
+    def all_of(name: str) -> torch.Tensor:
+        return torch.cat([getattr(one, name) for one in drawn])
+
+    return NoisedBatch(
+        latents=all_of("latents"),
+        noise=all_of("noise"),
+        times=all_of("times"),
+        noised=all_of("noised"),
+        condition=model.collate([one.condition for one in drawn]),
+    )

@@ -5,77 +5,26 @@ resumed takes the same steps, bit for bit on a processor, as one that was not.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
-from torch import nn
 
 from clora_ext.config.memory import peak_memory, reporting_out_of_memory
-from clora_ext.config.precision import Precision
-from clora_ext.config.settings import Settings
 from clora_ext.errors import CloraError, OutOfMemory
 from clora_ext.events import Note, Sink, TrainStep, Validated
-from clora_ext.families.base import Model
-from clora_ext.strategies.objective import Example, Objective
+from clora_ext.strategies.objective import Example
 
-from .adapters import Adapters
+from .averages import MovingAverage
+from .compiling import reporting_no_compiler
+from .learning_rate import learning_rates
 from .objective import check_finite
 from .optimizer import TrainingOptimizer
 from .save_pace import SavePace
 from .state import TrainingState
-from .token_rows import TokenRows
-from .validation import Validation
+from .training import Training
 
-__all__ = ["Training", "learning_rate", "train"]
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """Everything that one training is made of.
-
-    Attributes:
-        model: loaded with the frozen weights; the adapters are inside.
-        adapters: what is trained.
-        token_rows: what is trained beside them in the tables of tokens; None: nothing.
-        row_rate: the rows' learning rate, as a multiple of the adapters'.
-        objective: what is minimised.
-        examples: the pictures.
-        batch_at: what a step (from 0) is shown of them, of one size.
-        settings: steps, rate, seed, ...
-        precision: where the model lies.
-        state_file: where a stopped run leaves its state; it is read if it belongs to ``fingerprint``.
-        fingerprint: identifies the plan, so that another plan's state is never resumed.
-        concept: token and class, for whoever finds the state.
-        validation: asked now and then; None: nothing is held out.
-    """
-
-    model: Model
-    adapters: Adapters
-    token_rows: TokenRows | None
-    row_rate: float
-    objective: Objective
-    examples: Sequence[Example]
-    batch_at: Callable[[int], Sequence[Example]]
-    settings: Settings
-    precision: Precision
-    state_file: Path
-    fingerprint: str
-    concept: str = ""
-    validation: Validation | None = None
-
-    @property
-    def components(self) -> Sequence[nn.Module]:
-        """The networks in which anything is trained."""
-        rows = [] if self.token_rows is None else self.token_rows.components
-        return list(dict.fromkeys([*self.adapters.components, *rows]))
-
-    @property
-    def parameter_groups(self) -> Sequence[tuple[Mapping[str, nn.Parameter], float]]:
-        """Everything that is trained, by name, with the multiple of the learning rate that it learns at."""
-        rows = [] if self.token_rows is None else [(self.token_rows.parameters, self.row_rate)]
-        return [(self.adapters.parameters, 1.0), *rows]
+__all__ = ["follow", "train"]
 
 
 def train(
@@ -99,27 +48,47 @@ def train(
     run = _Run(training)
     steps = training.settings.schedule.steps
     if run.losses:  # it may have been stopped after a step and before that was validated
-        run.validate(len(run.losses), steps, sink)
+        with run.evaluated():
+            run.validate(len(run.losses), steps, sink)
+    rate_of = learning_rates(training.settings)
     for step in range(len(run.losses), steps):
-        began = time.monotonic()
-        rate = learning_rate(training.settings, step)
         try:
-            with reporting_out_of_memory(f"training step {step + 1}"):
-                loss = run.step(step, rate)
-            seconds = time.monotonic() - began
-            sink(TrainStep(step + 1, steps, loss, rate, seconds, peak_memory(training.precision.device)))
-            run.validate(step + 1, steps, sink)
-            after_step(step + 1)
+            sink(run.timed_step(step, rate_of(step)))
+            with run.evaluated():
+                run.validate(step + 1, steps, sink)
+                after_step(step + 1)
         except (Exception, KeyboardInterrupt) as error:
             run.save_before(error)
             raise
         if run.pace.is_due:
             run.save()
     run.save()
+    if training.team is not None:
+        training.team.part()
+    run.finish()
     run.take_best(sink)
     for component in training.components:
         component.eval()
     return tuple(run.losses)
+
+
+def follow(training: Training, sink: Sink) -> None:
+    """Train the adapters along with the first process of the team, which saves, validates and draws.
+
+    Args:
+        training: what to train.
+        sink: told of every step; may raise Cancelled, which stops all processes.
+
+    Raises:
+        PeerFailed: another process has failed or ended.
+        CloraError: as :func:`train`.
+    """
+    assert training.team is not None  # who follows has somebody to follow  # noqa: S101
+    run = _Run(training)
+    rate_of = learning_rates(training.settings)
+    for step in range(len(run.losses), training.settings.schedule.steps):
+        sink(run.timed_step(step, rate_of(step)))
+    training.team.part()
 
 
 class _Run:
@@ -128,47 +97,107 @@ class _Run:
     def __init__(self, training: Training) -> None:
         self._training = training
         steps = training.settings.schedule.steps
-        self._state = TrainingState(training.state_file, training.fingerprint, training.concept, steps)
+        self._state = TrainingState(
+            training.state_file, training.fingerprint, training.concept, steps, training.processes
+        )
         groups = training.parameter_groups
         self._parameters = {name: one for parameters, _ in groups for name, one in parameters.items()}
+        decay = training.settings.network.ema_decay
+        self._moving = (
+            MovingAverage(self._parameters, decay) if training.leads and decay is not None else None
+        )
         self._optimizer = TrainingOptimizer(
             [(list(parameters.values()), factor) for parameters, factor in groups],
             training.settings.optimizer,
             training.precision,
+            training.settings.algorithm,
+            self._moving,
+            training.adapters.magnitudes.values(),
         )
-        self.losses = self._state.restore(self._parameters, *self._optimizer.parts, training.validation)
+        asked = training.validation if training.leads else None
+        self._beside = [one for one in (asked, self._moving) if one is not None]
+        self.losses = self._state.restore(self._parameters, *self._optimizer.parts, self._beside)
+        if training.team is not None:
+            training.team.begin(self._parameters, len(self.losses))
         self._whole = True
         self._saved_steps = len(self.losses)
         self.pace = SavePace()
         for component in training.components:
             component.train()
-        if training.settings.compute.gradient_checkpointing:
+        if training.settings.compute.recomputes:
             training.model.recompute_activations()
+        if training.settings.compute.torch_compile:
+            training.model.compile_denoiser()
 
-    def step(self, step: int, rate: float) -> float:
-        """One optimiser step; gives its loss.
+    def timed_step(self, step: int, rate: float) -> TrainStep:
+        """One optimiser step, and what is told of it.
+
+        Raises:
+            OutOfMemory: it does not fit.
+            TrainingError: the loss is NaN or infinite, or the gradients are; or nothing can be compiled here.
+        """
+        began = time.monotonic()
+        with reporting_out_of_memory(f"training step {step + 1}"), reporting_no_compiler():
+            loss, norm = self.step(step, rate)
+        seconds = time.monotonic() - began
+        memory = peak_memory(self._training.precision.device)
+        steps = self._training.settings.schedule.steps
+        return TrainStep(step + 1, steps, loss, self.acting_rate(rate), norm, seconds, memory)
+
+    def step(self, step: int, rate: float) -> tuple[float, float]:
+        """One optimiser step; gives its loss, and the norm of its gradients before they were clipped.
 
         Nothing is asked of the accelerator before all of it is queued, so that it never waits for the
         processor. What is not finite is noticed here all the same, before anything is saved.
         """
         training = self._training
-        batch = training.batch_at(step)
-        with training.precision.autocast():
-            loss = training.objective.loss(
-                training.model, batch, training.settings.seed, step, training.precision.device
-            )
-        penalty = training.adapters.penalty()
-        loss = loss if penalty is None else loss + penalty
-        norm = self._optimizer.gradients(loss)
+        each = training.settings.algorithm.gradient_accumulation_steps
+        losses = [self._backward(number, each) for number in range(step * each, (step + 1) * each)]
+        batch, loss = (
+            [one for shown, _ in losses for one in shown],
+            torch.stack([one for _, one in losses]).sum(),
+        )
+        if training.team is not None:
+            loss = training.team.average(list(self._parameters.values()), loss)
+        norm = self._optimizer.clip()
         self._whole = False
         self._optimizer.step(rate)
-        training.adapters.project()
+        training.adapters.hold()
+        if self._moving is not None:
+            self._moving.step()
         value, found_norm = _read(loss, norm)
         check_finite(value, batch, step, rate)
         self._optimizer.check_norm(found_norm, step, rate)
         self._whole = True
         self.losses.append(value)
-        return value
+        return value, found_norm
+
+    def _backward(self, number: int, each: int) -> tuple[Sequence[Example], torch.Tensor]:
+        """What one batch adds to the gradients of a step of so many; gives it, and its share of the loss."""
+        training = self._training
+        batch = training.batch_at(number)
+        with training.adapters.trained_on(number):
+            with training.precision.autocast():
+                loss = training.objective.loss(
+                    training.model, batch, training.settings.seed, number, training.precision.device
+                )
+            penalty = training.adapters.penalty()
+            loss = (loss if penalty is None else loss + penalty) / each
+            self._optimizer.backward(loss)
+        return batch, loss.detach()
+
+    def acting_rate(self, rate: float) -> float:
+        """The learning rate that acts."""
+        return self._optimizer.acting_rate(rate)
+
+    def evaluated(self) -> AbstractContextManager[None]:
+        """While it is entered, the parameters are what has been learned."""
+        return self._optimizer.evaluated()
+
+    def finish(self) -> None:
+        """From now on they are; what a constraint allows holds for them, too."""
+        if self._optimizer.finish():
+            self._training.adapters.hold()
 
     def validate(self, step: int, steps: int, sink: Sink) -> None:
         """Ask for the error on what is held out, if it is time to."""
@@ -188,7 +217,7 @@ class _Run:
     def save(self) -> None:
         """Write what resuming needs."""
         began = self.pace.clock()
-        self._state.save(self._parameters, *self._optimizer.parts, self.losses, self._training.validation)
+        self._state.save(self._parameters, *self._optimizer.parts, self.losses, self._beside)
         self._saved_steps = len(self.losses)
         self.pace.saved(began)
 
@@ -216,11 +245,3 @@ def _read(loss: torch.Tensor, norm: torch.Tensor) -> tuple[float, float]:
     """Loss and norm of a step as numbers: the one place where the processor waits for the accelerator."""
     value, found_norm = torch.stack([loss.detach().float(), norm.float()]).tolist()
     return value, found_norm
-
-
-def learning_rate(settings: Settings, step: int) -> float:
-    """The learning rate of a step (from 0): rises over the warm-up, then constant."""
-    rate, warmup = settings.optimizer.learning_rate, settings.schedule.warmup_steps
-    if step >= warmup:
-        return rate
-    return rate * (step + 1) / (warmup + 1)

@@ -1,25 +1,56 @@
 """The usual objective: the error of the denoiser's predictions on cached latents."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from clora_ext.config.precision import to_device
+from clora_ext.config.processes import ALONE, Place
+from clora_ext.config.settings import LossSettings, NoiseSettings
 from clora_ext.errors import TrainingError
-from clora_ext.families.base import Conditioning, Model
+from clora_ext.families.model import Conditioning, Model
 from clora_ext.strategies.objective import Example, NoisedBatch
+
+from .loss import differences, weights_by_time
+from .noise import added_noise, shaped_noise
 
 __all__ = ["DenoisingObjective", "check_finite", "noised_batch", "prediction_errors", "step_rng"]
 
 
-class DenoisingObjective:
-    """The mean squared error of the denoiser's prediction (arXiv 2208.12242, equation 1), in float32.
+_PLAIN_LOSS, _PLAIN_NOISE = LossSettings(), NoiseSettings()
 
-    Pictures count alike, or as the model's process weighs their times, and regularisation pictures as they
-    are asked to; where a picture has a mask, its error counts by place.
+
+class DenoisingObjective:
+    """The error of the denoiser's prediction, in float32: the mean square (arXiv 2208.12242, equation 1).
+
+    Or what else is asked for. Pictures count alike, or as the model's process weighs their times, and
+    regularisation pictures as they are asked to; where a picture has a mask, its error counts by place. Where
+    pictures are preserved, the answers of the model before the training take the place of what was added to
+    them (differential output preservation, as in sd-scripts and ai-toolkit).
+
+    Args:
+        without_adapter: while it is entered, the model is the one before the training; None: no picture is
+            preserved.
+        loss: what an error counts by its size and its time.
+        noise: which noise pictures are shown with.
+        place: of this process: it takes its part of each batch, of which all is drawn everywhere.
     """
+
+    def __init__(
+        self,
+        without_adapter: Callable[[], AbstractContextManager[None]] | None = None,
+        loss: LossSettings = _PLAIN_LOSS,
+        noise: NoiseSettings = _PLAIN_NOISE,
+        place: Place = ALONE,
+    ) -> None:
+        self._without_adapter = without_adapter
+        self._loss = loss
+        self._noise = noise
+        self._place = place
 
     def loss(
         self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
@@ -31,46 +62,68 @@ class DenoisingObjective:
     def show(
         self, model: Model, batch: Sequence[Example], seed: int, step: int, device: torch.device
     ) -> NoisedBatch:
-        """Latents, noise and times of a step."""
-        return noised_batch(model, batch, step_rng(seed, step), device)
+        """Latents, noise and times of a step, and what the model before says of the preserved ones."""
+        rng = step_rng(seed, step)
+        shown = noised_batch(model, batch, rng, device, self._loss, self._noise, self._place)
+        own = [batch[number] for number in self._place.part(len(batch))]
+        preserved = [place for place, example in enumerate(own) if example.preserved]
+        if not preserved or self._without_adapter is None:
+            return shown
+        with torch.no_grad(), self._without_adapter():
+            asked = _condition(model, [own[place] for place in preserved], device)
+            answers = model.predict(shown.noised[preserved], shown.times[preserved], asked).float()
+        return replace(shown, preserved=tuple(preserved), answers=answers)
 
     def error(self, model: Model, shown: NoisedBatch, predicted: Tensor) -> Tensor:
         """The mean squared error of the predictions for it."""
-        weight = _weights(model, shown)
-        if weight is None and shown.masks is None:
+        weight = _product(_weights(model, shown), weights_by_time(shown.times, model.process, self._loss))
+        if weight is None and shown.masks is None and self._loss.loss_type == "l2":
             return nn.functional.mse_loss(predicted.float(), _target(model, shown))
-        errors = _errors(predicted, _target(model, shown), shown.masks)
+        off = differences(predicted, _target(model, shown), shown.times, model.process, self._loss)
+        errors = _by_picture(off, shown.masks)
         return (errors if weight is None else errors * weight).mean()
 
 
 def prediction_errors(model: Model, shown: NoisedBatch) -> Tensor:
     """The error of each picture, (n,), float32, weighed as :class:`DenoisingObjective` weighs them."""
     predicted = model.predict(shown.noised, shown.times, shown.condition)
-    errors, weight = _errors(predicted, _target(model, shown), shown.masks), _weights(model, shown)
+    off = (predicted.float() - _target(model, shown)).square()
+    errors, weight = _by_picture(off, shown.masks), _weights(model, shown)
     return errors if weight is None else errors * weight
 
 
 def _weights(model: Model, shown: NoisedBatch) -> Tensor | None:
     """What each picture's error counts: by its time, and by its folder; None: all count alike."""
-    by_time = model.process.weight(shown.times)
-    if by_time is None or shown.weights is None:
-        return shown.weights if by_time is None else by_time
-    return by_time * shown.weights
+    return _product(model.process.weight(shown.times), shown.weights)
+
+
+def _product(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first * second
 
 
 def _target(model: Model, shown: NoisedBatch) -> Tensor:
     """What the denoiser should answer, float32."""
-    return model.process.target(shown.latents, shown.noise, shown.times).float()
+    target = model.process.target(shown.latents, shown.noise, shown.times).float()
+    if shown.answers is None:
+        return target
+    return target.index_copy(0, torch.tensor(shown.preserved, device=target.device), shown.answers)
 
 
-def _errors(predicted: Tensor, target: Tensor, masks: Tensor | None) -> Tensor:
-    """Mean squared error of each picture, (n,); by place weighed with its mask."""
-    errors = nn.functional.mse_loss(predicted.float(), target, reduction="none")
+def _by_picture(errors: Tensor, masks: Tensor | None) -> Tensor:
+    """Mean of each picture, (n,); by place weighed with its mask."""
     return (errors if masks is None else errors * masks).flatten(1).mean(dim=1)
 
 
 def noised_batch(
-    model: Model, batch: Sequence[Example], rng: torch.Generator, device: torch.device
+    model: Model,
+    batch: Sequence[Example],
+    rng: torch.Generator,
+    device: torch.device,
+    loss: LossSettings = _PLAIN_LOSS,
+    noise: NoiseSettings = _PLAIN_NOISE,
+    place: Place = ALONE,
 ) -> NoisedBatch:
     """Draw latents, noise and times, in this order.
 
@@ -79,16 +132,23 @@ def noised_batch(
         batch: pictures of one size.
         rng: of this step, see :func:`step_rng`: the only source of randomness.
         device: where the model lies.
+        loss: which times may be drawn.
+        noise: which noise is.
+        place: whose part of the batch is given; chance is drawn for all of it.
     """
     mean = torch.stack([example.mean for example in batch])
     deviation = torch.stack([example.deviation for example in batch])
-    latents = to_device(mean + deviation * torch.randn(mean.shape, generator=rng), device)
-    noise = to_device(torch.randn(mean.shape, generator=rng), device)
-    times = to_device(model.process.sample_times(mean.shape, rng), device)
-    noised = model.process.noised(latents, noise, times)
-    condition = _condition(model, batch, device)
+    latents = mean + deviation * torch.randn(mean.shape, generator=rng)
+    drawn = shaped_noise(torch.randn(mean.shape, generator=rng), latents, noise, rng)
+    times = model.process.sample_times(mean.shape, rng, least=loss.min_timestep, most=loss.max_timestep)
+    shown = added_noise(drawn, noise, rng)
+    part = place.part(len(batch))
+    own, cut = batch[part.start : part.stop], slice(part.start, part.stop)
+    latents, drawn, shown, times = (to_device(one[cut], device) for one in (latents, drawn, shown, times))
+    noised = model.process.noised(latents, shown, times)
+    condition = _condition(model, own, device)
     return NoisedBatch(
-        latents, noise, times, noised, condition, _asked_weights(batch, device), _masks(batch, device)
+        latents, drawn, times, noised, condition, _asked_weights(own, device), _masks(own, device)
     )
 
 

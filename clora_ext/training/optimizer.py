@@ -1,29 +1,43 @@
-"""AdamW with what half precision asks for: a loss that is scaled, and steps that are left out."""
+"""An optimiser with what half precision and averaged weights ask for.
 
-from collections.abc import Sequence
+In half precision the loss is scaled, and steps whose gradients overflow are left out. Where steps are
+averaged, what has been learned is the average, and not what the next step starts from.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite
 
 import torch
 from torch import Tensor, nn
 
+from clora_ext.config.algorithm_settings import OPTIMIZERS
 from clora_ext.config.precision import Precision
-from clora_ext.config.settings import OptimizerSettings
+from clora_ext.config.settings import AlgorithmSettings, OptimizerSettings
 from clora_ext.errors import TrainingError
+
+from .averages import Average, MovingAverage, OptimizersOwn
+from .optimizers import make_optimizer
 
 __all__ = ["TrainingOptimizer"]
 
 # The scale is halved each time: from its usual 65536, this many lead to less than a millionth.
 _MOST_SKIPPED_IN_A_ROW = 40
+_PLAIN = AlgorithmSettings()
 
 
 class TrainingOptimizer:
-    """Turns a loss into changed parameters.
+    """Turns losses into changed parameters.
 
     Args:
-        parameters: float32, in groups: each with the multiple of the learning rate that it learns at.
-        settings: rate, decay, and the norm to which gradients are clipped.
+        parameters: float32, in groups: each with the multiple of the learning rate that it learns at. An
+            optimiser that finds its own rate has one for all.
+        settings: rate, decay, and the norm to which gradients are clipped; 0: they are not.
         precision: of the frozen model. In float16 the loss is scaled, and a step whose gradients overflow is
             left out: the parameters and the optimiser's own count of steps stay, and the scale is halved.
+        algorithm: which optimiser.
+        moving: the average of its steps that is learned; None: what the optimiser says has been learned.
+        undecayed: parameters that weight decay would take somewhere else than to no change; whole groups.
     """
 
     def __init__(
@@ -31,31 +45,34 @@ class TrainingOptimizer:
         parameters: Sequence[tuple[Sequence[nn.Parameter], float]],
         settings: OptimizerSettings,
         precision: Precision,
+        algorithm: AlgorithmSettings = _PLAIN,
+        moving: MovingAverage | None = None,
+        undecayed: Iterable[nn.Parameter] = (),
     ) -> None:
+        kind = OPTIMIZERS[algorithm.optimizer_type]
         self._parameters = [parameter for group, _ in parameters for parameter in group]
-        self._factors = [factor for _, factor in parameters]
+        self._factors = [1.0 if kind.own_rate else factor for _, factor in parameters]
         self._max_grad_norm = settings.max_grad_norm
         self._scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.needs_scaling)
-        # The fused one leaves a step out by itself; for any other, the scaler has to wait for the verdict.
-        decides_on_gpu = precision.needs_scaling and precision.device.type == "cuda"
-        self._optimizer = torch.optim.AdamW(
-            [{"params": group} for group, _ in parameters],
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=True if decides_on_gpu else None,
+        self._optimizer = make_optimizer(
+            [group for group, _ in parameters], settings, algorithm, precision, undecayed
         )
         self._skipped = 0
+        self._average: Average | None = OptimizersOwn(self._optimizer) if kind.averages else moving
 
     @property
     def parts(self) -> tuple[torch.optim.Optimizer, torch.amp.GradScaler]:
         """What has to be kept to go on later."""
         return self._optimizer, self._scaler
 
-    def gradients(self, loss: Tensor) -> Tensor:
-        """Fill the parameters' gradients and clip them; gives their norm before, a scalar."""
+    def backward(self, loss: Tensor) -> None:
+        """Add to the parameters' gradients."""
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # of torch's Tensor
+
+    def clip(self) -> Tensor:
+        """Clip the gradients; gives their norm before, a scalar."""
         self._scaler.unscale_(self._optimizer)
-        return nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+        return nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm or torch.inf)
 
     def step(self, rate: float) -> None:
         """Change the parameters at a learning rate."""
@@ -64,6 +81,33 @@ class TrainingOptimizer:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad()
+
+    def acting_rate(self, rate: float) -> float:
+        """The rate that acts: of an optimiser that finds it, its own times the given one."""
+        found = self._optimizer.param_groups[0].get("d", 1.0)
+        return rate * float(found)
+
+    @contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """While it is entered, the parameters are what has been learned; after it they are as before it."""
+        if self._average is None:
+            yield
+            return
+        trained = [parameter.detach().clone() for parameter in self._parameters]
+        self._average.show()
+        try:
+            yield
+        finally:
+            self._average.hide()
+            for parameter, value in zip(self._parameters, trained, strict=True):
+                parameter.data.copy_(value)
+
+    def finish(self) -> bool:
+        """From now on the parameters are what has been learned; gives whether that changed them."""
+        if self._average is None:
+            return False
+        self._average.show()
+        return True
 
     def check_norm(self, norm: float, step: int, rate: float) -> None:
         """Refuse gradients that are not finite, unless the step was left out for it.

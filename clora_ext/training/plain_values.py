@@ -25,7 +25,7 @@ def split(value: object, place: str, tensors: dict[str, Tensor]) -> Any:  # noqa
         TrainingError: something is neither a tensor nor plain.
     """
     if isinstance(value, Tensor):
-        tensors[place] = value
+        tensors[place] = value.contiguous()  # some optimisers keep views
         return {_TENSOR: place}
     if isinstance(value, Mapping):
         return {_MAPPING: [[key, split(one, f"{place}::{key}", tensors)] for key, one in value.items()]}

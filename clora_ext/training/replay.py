@@ -8,17 +8,19 @@ taken: those that are under way are computed once more.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import ceil
 from random import Random
 
 import torch
 from torch import Tensor
 
 from clora_ext.config.precision import to_device
-from clora_ext.families.base import Conditioning, Model
+from clora_ext.config.processes import ALONE, Place
+from clora_ext.families.model import Conditioning, Model
 from clora_ext.strategies.base import Replay
 from clora_ext.strategies.objective import ReplayBatch
 
-__all__ = ["TrajectoryReplay", "points_per_step", "replay_cost", "replay_prompts"]
+__all__ = ["TrajectoryReplay", "cost_beside", "points_per_step", "replay_cost", "replay_prompts"]
 
 # One in so many points is asked without its prompt too: guidance needs that answer as well.
 _UNPROMPTED = 4
@@ -30,18 +32,29 @@ _WITH_GRADIENTS = 3
 
 def points_per_step(replay: Replay) -> int:
     """How many points a step has at the most, those without prompts and its own pictures included."""
-    return _number(replay) + -(-_number(replay) // _UNPROMPTED) + replay.own
+    return _number(replay) + -(-_number(replay) // _UNPROMPTED) + ceil(replay.own or 0)
 
 
 def replay_cost(replay: Replay, batch_size: int) -> float:
-    """How many times a plain step one with replay takes, by what the denoiser is asked.
+    """What replay adds to a step, in plain steps, by what the denoiser is asked.
 
     The model before is asked at every point with and without its prompt, and once of each own picture; the
     network that learns answers all of them, and one in four points without its prompt.
     """
-    learning = _number(replay) * (1 + 1 / _UNPROMPTED) + replay.own
-    asked = 2 * _number(replay) + replay.own
-    return 1 + (_WITH_GRADIENTS * learning + asked) / (_WITH_GRADIENTS * batch_size)
+    own = replay.own or 0
+    learning, asked = _number(replay) * (1 + 1 / _UNPROMPTED) + own, 2 * _number(replay) + own
+    return cost_beside(learning, asked, batch_size)
+
+
+def cost_beside(learning: float, asked: float, batch_size: int) -> float:
+    """What is asked beside a step of so many pictures, in such steps.
+
+    Args:
+        learning: points that the network that learns answers.
+        asked: points that the model before answers.
+        batch_size: pictures in a plain step.
+    """
+    return (_WITH_GRADIENTS * learning + asked) / (_WITH_GRADIENTS * batch_size)
 
 
 def _number(replay: Replay) -> int:
@@ -72,6 +85,7 @@ class TrajectoryReplay:
         seed: of the training.
         without_adapter: while it is entered, the model is the one before the training.
         device: where the model lies.
+        place: of this process, which has its part of the trajectories.
     """
 
     model: Model
@@ -82,14 +96,18 @@ class TrajectoryReplay:
     seed: int
     without_adapter: Callable[[], AbstractContextManager[None]]
     device: torch.device
+    place: Place = ALONE
 
     def __post_init__(self) -> None:
         self._times = self.model.process.sampling_times(self.replay.steps)
-        self._latents = torch.zeros(_number(self.replay), *self.shape, device=self.device)
+        self._own = self.place.part(_number(self.replay))
+        self._latents = torch.zeros(len(self._own), *self.shape, device=self.device)
         self._next: int | None = None
 
     def __call__(self, step: int) -> ReplayBatch:
-        """The points of a step, and what the model before answers there."""
+        """The points of a step, and what the model before answers there; of this process's trajectories."""
+        if not self._own:
+            return _nothing(self.shape, self._share(step), self.device)
         if self._next != step:
             # Each of the trajectories that are under way has begun within the last `steps` steps.
             self._latents.zero_()
@@ -101,29 +119,37 @@ class TrajectoryReplay:
         prompted, unprompted = self._ask(times, prompts)
         self._advance(step, prompted, unprompted)
         self._next = step + 1
-        also = [number for number in range(len(prompts)) if (number + step) % _UNPROMPTED == 0]
+        also = [place for place, number in enumerate(self._own) if _is_unprompted(number, step)]
         return ReplayBatch(
             latents=torch.cat([points, points[also]]),
             times=torch.cat([times, times[also]]),
             condition=self.condition([*prompts, *[""] * len(also)]),
             answers=torch.cat([prompted, unprompted[also]]),
+            share=self._share(step),
         )
 
-    def _places(self, step: int) -> list[tuple[int, int]]:
-        """Number of each trajectory that is under way at a step, and how far it has come."""
-        each = _number(self.replay)
-        return [divmod(step + place * self.replay.steps // each, self.replay.steps) for place in range(each)]
+    def _share(self, step: int) -> float | None:
+        """How many points a process has in the mean; None: there is one process."""
+        if self.place.is_alone:
+            return None
+        each = range(_number(self.replay))
+        return (len(each) + sum(_is_unprompted(number, step) for number in each)) / self.place.size
+
+    def _places(self, step: int) -> list[tuple[int, int, int]]:
+        """Place of each trajectory that is under way at a step, its number, and how far it has come."""
+        steps, each = self.replay.steps, _number(self.replay)
+        return [(place, *divmod(step + place * steps // each, steps)) for place in self._own]
 
     def _begin(self, step: int) -> tuple[Tensor, list[str]]:
         """Draw the noise of trajectories that begin; gives the times and prompts of all."""
         places = self._places(step)
         prompts = []
-        for place, (number, done) in enumerate(places):
+        for own, (place, number, done) in enumerate(places):
             prompts.append(_prompt(self.replay, self.seed, place, number) if number >= 0 else "")
             if done == 0 and number >= 0:
                 rng = torch.Generator().manual_seed(Random(_name(self.seed, place, number)).getrandbits(63))
-                self._latents[place] = to_device(torch.randn(self.shape, generator=rng), self.device)
-        return to_device(self._times[[done for _, done in places]], self.device), prompts
+                self._latents[own] = to_device(torch.randn(self.shape, generator=rng), self.device)
+        return to_device(self._times[[done for *_, done in places]], self.device), prompts
 
     @torch.no_grad()
     def _ask(self, times: Tensor, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -138,10 +164,21 @@ class TrajectoryReplay:
     def _advance(self, step: int, prompted: Tensor, unprompted: Tensor) -> None:
         """Take all trajectories to the next step."""
         guided = unprompted + self.replay.guidance * (prompted - unprompted)
-        for place, (_, done) in enumerate(self._places(step)):
-            self._latents[place] = self.model.process.advance(
-                self._latents[place], guided[place], done, self.replay.steps
+        for own, (*_, done) in enumerate(self._places(step)):
+            self._latents[own] = self.model.process.advance(
+                self._latents[own], guided[own], done, self.replay.steps
             )
+
+
+def _is_unprompted(place: int, step: int) -> bool:
+    """Whether a trajectory's point is asked without its prompt too."""
+    return (place + step) % _UNPROMPTED == 0
+
+
+def _nothing(shape: tuple[int, ...], share: float | None, device: torch.device) -> ReplayBatch:
+    """No points, of a process where others have some."""
+    empty = torch.empty(0, *shape, device=device)
+    return ReplayBatch(empty, torch.empty(0, device=device), {}, empty, share)
 
 
 def _name(seed: int, place: int, number: int) -> str:

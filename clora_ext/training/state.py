@@ -6,7 +6,7 @@ Asking how far a run had come needs no torch; it is imported when a state is rea
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clora_ext.errors import CheckpointError, writing
 from clora_ext.formats.header import read_header
@@ -20,20 +20,40 @@ from clora_ext.formats.training_state import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from torch import Tensor, nn
 
     from clora_ext.formats.checkpoint import Checkpoint
 
-    from .validation import Validation
-
-__all__ = ["TrainingState", "resume_step"]
+__all__ = ["Kept", "TrainingState", "resume_step"]
 
 _OPTIMIZER = "clora.optimizer"
 _SCALER = "clora.scaler"
-_VALIDATION = "clora.validation"
 # How an optimiser computes, which is this run's affair and not that of the run before.
 _HOW = ("foreach", "fused", "capturable", "differentiable")
+
+
+class Kept(Protocol):
+    """What a training keeps beside parameters and optimiser."""
+
+    @property
+    def name(self) -> str:
+        """Of its part of the file."""
+        ...
+
+    def stored(self) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+        """Tensors, whose names begin with that name and a point, and plain values."""
+        ...
+
+    def restore(self, told: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> None:
+        """Take up what :meth:`stored` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: it gave something else.
+        """
+        ...
 
 
 def resume_step(file: Path, fingerprint: str) -> int:
@@ -57,21 +77,24 @@ class TrainingState:
         fingerprint: of the plan; another plan's state is never taken.
         concept: what is learned, for people.
         steps: of the whole run.
+        processes: that train it.
     """
 
-    def __init__(self, file: Path, fingerprint: str, concept: str = "", steps: int = 0) -> None:
+    def __init__(
+        self, file: Path, fingerprint: str, concept: str = "", steps: int = 0, processes: int = 1
+    ) -> None:
         self._file = file
         self._fingerprint = fingerprint
-        self._said = run_metadata(concept, steps)
+        self._said = run_metadata(concept, steps, processes)
 
     def restore(
         self,
         parameters: "Mapping[str, nn.Parameter]",
         optimizer: "torch.optim.Optimizer",
         scaler: "torch.amp.GradScaler",
-        validation: "Validation | None" = None,
+        beside: "Sequence[Kept]" = (),
     ) -> list[float]:
-        """Fill parameters, optimiser, loss scale and what was validated from the file, if it is of this plan.
+        """Fill parameters, optimiser, loss scale and what is kept beside, if the file is of this plan.
 
         The optimiser itself decides where its values belong: AdamW's steps stay on the processor.
 
@@ -93,10 +116,10 @@ class TrainingState:
             _fill_optimizer(optimizer, json.loads(metadata[_OPTIMIZER]), checkpoint)
             if scale := json.loads(metadata[_SCALER]):
                 scaler.load_state_dict(scale)
-            if validation is not None:
-                kept = [name for name in checkpoint.names if name.startswith("validation.")]
+            for one in beside:
+                kept = [name for name in checkpoint.names if name.startswith(f"{one.name}.")]
                 tensors = {name: checkpoint.read(name) for name in kept}
-                validation.restore(json.loads(metadata[_VALIDATION]), tensors)
+                one.restore(json.loads(metadata[_told_by(one)]), tensors)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             message = f"{self._file} does not hold the training that it should ({error})"
             fix = "delete it, then run the same command again: the training starts over"
@@ -109,7 +132,7 @@ class TrainingState:
         optimizer: "torch.optim.Optimizer",
         scaler: "torch.amp.GradScaler",
         losses: list[float],
-        validation: "Validation | None" = None,
+        beside: "Sequence[Kept]" = (),
     ) -> None:
         """Write the state; the file is replaced as a whole.
 
@@ -131,13 +154,18 @@ class TrainingState:
             _OPTIMIZER: json.dumps(split(optimizer.state_dict(), "optimizer", tensors)),
             _SCALER: json.dumps(scaler.state_dict()),
         }
-        if validation is not None:
-            aside, told = validation.stored()
+        for one in beside:
+            aside, told = one.stored()
             tensors |= aside
-            metadata[_VALIDATION] = json.dumps(told)
+            metadata[_told_by(one)] = json.dumps(told)
         with writing(self._file):
             self._file.parent.mkdir(parents=True, exist_ok=True)
         write_checkpoint(self._file, {name: Source.of(one) for name, one in tensors.items()}, metadata)
+
+
+def _told_by(kept: Kept) -> str:
+    """The metadata's key of its plain values."""
+    return f"clora.{kept.name}"
 
 
 def _fitting(checkpoint: "Checkpoint", name: str, parameter: "nn.Parameter") -> "Tensor":
@@ -157,3 +185,27 @@ def _fill_optimizer(optimizer: "torch.optim.Optimizer", stored: Any, checkpoint:
     for group, now in zip(state["param_groups"], optimizer.param_groups, strict=True):
         group.update({key: now[key] for key in _HOW if key in now})
     optimizer.load_state_dict(state)
+    # Loading gives every tensor the dtype of its parameter. What an optimiser keeps in another (the sums of
+    # ProdigyPlusScheduleFree are bfloat16) would grow to other bits from then on.
+    parameters = (one for group in optimizer.param_groups for one in group["params"])
+    for number, parameter in enumerate(parameters):
+        if number in state["state"]:
+            _keep_types(optimizer.state[parameter], state["state"][number])
+
+
+def _keep_types(loaded: dict[str, Any], stored: Mapping[str, Any]) -> None:
+    """Give what an optimiser has loaded for a parameter the types that it was stored in."""
+    loaded.update({key: _as_stored(loaded[key], one) for key, one in stored.items() if key in loaded})
+
+
+def _as_stored(loaded: Any, stored: Any) -> Any:  # noqa: ANN401 - whatever optimisers keep
+    """What was stored, with its own dtypes and types; tensors where loading has put them."""
+    from torch import Tensor
+
+    if isinstance(stored, Tensor):
+        return loaded if loaded.dtype == stored.dtype else stored.to(loaded.device)
+    if isinstance(stored, Mapping):
+        return {key: _as_stored(loaded[key], one) for key, one in stored.items()}
+    if isinstance(stored, (list, tuple)):
+        return type(stored)(_as_stored(one, kept) for one, kept in zip(loaded, stored, strict=True))
+    return stored

@@ -10,7 +10,7 @@ from torch.nn.functional import unfold
 
 from clora_ext.adapters.moments import Moment, MomentSum
 from clora_ext.adapters.sites import Target
-from clora_ext.families.base import Model
+from clora_ext.families.model import Model
 
 __all__ = ["input_moments", "input_rows"]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from clora_ext.adapters.delta import DenseDelta
 from clora_ext.adapters.sites import Target
-from clora_ext.families.base import Model
+from clora_ext.families.model import Model
 
 __all__ = ["TokenRows"]
 

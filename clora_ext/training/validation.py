@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from clora_ext.config.precision import Precision
-from clora_ext.families.base import Model
+from clora_ext.families.model import Model
 from clora_ext.strategies.objective import Example
 
 from .held_out import held_out_losses
@@ -38,6 +38,7 @@ class Validation:
     every: int
     at_once: int
     keep_best: bool
+    name: ClassVar[str] = "validation"
     losses: dict[int, float] = field(default_factory=dict)
     best: tuple[int, dict[str, Tensor]] | None = None
 

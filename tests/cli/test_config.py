@@ -22,7 +22,8 @@ image_dir = 'x'
 EVERY_FAULT = """\
 train.toml:1  learning_rat: sd-scripts has no such option; did you mean learning_rate?
 train.toml:2  lr_warmup_steps = 10.0: with a point it is a share, 10 times the whole run; write 10 or 0.1
-train.toml:3  network_module = "lycoris.kohya": not a plain LoRA but LyCORIS; clora folds networks.lora only
+train.toml:3  network_module = "lycoris.kohya": not a plain LoRA but LyCORIS, \
+of which clora trains a DoRA alone; as network_args: algo=lora, preset=attn-mlp, dora_wd=True
 data.toml:2   resolution = "512,512": read as [512, 512]   (note)
 3 errors, 1 note in 2 files; nothing was started
 """

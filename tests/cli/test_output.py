@@ -34,9 +34,9 @@ def test_json_has_plain_values_only() -> None:
 
 EVENTS: dict[Event, dict[str, object]] = {
     Stage("train", "5 steps"): {"event": "stage", "name": "train", "detail": "5 steps"},
-    TrainStep(1, 5, nan, 0.1, 0.2, 3): {
+    TrainStep(1, 5, nan, 0.1, 0.5, 0.2, 3): {
         "event": "train_step", "step": 1, "total": 5, "loss": None,
-        "learning_rate": 0.1, "seconds": 0.2, "memory_bytes": 3,
+        "learning_rate": 0.1, "gradient_norm": 0.5, "seconds": 0.2, "memory_bytes": 3,
     },
     FoldStep(1, 2, "x"): {"event": "fold_step", "done": 1, "total": 2, "name": "x"},
     SampleStep(3, 30): {"event": "sample_step", "done": 3, "total": 30},

@@ -15,7 +15,9 @@ GIGABYTE = 1_000_000_000
 
 
 def train_step(step: int, total: int = 100) -> TrainStep:
-    return TrainStep(step, total, loss=0.5, learning_rate=1e-3, seconds=0.25, memory_bytes=2 * GIGABYTE)
+    return TrainStep(
+        step, total, loss=0.5, learning_rate=1e-3, gradient_norm=0.5, seconds=0.25, memory_bytes=2 * GIGABYTE
+    )
 
 
 def a_run() -> Iterator[Event]:
@@ -79,7 +81,7 @@ def test_loss_is_the_mean_of_recent_steps() -> None:
     course = Course()
     course.begin(Stage("train"))
     for step in range(1, 101):
-        course.advance(TrainStep(step, 100, 1.0 if step <= 80 else 3.0, 1e-3, 0.1, 0))
+        course.advance(TrainStep(step, 100, 1.0 if step <= 80 else 3.0, 1e-3, 0.5, 0.1, 0))
     assert "loss 3.0000" in line(course, 100)
 
 

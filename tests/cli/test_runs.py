@@ -63,6 +63,17 @@ def test_dry_run_changes_nothing(base: Path, tmp_path: Path) -> None:
     assert "parameters; and what the text encoder reads 'zwz' as" in held.out
 
 
+def test_a_run_is_fitted_into_a_card_s_memory(project: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "cat_images", seed=7)
+    asked = ("add-concept", "--project", project, "--dry-run", *FAST, folder)
+    large = call(*asked, "--memory", "64")
+    assert re.search(r"for 64 GB \(60.1 GB of it usable\): the settings stay, the run takes .* MB", large.out)
+    small = call(*asked, "--memory", "1", "--batch-size", "64", "--resolution", "256")
+    assert re.search(r"for 1 GB \(939.5 MB of it usable\): gradient checkpointing \(.* GB less\)", small.out)
+    assert "batches of" not in small.out  # a batch that is given stays
+    assert "more than 1 GB" in small.out
+
+
 def test_given_token_is_said_to_be_given(project: Path, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "cat_images")
     done = call("add-concept", "--project", project, "--token", "zwz", "--dry-run", *FAST, folder)

@@ -9,13 +9,9 @@ import torch
 from real_shapes import mini_sd1, write
 from server import TREE, Comfy, running
 from small_runs import pictures
-from taught import Taught
+from taught import FAST, Taught
 
-from clora_ext import Pictures, Request, Settings, add_concept, export_checkpoint, export_lora, export_to
-
-FAST = Settings.of(
-    steps=3, rank=4, batch_size=1, resolution=64, text_encoder=True, targets="transformer", sample_steps=2
-)
+from clora_ext import Pictures, Request, add_concept, export_checkpoint, export_lora, export_to
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from server import TROUBLE
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.base import SizeConditioning
+from clora_ext.families.model import SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.lora.reader import read_lora
 

@@ -20,7 +20,10 @@ from websocket import create_connection
 HERE = Path(__file__).parent
 TREE = os.environ.get("COMFYUI_DIR", "")
 TROUBLE = ("missing", "unexpected", "not loaded")
-HARMLESS = "clip_l.logit_scale"  # with text_projection: ComfyUI makes both up where SD 1.5 has none
+HARMLESS = (
+    "logit_scale",  # with text_projection: ComfyUI makes both up where SD 1.5 has none
+    "bundle_emb.",  # of a LoRA: ComfyUI reads it as an embedding alone, where the file lies among those
+)
 
 Prompt = Mapping[str, Mapping[str, Any]]
 
@@ -95,7 +98,7 @@ class Comfy:
         """Lines of the log which say that something did not load."""
         lines = self.log.read_bytes()[self.started :].decode("utf-8", "replace").splitlines()
         told = [line for line in lines if any(word in line.lower() for word in TROUBLE)]
-        return [line for line in told if HARMLESS not in line]
+        return [line for line in told if not any(word in line for word in HARMLESS)]
 
 
 def pack_in(base: Path) -> None:

@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from clora_ext import Settings
+
+FAST = Settings.of(
+    steps=3, rank=4, batch_size=1, resolution=64, text_encoder=True, targets="transformer", sample_steps=2
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Taught:

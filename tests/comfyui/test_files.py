@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,11 @@ import pytest
 from graphs import text_to_image, text_to_image_with_lora
 from PIL import Image
 from real_shapes import random_checkpoint, sd1_header
-from server import HERE, Comfy
+from server import HARMLESS, HERE, Comfy
 from small_runs import pictures
-from taught import Taught
+from taught import FAST, Taught
 
-from clora_ext import Pictures, Request, Settings, add_concept, export_to
+from clora_ext import Pictures, Request, Settings, add_concept, export_checkpoint, export_to
 
 pytestmark = pytest.mark.comfyui
 
@@ -41,7 +42,9 @@ def test_it_draws_something_else_than_its_base(comfy: Comfy) -> None:
 
 def test_a_model_of_full_size_draws_too(comfy: Comfy, tmp_path: Path) -> None:
     base = random_checkpoint(tmp_path / "base.safetensors", sd1_header())
-    settings = Settings.of(steps=1, rank=4, batch_size=1, resolution=64, sample_count=1, sample_steps=2)
+    settings = Settings.of(
+        steps=1, warmup_steps=0, rank=4, batch_size=1, resolution=64, sample_count=1, sample_steps=2
+    )
     images = pictures(tmp_path / "dog_images")
     add_concept(Request(Pictures(images), tmp_path / "model", base=base, settings=settings))
     export_to(tmp_path / "model", "comfyui", comfy.base, name="full")
@@ -55,11 +58,34 @@ def test_our_loras_apply_whole(comfy: Comfy, name: str) -> None:
     assert comfy.trouble() == []
 
 
+def test_a_word_that_learned_its_own_row_is_read_as_an_embedding(
+    comfy: Comfy, taught: Taught, tmp_path: Path
+) -> None:
+    """On the base, a LoRA with the words of docs/lora_files.md draws as the checkpoint does."""
+    models, file = comfy.base / "models", tmp_path / "row.safetensors"
+    source = Pictures(pictures(tmp_path / "dog_images"), export_lora=file)
+    settings = FAST.with_values(learning_rate=0.02, warmup_steps=0)
+    add_concept(Request(source, tmp_path / "model", base=taught.base, settings=settings))
+    export_checkpoint(tmp_path / "model", models / "checkpoints" / "row.safetensors")
+    (models / "embeddings").mkdir(exist_ok=True)
+    for folder in ("loras", "embeddings"):
+        shutil.copy(file, models / folder / "row.safetensors")
+    whole = drawn(comfy, text_to_image("row.safetensors", "a picture of sks dog"))
+
+    def distance(prompt: str) -> float:
+        graph = text_to_image_with_lora("base.safetensors", "row.safetensors", prompt)
+        return float(np.abs(drawn(comfy, graph) - whole).mean())
+
+    by_name, by_row = distance("a picture of sks dog"), distance("a picture of embedding:row dog")
+    print(by_name, by_row)
+    assert by_row < 0.2 * by_name
+
+
 def test_its_modules_give_our_numbers(tree: Path, taught: Taught) -> None:
     found = figures(tree, taught.checkpoint)
     print(found)
     assert {name: value for name, value in found["difference"].items() if value > 1e-4} == {}
-    assert [line for line in found["lines"] if "logit_scale" not in line] == []
+    assert [line for line in found["lines"] if not any(word in line for word in HARMLESS)] == []
 
 
 @pytest.mark.parametrize("name", ["extracted", "kept"])
@@ -68,7 +94,7 @@ def test_a_lora_changes_every_layer_by_exactly_its_delta(tree: Path, taught: Tau
     print(found)
     assert found["applied"] == found["layers"] > 0
     assert found["worst"] < 1e-6
-    assert [line for line in found["lines"] if "logit_scale" not in line] == []
+    assert [line for line in found["lines"] if not any(word in line for word in HARMLESS)] == []
 
 
 def figures(tree: Path, checkpoint: Path, lora: Path | None = None) -> dict[str, object]:

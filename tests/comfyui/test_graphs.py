@@ -21,7 +21,7 @@ from small_runs import pictures
 from taught import Taught
 from workflows import BY_HAND, export_for_a1111, first_concept, four_strategies, second_concept
 
-from clora_ext import Project
+from clora_ext import Project, strategies
 
 pytestmark = pytest.mark.comfyui
 
@@ -64,9 +64,9 @@ def test_every_node_is_known_with_its_help_and_texts(host: Comfy) -> None:
     ours = {name for name in known if name.startswith("Clora")}
     pages = {page.stem for page in (HERE.parents[1] / "comfyui_nodes" / "web" / "docs").glob("*.md")}
     assert ours == pages
-    assert known["CloraAddConcept"]["input"]["required"]["strategy"][1]["options"] == [
-        "mask", "merge", "naive", "orthogonal",
-    ]  # fmt: skip
+    options = known["CloraAddConcept"]["input"]["required"]["strategy"][1]["options"]
+    assert sorted(options) == list(strategies.names())
+    assert options[0] == "distill"
     assert set(host.ask("/i18n")["en"]["nodeDefs"]) >= ours
     assert set(host.ask("/workflow_templates")["clora"]) == {file.stem for file in WORKFLOWS.glob("*.json")}
 
@@ -107,7 +107,7 @@ def test_4_a_second_concept_with_its_report(host: Comfy) -> None:
     outputs = host.run(second_concept(folder="my_style", **{**FAST, "seed": 5}))
     assert project_of(host).number == 2
     assert len(host.pictures({"report": outputs["report"]})) == 1
-    assert pixels(host, outputs, "loss").shape == (360, 640, 3)
+    assert pixels(host, outputs, "loss").shape == (450, 800, 3)
 
 
 def test_5_four_strategies_are_compared(host: Comfy) -> None:
@@ -116,14 +116,14 @@ def test_5_four_strategies_are_compared(host: Comfy) -> None:
     outputs = host.run(four_strategies(folder="toys", **FAST))
     for strategy in ("naive", "merge", "orthogonal", "mask"):
         copy = project_of(host, f"my-model-{strategy}")
-        assert [concept.strategy for concept in copy.concepts] == ["mask", "mask", strategy]
+        assert [concept.strategy for concept in copy.concepts] == ["distill", "distill", strategy]
         assert len(outputs[f"report_{strategy}"]["images"]) == 1
     assert project_of(host).number == 2
 
 
 def test_6_everything_is_exported(host: Comfy) -> None:
     outputs = host.run(export_for_a1111(rank=8))
-    assert "| 2 | zwz my style | mask |" in outputs["info"]["text"][0]
+    assert "| 2 | zwz my style | distill |" in outputs["info"]["text"][0]
     told = outputs["checkpoint"]["text"][0].splitlines()
     assert [Path(line).is_file() for line in told] == [True, True]
     assert (host.base / "output" / "loras" / "my-model.safetensors").is_file()

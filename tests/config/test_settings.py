@@ -99,3 +99,10 @@ def test_what_a_family_suggests_is_marked_as_suited_to_the_model() -> None:
     assert len(files) == 2
     for file in files:
         assert set(json.loads(file.read_text(encoding="utf-8"))["suggested_settings"]) <= suited
+
+
+def test_what_does_not_go_together_is_said() -> None:
+    averaging = Settings.of(optimizer_type="AdamWScheduleFree", ema_decay=0.9)
+    assert averaging.problems() == ["AdamWScheduleFree learns an average by itself: leave --ema-decay out"]
+    (problem,) = Settings.of(dora=True, fp8_base=True).problems()
+    assert problem.endswith("leave one out")

@@ -78,3 +78,29 @@ def test_a_regularisation_picture_that_is_held_out_is_not_trained_on_either(tmp_
 def test_one_picture_cannot_be_held_out(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="held out of itself"):
         held_out_of(scanned(Subset(photos(tmp_path / "one", 1))), 0.5, 0)
+
+
+def test_a_folder_may_hold_out_another_share_or_nothing(tmp_path: Path) -> None:
+    first, second, third = (photos(tmp_path / str(number), 10, 10 * number) for number in range(3))
+    found = held_out_of(
+        scanned(
+            Subset(first),
+            Subset(second, validation_split=0.5, validation_seed=3),
+            Subset(third, validation_split=0.0),
+        ),
+        0.2,
+        0,
+    )
+    folders = [one.path.parent for one in found.held_out]
+    assert [folders.count(folder) for folder in (first, second, third)] == [2, 5, 0]
+    trained, held_out = contents(found)
+    assert not trained & held_out
+    whole = held_out_of(scanned(Subset(first), Subset(second, validation_split=1.0)), 0.0, 0)
+    assert {one.path.parent for one in whole.held_out} == {second}
+    assert len(whole.held_out) == 10
+    assert {one.path.parent for one in whole.pictures} == {first}
+    with pytest.raises(DatasetError, match="every picture is held out"):
+        held_out_of(scanned(Subset(first, validation_split=1.0)), 0.0, 0)
+    everything = scanned(*(Subset(first, validation_split=0.9, validation_seed=seed) for seed in range(4)))
+    with pytest.raises(DatasetError, match="every picture is held out"):
+        held_out_of(everything, 0.0, 0)

@@ -75,7 +75,7 @@ def test_the_estimate_is_what_is_written(tmp_path: Path) -> None:
     write_delta(file, concept(changes()))
     tensors = sum(info.bytes for info in Checkpoint(file).header.tensors.values())
     assert delta_bytes(changes()) == tensors
-    assert delta_bytes(dict.fromkeys(TARGETS.values()), RANK) == delta_bytes(
+    assert delta_bytes(dict.fromkeys(TARGETS.values(), RANK)) == delta_bytes(
         {target: factors(target, 0) for target in TARGETS.values()}
     )
 

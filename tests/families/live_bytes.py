@@ -12,13 +12,16 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from clora_ext.families.latent.activations import training_bytes
+from clora_ext.families.latent.narrow import NARROW, store_narrowly
 from clora_ext.families.step_shape import StepShape
+from clora_ext.training.magnitudes import Decomposing
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
@@ -73,13 +76,30 @@ def _adapted(config: Mapping[str, Any], step: StepShape) -> UNet2DConditionModel
     """The UNet on the meta device, with its LoRA layers."""
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(dict(config)).requires_grad_(requires_grad=False)
+        if step.is_8_bit:
+            store_narrowly(unet, torch.bfloat16 if step.is_half else torch.float32)
         names = [name for name, module in unet.named_modules() if _is_taught(name, module, step)]
-        inject_adapter_in_model(LoraConfig(r=step.rank, target_modules=names), unet)
+        config = LoraConfig(r=step.rank, target_modules=names, use_dora=step.magnitudes)
+        inject_adapter_in_model(config, unet)
+        if step.magnitudes:
+            _decompose(unet)
     return unet
 
 
+def _decompose(unet: nn.Module) -> None:
+    """Let the DoRA be computed as in a training."""
+    for layer in [one for one in unet.modules() if isinstance(one, BaseTunerLayer)]:
+        peft_s: Any = layer
+        magnitude = peft_s.lora_magnitude_vector["default"].weight
+        peft_s.lora_magnitude_vector["default"] = Decomposing(layer.get_base_layer(), magnitude)
+
+
 def _is_taught(name: str, module: nn.Module, step: StepShape) -> bool:
-    if not isinstance(module, (nn.Linear, nn.Conv2d)) or "attentions." not in name:
+    if not isinstance(module, (nn.Linear, nn.Conv2d)):
+        return False
+    if any(f"{part}." in name for part in ("resnets", "downsamplers", "upsamplers")):
+        return step.convolutions
+    if "attentions." not in name:
         return False
     return step.targets == "transformer" or (".attn" in name and name.endswith(_ATTENTION))
 
@@ -90,7 +110,9 @@ def _fill(unet: nn.Module, dtype: torch.dtype) -> None:
         is_lora = "lora_" in name
         for key, value in module._parameters.items():
             if value is not None:
-                fake = torch.empty(value.shape, dtype=torch.float32 if is_lora else dtype)
+                narrow = value.dtype == NARROW
+                kept = NARROW if narrow else dtype
+                fake = torch.empty(value.shape, dtype=torch.float32 if is_lora else kept)
                 module._parameters[key] = nn.Parameter(fake, requires_grad=is_lora)
 
 

@@ -7,6 +7,7 @@ from live_bytes import counted
 from real_shapes import MINI_SD1_UNET, TINY_SDXL_UNET, VAE, sd1_header, sdxl_header
 
 from clora_ext import families
+from clora_ext.config.settings import TargetSet
 from clora_ext.families.latent.activations import picture_bytes, training_bytes
 from clora_ext.families.step_shape import StepShape
 
@@ -20,8 +21,23 @@ CASES = [
         MINI,
         replace(STEP, targets="transformer", is_half=True, recompute=True),
     ),
+    ("SD 1, half, recomputed", MINI, replace(STEP, is_half=True, recompute=True)),
     ("SDXL, half, two pictures", TINY, replace(STEP, pictures=2, is_half=True)),
     ("SDXL, all layers, rank 64", TINY, replace(STEP, targets="transformer", rank=64)),
+    ("SD 1, convolutions too", MINI, replace(STEP, targets="transformer", convolutions=True)),
+    (
+        "SDXL, half, convolutions too",
+        TINY,
+        replace(STEP, targets="transformer", convolutions=True, is_half=True),
+    ),
+    ("SD 1, magnitudes", MINI, replace(STEP, magnitudes=True)),
+    ("SD 1, all layers, magnitudes", MINI, replace(STEP, targets="transformer", magnitudes=True, pictures=2)),
+    (
+        "SDXL, half, all layers, magnitudes, recomputed",
+        TINY,
+        replace(STEP, targets="transformer", magnitudes=True, is_half=True, recompute=True),
+    ),
+    ("SDXL, convolutions and magnitudes", TINY, replace(STEP, magnitudes=True, convolutions=True)),
 ]
 
 
@@ -49,6 +65,22 @@ def test_full_models_take_what_was_counted_for_them() -> None:
         found = families.load(name).training_bytes(header, step)
         assert found is not None
         assert abs(found / 1e6 - known[case]) < 0.1 * known[case]
+
+    check_each(known, check)
+
+
+def test_wide_copies_of_8_bit_weights_take_what_was_counted() -> None:
+    """In MB, counted as the above: a step, those copies included."""
+    known = {("sd1", 512, "attention"): 458, ("sd1", 512, "transformer"): 528,
+             ("sdxl", 1024, "attention"): 703, ("sdxl", 1024, "transformer"): 834}  # fmt: skip
+
+    def check(case: tuple[str, int, TargetSet]) -> None:
+        name, side, targets = case
+        header = sd1_header() if name == "sd1" else sdxl_header()
+        half = replace(STEP, size=(side, side), targets=targets, is_half=True, recompute=True)
+        found = families.load(name).training_bytes(header, replace(half, is_8_bit=True))
+        assert found is not None
+        assert known[case] < found / 1e6 < 1.12 * known[case]
 
     check_each(known, check)
 

@@ -90,7 +90,9 @@ def stored(file: Path, name: str) -> tuple[str, bytes]:
 
 def request(base: Path, **values: Any) -> Request:
     images = pictures(empty_folder(base.parent) / "dog_images", count=1)
-    settings = SETTINGS.with_values(steps=1, batch_size=1, sample_count=1, sample_steps=1, **values)
+    settings = SETTINGS.with_values(
+        steps=1, warmup_steps=0, batch_size=1, sample_count=1, sample_steps=1, **values
+    )
     return Request(Pictures(images), images.parent / "project", base=base, settings=settings)
 
 

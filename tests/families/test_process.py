@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.base import SizeConditioning
+from clora_ext.families.model import SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.strategies.objective import Example
 from clora_ext.training.objective import DenoisingObjective, step_rng
@@ -149,7 +149,10 @@ def test_samples_with_zero_terminal_snr_are_finite(tmp_path: Path) -> None:
 class Flow:
     """Rectified flow as later families need it: real times that depend on the size, weighted errors."""
 
-    def sample_times(self, shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    def sample_times(
+        self, shape: Sequence[int], rng: torch.Generator, *, least: int = 0, most: int | None = None
+    ) -> Tensor:
+        assert (least, most) == (0, None)
         shift = shape[2] * shape[3] / 64
         times = torch.randn(shape[0], generator=rng).sigmoid()
         return shift * times / (1 + (shift - 1) * times)

@@ -31,8 +31,8 @@ from transformers import CLIPTokenizer
 from clora_ext import families
 from clora_ext.config.precision import Precision, pick_precision
 from clora_ext.config.settings import TargetSet
-from clora_ext.families.base import SizeConditioning
 from clora_ext.families.latent.layout import OriginalLayout
+from clora_ext.families.model import SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import Header, TensorInfo
 

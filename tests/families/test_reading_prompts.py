@@ -12,9 +12,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from clora_ext.config.settings import PromptSettings
 from clora_ext.errors import UsageError
-from clora_ext.families.base import SizeConditioning
 from clora_ext.families.latent import text
 from clora_ext.families.latent.text import OneText, TwoTexts, load_tokenizer, tokens_cut
+from clora_ext.families.model import SizeConditioning
 
 GOLDEN: dict[str, Any] = json.loads(
     Path(__file__).with_name("kohya_long_captions.json").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from tiny_model import RESOLUTION, parts, write_tiny_model
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
 from clora_ext.errors import CheckpointError
-from clora_ext.families.base import SizeConditioning
+from clora_ext.families.model import SizeConditioning
 from clora_ext.families.sd1 import CONFIG_KEY
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 

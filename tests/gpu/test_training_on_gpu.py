@@ -17,7 +17,7 @@ from clora_ext import GenerateRequest, Pictures, Project, Request, add_concept, 
 from clora_ext.config.precision import Precision, pick_precision
 from clora_ext.errors import Cancelled, OutOfMemory
 from clora_ext.events import Event, TrainStep
-from clora_ext.families.base import SizeConditioning
+from clora_ext.families.model import SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.gpu

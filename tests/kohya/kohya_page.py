@@ -44,6 +44,23 @@ key that changes nothing. Where a training file says nothing, sd-scripts' own de
 - **Masks**: `masked_loss` weighs the loss by masks in `conditioning_data_dir`, under the pictures' names
   (their red channel), or beside the pictures; `alpha_mask` by the pictures' own transparency. As in
   sd-scripts the loss is not divided by the mask's mean; `--normalize-masks` does that.
+- **Preservation**: `custom_attributes = { diff_output_preservation = true }` makes a folder keep rather than
+  teach: what the model before the training answers is the target. The text encoders, where they learn, are
+  those before, too; in sd-scripts they are those that have learned so far.
+- **Previews**: `sample_prompts` is read as sd-scripts reads it (text with the options n, w, h, d, s, l and
+  ss, TOML, JSON); an option that it does not know is an error, where sd-scripts leaves it out. Pictures of
+  these prompts are kept in the folder `sample` beside the finished LoRA. All are drawn by DDIM.
+- **Optimisers**: AdamW, Adafactor, and by libraries of their own (`pip install "clora[train]"`) those of
+  bitsandbytes, Lion, Prodigy, the schedule-free ones and CAME, in any case or by the paths that files have.
+  No other path is ever imported. Of those that average, the average is what is folded and drawn with.
+- **The LoRA**: `networks.lora` with `conv_dim`, dropouts of numbers, ranks and layers, `scale_weight_norms`
+  and LoRA+, as sd-scripts has them; `network_train_text_encoder_only`, or a rate of 0, leaves the UNet as it
+  is. Of `lycoris.kohya` a DoRA of the same layers is taken: `algo=lora`, `preset=attn-mlp` and `dora_wd=True`
+  among `network_args` (gradients do not flow through its norm, in LyCORIS they do; `networks.lora` would not
+  read `dora_wd`). Other networks and arguments are refused by name.
+- **Losses and noises**: all of them, number by number as sd-scripts has them; what divides by nothing on a
+  schedule that ends in pure noise is refused, where sd-scripts trains on with NaN.
+- **Learning rates**: every schedule but those of other optimisers, step by step as sd-scripts has it.
 - A project is read in one way: without `clip_skip` and `max_token_length`, as its last concept was.
 - A byte order mark and all of TOML 1.0 pass. `"C:\\pictures"` is no TOML: write `'C:\\pictures'` or
   `"C:/pictures"`.

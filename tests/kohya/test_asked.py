@@ -3,29 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from asking import RATE, asked
 from cases import check_each
 
 from clora_ext.config.knob_fields import knob_fields
-from clora_ext.config.settings import CaptionSettings, Settings
-from clora_ext.data import KohyaBuckets
-from clora_ext.kohya.asked import Asked, asked_by
+from clora_ext.config.settings import Settings
 from clora_ext.kohya.check import check
 from clora_ext.kohya.finding import errors
 from clora_ext.runs.lora_output import LoraOutput
 
-RATE = "learning_rate = 1e-4\n"
 DATA = "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'dogs'\n"
-
-
-def asked(folder: Path, train: str = "", data: str = "", **flags: Any) -> Asked:
-    files = []
-    for name, text in (("train.toml", train), ("data.toml", data)):
-        if text:
-            (folder / name).write_text(text, encoding="utf-8")
-            files.append(folder / name)
-    checked = check(files)
-    assert not errors(checked.findings), [one.sentence for one in errors(checked.findings)]
-    return asked_by(checked, flags)
 
 
 # What a training file says besides a rate, and what then holds under clora's names.
@@ -40,16 +27,74 @@ TRANSLATED: list[tuple[str, dict[str, Any]]] = [
     ("text_encoder_lr = [0.0, 1e-5]", {"text_encoder": False}),
     ("network_train_unet_only = true", {"text_encoder": False}),
     ("network_train_unet_only = false", {"text_encoder": True}),
+    ("network_train_text_encoder_only = true", {"text_encoder_only": True, "learning_rate": 1e-4}),
+    ("unet_lr = 0", {"text_encoder_only": True, "learning_rate": 1e-4, "text_encoder_lr": None}),
+    ("unet_lr = 0\ntext_encoder_lr = 5e-5", {"text_encoder_only": True, "learning_rate": 5e-5}),
+    ('network_args = ["conv_dim=8"]', {"conv_rank": 8, "conv_alpha": 1.0}),
+    ('network_args = ["conv_dim=8", "conv_alpha=4"]', {"conv_rank": 8, "conv_alpha": 4.0}),
+    ('network_args = ["conv_alpha=4"]', {"conv_rank": None, "conv_alpha": None}),
+    (
+        'network_dropout = 0.1\nnetwork_args = ["rank_dropout=0.2", "module_dropout=0.3"]',
+        {"network_dropout": 0.1, "rank_dropout": 0.2, "module_dropout": 0.3},
+    ),
+    (
+        (
+            'network_module = "lycoris.kohya"\nnetwork_dim = 8\n'
+            'network_args = ["algo=lora", "preset=attn-mlp", "dora_wd=True", "wd_on_output=true", '
+            '"rs_lora=True", "conv_dim=4", "conv_alpha=1", "module_dropout=0.1", "loraplus_lr_ratio=4"]'
+        ),
+        {
+            "dora": True,
+            "rslora": True,
+            "rank": 8,
+            "targets": "transformer",
+            "conv_rank": None,
+            "conv_alpha": None,
+            "module_dropout": 0.1,
+            "loraplus_ratio": 4.0,
+        },
+    ),
+    (
+        "network_module = 'lycoris.kohya'\nnetwork_args = ['preset=attn-mlp', 'dora_wd=true', 'algo=LoCon']",
+        {"dora": True},
+    ),
+    ("scale_weight_norms = 1\ntorch_compile = true", {"scale_weight_norms": 1.0, "torch_compile": True}),
+    ("fp8_base = true", {"fp8_base": True}),
+    ("fp8_base_unet = true\nfp8_base = false", {"fp8_base": True}),
     ("max_train_steps = 300", {"steps": 300}),
     ("max_train_epochs = 3", {"epochs": 3}),
     ("max_train_epochs = 3\nmax_train_steps = 300", {"epochs": 3}),
     ('lr_scheduler = "constant_with_warmup"\nlr_warmup_steps = 30', {"warmup_steps": 30}),
     (
         'lr_scheduler = "constant_with_warmup"\nlr_warmup_steps = 0.1\nmax_train_steps = 300',
-        {"warmup_steps": 30},
+        {"warmup_share": 0.1},
     ),
-    ('lr_scheduler = "constant_with_warmup"\nlr_warmup_steps = "5%"', {"warmup_steps": 80}),
+    ('lr_scheduler = "constant_with_warmup"\nlr_warmup_steps = "5%"', {"warmup_share": 0.05}),
+    ('lr_scheduler = "cosine"\nlr_scheduler_num_cycles = 3', {"lr_scheduler": "cosine", "lr_cycles": None}),
+    ('lr_scheduler = "cosine"\nlr_scheduler_args = ["num_cycles=1.5"]', {"lr_cycles": 1.5}),
+    ('lr_scheduler = "cosine_with_restarts"\nlr_scheduler_num_cycles = 3', {"lr_cycles": 3.0}),
+    ('lr_scheduler = "polynomial"\nlr_scheduler_args = ["lr_end=1e-6"]', {"lr_end": 1e-6}),
     ('optimizer_type = "adamw"\noptimizer_args = ["weight_decay=0.1"]', {"weight_decay": 0.1}),
+    (
+        'optimizer_type = "ADAMW8BIT"',
+        {"optimizer_type": "AdamW8bit", "weight_decay": 0.01, "optimizer_args": None},
+    ),
+    ("use_lion_optimizer = true", {"optimizer_type": "Lion", "weight_decay": 0.0}),
+    (
+        (
+            'optimizer_type = "prodigyplus.ProdigyPlusScheduleFree"\n'
+            'optimizer_args = ["betas=(0.9, 0.99)", "weight_decay=0.1", "d_coef=2"]'
+        ),
+        {
+            "optimizer_type": "ProdigyPlusScheduleFree",
+            "weight_decay": 0.1,
+            "optimizer_args": "betas=(0.9,0.99) d_coef=2",
+        },
+    ),
+    (
+        "gradient_accumulation_steps = 4\nmax_grad_norm = 0",
+        {"gradient_accumulation_steps": 4, "max_grad_norm": 0},
+    ),
     ('resolution = "768"', {"resolution": 768}),
     ("train_batch_size = 4\nseed = 7", {"batch_size": 4, "seed": 7}),
     ("gradient_checkpointing = true", {"gradient_checkpointing": True}),
@@ -106,7 +151,11 @@ def test_paths_start_at_the_folder_of_the_file_that_names_them(tmp_path: Path) -
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "x.safetensors").touch()
     train = RATE + "pretrained_model_name_or_path = 'models/x.safetensors'\noutput_dir = 'out'\n"
-    found = asked(tmp_path, train + "train_data_dir = 'img'", "")
+    found = asked(tmp_path, train + "train_data_dir = 'img'\nnetwork_weights = 'first.safetensors'", "")
+    assert asked(tmp_path, train + "vae = 'v'\ntrain_data_dir = 'img'", "").vae == tmp_path / "v"
+    prompts = "sample_prompts = 'p.txt'\nsample_every_n_steps = 9\ntrain_data_dir = 'img'"
+    assert asked(tmp_path, train + prompts, "").preview_prompts == tmp_path / "p.txt"
+    assert found.start_from == tmp_path / "first.safetensors"
     assert found.base == tmp_path / "models" / "x.safetensors"
     assert found.export_lora == LoraOutput(tmp_path / "out" / "last.safetensors")
     assert found.images == tmp_path / "img"
@@ -149,94 +198,6 @@ def test_every_value_knows_where_it_comes_from(tmp_path: Path) -> None:
     assert found.origins.keys() == found.values.keys()
 
 
-FOLDERS = """[general]
-resolution = 512
-caption_extension = ".tags"
-enable_bucket = true
-shuffle_caption = true
-
-[[datasets]]
-batch_size = 4
-
-  [[datasets.subsets]]
-  image_dir = "dogs"
-  num_repeats = 10
-  keep_tokens = 1
-  flip_aug = true
-
-  [[datasets.subsets]]
-  image_dir = "others"
-  is_reg = true
-  class_tokens = "dog"
-
-[[datasets]]
-resolution = 768
-batch_size = 2
-min_bucket_reso = 320
-bucket_no_upscale = true
-
-  [[datasets.subsets]]
-  image_dir = "dogs"
-  shuffle_caption = false
-"""
-
-
-def test_every_folder_has_what_holds_for_it(tmp_path: Path) -> None:
-    found = asked(tmp_path, RATE + "prior_loss_weight = 0.5\n", FOLDERS)
-    first, second, others = found.subsets
-    assert [one.folder.name for one in found.subsets] == ["dogs", "dogs", "others"]
-    assert (first.repeats, first.captions.keep_tokens, first.captions.shuffle_caption) == (10, 1, True)
-    assert (first.resolution, first.batch_size) == (None, None)  # as the run's
-    assert (found.settings["resolution"], found.settings["batch_size"]) == (512, 4)
-    assert (second.resolution, second.batch_size, second.captions.shuffle_caption) == (768, 2, False)
-    assert [one.augmentation.flip_aug for one in found.subsets] == [True, False, False]
-    assert second.buckets == KohyaBuckets(320, no_upscale=True)
-    assert first.buckets == others.buckets == KohyaBuckets()
-    assert (others.regularisation, others.loss_weight, others.default_caption) == (True, 0.5, "dog")
-    assert (first.loss_weight, first.dataset, others.dataset, second.dataset) == (1.0, 0, 0, 1)
-    assert {one.caption_extension for one in found.subsets} == {".tags"}
-
-
-def test_a_folder_on_the_command_line_stands_for_all_of_the_concepts(tmp_path: Path) -> None:
-    found = asked(tmp_path, RATE, FOLDERS, images=Path("cats"), shuffle_caption=False)
-    assert [(one.folder.name, one.regularisation) for one in found.subsets] == [
-        ("cats", False),
-        ("others", True),
-    ]
-    assert not any(one.captions.shuffle_caption for one in found.subsets)
-    told = [line.replace(f"{tmp_path}/", "") for line in found.overruled]
-    assert "data.toml:11  image_dir = dogs: IMAGES cats counts more" in told
-    assert "data.toml:28  image_dir = dogs: IMAGES cats counts more" in told
-    assert len(told) == len(set(told))
-
-
-def test_a_training_file_names_two_folders_at_the_most(tmp_path: Path) -> None:
-    text = RATE + "train_data_dir = 'img'\nreg_data_dir = 'reg'\nenable_bucket = true\nflip_aug = true\n"
-    found = asked(tmp_path, text)
-    taught, others = found.subsets
-    assert (taught.folder, taught.regularisation) == (tmp_path / "img", False)
-    assert (others.folder, others.regularisation) == (tmp_path / "reg", True)
-    assert taught.buckets == others.buckets == KohyaBuckets()
-    assert taught.augmentation.flip_aug
-    assert asked(tmp_path, RATE).subsets == ()
-
-
-def test_a_folder_that_a_dataset_names_twice_counts_once(tmp_path: Path) -> None:
-    twice = DATA + '\n  [[datasets.subsets]]\n  image_dir = "dogs"\n  num_repeats = 5\n'
-    assert [one.repeats for one in asked(tmp_path, RATE, twice).subsets] == [1]
-
-
-def test_what_a_table_switches_off_is_off_whatever_stands_above(tmp_path: Path) -> None:
-    above = "[general]\nshuffle_caption = true\ncaption_prefix = 'P'\nkeep_tokens = 2\nenable_bucket = true\n"
-    below = "enable_bucket = false\n  [[datasets.subsets]]\n  image_dir = 'dogs'\n  shuffle_caption = false\n"
-    below += "  caption_prefix = ''\n  keep_tokens = 0\n"
-    train = RATE + "shuffle_caption = true\nflip_aug = true\n"
-    (found,) = asked(tmp_path, train, f"{above}\n[[datasets]]\n{below}  flip_aug = false\n").subsets
-    assert found.captions == CaptionSettings()
-    assert not found.augmentation.flip_aug
-    assert found.buckets is None
-
-
 def test_the_finished_lora_is_kept_as_the_training_file_says(tmp_path: Path) -> None:
     text = RATE + "output_dir = 'out'\noutput_name = 'x'\nsave_precision = 'float'\nsave_every_n_steps = 10\n"
     text += (
@@ -267,16 +228,24 @@ def test_small_pictures_and_the_way_to_resize_hold_for_folders(tmp_path: Path) -
     assert (alone.skipped, alone.interpolation) == ((512, 512), "lanczos")
 
 
-def test_numbers_go_to_tensorboard_alone(tmp_path: Path) -> None:
+def test_numbers_go_where_they_are_sent(tmp_path: Path) -> None:
     text = RATE + "logging_dir = 'logs'\nlog_with = 'tensorboard'\nlog_prefix = 'p-'\n"
     found = asked(tmp_path, text)
     assert (found.log_dir, found.log_prefix) == (tmp_path / "logs", "p-")
-    for wrong, key in (
-        ("log_with = 'wandb'\nlogging_dir = 'x'", "log_with"),
-        ("log_with = 'tensorboard'", "log_with"),
-    ):
-        (tmp_path / "wrong.toml").write_text(f"{RATE}{wrong}\n", encoding="utf-8")
-        assert [one.key for one in errors(check([tmp_path / "wrong.toml"]).findings)] == [key]
+    assert found.wandb_project is None
+    there = asked(tmp_path, RATE + "log_with = 'wandb'\nlogging_dir = 'logs'\nwandb_run_name = 'r'\n")
+    assert (there.log_dir, there.wandb_project, there.wandb_name) == (None, "network_train", "r")
+    both = asked(tmp_path, RATE + "log_with = 'all'\nlogging_dir = 'logs'\nlog_tracker_name = 'dogs'\n")
+    assert (both.log_dir, both.wandb_project) == (tmp_path / "logs", "dogs")
+
+
+def test_numbers_have_a_place_to_go(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    for wrong in ("log_with = 'tensorboard'", "log_with = 'all'"):
+        file.write_text(f"{RATE}{wrong}\n", encoding="utf-8")
+        assert [one.key for one in errors(check([file]).findings)] == ["log_with"]
+    file.write_text(f"{RATE}log_tracker_name = 'dogs'\n", encoding="utf-8")
+    assert "changes nothing" in str([one.message for one in check([file]).findings])
 
 
 def test_masks_are_asked_for_in_the_training_file(tmp_path: Path) -> None:

@@ -31,10 +31,10 @@ def _quick_collections() -> None:
     gc.freeze()
 
 
-def quick_sample(self: SamplePrompt, model: Any, prompt: Any, count: int, on_step: Any) -> Any:
+def quick_sample(self: SamplePrompt, model: Any, prompt: Any, seeds: range, on_step: Any) -> Any:
     """One real sample of one step, where four of thirty were asked for."""
     quick = replace(self, settings=replace(self.settings, sample_steps=1))
-    return SAMPLE(quick, model, prompt, min(count, 1), on_step)
+    return SAMPLE(quick, model, prompt, seeds[:1], on_step)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_an_input_has_the_limits_of_its_knob(knobs: Any) -> None:
     assert rank.options["tooltip"] == "Rank of the LoRA. 0: as suits the model."
     decay = knobs.knob_input("weight_decay")
     assert (decay.kind, decay.options["min"], decay.options["default"]) == ("FLOAT", 0.0, 1e-4)
-    assert knobs.knob_input("sample_count").options["min"] == 1
+    assert knobs.knob_input("gradient_accumulation_steps").options["min"] == 1
 
 
 def test_choices_begin_with_leaving_it_to_the_model(knobs: Any) -> None:
@@ -90,7 +90,7 @@ def test_wrong_options_of_a_strategy_are_refused(pack: Any) -> None:
 
 
 def test_extracting_a_lora_shows_its_progress_and_can_be_cancelled(pack: Any, comfy: Comfy) -> None:
-    project = taught(pack, steps=1)[3]
+    project = taught(pack, steps=2)[3]
     comfy.bars.clear()
     pack.ExportLora.execute(project, "whole", 4)
     (bar,) = comfy.bars
@@ -102,7 +102,7 @@ def test_extracting_a_lora_shows_its_progress_and_can_be_cancelled(pack: Any, co
 
 
 def test_a_loras_strategy_has_options_too(pack: Any, comfy: Comfy) -> None:
-    project = taught(pack, steps=1)[3]
+    project = taught(pack, steps=2)[3]
     file = pack.ExportLora.execute(project, "mine", 4).args[0]
     link = comfy.base / "models" / "loras" / "mine.safetensors"
     link.symlink_to(file)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from itertools import combinations
@@ -143,3 +144,8 @@ def test_the_packs_requirements_are_the_engines_lower_bounds() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     listed = {line for line in lines if line and not line.startswith("#")}
     assert listed == {re.sub(r",<.*", "", dependency) for dependency in project["dependencies"]}
+
+
+def test_the_folder_s_name_need_not_be_a_module_s() -> None:
+    """As of GitHub's zip, clora-main: pytest imports the root's file as no package there."""
+    assert "comfy_entrypoint" not in runpy.run_path(str(ROOT / "__init__.py"))

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 
 import pytest
 from cases import check_each, empty_folder
@@ -13,6 +13,7 @@ from small_projects import learn, taught
 
 from clora_ext.errors import ProjectLocked
 from clora_ext.project import Project
+from clora_ext.project import lock as lock_module
 from clora_ext.project import session as session_module
 from clora_ext.project.lock import LOCK, Hold
 
@@ -46,6 +47,14 @@ def test_another_process_is_refused_and_told_who_holds_the_lock(tmp_path: Path) 
     assert Project.open(folder).number == 2
 
 
+def test_a_killed_process_may_take_a_moment_to_let_go(tmp_path: Path) -> None:
+    folder = taught(tmp_path / "model", 1)
+    with hold(folder) as process:
+        Timer(0.5, process.kill).start()
+        learn(folder, "second")
+    assert Project.open(folder).number == 2
+
+
 def test_same_process_is_refused_too(tmp_path: Path) -> None:
     with Project.writing(tmp_path / "model"):
         with (
@@ -60,7 +69,9 @@ def test_same_process_is_refused_too(tmp_path: Path) -> None:
 NONSENSE = [b"", b"\xff", b"[]", b"{}", b'{"pid": "\\u001b[2J", "host": 1, "started": 2}', b"[" * 4096]
 
 
-def test_nonsense_about_the_holder_is_left_out(tmp_path: Path) -> None:
+def test_nonsense_about_the_holder_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "_PATIENCE", 0.1)
+
     def check(text: bytes) -> None:
         folder = taught(empty_folder(tmp_path) / "model", 1)
         with Project.writing(folder):

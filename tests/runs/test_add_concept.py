@@ -38,7 +38,7 @@ def test_a_concept_is_learned_and_everything_is_where_it_should_be(request_: Req
     assert content_hash(Checkpoint(result.checkpoint)) == result.content_hash
     assert [event.step for event in events if isinstance(event, TrainStep)] == [1, 2, 3, 4, 5, 6]
     stages = [event.name for event in events if isinstance(event, Stage)]
-    assert list(dict.fromkeys(stages)) == ["sample", "measure", "encode", "train", "fold", "verify", "commit"]
+    assert list(dict.fromkeys(stages)) == ["encode", "train", "measure", "sample", "fold", "verify", "commit"]
     record = project.concepts[0]
     assert (record.token, record.class_name, record.strategy) == ("sks", "dog", "mask")
     assert record.settings == SETTINGS.as_dict()

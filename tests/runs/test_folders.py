@@ -19,7 +19,7 @@ from clora_ext.config.settings import AugmentationSettings, CaptionSettings
 from clora_ext.data import KohyaBuckets, Subset, steps_per_epoch
 from clora_ext.errors import Cancelled, DatasetError
 from clora_ext.evolving.model import Evolving
-from clora_ext.families.base import SizeConditioning
+from clora_ext.families.model import SizeConditioning
 from clora_ext.kohya.asked import asked_by
 from clora_ext.kohya.check import check
 from clora_ext.kohya.finding import errors
@@ -116,6 +116,17 @@ def test_folders_are_trained_each_in_its_way(request_: Request, tmp_path: Path) 
     assert [max(size) <= 28 for size in plan.sizes] == [False] * 3 + [True] * 3 + [False] * 3
     assert {one.batch_size for one in plan.bucketed} == {None, 1}
     assert plan.dataset.root == tmp_path
+
+
+def test_pictures_are_cut_to_width_and_height_where_they_are_given(request_: Request) -> None:
+    folder = folder_of(request_)
+    plan = make_plan(with_source(request_, subsets=(Subset(folder, sides=(16, 32)),)))
+    assert {cut.size for cut in plan.cuts} == {(16, 32)}
+    assert all(
+        (cut.box[2] - cut.box[0]) / (cut.box[3] - cut.box[1]) == pytest.approx(0.5) for cut in plan.cuts
+    )
+    with pytest.raises(DatasetError, match=r"15 x 32 pixels are no multiples"):
+        make_plan(with_source(request_, subsets=(Subset(folder, sides=(15, 32)),)))
 
 
 def test_a_run_on_folders_is_resumed_bit_for_bit_and_every_part_of_it_counts(

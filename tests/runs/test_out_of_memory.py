@@ -88,7 +88,7 @@ CASES = (
     Case("loading the model", lambda course: failing_to_load(), "close other programs", {}),
     Case(
         "drawing pictures of 32 px",
-        lambda course: failing(Decoder, when=lambda _: course.stages == ["sample before"]),
+        lambda course: failing(Decoder, when=lambda _: course.stages[-1:] == ["sample before"]),
         "try --resolution 24; or close",
         {},
     ),
@@ -101,13 +101,13 @@ CASES = (
     Case(
         "training step 1",
         lambda course: at_step(course, 0),
-        "try --gradient-checkpointing, --batch-size 1, --resolution 24, in this order; or close",
+        "try --gradient-checkpointing, --batch-size 1, --fp8-base, --resolution 24, in this order; or close",
         {},
     ),
     Case(
         "training step 4",
         lambda course: at_step(course, 3),
-        "try --resolution 24, leaving out --text-encoder, in this order; or close",
+        "try --fp8-base, --resolution 24, leaving out --text-encoder, in this order; or close",
         {"gradient_checkpointing": True, "batch_size": 1, "text_encoder": True},
     ),
     Case(

@@ -210,7 +210,7 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
 def test_all_wrong_settings_are_listed_together() -> None:
     wrong = Settings.of(
         strategy="msak", steps=0, rank=0, batch_size=0, alpha=float("nan"), learning_rate=float("inf"),
-        max_grad_norm=0, weight_decay=-1, warmup_steps=-1, seed=-1, resolution=0,
+        max_grad_norm=-1, weight_decay=-1, warmup_steps=-1, seed=-1, resolution=0,
     )  # fmt: skip
     with pytest.raises(SettingsError) as caught:
         checked_settings(wrong)

@@ -1,9 +1,14 @@
 """Previews while a concept is learned: of it, and of those that were learned before."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 from PIL import Image
-from small_runs import another, with_settings
+from small_runs import another, stop_at, with_settings, with_source
 
 from clora_ext import Project, Request, add_concept
+from clora_ext.errors import Cancelled
 from clora_ext.events import Event, Preview, TrainStep
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
 
@@ -37,3 +42,45 @@ def test_previews_show_what_becomes_of_earlier_concepts(request_: Request) -> No
     metadata = read_sheet_metadata(first.sheet)
     assert metadata is not None
     assert metadata.prompt == "a picture of sks dog"
+
+
+def test_the_model_before_is_drawn_first(request_: Request, tmp_path: Path) -> None:
+    plain = add_concept(replace(request_, project=tmp_path / "plain"))
+    drawn: dict[int, bytes] = {}
+
+    def look(event: Event) -> None:
+        if isinstance(event, Preview):
+            assert event.step not in drawn
+            drawn[event.step] = event.path.read_bytes()
+
+    wished = with_settings(request_, preview_at_first=True, preview_every=4)
+    with pytest.raises(Cancelled):
+        add_concept(wished, lambda event: (look(event), stop_at(2)(event)))
+    result = add_concept(wished, look)  # which does not draw the first again
+    assert sorted(drawn) == [0, 4]
+    assert drawn[0] != drawn[4]
+    assert result.content_hash == plain.content_hash
+    alone = replace(request_, project=tmp_path / "alone")
+    drawn.clear()
+    add_concept(with_settings(alone, preview_at_first=True), look)
+    assert list(drawn) == [0]
+
+
+def test_prompts_of_a_file_are_drawn_too_in_their_own_way(request_: Request, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    lines = ("sks dog --w 32 --h 64 --s 1", "sks dog --d 5", "sks dog --d 6 --n a dog")
+    prompts.write_text("\n".join(lines), encoding="utf-8")
+    asked = with_source(request_, preview_prompts=prompts, export_lora=tmp_path / "out" / "dog.safetensors")
+    plain = add_concept(replace(request_, project=tmp_path / "plain"))
+    result = add_concept(with_settings(asked, preview_every=3))
+    assert result.content_hash == plain.content_hash  # to look changes nothing
+    files = sorted((tmp_path / "out" / "sample").iterdir())
+    ends = [f"_{number:02d}_{step:06d}.png" for number in range(3) for step in (3, 6)]
+    assert [file.name[-len(ends[0]) :] for file in files] == ends
+    assert all(file.name.startswith("dog-") for file in files)
+    sizes = []
+    for file in files:
+        with Image.open(file) as image:
+            sizes.append(image.size)
+    assert sizes == [(32, 64)] * 2 + [(32, 32)] * 4
+    assert len({file.read_bytes() for file in files}) == 6

@@ -43,4 +43,4 @@ def test_plan_has_the_size_of_each_picture_and_the_run_keeps_to_it(
 
     monkeypatch.setattr("clora_ext.runs.encode.load_pixels", load)
     add_concept(request_)
-    assert tuple(used) == plan.sizes * 2  # to be measured before, and to be trained
+    assert tuple(used) == plan.sizes

@@ -4,8 +4,10 @@ import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -17,11 +19,14 @@ from small_runs import SETTINGS, another
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import CLIPTextModel
 
-from clora_ext import Request, add_concept, make_plan
+from clora_ext import Project, Request, add_concept, make_plan
 from clora_ext.config.precision import Precision
 from clora_ext.errors import UsageError
-from clora_ext.events import Event, TrainStep
+from clora_ext.events import Event, TrainStep, ignore
+from clora_ext.families.latent.model import LatentDiffusion
 from clora_ext.formats.checkpoint import Checkpoint
+from clora_ext.sampling.contact_sheet import fitted, read_cells
+from clora_ext.sampling.samples import SamplePrompt
 from clora_ext.strategies.merge import Merge
 
 
@@ -30,15 +35,15 @@ def test_the_adapter_in_the_unet_is_the_one_that_is_folded(request_: Request) ->
     from clora_ext.training.adapters import Adapters
 
     seen: dict[str, torch.Tensor] = {}
-    real = Adapters.factors
+    real = Adapters.learned
 
-    def factors(adapters: Adapters) -> Any:
+    def learned(adapters: Adapters) -> Any:
         for name, trained in real(adapters):
             seen[name] = trained.delta()
             yield name, trained
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Adapters, "factors", factors)
+        patch.setattr(Adapters, "learned", learned)
         settings = SETTINGS.with_values(alpha=2.0, strategy="merge")
         add_concept(replace(request_, settings=settings))
     exact = exact_project(request_.project)
@@ -65,25 +70,69 @@ def alive(kind: type[torch.nn.Module]) -> list[bool]:
     return [any(not parameter.is_meta for parameter in one.parameters()) for one in modules]
 
 
+def test_the_accelerator_holds_a_vae_only_while_it_has_something_to_do(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is drawn or encoded in between, it lies aside from the first step to the last."""
+    told: list[str] = []
+    for name in ("lay_vae_aside", "fetch_vae"):
+        monkeypatch.setattr(LatentDiffusion, name, lambda model, name=name: told.append(name))
+
+    def look(event: Event) -> None:
+        if isinstance(event, TrainStep):
+            told.append("step")
+
+    def check(case: tuple[dict[str, Any], bool]) -> None:
+        settings, aside = case
+        told.clear()
+        folder = empty_folder(request_.project.parent) / "model"
+        add_concept(replace(request_, project=folder, settings=SETTINGS.with_values(**settings)), look)
+        assert told == ["lay_vae_aside"] * aside + ["step"] * 6 + ["fetch_vae"]
+
+    check_each([({}, True), ({"preview_every": 5}, False), ({"random_crop": True}, False)], check)
+
+
+def test_the_model_before_is_what_the_checkpoint_before_draws(request_: Request, tmp_path: Path) -> None:
+    """Drawn after the training with the adapters as they began: what a model that is loaded draws."""
+    settings = SETTINGS.with_values(strategy="distill", learning_rate=0.02, text_encoder=True, sample_count=2)
+    first = replace(request_, settings=settings)
+    add_concept(first)
+    before = tmp_path / "before.safetensors"
+    before.write_bytes(Project.open(first.project).checkpoint_path.read_bytes())  # type: ignore[union-attr]
+    second = another(first, "cat_images")
+    result = add_concept(second)
+    cells = read_cells(result.sheet, 2)
+    assert cells is not None
+    plan = make_plan(replace(second, project=tmp_path / "other", base=before))
+    family, header = plan.context.family, Checkpoint(before)
+    model = family.load(header, Precision(torch.device("cpu"), torch.float32, "a test"))
+    drawn = SamplePrompt(result.trigger_prompt, plan.sample_size, settings.sampling).sample(model, ignore)
+    for cell, picture in zip(cells[0], drawn, strict=True):
+        difference = np.abs(np.asarray(cell, float) - np.asarray(fitted(picture, plan.sample_size), float))
+        assert difference.mean() < 1.5
+    far = np.abs(np.asarray(cells[1][0], float) - np.asarray(cells[0][0], float)).mean()
+    assert far > 3
+
+
 def test_while_it_trains_only_what_is_needed_holds_memory(request_: Request) -> None:
-    """Previews need the VAE alone: what the text encoder says of their prompt is known."""
-    cases: dict[str, tuple[dict[str, Any], tuple[bool, bool]]] = {
-        "nothing else": ({}, (False, False)),
-        "previews": ({"preview_every": 2}, (False, True)),
-        "the text encoder learns": ({"text_encoder": True}, (True, False)),
-        "both": ({"preview_every": 2, "text_encoder": True}, (True, True)),
+    """What is drawn needs the VAE alone: what the text encoder says of the prompts is known."""
+    cases: dict[str, tuple[dict[str, Any], bool]] = {
+        "nothing else": ({}, False),
+        "previews": ({"preview_every": 2}, False),
+        "the text encoder learns": ({"text_encoder": True}, True),
+        "both": ({"preview_every": 2, "text_encoder": True}, True),
     }
 
     def check(name: str) -> None:
-        settings, expected = cases[name]
+        settings, text_stays = cases[name]
         folder = empty_folder(request_.project.parent) / "model"
         look = AtStep(
             3, lambda: [alive(kind) for kind in (CLIPTextModel, AutoencoderKL, UNet2DConditionModel)]
         )
         add_concept(replace(request_, project=folder, settings=SETTINGS.with_values(**settings)), look)
         texts, vaes, unets = look.seen
-        assert (any(texts), any(vaes)) == expected
-        assert unets == [True]
+        assert any(texts) == text_stays
+        assert (vaes, unets) == ([True], [True])
 
     check_each(cases, check)
 
@@ -174,11 +223,12 @@ def test_another_accelerator_and_its_variables_change_nothing(
             other = Accelerator(mixed_precision="bf16", cpu=True)
         assert add_concept(request_).content_hash == plain.content_hash
         assert other.mixed_precision == "bf16"
+        other.state.destroy_process_group()  # the variables had it open one
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def test_one_of_several_processes_is_refused_before_anything_is_made(
+def test_a_process_that_does_not_know_its_place_is_refused_before_anything_is_made(
     request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -69,7 +69,7 @@ BUGS = (
     Bug(
         "the projection is not held during training",
         "training/loop.py",
-        "        training.adapters.project()\n",
+        "        training.adapters.hold()\n",
         "",
         "tests/runs/test_add_concept.py",
     ),
@@ -153,8 +153,8 @@ BUGS = (
     Bug(
         "a DoRA's norm is that of the weight alone",
         "adapters/decomposed.py",
-        "(weight(start, stop) + self.direction.rows(start, stop).delta()).double()",
-        "weight(start, stop).double()",
+        "changed = _squared(block, self.direction.rows(start, stop))",
+        "changed = _squared(block, None)",
         "tests/formats/lora/test_lora_kinds.py",
     ),
     Bug(
@@ -251,8 +251,8 @@ BUGS = (
     Bug(
         "what the trigger's row has learned is not folded",
         "runs/train_pictures.py",
-        "trained={**trained, **learned_rows},",
-        "trained=trained,",
+        "return {**dict(_over_weights(run.plan, trained)), **rows}",
+        "return dict(_over_weights(run.plan, trained))",
         "tests/runs/test_distill_runs.py",
     ),
     Bug(
@@ -303,5 +303,26 @@ BUGS = (
         'return "encoder_hidden_states"',
         'return ""',
         "tests/training/test_statistics.py",
+    ),
+    Bug(
+        "gradients of several processes are added up, not averaged",
+        "training/exchange.py",
+        "piece.copy_(total / size)",
+        "piece.copy_(total)",
+        "tests/training/test_team.py",
+    ),
+    Bug(
+        "every process trains on the same noise",
+        "training/objective.py",
+        "(to_device(one[cut], device) for one in (latents, drawn, shown, times))",
+        "(to_device(one[: len(own)], device) for one in (latents, drawn, shown, times))",
+        "tests/training/test_shares.py",
+    ),
+    Bug(
+        "a mean over what processes ask again is the mean of their means",
+        "strategies/objective.py",
+        "return len(self.times) if self.share is None else self.share",
+        "return len(self.times) or 1",
+        "tests/training/test_shares.py",
     ),
 )

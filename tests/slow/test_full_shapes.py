@@ -20,7 +20,7 @@ from torch import nn
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.base import SizeConditioning
+from clora_ext.families.model import SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 
 

@@ -5,10 +5,10 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import finished, in_child
 from tiny_model import write_tiny_model
 
 from clora_ext import Pictures, Project, Request, Settings, add_concept
@@ -19,28 +19,11 @@ SETTINGS = Settings.of(steps=12, rank=4, batch_size=2, warmup_steps=2, sample_st
 MOMENTS = int(os.environ.get("CLORA_KILLS", "200"))
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Start ``work`` in a forked process, which has everything imported already; give its id."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return child
-
-
-def finished(child: int) -> int:
-    """The child's status: negative if it was killed."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clora_ext.training.loop._SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("clora_ext.training.save_pace._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("clora_ext.training.save_pace._TRAINING_PER_SAVING", 0)
     base = write_tiny_model(tmp_path / "tiny.safetensors")
     pristine, project = tmp_path / "pristine", tmp_path / "model"
     first = Request(Pictures(EXAMPLES / "dog_images"), pristine, base=base, settings=SETTINGS)

@@ -9,7 +9,8 @@ import torch
 
 from clora_ext import strategies
 from clora_ext.adapters.factors import Factors, tile_rows
-from clora_ext.strategies.base import Layer, Start, Strategy, keeps_memory
+from clora_ext.adapters.moments import Moment
+from clora_ext.strategies.base import Constraint, Layer, Start, Strategy, keeps_memory
 
 NAMES = strategies.names()
 OUT, IN, RANK, ALPHA = 24, 40, 4, 6.0
@@ -89,6 +90,26 @@ def test_idle_adapter_changes_nothing_bit_for_bit(strategy: Strategy, concepts: 
         layer = taught(layer, strategy, 10 * number)
     start = strategy.begin(layer, RANK, ALPHA, rng(99))
     assert torch.equal(strategy.fold(layer, start.factors).weight, layer.current)
+
+
+def check_projection(strategy: Strategy) -> None:
+    layer = taught(first_layer(), strategy, 0)
+    read = torch.randn(30, IN, generator=rng(6))
+    moment = Moment.of(read.T @ read / len(read))
+    layer = replace(layer, inputs=moment, past_inputs=moment)
+    constraint = strategy.begin(layer, RANK, ALPHA, rng(5)).constraint
+    projects = constraint is not None and type(constraint).project is not Constraint.project
+    assert strategy.projects == projects
+
+
+def test_a_strategy_whose_constraints_project_says_so(strategy: Strategy) -> None:
+    """Else an adapter with magnitudes would be trained as if it were held to them."""
+    check_projection(strategy)
+
+
+def test_one_that_projects_by_some_of_its_options_says_by_which() -> None:
+    check_projection(strategies.load("orthogonal", {"mode": "paper"}))
+    check_projection(strategies.load("nullfilter", {"mode": "merge"}))
 
 
 def test_inputs_are_untouched(strategy: Strategy) -> None:

@@ -7,7 +7,7 @@ from tiny_model import write_tiny_model
 
 from clora_ext.config.precision import Precision
 from clora_ext.families import detect
-from clora_ext.families.base import SizeConditioning
+from clora_ext.families.model import SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.strategies.objective import Example
 from clora_ext.training import held_out

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clora_ext.families.base import SizeConditioning
+from clora_ext.families.model import SizeConditioning
 from clora_ext.prompts import ReplayPrompts, vocabulary_of
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 from clora_ext.strategies import load
@@ -60,7 +60,7 @@ def test_pictures_take_turns_and_the_model_before_answers() -> None:
         network.change += 5
     shown, batch = batch_of(["sks dog on red", "sks dog on blue", "sks dog"])
     replay = Replay(lambda rng: "", 1, own=2, reworded=lambda caption, rng: caption.replace("sks ", ""))
-    own = OwnPictures(network, replay, 0, network.before, text_learns=False)  # type: ignore[arg-type]
+    own = OwnPictures(network, replay.own or 0, replay.reworded, 0, network.before, text_learns=False)  # type: ignore[arg-type]
     turns = [own(shown, batch, step) for step in range(3)]
     assert network.read == ["dog on red", "dog on blue", "dog", "dog on red", "dog on blue", "dog"]
     assert [one.times.tolist() for one in turns] == [[0, 10], [20, 0], [10, 20]]
@@ -85,7 +85,7 @@ def test_the_distance_at_own_pictures_is_part_of_the_mean() -> None:
     for change in (0.0, 2.0):
         network = Network()
         replay = Replay(lambda rng: "", 1, own=1)
-        own = OwnPictures(network, replay, 0, network.before, text_learns=False)  # type: ignore[arg-type]
+        own = OwnPictures(network, replay.own or 0, replay.reworded, 0, network.before, text_learns=False)  # type: ignore[arg-type]
         points = torch.zeros(3, 4, 2, 2)
         words = {"states": torch.zeros(3, 1, 1)}
         asked = ReplayBatch(
@@ -109,3 +109,32 @@ def test_captions_are_asked_without_the_token_or_with_one_that_calls_nothing() -
     assert found == {"a photo of dog", "a photo of uwu dog"}
     style = ReplayPrompts(ConceptPrompts("sks", "style", ()), [], vocabulary_of(words.__contains__), 0.3)
     assert style.reworded("a fox in sks style on red", Random(0)) == "a fox on red"
+
+
+def test_of_few_pictures_one_is_asked_in_so_many_steps() -> None:
+    network = Network()
+    shown, batch = batch_of(["sks dog"])
+    own = OwnPictures(network, 0.25, lambda caption, rng: caption, 0, network.before, text_learns=False)  # type: ignore[arg-type]
+    assert [own(shown, batch, step) is not None for step in range(8)] == [False, False, False, True] * 2
+
+
+def test_captions_are_asked_by_the_token_of_one_of_its_kind_half_of_the_time() -> None:
+    words = {"uwu", "dog", "a", "photo", "of"}
+    dog = ConceptPrompts("sks", "small dog", ())
+    earlier = [ConceptPrompts("zwz", "cat", ()), ConceptPrompts("sbu", "dog", ())]
+    prompts = ReplayPrompts(dog, earlier, vocabulary_of(words.__contains__), 0.3)
+    found = [prompts.reworded("a photo of sks dog", Random(seed)) for seed in range(200)]
+    assert set(found) == {"a photo of dog", "a photo of uwu dog", "a photo of sbu dog"}
+    assert 70 < found.count("a photo of sbu dog") < 130
+
+
+def test_styles_are_of_one_kind_whatever_their_names() -> None:
+    pastel, ink = ConceptPrompts("sks", "pastel style", ()), ConceptPrompts("zwz", "ink drawing", ())
+    dog = ConceptPrompts("sbu", "dog", ())
+    assert pastel.is_kin_of(ink)
+    assert not pastel.is_kin_of(dog)
+    assert not dog.is_kin_of(pastel)
+    prompts = ReplayPrompts(ink, [pastel, dog], vocabulary_of({"sks"}.__contains__), 0.3)
+    found = {prompts.reworded("a fox in zwz style, red", Random(seed)) for seed in range(40)}
+    assert "a fox in sks style, red" in found
+    assert all("zwz" not in one for one in found)

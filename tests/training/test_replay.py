@@ -10,7 +10,7 @@ from tiny_model import write_tiny_model
 
 from clora_ext.config.precision import pick_precision
 from clora_ext.families import detect
-from clora_ext.families.base import EncodedPrompt, Model, SizeConditioning
+from clora_ext.families.model import EncodedPrompt, Model, SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.strategies.base import Replay
 from clora_ext.training.replay import TrajectoryReplay, points_per_step, replay_cost, replay_prompts
@@ -133,11 +133,11 @@ def test_every_prompt_is_known_before_the_training() -> None:
 
 def test_as_many_points_as_suit_the_batch() -> None:
     asked = Replay(REPLAY.draw)
-    assert [asked.beside(size).trajectories for size in (1, 2, 3, 8)] == [1, 1, 1, 4]
+    assert [asked.beside(size).trajectories for size in (1, 2, 3, 8)] == [1, 1, 1, 3]
     assert REPLAY.beside(8).trajectories == 3  # as somebody has said
     assert points_per_step(asked.beside(1)) == 2
-    # Of eight pictures, each learned from: four points and one in four of them again, and twice four answers.
-    assert replay_cost(asked.beside(8), 8) == pytest.approx(1 + (3 * 5 + 8) / (3 * 8))
-    assert replay_cost(asked.beside(1), 1) == pytest.approx(1 + (3 * 1.25 + 2) / 3)
+    # Of eight pictures: three points are learned from, one in four of them again; and twice three answers.
+    assert replay_cost(asked.beside(8), 8) == pytest.approx((3 * 3.75 + 6) / (3 * 8))
+    assert replay_cost(asked.beside(1), 1) == pytest.approx((3 * 1.25 + 2) / 3)
     with pytest.raises(ValueError, match="nobody has said"):
         points_per_step(asked)

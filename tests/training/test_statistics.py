@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from clora_ext import families
 from clora_ext.adapters.sites import Target
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.base import Model
+from clora_ext.families.model import Model
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.training.statistics import input_moments
 

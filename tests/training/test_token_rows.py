@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clora_ext.config.precision import pick_precision
 from clora_ext.families import detect
-from clora_ext.families.base import Model, SizeConditioning
+from clora_ext.families.model import Model, SizeConditioning
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.training.token_rows import TokenRows
 

@@ -4,7 +4,7 @@ A sum over the network's levels with factors that were measured: docs/estimates.
 it is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,19 @@ _RECOMPUTED: Mapping[tuple[TargetSet, int], tuple[float, float, float]] = {
     ("transformer", _FLOAT): (5.0, 1.0, 41.5),
     ("transformer", _HALF): (7.5, 0.43, 50.0),
 }
+# By whether activations are recomputed, and bytes of a number: for each that a residual block gives, where
+# these blocks are taught, too.
+_CONVOLVED = {(False, _FLOAT): 1.3, (False, _HALF): 5.8, (True, _FLOAT): 0.8, (True, _HALF): 1.6}
+# With magnitudes (DoRA), what every taught layer gives is kept once more: for each number that a transformer
+# block gives and that a stack of them gives; recomputed, that the largest stack gives. And where residual
+# blocks are taught, for each that they give.
+_MAGNITUDES: Mapping[TargetSet, tuple[float, float, float]] = {
+    "attention": (6.1, 0.0, 6.0),
+    "transformer": (15.0, 2.0, 33.0),
+}
+_MAGNITUDES_CONVOLVED = {False: 3.1, True: 0.5}
+# A weight with its change, and half of that again, in float32: for each number of the widest taught layer.
+_WHOLE_WEIGHT = 1.5
 _LAYERS_WITH_TOKENS: Mapping[TargetSet, int] = {"attention": 6, "transformer": 8}  # of a transformer block
 
 
@@ -55,9 +68,33 @@ def training_bytes(config: Mapping[str, Any], step: StepShape) -> int:
         numbers = sum(residual * level.numbers + block * level.in_blocks for level in levels)
         tokens = sum(level.area * level.blocks * level.depth for level in levels)
         numbers += step.rank * _LAYERS_WITH_TOKENS[step.targets] * tokens
+    if step.convolutions:
+        numbers += _CONVOLVED[step.recompute, width] * sum(level.numbers for level in levels)
+    if step.magnitudes:
+        numbers += _magnitude_numbers(levels, step)
     if step.text_encoders:
         numbers += _TEXT_FACTORS[width] * _text_numbers(config)
-    return int(numbers * step.pictures * width)
+    whole = _WHOLE_WEIGHT * _FLOAT * _widest(levels, step) if step.magnitudes else 0
+    return int(numbers * step.pictures * width + whole)
+
+
+def _magnitude_numbers(levels: "Sequence[_Level]", step: StepShape) -> float:
+    """That are kept for the magnitudes of one picture."""
+    block, stack, largest = _MAGNITUDES[step.targets]
+    crossed = [level for level in levels if level.depth]
+    found = sum(block * level.in_blocks + stack * level.numbers for level in crossed)
+    if step.recompute:
+        found = largest * max((level.area * level.width for level in crossed), default=0)
+    if step.convolutions:
+        found += _MAGNITUDES_CONVOLVED[step.recompute] * sum(level.numbers for level in levels)
+    return found
+
+
+def _widest(levels: "Sequence[_Level]", step: StepShape) -> int:
+    """Numbers of the largest weight that is taught: an MLP's, or a convolution's of two levels' channels."""
+    crossed = max((level.width for level in levels if level.depth), default=0)
+    convolved = max(level.width for level in levels) if step.convolutions else 0
+    return max((8 if step.targets == "transformer" else 1) * crossed**2, 18 * convolved**2)
 
 
 def picture_bytes(config: Mapping[str, Any], size: tuple[int, int]) -> int:

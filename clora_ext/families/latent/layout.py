@@ -7,7 +7,7 @@ and the key tables that they give. This file reads headers only; it imports no t
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from clora_ext.adapters.sites import Layout, Target
 from clora_ext.config.settings import PromptSettings, TargetSet
 from clora_ext.errors import CheckpointError, UsageError
-from clora_ext.families.base import Model
 from clora_ext.families.components import Component, Role, component_of, denoiser_of
+from clora_ext.families.model import Model
 from clora_ext.families.step_shape import StepShape
 from clora_ext.formats.header import Header, TensorInfo
 from clora_ext.formats.keys import KeyTable
@@ -24,8 +24,9 @@ from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import Prediction
 
 from . import activations
-from .targets import in_clip, in_unet, read_by
+from .targets import in_clip, in_residual_block, in_unet, read_by
 from .verdicts import Verdict
+from .widened import widened_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,8 +118,13 @@ class OriginalLayout:
         return int(2**reductions)
 
     def training_bytes(self, header: Header, step: StepShape) -> int | None:
-        """See :func:`clora_ext.families.latent.activations.training_bytes`."""
-        return _told(activations.training_bytes, self.config(header, _HERE), step)
+        """See :func:`clora_ext.families.latent.activations.training_bytes`; wide copies of 8-bit weights."""
+        found = _told(activations.training_bytes, self.config(header, _HERE), step)
+        if found is None or not step.is_8_bit:
+            return found
+        prefix = denoiser_of(self.components).prefix
+        shapes = {name: info.shape for name, info in header.tensors.items() if name.startswith(prefix)}
+        return found + widened_numbers(shapes) * (2 if step.is_half else 4)
 
     def picture_bytes(self, header: Header, size: tuple[int, int]) -> int | None:
         """See :func:`clora_ext.families.latent.activations.picture_bytes`."""
@@ -146,12 +152,12 @@ class OriginalLayout:
 
         return tokens_cut(make_tokenizer(config, _HERE), prompt, prompts.parts)
 
-    def tokens(self, header: Header, text: str) -> Sequence[int]:
+    def reader(self, header: Header) -> Callable[[str], Sequence[int]]:
         """By the same tokenizer."""
         from .modules import make_tokenizer
         from .text import tokens
 
-        return tokens(make_tokenizer(self.config(header, _HERE), _HERE), text)
+        return partial(tokens, make_tokenizer(self.config(header, _HERE), _HERE))
 
     def suggested_settings(self, header: Header) -> Mapping[str, Any]:
         """From the configuration."""
@@ -173,14 +179,18 @@ class OriginalLayout:
         )
         return tuple(sorted(found, key=lambda target: target.name))
 
-    def targets(self, header: Header, chosen: TargetSet, *, text_encoders: bool) -> tuple[Target, ...]:
+    def targets(
+        self, header: Header, chosen: TargetSet | None, *, text_encoders: bool, convolutions: bool = False
+    ) -> tuple[Target, ...]:
         """The chosen layers of the UNet, and attention and MLP of the text encoders."""
         denoiser = denoiser_of(self.components).name
         return tuple(
             target
             for target in self.modules(header)
             if (
-                in_unet(target, chosen) if target.component == denoiser else text_encoders and in_clip(target)
+                (in_unet(target, chosen) or (convolutions and in_residual_block(target)))
+                if target.component == denoiser
+                else text_encoders and in_clip(target)
             )
         )
 
@@ -197,6 +207,12 @@ class OriginalLayout:
             left = one is None or is_leftover(one.name, name.removeprefix(one.prefix))
             found[name] = None if one is None or left else one.role
         return found
+
+    def check_vae(self, header: Header, file: Path) -> None:
+        """By names and shapes."""
+        from .vae import check_vae
+
+        check_vae(file, self.config(header, _HERE)["vae"])
 
     def check_loading(self, header: Header, where: Path) -> None:
         """Build the modules without memory and compare; what was found to fit once is not built again."""

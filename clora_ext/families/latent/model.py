@@ -1,7 +1,7 @@
 """A latent diffusion model in memory: diffusers' and transformers' modules, taught and sampled from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -10,25 +10,32 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from clora_ext.adapters.sites import Target
-from clora_ext.config.memory import release_device_memory, reporting_out_of_memory
+from clora_ext.config.memory import free_memory, release_device_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
 from clora_ext.config.settings import PromptSettings
-from clora_ext.families.base import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.components import Role
+from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
+from clora_ext.families.picture_size import PictureSize, size_words, width_and_height
 
+from .activations import picture_bytes
 from .filling import local_name
+from .narrow import store_narrowly
 from .pipeline import Pipeline, make_pipeline
 from .pipeline_folder import save_pipeline
 from .process import DiffusionProcess
 from .sample import Sampler, decoded
 from .text import Text, collate, tokens, tokens_cut
+from .vae import load_vae
 
 __all__ = ["LatentDiffusion"]
 
 
+_KINDS_OF_BLOCK = 64
+
+
 @dataclass(frozen=True)
 class LatentDiffusion:
-    """The parts of a loaded model; see :class:`clora_ext.families.base.Model`.
+    """The parts of a loaded model; see :class:`clora_ext.families.model.Model`.
 
     Attributes:
         denoiser: predicts noise (or v) from noisy latents (n, 4, h, w).
@@ -43,35 +50,70 @@ class LatentDiffusion:
     text: Text
     process: DiffusionProcess
     precision: Precision
+    _remembered: dict[tuple[object, ...], EncodedPrompt] = field(default_factory=dict, repr=False)
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:
         """Every component by its name."""
         return {"unet": self.denoiser, "vae": self.vae, **self.text.encoders}
 
+    @property
+    def picture_encoder(self) -> nn.Module:
+        """The VAE."""
+        vae: nn.Module = self.vae
+        return vae
+
+    @property
+    def text_encoders(self) -> Sequence[nn.Module]:
+        """One or two of CLIP's."""
+        return tuple(self.text.encoders.values())
+
     def locate(self, target: Target) -> tuple[nn.Module, str]:
         """The component that holds ``target``, and the path of its module inside."""
         part = self.parts[target.component]
         return part, local_name(part, target.module)
 
+    def store_in_8_bits(self) -> None:
+        """See :func:`clora_ext.families.latent.narrow.store_narrowly`."""
+        store_narrowly(self.denoiser, self.precision.frozen)
+
+    def compile_denoiser(self) -> None:
+        """The UNet's transformer blocks, each kind once: "regional compilation" in diffusers' words.
+
+        A kind is compiled for every width, and with adapters on and off: more than torch's usual limit.
+        """
+        from torch._dynamo import config
+
+        config.recompile_limit = max(config.recompile_limit, _KINDS_OF_BLOCK)
+        self.denoiser.compile_repeated_blocks()
+
     def recompute_activations(self) -> None:
         """Gradient checkpointing (arXiv 1604.06174) of the UNet, from now on."""
         self.denoiser.enable_gradient_checkpointing()
 
+    def remember_prompt(self, prompt: str, negative: str, size: PictureSize) -> None:
+        """Encode a prompt now, so that it can be drawn when the text encoders are gone."""
+        self._remembered[self._key(prompt, negative, size)] = self.encode_prompt(prompt, negative, size)
+
     def drop_text_encoders(self) -> None:
-        """Free the memory of the text encoders: from now on no prompt can be read."""
+        """Free the memory of the text encoders: from now on no prompt is read but what is remembered."""
         for encoder in self.text.encoders.values():
             encoder.to("meta")
         release_device_memory()
 
-    def drop_vae(self) -> None:
-        """Free the memory of the VAE: from now on no picture can be encoded or sampled."""
-        self.vae.to("meta")
+    def lay_vae_aside(self) -> None:
+        """Free the accelerator's memory of the VAE until :meth:`fetch_vae`: nothing is encoded or sampled."""
+        self.vae.to("cpu")
         release_device_memory()
+
+    def fetch_vae(self) -> None:
+        """Have the VAE where the model lies."""
+        self.vae.to(self.precision.device)
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled latents' mean and standard deviation (n, 4, h, w) of pixels (n, 3, H, W) in [-1, 1]."""
+        self._make_room(pixels.shape[-1], pixels.shape[-2])
         place = self.vae.encode(pixels.to(self.precision.device)).latent_dist
         factor = float(self.vae.config["scaling_factor"])
         return place.mean * factor, place.std * factor
@@ -79,7 +121,12 @@ class LatentDiffusion:
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> list[Image]:
         """The pictures of scaled latents (n, 4, h, w)."""
-        return decoded(self.vae, latents.to(self.precision.device))
+        return self._decoded(latents.to(self.precision.device))
+
+    def with_vae(self, file: Path) -> "LatentDiffusion":
+        """The same parts but for the VAE."""
+        vae = load_vae(file, dict(self.vae.config), self.precision.device)
+        return replace(self, vae=vae)
 
     def reading(self, prompts: PromptSettings) -> "LatentDiffusion":
         """The same parts, with texts read in this way."""
@@ -110,6 +157,7 @@ class LatentDiffusion:
 
     def predict(self, latents: Tensor, times: Tensor, condition: Conditioning) -> Tensor:
         """The UNet's output, of the latents' shape."""
+        self._fetch_denoiser()
         added = None
         if "pooled" in condition:
             added = {"text_embeds": condition["pooled"], "time_ids": condition["time_ids"]}
@@ -123,11 +171,15 @@ class LatentDiffusion:
         return output
 
     @torch.no_grad()
-    def encode_prompt(self, prompt: str, negative: str, size: int) -> EncodedPrompt:
+    def encode_prompt(self, prompt: str, negative: str, size: PictureSize) -> EncodedPrompt:
         """What :meth:`sample_encoded` needs of the text encoders."""
-        square = SizeConditioning((size, size), (0, 0), (size, size))
+        known = self._remembered.get(self._key(prompt, negative, size))
+        if known is not None:
+            return known
+        width, height = width_and_height(size)
+        whole = SizeConditioning((height, width), (0, 0), (height, width))
         with reporting_out_of_memory("reading a prompt"):
-            wanted, unwanted = (self.condition([words], [square]) for words in (prompt, negative))
+            wanted, unwanted = (self.condition([words], [whole]) for words in (prompt, negative))
         return EncodedPrompt(wanted, unwanted, size)
 
     def sample(
@@ -138,7 +190,7 @@ class LatentDiffusion:
         seeds: Sequence[int],
         steps: int,
         guidance: float,
-        size: int,
+        size: PictureSize,
         on_step: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Image]:
         """One picture for every seed; see :meth:`sample_encoded`."""
@@ -156,13 +208,46 @@ class LatentDiffusion:
         on_step: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Image]:
         """One picture for every seed; see :meth:`clora_ext.families.latent.sample.Sampler.sample`."""
-        sampler = Sampler(self._pipeline(), self.vae, self.precision, steps, guidance)
-        with reporting_out_of_memory(f"drawing pictures of {prompt.size} px"):
+        self._fetch_denoiser()
+        sampler = Sampler(
+            self._pipeline(), self._decoded, self._fetch_denoiser, self.precision, steps, guidance
+        )
+        with reporting_out_of_memory(f"drawing pictures of {size_words(prompt.size)}"):
             return sampler.sample(prompt, seeds, on_step)
 
     def save(self, folder: Path, dtypes: Mapping[Role, torch.dtype]) -> None:
         """Write a new folder that diffusers' ``from_pretrained`` reads; see :func:`save_pipeline`."""
         save_pipeline(self._pipeline(), folder, dtypes)
+
+    def _decoded(self, latents: Tensor) -> list[Image]:
+        """The pictures of scaled latents."""
+        scale = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+        self._make_room(latents.shape[-1] * scale, latents.shape[-2] * scale)
+        return decoded(self.vae, latents)
+
+    def _make_room(self, width: int, height: int) -> None:
+        """Lay the UNet aside if the VAE's work on a picture would not fit beside it, until it is used.
+
+        Of SDXL's pictures that takes 3.2 GB, more than anything else without gradients.
+        """
+        device = self.precision.device
+        if device.type == "cpu":
+            return
+        needed = picture_bytes({"vae": self.vae.config}, (width, height))
+        if free_memory(device) < needed:
+            release_device_memory()
+        if free_memory(device) < needed:
+            self.denoiser.to("cpu")
+            release_device_memory()
+
+    def _fetch_denoiser(self) -> None:
+        """Have the UNet where the model lies."""
+        if next(self.denoiser.parameters()).device.type != self.precision.device.type:
+            self.denoiser.to(self.precision.device)
+
+    def _key(self, prompt: str, negative: str, size: PictureSize) -> tuple[object, ...]:
+        """Of a prompt that is remembered, as it is read now."""
+        return self.text.prompts, prompt, negative, size
 
     def _pipeline(self) -> Pipeline:
         return make_pipeline(self.denoiser, self.vae, self.text, self.process.scheduler)

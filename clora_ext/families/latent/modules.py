@@ -69,12 +69,11 @@ def make_tokenizer(config: Mapping[str, Any], where: Path) -> CLIPTokenizer:
         CheckpointError: it is not known, or counts other tokens.
     """
     encoder = CLIPTextConfig(**config["text_encoder"])
-    tokenizer = load_tokenizer(config.get("tokenizer"), where)
+    tokenizer = load_tokenizer(config.get("tokenizer"), where, encoder.max_position_embeddings)
     if len(tokenizer) != encoder.vocab_size:
         message = f"{where}: the text encoder knows {encoder.vocab_size} tokens, its tokenizer "
         fix = "use the version of clora that the file was made with"
         raise CheckpointError(f"{message}{len(tokenizer)}", fix=fix)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, encoder.max_position_embeddings)
     return tokenizer
 
 

@@ -15,7 +15,7 @@ __all__ = ["DiffusionProcess", "ddim"]
 
 @dataclass(frozen=True)
 class DiffusionProcess:
-    """DDPM (arXiv 2006.11239); see :class:`clora_ext.families.base.Process`.
+    """DDPM (arXiv 2006.11239); see :class:`clora_ext.families.process.Process`.
 
     Attributes:
         scheduler: the noise schedule, and whether the network predicts the noise or v (arXiv 2202.00512).
@@ -23,9 +23,27 @@ class DiffusionProcess:
 
     scheduler: DDPMScheduler
 
-    def sample_times(self, shape: Sequence[int], rng: Generator) -> Tensor:
+    @property
+    def predicts(self) -> str:
+        """As the scheduler's configuration says."""
+        return str(kind_of(self.scheduler.config["prediction_type"]))
+
+    @property
+    def length(self) -> float:
+        """1000 steps."""
+        return float(self.scheduler.config["num_train_timesteps"])
+
+    def sample_times(
+        self, shape: Sequence[int], rng: Generator, *, least: int = 0, most: int | None = None
+    ) -> Tensor:
         """Timesteps (n,), int64, all equally likely whatever the pictures' size."""
-        return torch.randint(int(self.scheduler.config["num_train_timesteps"]), (shape[0],), generator=rng)
+        last = int(self.length) if most is None else int(most * self.length / 1000)
+        return torch.randint(int(least * self.length / 1000), last, (shape[0],), generator=rng)
+
+    def signal_to_noise(self, times: Tensor) -> Tensor:
+        """By the schedule's products of alphas."""
+        kept: Tensor = self.scheduler.alphas_cumprod.to(times.device, torch.float32)[times]
+        return kept / (1 - kept)
 
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """Latents and noise in the schedule's proportion."""
@@ -34,7 +52,7 @@ class DiffusionProcess:
 
     def target(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """The noise, or v."""
-        if kind_of(self.scheduler.config["prediction_type"]) == "v":
+        if self.predicts == "v":
             velocity: Tensor = self.scheduler.get_velocity(latents, noise, times)
             return velocity
         return noise

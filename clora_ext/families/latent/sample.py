@@ -12,7 +12,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from clora_ext.config.precision import Precision
-from clora_ext.families.base import Conditioning, EncodedPrompt
+from clora_ext.families.model import Conditioning, EncodedPrompt
+from clora_ext.families.picture_size import PictureSize, width_and_height
 
 from .pipeline import Pipeline
 
@@ -28,14 +29,16 @@ class Sampler:
 
     Attributes:
         pipeline: diffusers' own.
-        vae: decodes latents; float32.
+        decode: latents' pictures, see :func:`decoded`.
+        ready: called before the network is asked, which decoding may have put elsewhere.
         precision: where the model lies.
         steps: denoising steps.
         guidance: 1 switches guidance off.
     """
 
     pipeline: Pipeline
-    vae: AutoencoderKL
+    decode: Callable[[Tensor], list[Image]]
+    ready: Callable[[], None]
     precision: Precision
     steps: int
     guidance: float
@@ -51,18 +54,25 @@ class Sampler:
             on_step: told (done, total) after every step; may raise to stop.
         """
         prompts = {**_arguments("", prompt.wanted), **_arguments("negative_", prompt.unwanted)}
-        at_once = max(1, _PIXELS_AT_ONCE // prompt.size**2)
+        width, height = width_and_height(prompt.size)
+        at_once = max(1, _PIXELS_AT_ONCE // (width * height))
         parts = [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
         images: list[Image] = []
         for number, part in enumerate(parts):
             tell = partial(_tell, on_step, number * self.steps, len(parts) * self.steps)
-            images += decoded(self.vae, self._latents(prompts, prompt.size, part, tell))
+            self.ready()
+            images += self.decode(self._latents(prompts, prompt.size, part, tell))
         return images
 
     def _latents(
-        self, prompts: Mapping[str, Tensor], size: int, seeds: Sequence[int], tell: Callable[[int], None]
+        self,
+        prompts: Mapping[str, Tensor],
+        size: PictureSize,
+        seeds: Sequence[int],
+        tell: Callable[[int], None],
     ) -> Tensor:
         """Some pictures' latents at once, (n, 4, h, w), scaled; ``tell`` is told the steps done."""
+        width, height = width_and_height(size)
 
         def after_step(_: Any, index: int, __: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
             tell(index + 1)
@@ -76,8 +86,8 @@ class Sampler:
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                 num_inference_steps=self.steps,
                 guidance_scale=self.guidance,
-                height=size,
-                width=size,
+                height=height,
+                width=width,
                 output_type="latent",
                 callback_on_step_end=after_step,
             ).images

@@ -5,21 +5,32 @@ import re
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
 
-__all__ = ["in_clip", "in_unet", "read_by"]
+__all__ = ["in_clip", "in_residual_block", "in_unet", "read_by"]
 
 # The text's states go to every block; queries, keys and values of self-attention read one hidden state.
 _TEXT = re.compile(r"\.attn2\.to_[kv]$")
 _SELF_ATTENTION = re.compile(r"\.(attn1\.to_[qkv]|self_attn\.[qkv]_proj)$")
 
+_RESIDUAL = re.compile(r"\.(resnets|downsamplers|upsamplers)\.")
 _ATTENTION = (".to_q", ".to_k", ".to_v", ".to_out.0")
 
 
-def in_unet(target: Target, chosen: TargetSet) -> bool:
+def in_unet(target: Target, chosen: TargetSet | None) -> bool:
     """Whether a layer of the UNet is among the chosen ones."""
+    if chosen is None:
+        return False
     inside = "attentions." in target.module  # a transformer between the residual blocks
     if chosen == "attention":
         return inside and ".attn" in target.module and target.module.endswith(_ATTENTION)
     return inside
+
+
+def in_residual_block(target: Target) -> bool:
+    """Whether a layer of the UNet belongs to a residual block or changes the size, like ``conv_dim``.
+
+    These are all convolutions but the first and the last, and the layers that tell them the time.
+    """
+    return bool(_RESIDUAL.search(target.module))
 
 
 def in_clip(target: Target) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from clora_ext.config.precision import to_device
 from clora_ext.config.settings import PromptSettings
 from clora_ext.errors import CheckpointError
-from clora_ext.families.base import Conditioning, SizeConditioning
+from clora_ext.families.model import Conditioning, SizeConditioning
 
 __all__ = ["OneText", "Text", "TwoTexts", "collate", "load_tokenizer", "tokens", "tokens_cut"]
 
@@ -20,8 +21,13 @@ _HERE = Path(__file__).parent
 _TOKENIZERS = {"demo": _HERE.parents[1] / "assets" / "demo_tokenizer", "clip": _HERE / "clip_tokenizer"}
 
 
-def load_tokenizer(name: object, where: Path) -> CLIPTokenizer:
-    """A tokenizer that ships with clora.
+def load_tokenizer(name: object, where: Path, longest: int | None = None) -> CLIPTokenizer:
+    """A tokenizer that ships with clora; whoever asks again is given the same one.
+
+    Args:
+        name: of the tokenizer.
+        where: the file that asks for it.
+        longest: tokens that the encoder reads at once; None: as many as the tokenizer says.
 
     Raises:
         CheckpointError: none is called ``name``; names the file that asked for it.
@@ -30,7 +36,14 @@ def load_tokenizer(name: object, where: Path) -> CLIPTokenizer:
     if folder is None:
         message = f"{where}: the tokenizer {name!r:.80} is not known"
         raise CheckpointError(message, fix=f"known are: {', '.join(_TOKENIZERS)}")
+    return _loaded(folder, longest)
+
+
+@cache  # reading CLIP's vocabulary takes a twentieth of a second
+def _loaded(folder: Path, longest: int | None) -> CLIPTokenizer:
     tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    if longest is not None:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     return tokenizer
 
 
@@ -59,7 +72,7 @@ class Text(Protocol):
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:
-        """See :meth:`clora_ext.families.base.Model.condition`."""
+        """See :meth:`clora_ext.families.model.Model.condition`."""
         ...
 
 

@@ -14,6 +14,7 @@ __all__ = ["Details", "model_metadata", "name_of", "training_metadata", "trigger
 
 _LONGEST = 200
 _MOST_TRIGGERS = 8
+_DECOMPOSED = json.dumps({"algo": "lora", "dora_wd": "True"})
 _READ_AT_ONCE = 75  # tokens
 
 
@@ -56,7 +57,9 @@ class Details:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
-def training_metadata(details: Details, kind: LoraKind, rank: str, alpha: str) -> dict[str, str]:
+def training_metadata(
+    details: Details, kind: LoraKind, rank: str, alpha: str, *, decomposed: bool = False
+) -> dict[str, str]:
     """sd-scripts' metadata (``ss_``), as text.
 
     Args:
@@ -64,12 +67,14 @@ def training_metadata(details: Details, kind: LoraKind, rank: str, alpha: str) -
         kind: of the family.
         rank: of all layers, or ``Dynamic``.
         alpha: likewise.
+        decomposed: whether it has magnitudes, of which sd-scripts' own LoRA knows nothing.
     """
     side = details.resolution or kind.resolution
     entries = {
         "ss_base_model_version": kind.base_version,
         "ss_v2": "False",
-        "ss_network_module": "networks.lora",
+        "ss_network_module": "lycoris.kohya" if decomposed else "networks.lora",
+        "ss_network_args": _DECOMPOSED if decomposed else "",
         "ss_network_dim": rank,
         "ss_network_alpha": alpha,
         "ss_resolution": f"({side}, {side})",

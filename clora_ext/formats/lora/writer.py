@@ -67,6 +67,7 @@ def write_lora(
     family: str,
     details: Details,
     *,
+    magnitudes: Mapping[Site, Tensor] | None = None,
     embeddings: Mapping[str, Mapping[str, Tensor]] | None = None,
     dtype: str = "F16",
     on_tensor: Callable[[int, int, str], None] = lambda done, total, name: None,
@@ -78,6 +79,8 @@ def write_lora(
         factors: float32 adapters in matrix form, as :func:`clora_ext.formats.lora.reader.read_lora` gives.
         family: ``sd1`` or ``sdxl``.
         details: what the file tells about itself.
+        magnitudes: of the outputs of sites that have them (DoRA), (out,) each: written in float32, whatever
+            the dtype, because half of it would round the whole weight and not its change.
         embeddings: what text encoders read words as, by word and component, (vectors, width) each: bundled
             in as web interfaces read them, who then put them in the word's place.
         dtype: of the tensors: ``F16``, ``BF16`` or ``F32``.
@@ -93,9 +96,11 @@ def write_lora(
     sources: dict[str, Source] = {}
     for site, adapter in factors.items():
         sources |= _sources(site, adapter, kohya_name(site, kind), dtype)
+    for site, magnitude in (magnitudes or {}).items():
+        sources[f"{kohya_name(site, kind)}.dora_scale"] = _magnitude(site, magnitude)
     for word, vectors in (embeddings or {}).items():
         sources |= _embedding(word, vectors, kind, dtype)
-    training = training_metadata(details, kind, *_network(factors, dtype))
+    training = training_metadata(details, kind, *_network(factors, dtype), decomposed=bool(magnitudes))
     model_hash, legacy_hash = _hashes(sources, training)
     metadata = {
         **details.extra,
@@ -139,6 +144,12 @@ def _sources(site: Site, adapter: Factors, name: str, dtype: str) -> dict[str, S
     }
     alpha = torch.tensor(stored.alpha, dtype=torch.float64)
     return {**sources, f"{name}.alpha": Source(dtype, (), lambda: alpha)}
+
+
+def _magnitude(site: Site, magnitude: Tensor) -> Source:
+    """The tensor of one layer's magnitudes, as LyCORIS has it with ``wd_on_output``."""
+    shape = (site.shape[0], *(1 for _ in site.shape[1:]))
+    return Source("F32", shape, _reshaped(magnitude, shape))
 
 
 def _embedding(word: str, vectors: Mapping[str, Tensor], kind: LoraKind, dtype: str) -> dict[str, Source]:

@@ -1,0 +1,64 @@
+"""A VAE in a file of its own, by whichever names, seen in the original layout. Needs no torch."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clora_ext.errors import CheckpointError
+
+from .diffusers_folder import component_pieces
+from .header import Header, read_header
+from .keys import VAE_PREFIX, vae_table
+from .models import model_pieces
+from .pieces import Piece, Pieces
+from .spans import Span
+
+__all__ = ["vae_pieces"]
+
+_BLOCK = re.compile(r"encoder\.down_blocks\.(\d{1,2})\.resnets\.(\d{1,2})\.")
+
+
+def vae_pieces(file: Path) -> Pieces:
+    """The tensors of a VAE: of its own file, in diffusers' names or the original ones, or of a whole model.
+
+    Raises:
+        CheckpointError: it is no VAE of Stable Diffusion's kind.
+    """
+    if file.is_dir():
+        found = model_pieces(file)
+        return _only(Pieces({}) if found is None else found, file)
+    header = read_header(file)
+    if any(name.startswith(VAE_PREFIX) for name in header.tensors):
+        return _only(model_pieces(file) or Pieces(_as_they_are(file, header, "")), file)
+    if "encoder.conv_in.weight" not in header.tensors:
+        message = f"{file} holds no VAE of Stable Diffusion's kind"
+        raise CheckpointError(message, fix="name one, such as vae-ft-mse-840000-ema-pruned.safetensors")
+    if any(_BLOCK.match(name) for name in header.tensors):
+        return Pieces(dict(component_pieces(file, vae_table(_described(header.tensors)))))
+    return Pieces(_as_they_are(file, header, VAE_PREFIX))
+
+
+def _only(pieces: Pieces, where: Path) -> Pieces:
+    """The VAE of a whole model."""
+    found = {name: piece for name, piece in pieces.tensors.items() if name.startswith(VAE_PREFIX)}
+    if not found:
+        raise CheckpointError(f"{where} holds no VAE", fix="name a file that does")
+    return Pieces(found)
+
+
+def _as_they_are(file: Path, header: Header, prefix: str) -> Mapping[str, Piece]:
+    spans = {
+        name: (Span(file, header.data_start + info.start, info.bytes),)
+        for name, info in header.tensors.items()
+    }
+    return {
+        prefix + name: Piece(info.dtype, info.shape, spans[name]) for name, info in header.tensors.items()
+    }
+
+
+def _described(names: Iterable[str]) -> Mapping[str, Any]:
+    """As much of diffusers' configuration as names tell: blocks, and layers in each."""
+    found = [(int(block[1]), int(block[2])) for name in names if (block := _BLOCK.match(name))]
+    blocks, layers = (max(numbers) + 1 for numbers in zip(*found, strict=True))
+    return {"block_out_channels": [0] * blocks, "layers_per_block": layers}

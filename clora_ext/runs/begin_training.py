@@ -1,0 +1,228 @@
+"""What a training begins with: the model with fresh adapters inside, encoded pictures, an objective."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clora_ext.adapters.sites import Target
+from clora_ext.config.processes import ALONE
+from clora_ext.events import Note, Sink
+from clora_ext.formats.pages import release_on_free
+from clora_ext.formats.training_state import STATE_FILE
+
+from .baseline import has_own_scorer, remember_baseline
+from .encode import Encoded, encode_pictures
+from .kept_encodings import encodings_of
+from .layer_rank import layer_rank
+from .memory_remedies import training_remedies
+from .objective import objective_of
+from .observe import Observed
+from .plan import Plan
+from .prepared import PreparedRun
+from .previews import PreviewPrompt
+from .replay import EncodedReplay, encode_replay
+from .step_captions import varies
+from .step_examples import pixels_change, step_examples
+from .token_rows import own_rows
+
+if TYPE_CHECKING:
+    from clora_ext.adapters.factors import Factors
+    from clora_ext.config.precision import Precision
+    from clora_ext.evolving.model import Evolving
+    from clora_ext.families.model import Model
+    from clora_ext.strategies.base import Start
+    from clora_ext.strategies.objective import Example
+    from clora_ext.training.adapters import AdapterStart
+    from clora_ext.training.team import Team
+    from clora_ext.training.training import Training
+    from clora_ext.training.validation import Validation
+
+__all__ = ["BegunTraining", "begin_training"]
+
+
+@dataclass(frozen=True, slots=True)
+class BegunTraining:
+    """A training before its first step.
+
+    Attributes:
+        training: the adapters are inside its model.
+        model: the one that learns.
+        drawing: the same network with the checkpoint's own VAE.
+        rows: of the tables of tokens that learn too, with their tokens.
+        examples: every picture of the plan.
+        started: factors of the adapters that did not begin as nothing, by :attr:`Target.name`.
+        precision: where the model lies.
+    """
+
+    training: "Training"
+    model: "Model"
+    drawing: "Model"
+    rows: Mapping[Target, int]
+    examples: "Sequence[Example]"
+    started: "Mapping[str, Factors]"
+    precision: "Precision"
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """What was made while the model was still the one before the training.
+
+    Attributes:
+        starts: of the adapters, by layer.
+        rows: of the tables of tokens that learn too, with their tokens.
+        encoded: the pictures.
+        replay: what the model before is asked again; None: nothing.
+    """
+
+    starts: "Mapping[Target, AdapterStart]"
+    rows: Mapping[Target, int]
+    encoded: Encoded
+    replay: EncodedReplay | None
+
+
+def begin_training(
+    run: PreparedRun, asked: Sequence[PreviewPrompt], team: "Team | None", sink: Sink
+) -> BegunTraining:
+    """Load the model, encode everything, and put the adapters in.
+
+    Args:
+        run: of pictures.
+        asked: what is drawn while it is trained.
+        team: the processes that train together; None: this one alone.
+        sink: told what happens.
+
+    Raises:
+        OutOfMemory: it does not fit.
+    """
+    from clora_ext.config.memory import reporting_out_of_memory
+    from clora_ext.config.precision import pick_precision
+
+    plan, precision = run.plan, pick_precision()
+    sink(Note(f"computing on: {precision.reason}"))
+    drawing, begun = _load(plan, run.before, precision)
+    if plan.settings.compute.fp8_base:
+        drawing.store_in_8_bits()
+    model = drawing if plan.vae is None else drawing.with_vae(plan.vae)
+    started = {target.name: one.factors for target, one in begun.items() if one.factors.up.any()}
+    starts = {target: _start(plan, target, one) for target, one in begun.items()}
+    rows = own_rows(run, model)
+    replay = encode_replay(run, model)
+    text_changes = bool(rows) or _reads_anew(plan, replay)
+    encodings = encodings_of(model, plan, plan.cache_dir)
+    encoded = encode_pictures(model, plan, encodings, sink, text_changes=text_changes)
+    if not text_changes and not has_own_scorer(plan):  # else they are asked again
+        _free_text_encoders(run, asked, model)
+    _free_vaes(plan, drawing, model, previews_are_drawn=bool(asked))
+    with reporting_out_of_memory("training", training_remedies(plan)):
+        # The adapters have values of their own, where the model lies.
+        training = _training(run, model, _Beginning(starts, rows, encoded, replay), precision, team)
+    return BegunTraining(training, model, drawing, rows, encoded.examples, started, precision)
+
+
+def _reads_anew(plan: Plan, replay: EncodedReplay | None) -> bool:
+    """Whether the text encoders are asked in every step, though no row of their tables learns."""
+    reworded = plan.settings.preservation.preserve_class > 0 or (
+        replay is not None and bool(replay.replay.own)
+    )
+    # A cut at another place is another condition: SDXL is told where.
+    return plan.settings.teaches_text or reworded or varies(plan) or pixels_change(plan)
+
+
+def _free_text_encoders(run: PreparedRun, asked: Sequence[PreviewPrompt], model: "Model") -> None:
+    """SDXL's take 3.6 GB in float32, and what they tell of the pictures is known by now."""
+    remember_baseline(run, model)
+    for prompt in (*(one.drawn for one in asked), *map(run.prompt.of, run.needs.inputs_after)):
+        prompt.remember(model)
+    model.drop_text_encoders()
+
+
+def _free_vaes(plan: Plan, drawing: "Model", model: "Model", *, previews_are_drawn: bool) -> None:
+    """The model's own and another one, as far as they have nothing to do while it is trained."""
+    idle = {one.picture_encoder: one for one in (drawing, model)}
+    if previews_are_drawn:
+        del idle[drawing.picture_encoder]
+    if pixels_change(plan):
+        idle.pop(model.picture_encoder, None)
+    for one in idle.values():
+        one.lay_vae_aside()
+
+
+def _training(
+    run: PreparedRun,
+    model: "Model",
+    beginning: _Beginning,
+    precision: "Precision",
+    team: "Team | None",
+) -> "Training":
+    """The training of the plan, with its adapters inside the model."""
+    from clora_ext.training.adapters import Adapters
+    from clora_ext.training.token_rows import TokenRows
+    from clora_ext.training.training import Training
+
+    plan = run.plan
+    place = ALONE if team is None else team.place
+    network, seed = plan.settings.network, plan.settings.seed
+    adapters = Adapters(model, beginning.starts, precision.device, network, seed, place)
+    rows = TokenRows(model, beginning.rows, precision.device) if beginning.rows else None
+    encoded = beginning.encoded
+    return Training(
+        model=model,
+        adapters=adapters,
+        token_rows=rows,
+        row_rate=plan.strategy.row_rate(),
+        objective=objective_of(run, model, adapters, beginning.replay, precision.device, place),
+        examples=encoded.examples,
+        batch_at=step_examples(encoded, plan, model, place),
+        settings=plan.settings,
+        precision=precision,
+        state_file=run.project.training_dir / STATE_FILE,
+        fingerprint=plan.fingerprint,
+        concept=plan.concept.trigger,
+        validation=_validation(plan, encoded),
+        team=team,
+    )
+
+
+def _validation(plan: Plan, encoded: Encoded) -> "Validation | None":
+    """What is asked while it trains; None: nothing is held out."""
+    from clora_ext.training.held_out import spread
+    from clora_ext.training.validation import Validation
+
+    if not encoded.held_out:
+        return None
+    settings = plan.settings
+    shown = [encoded.held_out[number] for number in spread(len(encoded.held_out))]
+    every, keep_best = settings.sampling.validate_every, settings.validation.keep_best
+    return Validation(shown, every, plan.own_batch_size, keep_best)
+
+
+def _start(plan: Plan, target: Target, begun: "AdapterStart") -> "AdapterStart":
+    """Where a layer's adapter starts: as the strategy has it, or as a LoRA that is learned further."""
+    return begun if plan.starting is None else plan.starting.begun(target, begun)
+
+
+def _load(plan: Plan, before: Observed, precision: "Precision") -> "tuple[Model, dict[Target, AdapterStart]]":
+    """The model with every layer's frozen weight, and where its adapters start by the strategy.
+
+    The frozen weights end here, since the model has its own copy: of SDXL's attention they are 4 GB.
+    """
+    from clora_ext.training.adapters import AdapterStart
+
+    evolving = plan.context.evolving()
+    with release_on_free():
+        begun = dict(_begin(plan, evolving, before))
+    frozen = {target.name: start.frozen for target, start in begun.items()}
+    model = plan.context.family.load(evolving.current, precision, frozen).reading(plan.settings.prompts)
+    return model, {target: AdapterStart(one.factors, one.constraint) for target, one in begun.items()}
+
+
+def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tuple[Target, Start]]":
+    """Every layer's start; each layer has a random generator of its own, so their order is free."""
+    import torch
+
+    settings = plan.settings
+    for index, target in enumerate(plan.targets):
+        rng = torch.Generator().manual_seed((settings.seed * 1_000_003 + index) % 2**63)
+        layer = before.with_inputs(evolving.layer(target, settings.strategy), target)
+        lora = layer_rank(target, settings)
+        yield target, plan.strategy.begin(layer, lora.rank, lora.alpha, rng)
