@@ -25,7 +25,7 @@ def show_shortage(plan: "Plan", needed: "Estimate", output: Output) -> None:
     if needed.memory is not None and needed.memory > needed.memory_free:
         tried = ", ".join(training_remedies(plan))
         wishes = f"; try {tried}" if tried else ""
-        output.show(f"note: it may run out of memory{wishes}, or --memory with what there is")
+        output.show(f"note: it may run out of memory{wishes}, or --memory auto")
 
 
 def _memory(found: "Estimate") -> str:

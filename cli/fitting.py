@@ -1,7 +1,10 @@
 """A request made to fit into so much memory, and what is said of it."""
 
 from collections.abc import Collection
+from math import inf
 from typing import TYPE_CHECKING
+
+from clora_ext.errors import UsageError
 
 from .output import Output
 from .wording import size
@@ -12,24 +15,47 @@ if TYPE_CHECKING:
 
 __all__ = ["fitted_to"]
 
+_AUTO = "auto"
+_GIB = 1 << 30
 
-def fitted_to(memory: float | None, request: "Request", given: Collection[str], output: Output) -> "Request":
+
+def fitted_to(memory: str | None, request: "Request", given: Collection[str], output: Output) -> "Request":
     """The request as it fits; each way to take less is told.
 
     Args:
-        memory: GB of a card; None: the request stays as it is.
+        memory: GB of a card, or "auto": as much as this machine's has; None: the request stays as it is.
         request: of pictures.
         given: names of settings that the user has chosen, which stay.
         output: told.
+
+    Raises:
+        UsageError: that is no number of at least 1.
     """
     if memory is None:
         return request
     from clora_ext.runs.fit_memory import fit_memory
 
-    found = fit_memory(request, memory, given)
-    for line in _lines(memory, found):
+    gibibytes = _gibibytes(memory)
+    found = fit_memory(request, gibibytes, given)
+    for line in _lines(gibibytes, found):
         output.show(line)
     return found.request
+
+
+def _gibibytes(text: str) -> float:
+    """How much is meant."""
+    if text.strip().lower() == _AUTO:
+        from clora_ext.config.memory import total_memory
+        from clora_ext.config.precision import pick_precision
+
+        return round(total_memory(pick_precision().device) / _GIB, 1)
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found < inf:
+        raise UsageError(f"--memory {text!r} is no number of GB", fix=f"give one from 1 on, or {_AUTO}")
+    return found
 
 
 def _lines(memory: float, found: "Fitted") -> list[str]:

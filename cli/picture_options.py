@@ -89,11 +89,10 @@ PresetOption = Annotated[
 ]
 
 MemoryOption = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="GB",
-        min=1,
-        help="Fit into a card of so much memory, such as 8; how is told.",
+        help="Fit into a card of so much memory, such as 8, or into what is here: auto; how is told.",
         rich_help_panel=_TRAINING,
         show_default=False,
     ),

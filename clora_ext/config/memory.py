@@ -10,7 +10,7 @@ import torch
 
 from clora_ext.errors import OutOfMemory
 
-__all__ = ["free_memory", "peak_memory", "release_device_memory", "reporting_out_of_memory"]
+__all__ = ["free_memory", "peak_memory", "release_device_memory", "reporting_out_of_memory", "total_memory"]
 
 _GIB = 1 << 30
 # Besides torch.OutOfMemoryError: the processor's allocator, Apple's, and CUDA's libraries.
@@ -61,6 +61,13 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return int(psutil.virtual_memory().available)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes that there are: of the accelerator if it is one that counts, else of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    return int(psutil.virtual_memory().total)
 
 
 def release_device_memory() -> None:

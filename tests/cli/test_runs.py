@@ -10,6 +10,7 @@ import threading
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import psutil
 import pytest
 from calling import call, main
 from whole_runs import FAST, Taught, content, pictures
@@ -72,6 +73,13 @@ def test_a_run_is_fitted_into_a_card_s_memory(project: Path, tmp_path: Path) -> 
     assert re.search(r"for 1 GB \(939.5 MB of it usable\): gradient checkpointing \(.* GB less\)", small.out)
     assert "batches of" not in small.out  # a batch that is given stays
     assert "more than 1 GB" in small.out
+    here = call(*asked, "--memory", "auto")
+    there = psutil.virtual_memory().total / (1 << 30)
+    assert f"for {round(there, 1):g} GB (" in here.out
+    for wrong in ("much", "0.5", "nan", "inf"):
+        refused = call(*asked, "--memory", wrong)
+        assert refused.code == 2
+        assert f"--memory {wrong!r} is no number of GB" in refused.err
 
 
 def test_given_token_is_said_to_be_given(project: Path, tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ from clora_ext import Pictures, Project, Request, Settings, add_concept, follow,
 from clora_ext.errors import Cancelled, UsageError
 from clora_ext.events import Event, Note, TrainStep
 from clora_ext.formats.training_state import STATE_FILE
+from clora_ext.project.concept_files import concept_files
 from clora_ext.project.lock import HOLDER
 from clora_ext.runs.plan import Plan
+from clora_ext.training.curve import read_curve
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -239,6 +241,21 @@ def test_only_the_first_process_adds_and_only_others_follow(
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="this is process 2 of 2"):
         add_concept(request_)
+
+
+@pytest.mark.slow
+def test_all_end_when_the_first_finds_that_nothing_more_is_learned(request_: Request, tmp_path: Path) -> None:
+    asked = with_settings(request_, steps=40, learning_rate=1e-12, until_converged=True, batch_size=1)
+    assert together(asked) == ["", ""]
+    alone = with_settings(replace(asked, project=tmp_path / "alone"), batch_size=2)
+    add_concept(alone)
+    shared, single = (Project.open(one.project) for one in (asked, alone))
+    curves = [
+        concept_files(project.folder, record.number, record.token, record.class_name).curve
+        for project in (shared, single)
+        for record in project.concepts
+    ]
+    assert [len(read_curve(curve)) for curve in curves] == [11, 11]
 
 
 @pytest.mark.slow
