@@ -38,7 +38,7 @@ class StoppingSettings:
     until_converged: Annotated[
         bool,
         Knob(
-            "End the training as soon as the error on its pictures, with noises that stay the same, changes "
-            "no more (arXiv 2302.04841); steps are the most that it takes."
+            "End the training when the error on its pictures, with noises that stay the same, has fallen by "
+            "less than a twentieth of its whole fall in a tenth of the steps, which are the most it takes."
         ),
     ] = False

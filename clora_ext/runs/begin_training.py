@@ -200,12 +200,12 @@ def _validation(plan: Plan, encoded: Encoded) -> "Validation | None":
 
 def _convergence(plan: Plan, encoded: Encoded) -> "Convergence | None":
     """What ends it when nothing more is learned; None: its last step does."""
-    from clora_ext.training.convergence import Convergence
+    from clora_ext.training.convergence import DRAWS, Convergence
     from clora_ext.training.held_out import spread
 
     if not plan.settings.stopping.until_converged:
         return None
-    shown = [encoded.examples[number] for number in spread(len(encoded.examples))]
+    shown = [encoded.examples[number] for number in spread(len(encoded.examples))[:DRAWS]]
     schedule = plan.settings.schedule
     return Convergence(shown, plan.own_batch_size, schedule.steps, schedule.warmup_steps)
 

@@ -19,11 +19,14 @@ from .held_out import held_out_losses
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Convergence"]
+__all__ = ["DRAWS", "Convergence"]
+
+DRAWS = 8
+"""How many are asked: they are the same each time, so that few tell how the error falls."""
 
 _OFTEN = 40  # times in a whole training
 _HALF = 4  # the last so many answers, and as many before them, are compared
-_OF_ALL = 0.01  # of the whole fall so far: a smaller one between both halves is none
+_OF_ALL = 0.05  # of the whole fall so far: a smaller one between both halves is none
 _OF_ERROR = 1e-4  # likewise of the error, which is what rounding does
 
 

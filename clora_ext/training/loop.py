@@ -54,7 +54,9 @@ def train(
     for step in range(len(run.losses), steps):
         try:
             if run.has_converged(step):
-                sink(Note(f"the error on the pictures changes no more: the training ends at step {step}"))
+                sink(
+                    Note(f"the error on the pictures hardly falls any more: the training ends at step {step}")
+                )
                 break
             sink(run.timed_step(step, rate_of(step)))
             with run.evaluated():

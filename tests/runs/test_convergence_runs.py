@@ -29,7 +29,7 @@ def steps_of(told: list[Event]) -> list[int]:
 def test_it_ends_and_says_so_and_keeps_what_was_learned(request_: Request, tmp_path: Path) -> None:
     ended, told = taught(with_settings(request_, **LEARNS_NOTHING))
     assert steps_of(told) == list(range(1, LAST + 1))
-    assert Note(f"the error on the pictures changes no more: the training ends at step {LAST}") in told
+    assert Note(f"the error on the pictures hardly falls any more: the training ends at step {LAST}") in told
     plain = with_settings(replace(request_, project=tmp_path / "plain"), learning_rate=1e-12, steps=LAST)
     assert taught(plain)[0] == ended  # asking has changed nothing
     record = Project.open(request_.project).concepts[0]
