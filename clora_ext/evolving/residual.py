@@ -8,6 +8,7 @@ then misses its state by 3e-4 of the change after a hundred merges, where this k
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from clora_ext.adapters.scratch import Scratch
 __all__ = ["HALVES", "join", "residual"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Grid:
     """How residuals of a dtype are counted.
 
@@ -29,13 +30,19 @@ class _Grid:
     digits: int
     least: int
 
+    @cached_property
+    def all_steps(self) -> Tensor:
+        """The bits of 2 ** (digits - e) are these without those of 2 ** e (int32, where they go round)."""
+        return torch.tensor((2 * _BIAS + self.digits) << _DIGITS).to(torch.int32)
+
 
 _GRIDS: Mapping[torch.dtype, _Grid] = {torch.float16: _Grid(24, -16), torch.bfloat16: _Grid(23, -100)}
 
 HALVES = frozenset(_GRIDS)
 """The dtypes that have residuals."""
 
-_EXPONENT = 0x7F800000  # where a float32 keeps it
+# Where a float32 keeps its exponent; as a tensor, because a number is made into one for every call.
+_EXPONENT = torch.tensor(0x7F800000, dtype=torch.int32)
 _BIAS = 127
 _DIGITS = 23  # bits of a float32 after the exponent
 # Half a unit of what is stored would be a tie: one step less never rounds to the neighbour.
@@ -58,7 +65,8 @@ def residual(exact: Tensor, stored: Tensor, scratch: Scratch | None = None) -> T
     """
     grid, scratch = _GRIDS[stored.dtype], scratch or Scratch()
     near = scratch.take("near", stored.shape).copy_(stored)
-    steps = _binade(near, grid, scratch).neg_().add_((2 * _BIAS + grid.digits) << _DIGITS)
+    binade = _binade(near, grid, scratch)
+    steps = torch.sub(grid.all_steps, binade, out=binade)
     lost = torch.sub(exact, near, out=near).mul_(steps.view(torch.float32))
     return scratch.take("lost", stored.shape, torch.int16).copy_(lost.round_().clamp_(-_MOST, _MOST))
 
