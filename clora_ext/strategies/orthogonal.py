@@ -20,7 +20,7 @@ from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import Factors, fresh
 from clora_ext.adapters.linalg import complement
 from clora_ext.adapters.projected import ProjectedDelta
-from clora_ext.adapters.sampled_rows import sampled_row_space
+from clora_ext.adapters.sketch import sketched_row_space
 from clora_ext.config.knob import Knob
 
 from .base import Constraint, Fold, Layer, Start, Strategy
@@ -91,7 +91,9 @@ class Orthogonal(Strategy):
         # An earlier concept has most likely used as many directions as this one will.
         expected = rank + _SPARE
         limit = layer.shape[1] - rank
-        used = sampled_row_space(layer.earlier, energy=_ENERGY, limit=limit, rng=rng, expected=expected)
+        used = sketched_row_space(
+            layer.current, layer.origin, energy=_ENERGY, limit=limit, rng=rng, expected=expected
+        )
         free = complement(plain.down, used)
         # Fewer directions must not mean a weaker start: keep the norm of the plain adapter.
         free = free * (plain.down.norm() / free.norm())

@@ -1,13 +1,13 @@
-"""Directions that rows use, found from some of them, against the full singular value decomposition."""
+"""Directions that rows use, found from sums of them, against the full singular value decomposition."""
 
 import pytest
 import torch
 from cases import check_each
 from torch import Tensor
 
-from clora_ext.adapters import sampled_rows
+from clora_ext.adapters import sketch
 from clora_ext.adapters.linalg import row_space
-from clora_ext.adapters.sampled_rows import sampled_row_space
+from clora_ext.adapters.sketch import sketched_row_space
 
 ENERGY = 0.9999
 OUT, IN = 300, 400
@@ -22,6 +22,12 @@ def low_rank(rank: int, decay: float = 0.0) -> Tensor:
     up = torch.randn(OUT, rank, generator=rng(1)) * torch.arange(1, rank + 1) ** -decay
     origin = torch.randn(OUT, IN, generator=rng(2)) * 0.02
     return (origin + 1e-5 * up @ torch.randn(rank, IN, generator=rng(3))) - origin
+
+
+def used(matrix: Tensor, *, limit: int, rng: torch.Generator, expected: int) -> Tensor:
+    """Of a change between two weights."""
+    before = torch.zeros_like(matrix)
+    return sketched_row_space(matrix, before, energy=ENERGY, limit=limit, rng=rng, expected=expected)
 
 
 def missed(matrix: Tensor, basis: Tensor) -> float:
@@ -44,7 +50,7 @@ def test_the_basis_holds_what_is_asked_and_not_much_more() -> None:
         rank, decay = case
         matrix = low_rank(rank, decay)
         for seed in range(5):
-            basis = sampled_row_space(matrix, energy=ENERGY, limit=IN, rng=rng(seed), expected=24)
+            basis = used(matrix, limit=IN, rng=rng(seed), expected=24)
             identity = torch.eye(basis.shape[1])
             torch.testing.assert_close(basis.T @ basis, identity, rtol=0, atol=1e-5)
             assert missed(matrix, basis) < 2 * (1 - ENERGY)
@@ -55,37 +61,38 @@ def test_the_basis_holds_what_is_asked_and_not_much_more() -> None:
 
 def test_flat_directions_are_all_found_and_none_beside_them() -> None:
     matrix = low_rank(16)
-    basis = sampled_row_space(matrix, energy=ENERGY, limit=IN, rng=rng(), expected=24)
+    basis = used(matrix, limit=IN, rng=rng(), expected=24)
     assert basis.shape == (IN, 16)
     assert missed(matrix, basis) < 1e-8
 
 
 def test_what_few_rows_use_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of the drawn rows need be among them: the probes tell."""
-    matrix = torch.zeros(OUT, IN)
-    matrix[::150] = torch.randn(2, IN, generator=rng())
-    for seed in range(10):
-        basis = sampled_row_space(matrix, energy=ENERGY, limit=IN, rng=rng(seed), expected=8)
-        assert missed(matrix, basis) < 1e-6
-    monkeypatch.setattr(sampled_rows, "_combined", lambda matrix, width, rng: torch.eye(IN)[:, :width])
-    basis = sampled_row_space(matrix, energy=ENERGY, limit=IN, rng=rng(), expected=8)
-    assert missed(matrix, basis) < 1e-6
+    """Even if all of them end in one sum; or if the basis is another one, which the other sums tell."""
+    for step in (150, 8):
+        matrix = torch.zeros(OUT, IN)
+        matrix[::step] = torch.randn(len(matrix[::step]), IN, generator=rng())
+        for seed in range(10):
+            basis = used(matrix, limit=IN, rng=rng(seed), expected=8)
+            assert missed(matrix, basis) < 2 * (1 - ENERGY)
+    monkeypatch.setattr(sketch, "_orthonormal", lambda sums: torch.eye(IN)[:, : len(sums)])
+    basis = used(matrix, limit=IN, rng=rng(), expected=8)
+    assert missed(matrix, basis) < 2 * (1 - ENERGY)
 
 
 def test_where_more_are_used_than_allowed_the_leading_ones_are_given() -> None:
     matrix = low_rank(20, decay=1.0)
-    found = sampled_row_space(matrix, energy=ENERGY, limit=6, rng=rng(), expected=24)
+    found = used(matrix, limit=6, rng=rng(), expected=24)
     best = row_space(matrix, energy=ENERGY, limit=6, rng=rng(), expected=24)
     assert found.shape == (IN, 6)
     assert missed(matrix, found) == pytest.approx(missed(matrix, best), rel=1e-3)
 
 
 def test_nothing_is_used_by_zeros() -> None:
-    found = sampled_row_space(torch.zeros(OUT, IN), energy=ENERGY, limit=IN, rng=rng(), expected=24)
+    found = used(torch.zeros(OUT, IN), limit=IN, rng=rng(), expected=24)
     assert found.shape == (IN, 0)
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     matrix = low_rank(20)
-    one, two = (sampled_row_space(matrix, energy=ENERGY, limit=IN, rng=rng(5), expected=24) for _ in range(2))
+    one, two = (used(matrix, limit=IN, rng=rng(5), expected=24) for _ in range(2))
     assert torch.equal(one, two)
