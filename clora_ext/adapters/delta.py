@@ -5,7 +5,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["Delta", "DenseDelta"]
+from .factors import Factors
+from .scratch import Scratch
+
+__all__ = ["Delta", "DenseDelta", "delta_in"]
 
 
 class Delta(Protocol):
@@ -60,3 +63,10 @@ class DenseDelta:
     def scaled(self, strength: float) -> "DenseDelta":
         """``strength`` times the change."""
         return DenseDelta(self.change * strength)
+
+
+def delta_in(scratch: Scratch, change: Delta) -> Tensor:
+    """The change itself, which may be overwritten; that of low-rank factors lies in ``scratch``."""
+    if not isinstance(change, Factors):
+        return change.delta()
+    return change.delta(scratch.take("delta", (change.up.shape[0], change.down.shape[1])))

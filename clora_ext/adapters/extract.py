@@ -10,7 +10,7 @@ from clora_ext.errors import UsageError
 from clora_ext.events import FoldStep, Sink, Stage
 
 from .factors import Factors
-from .linalg import leading_factors
+from .linalg import leading_factors, square_sum
 from .sites import Target
 
 __all__ = ["Extracted", "extract"]
@@ -52,7 +52,7 @@ def extract(
     whole = held = 0.0
     for index, target in enumerate(targets):
         change = change_of(target)
-        energy = float(change.double().square().sum())
+        energy = square_sum(change)
         if energy:
             rng = torch.Generator().manual_seed(index)
             layers[target], share = leading_factors(change, rank, rng)

@@ -38,17 +38,20 @@ class Factors:
         """alpha / rank."""
         return self.alpha / self.rank
 
-    def delta(self) -> Tensor:
+    def delta(self, out: Tensor | None = None) -> Tensor:
         """The change of the layer's weight, (out, in): alpha / rank * up @ down.
 
         Multiplied in tiles of :func:`tile_rows` rows, because a product's last bits depend on the shapes
         that are multiplied: so the rows of a part that begins at a multiple of a tile have the very bits
         that they have in the whole.
 
+        Args:
+            out: what is filled and given back, (out, in), float32; None: memory of its own.
+
         >>> Factors(torch.ones(2, 3), torch.ones(1, 2), alpha=1.0).delta()
         tensor([[1., 1., 1.]])
         """
-        delta = self.up.new_empty(self.up.shape[0], self.down.shape[1])
+        delta = self.up.new_empty(self.up.shape[0], self.down.shape[1]) if out is None else out
         step = tile_rows(self.down.shape[1])
         for start in range(0, self.up.shape[0], step):
             tile = slice(start, start + step)

@@ -9,7 +9,7 @@ __all__ = ["FOLDER", "name_problem", "strategy_names"]
 FOLDER = Path(__file__).parents[1] / "strategies"
 """Where their files lie."""
 
-_NOT_A_STRATEGY = {"__init__", "base", "objective", "options"}
+_NOT_A_STRATEGY = {"__init__", "base", "needs", "objective", "options"}
 
 
 def strategy_names() -> tuple[str, ...]:

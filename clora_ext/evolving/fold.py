@@ -8,15 +8,15 @@ the strategy wants to see whole layers.
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from pathlib import Path
+from threading import local
 
 import torch
-from torch import Tensor
 
-from clora_ext.adapters.delta import Delta
-from clora_ext.adapters.factors import tile_rows
+from clora_ext.adapters.delta import Delta, delta_in
+from clora_ext.adapters.scratch import Scratch
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.events import FoldStep, Sink
@@ -27,17 +27,16 @@ from clora_ext.formats.memory import DIGESTS, RESIDUAL, STRATEGY_KEY, memory_key
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.stored import check_finite, dtype_of, raw
 from clora_ext.formats.threads import workers
-from clora_ext.formats.writer import Part, Writer, combine, reserve
+from clora_ext.formats.writer import Writer, combine, reserve
 from clora_ext.strategies.base import keeps_memory
 
 from .model import Evolving, memory_part
 from .prompts import check_declared, encode_prompts
-from .residual import HALVES, residual
+from .tensor_pair import TensorPair, blocks
 from .trained_concept import TrainedConcept, rows_of
 
 __all__ = ["fold"]
 
-_BLOCK = 1 << 17  # elements: some blocks of this size fit into a processor's cache
 _Shapes = dict[str, tuple[str, tuple[int, ...]]]
 
 
@@ -174,6 +173,13 @@ class _Folding:
         self._model = model
         self._kept = kept
         self._digests = evolving.digests
+        self._local = local()
+
+    @property
+    def _scratch(self) -> Scratch:
+        """This thread's."""
+        found: Scratch = self._local.__dict__.setdefault("scratch", Scratch())
+        return found
 
     def carry(self, name: str) -> None:
         """A tensor that was not taught now: its bytes, and those of what the memory keeps of it."""
@@ -187,6 +193,7 @@ class _Folding:
             copy_tensor(self._kept, beside, Copy(memory, beside))
         copy_tensor(self._model, name, Copy(self._evolving.current, name, self._digests.get(name)))
 
+    @torch.inference_mode()  # of many small steps, a tenth is keeping account for gradients
     def write(self, name: str, layers: Sequence[Target]) -> None:
         """A tensor of which these layers, in the order of their rows, were taught."""
         info = self._evolving.current.info(name)
@@ -195,7 +202,7 @@ class _Folding:
             files = stack.enter_context(reading())
             place = stack.enter_context(self._model.part(name))
             beside = stack.enter_context(self._kept.part(memory_key(name, part))) if part else None
-            pair = _Pair(name, dtype_of(info.dtype) or torch.float32, place, beside)
+            pair = TensorPair(name, dtype_of(info.dtype) or torch.float32, place, beside, self._scratch)
             position = 0
             for target in layers:
                 start, position_after = rows_of(target)
@@ -211,14 +218,14 @@ class _Folding:
             with self._kept.part(key) as place:
                 place.write(raw(tensor.contiguous()))
 
-    def _pass(self, name: str, start: int, stop: int, files: Files, pair: "_Pair") -> None:
+    def _pass(self, name: str, start: int, stop: int, files: Files, pair: TensorPair) -> None:
         """Rows between the layers: the bytes they have."""
-        info = self._evolving.current.info(name)
-        for first, last in _blocks(start, stop, info.elements // max(1, info.shape[0])):
-            stored = self._evolving.current.read_rows(name, first, last, files)
-            pair.put(stored, self._evolving.rows(name, first, last, files))
+        info, scratch = self._evolving.current.info(name), pair.scratch
+        for first, last in blocks(start, stop, info.elements // max(1, info.shape[0])):
+            exact = self._evolving.rows(name, first, last, files, scratch)
+            pair.put(self._evolving.current.read_rows(name, first, last, files, scratch), exact)
 
-    def _fold(self, target: Target, files: Files, pair: "_Pair") -> None:
+    def _fold(self, target: Target, files: Files, pair: TensorPair) -> None:
         """The rows of one layer: some at a time where the strategy allows it."""
         concept = self._concept
         trained = concept.trained[target.name]
@@ -228,16 +235,20 @@ class _Folding:
         else:
             self._fold_whole(target, trained, pair)
 
-    def _fold_rows(self, target: Target, trained: Delta, files: Files, pair: "_Pair") -> None:
+    def _fold_rows(self, target: Target, trained: Delta, files: Files, pair: TensorPair) -> None:
         """A few rows at a time."""
+        strategy, scratch = self._concept.strategy, pair.scratch
         start, stop = rows_of(target)
-        for first, last in _blocks(start, stop, target.shape[1]):
-            layer = self._evolving.layer_rows(target, first, last, files, {})
-            pair.put_exact(
-                self._concept.strategy.fold(layer, trained.rows(first - start, last - start)).weight
-            )
+        for first, last in blocks(start, stop, target.shape[1]):
+            change = trained.rows(first - start, last - start)
+            if strategy.adds:  # whatever the base is: it need not be read
+                exact = self._evolving.rows(target.tensor, first, last, files, scratch)
+                pair.put_exact(exact.add_(delta_in(scratch, change)))
+            else:
+                layer = self._evolving.layer_rows(target, first, last, files, {}, scratch)
+                pair.put_exact(strategy.fold_rows(layer, change, scratch))
 
-    def _fold_whole(self, target: Target, trained: Delta, pair: "_Pair") -> None:
+    def _fold_whole(self, target: Target, trained: Delta, pair: TensorPair) -> None:
         """The whole layer at once, and what the strategy keeps of it."""
         concept = self._concept
         layer = self._evolving.layer(target, "" if concept.imported else concept.name)
@@ -251,41 +262,10 @@ class _Folding:
         join = concept.strategy.adopt if concept.imported else concept.strategy.fold
         folded = join(layer, trained)
         weight = folded.weight.T.contiguous() if target.layout == "transposed" else folded.weight
-        for first, last in _blocks(0, *target.stored_shape):
+        for first, last in blocks(0, *target.stored_shape):
             pair.put_exact(weight[first:last])
         for part in concept.strategy.memory_shapes(target.shape, trained.rank):
             tensor = folded.memory[part].float().contiguous()
             check_finite(memory_key(target.name, part), tensor)
             with self._kept.part(memory_key(target.name, part)) as place:
                 place.write(raw(tensor))
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """The places of one tensor: in the checkpoint, and in the memory if that keeps anything of it."""
-
-    name: str
-    dtype: torch.dtype
-    place: Part
-    beside: Part | None
-
-    def put_exact(self, exact: Tensor) -> None:
-        """Append rows: rounded once, and what the rounding loses."""
-        stored = exact.to(self.dtype).contiguous()
-        check_finite(self.name, stored)
-        self.put(stored, exact)
-
-    def put(self, stored: Tensor, exact: Tensor) -> None:
-        """Append rows as they are stored, and what they lack of their exact values."""
-        self.place.write(raw(stored))
-        if self.beside is not None:
-            half = self.dtype in HALVES
-            self.beside.write(raw((residual(exact, stored) if half else exact).contiguous()))
-
-
-def _blocks(start: int, stop: int, columns: int) -> Iterator[tuple[int, int]]:
-    """First and last of some rows at a time; whole tiles, so that deltas have the bits of a whole layer's."""
-    tile = tile_rows(columns)
-    step = tile * max(1, _BLOCK // max(1, tile * columns))
-    for first in range(start, stop, step):
-        yield first, min(first + step, stop)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from clora_ext.adapters.moments import Moment
+from clora_ext.adapters.scratch import Scratch
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint
@@ -61,16 +62,19 @@ class Evolving:
         with reading() as files:
             return self.rows(name, 0, shape[0] if shape else 1, files).reshape(shape)
 
-    def rows(self, name: str, start: int, stop: int, files: Files) -> Tensor:
-        """Rows of the exact value of a tensor seen as a matrix, float32, (stop - start, columns)."""
+    def rows(self, name: str, start: int, stop: int, files: Files, scratch: Scratch | None = None) -> Tensor:
+        """Rows of the exact value of a tensor seen as a matrix, float32, (stop - start, columns).
+
+        They have memory of their own, or lie in ``scratch``.
+        """
         if not self.current.info(name).shape:
             return self.current.read_float(name).reshape(1, 1)
         if self.memory is not None and memory_key(name, WEIGHT) in self.memory:
-            return self._kept(name, WEIGHT, start, stop, files)
-        stored = self.current.read_rows(name, start, stop, files)
+            return self._kept(name, WEIGHT, start, stop, files, scratch)
+        stored = self.current.read_rows(name, start, stop, files, scratch)
         if self.memory is not None and memory_key(name, RESIDUAL) in self.memory:
-            return join(stored, self._kept(name, RESIDUAL, start, stop, files))
-        return stored.float()
+            return join(stored, self._kept(name, RESIDUAL, start, stop, files, scratch), scratch)
+        return _float(stored, "exact", scratch)
 
     def layer(self, target: Target, strategy: str) -> Layer:
         """The layer as the named strategy sees it, (out, in); another strategy's memory is not shown."""
@@ -91,13 +95,23 @@ class Evolving:
             return self.rows(target.tensor, first + start, first + stop, files)
 
     def layer_rows(
-        self, target: Target, start: int, stop: int, files: Files, memory: Mapping[str, Tensor]
+        self,
+        target: Target,
+        start: int,
+        stop: int,
+        files: Files,
+        memory: Mapping[str, Tensor],
+        scratch: Scratch | None = None,
     ) -> Layer:
-        """Rows (counted in the tensor) of the layer as the tensor holds it, with the given memory."""
-        current = origin = self.rows(target.tensor, start, stop, files)
+        """Rows (counted in the tensor) of the layer as the tensor holds it, with the given memory.
+
+        They have memory of their own, or lie in ``scratch``.
+        """
+        current = origin = self.rows(target.tensor, start, stop, files, scratch)
         base = self._base()
         if self.memory is not None or self.current.path != base.path:
-            origin = base.read_rows(target.tensor, start, stop, files).float()
+            stored = base.read_rows(target.tensor, start, stop, files, scratch)
+            origin = _float(stored, "origin", scratch)
         return Layer(target.name, origin, current, memory, number=self.learned + 1)
 
     @cached_property
@@ -174,7 +188,9 @@ class Evolving:
             raise CheckpointError(message, fix="report this: it is a bug in clora")
         return self.origin
 
-    def _kept(self, name: str, part: str, start: int, stop: int, files: Files) -> Tensor:
+    def _kept(
+        self, name: str, part: str, start: int, stop: int, files: Files, scratch: Scratch | None
+    ) -> Tensor:
         """Rows of what the memory keeps of a tensor."""
         if self.memory is None:  # pragma: no cover - asked for only where there is one
             raise self._foreign()
@@ -182,7 +198,7 @@ class Evolving:
         dtype = "I16" if part == RESIDUAL else "F32"
         if kept.dtype != dtype or kept.elements != info.elements or kept.shape[0] != info.shape[0]:
             raise self._foreign()
-        return self.memory.read_rows(memory_key(name, part), start, stop, files)
+        return self.memory.read_rows(memory_key(name, part), start, stop, files, scratch)
 
     def _strategy_memory(self, target: Target, strategy: str) -> dict[str, Tensor]:
         """What the strategy returned from its last fold of the layer, if that was its own."""
@@ -197,3 +213,10 @@ class Evolving:
         path = self.memory.path if self.memory is not None else self.current.path
         message = f"{path} does not belong to {self.current.path}"
         return CheckpointError(message, fix="restore both files from one backup, or clora undo")
+
+
+def _float(stored: Tensor, name: str, scratch: Scratch | None) -> Tensor:
+    """The same numbers in float32; in ``scratch`` under ``name`` if they are not float32 already."""
+    if stored.dtype == torch.float32 or scratch is None:
+        return stored.float()
+    return scratch.take(name, stored.shape).copy_(stored)

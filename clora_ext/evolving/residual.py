@@ -8,14 +8,17 @@ then misses its state by 3e-4 of the change after a hundred merges, where this k
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.scratch import Scratch
+
 __all__ = ["HALVES", "join", "residual"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Grid:
     """How residuals of a dtype are counted.
 
@@ -27,21 +30,29 @@ class _Grid:
     digits: int
     least: int
 
+    @cached_property
+    def all_steps(self) -> Tensor:
+        """The bits of 2 ** (digits - e) are these without those of 2 ** e (int32, where they go round)."""
+        return torch.tensor((2 * _BIAS + self.digits) << _DIGITS).to(torch.int32)
+
 
 _GRIDS: Mapping[torch.dtype, _Grid] = {torch.float16: _Grid(24, -16), torch.bfloat16: _Grid(23, -100)}
 
 HALVES = frozenset(_GRIDS)
 """The dtypes that have residuals."""
 
-_EXPONENT = 0x7F800000  # where a float32 keeps it
+# Where a float32 keeps its exponent; as a tensor, because a number is made into one for every call.
+_EXPONENT = torch.tensor(0x7F800000, dtype=torch.int32)
 _BIAS = 127
 _DIGITS = 23  # bits of a float32 after the exponent
 # Half a unit of what is stored would be a tie: one step less never rounds to the neighbour.
 _MOST = 32767
 
 
-def residual(exact: Tensor, stored: Tensor) -> Tensor:
+def residual(exact: Tensor, stored: Tensor, scratch: Scratch | None = None) -> Tensor:
     """What ``stored`` (``exact``, float32, rounded to half precision) lacks; int16, of the same shape.
+
+    It has memory of its own, or lies in ``scratch``.
 
     :func:`join` gives back float16's values from 2**-15 up exactly and smaller ones within 2**-40;
     bfloat16's within one unit in the last place of a float32. What it gives rounds to ``stored`` again and
@@ -52,21 +63,24 @@ def residual(exact: Tensor, stored: Tensor) -> Tensor:
     >>> stored.float().equal(exact), join(stored, residual(exact, stored)).equal(exact)
     (False, True)
     """
-    grid = _GRIDS[stored.dtype]
-    near = stored.float()
-    steps = ((2 * _BIAS + grid.digits) << _DIGITS) - _binade(near, grid)
-    lost = torch.sub(exact, near).mul_(steps.view(torch.float32))
-    return lost.round_().clamp_(-_MOST, _MOST).to(torch.int16)
+    grid, scratch = _GRIDS[stored.dtype], scratch or Scratch()
+    near = scratch.take("near", stored.shape).copy_(stored)
+    binade = _binade(near, grid, scratch)
+    steps = torch.sub(grid.all_steps, binade, out=binade)
+    lost = torch.sub(exact, near, out=near).mul_(steps.view(torch.float32))
+    return scratch.take("lost", stored.shape, torch.int16).copy_(lost.round_().clamp_(-_MOST, _MOST))
 
 
-def join(stored: Tensor, kept: Tensor) -> Tensor:
-    """The float32 values of what is ``stored`` and its residuals ``kept``."""
-    grid = _GRIDS[stored.dtype]
-    near = stored.float()
-    step = (_binade(near, grid) - (grid.digits << _DIGITS)).view(torch.float32)
-    return step.mul_(kept).add_(near)
+def join(stored: Tensor, kept: Tensor, scratch: Scratch | None = None) -> Tensor:
+    """The float32 values of what is ``stored`` and its residuals ``kept``; memory as of :func:`residual`."""
+    grid, scratch = _GRIDS[stored.dtype], scratch or Scratch()
+    exact = scratch.take("exact", stored.shape).copy_(stored)
+    step = _binade(exact, grid, scratch).sub_(grid.digits << _DIGITS).view(torch.float32)
+    return exact.addcmul_(step, scratch.take("near", stored.shape).copy_(kept))
 
 
-def _binade(near: Tensor, grid: _Grid) -> Tensor:
+def _binade(near: Tensor, grid: _Grid, scratch: Scratch) -> Tensor:
     """2 ** e as the bits of a float32 (int32)."""
-    return (near.view(torch.int32) & _EXPONENT).clamp_(min=(_BIAS + grid.least) << _DIGITS)
+    bits = scratch.take("binade", near.shape, torch.int32)
+    torch.bitwise_and(near.view(torch.int32), _EXPONENT, out=bits)
+    return bits.clamp_(min=(_BIAS + grid.least) << _DIGITS)

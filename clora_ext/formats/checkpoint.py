@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.scratch import Scratch
 from clora_ext.errors import CheckpointError
 
 from .header import Header, TensorInfo, layout, read_header
@@ -84,13 +85,19 @@ class Checkpoint:
         with reading() as files:
             return self._read(files, name, 0, self.info(name).bytes).reshape(self.info(name).shape)
 
-    def read_rows(self, name: str, start: int, stop: int, files: Files) -> Tensor:
-        """Rows of the tensor seen as a matrix: (stop - start, columns), its own dtype, memory of its own."""
+    def read_rows(
+        self, name: str, start: int, stop: int, files: Files, scratch: Scratch | None = None
+    ) -> Tensor:
+        """Rows of the tensor seen as a matrix: (stop - start, columns), its own dtype.
+
+        They lie in memory of their own, or in ``scratch`` under the file's path.
+        """
         info = self.info(name)
         if self.spans(name) is None:
             return self.read(name).reshape(info.shape[0], -1)[start:stop]
         width = info.bytes // info.shape[0]
-        return self._read(files, name, start * width, (stop - start) * width).reshape(stop - start, -1)
+        found = self._read(files, name, start * width, (stop - start) * width, scratch)
+        return found.reshape(stop - start, -1)
 
     def read_float(self, name: str) -> Tensor:
         """The tensor in float32."""
@@ -105,7 +112,9 @@ class Checkpoint:
         with reading() as files:
             yield from files.chunks(spans)
 
-    def _read(self, files: Files, name: str, start: int, length: int) -> Tensor:
+    def _read(
+        self, files: Files, name: str, start: int, length: int, scratch: Scratch | None = None
+    ) -> Tensor:
         """``length`` bytes of the tensor, flat, in its own dtype."""
         stored = self.info(name).dtype
         dtype = dtype_of(stored)
@@ -116,7 +125,7 @@ class Checkpoint:
         if spans is None:
             message = f"{self.path}: tensor {name!r} is not stored as it is anywhere"
             raise CheckpointError(message, fix="report this: it is a bug in clora")
-        tensor = torch.empty(length // dtype.itemsize, dtype=dtype)
+        tensor = (scratch or Scratch()).take(str(self.path), (length // dtype.itemsize,), dtype)
         files.read_into(part(spans, start, length), raw(tensor))
         return tensor
 

@@ -5,9 +5,8 @@ the trained change becomes part of the evolving model (``fold``). Both are pure 
 Everything else that a strategy may decide or ask for is optional, with a default that does nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from random import Random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -16,11 +15,13 @@ from torch import Tensor
 from clora_ext.adapters.delta import Delta, DenseDelta
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.moments import Moment
+from clora_ext.adapters.scratch import Scratch
 from clora_ext.adapters.sites import Target
 from clora_ext.adapters.squared_gradients import SquaredGradients
 from clora_ext.prompts import Vocabulary
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 
+from .needs import Needs, Replay
 from .objective import Denoising, Objective, TrainingAccess
 
 __all__ = [
@@ -142,65 +143,6 @@ class Fold:
     memory: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a strategy asks of a run. Of the past nothing is read for it but what the strategy has kept.
-
-    Attributes:
-        inputs_before: prompts over which the layers' inputs are measured before the training, for ``begin``.
-        inputs_after: the same after the training, or with a finished adapter at work, for ``fold``.
-        inputs_first: the same before the training, of inputs of which nothing is kept yet.
-        gradients_after: draws of the new concept's pictures, with noise, over which squared gradients are
-            measured after the training, for ``fold``; 0: none.
-    """
-
-    inputs_before: tuple[str, ...] = ()
-    inputs_after: tuple[str, ...] = ()
-    inputs_first: tuple[str, ...] = ()
-    gradients_after: int = 0
-
-
-_ASKED_AGAIN = 3 / 8
-"""Of as many as a step has pictures: trajectories, and own pictures, unless somebody says how many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """What the model before the training is asked again in every training step.
-
-    Several sampling trajectories are under way at once, each advanced by one step per training step. An ended
-    one is followed by the next, by another prompt and from another noise. Of the step's own noised pictures
-    some may be asked again by other words.
-
-    Attributes:
-        draw: one prompt; the generator is its only source of chance.
-        trajectories: how many are under way; None: three for every eight pictures in a step, at least one.
-        steps: that a trajectory takes from noise to picture.
-        guidance: classifier-free guidance of the trajectories.
-        own: how many of the step's own pictures are asked again; of less than one, one in so many steps.
-            None: three in eight.
-        reworded: a picture's caption in the words that it is asked again by, likewise.
-    """
-
-    draw: Callable[[Random], str]
-    trajectories: int | None = None
-    steps: int = 25
-    guidance: float = 4.0
-    own: float | None = 0.0
-    reworded: Callable[[str, Random], str] = lambda caption, _: caption
-
-    def beside(self, batch_size: int) -> "Replay":
-        """The same beside so many pictures in a step.
-
-        >>> replay = Replay(lambda rng: "a dog", own=None)
-        >>> replay.beside(8).trajectories, replay.beside(8).own, replay.beside(1).own
-        (3, 3.0, 0.375)
-        """
-        share = _ASKED_AGAIN * batch_size
-        own = share if self.own is None else self.own
-        return replace(self, trajectories=self.trajectories or max(1, int(share)), own=own)
-
-
 class Strategy(Protocol):
     """How new knowledge joins old.
 
@@ -249,6 +191,17 @@ class Strategy(Protocol):
     def fold(self, layer: Layer, trained: Delta) -> Fold:
         """The layer after the trained change has joined it."""
         ...
+
+    def fold_rows(self, layer: Layer, trained: Delta, scratch: Scratch) -> Tensor:
+        """Some rows of what ``fold`` gives, bit for bit, of a strategy that is :attr:`rowwise`.
+
+        Args:
+            layer: these rows of it; they lie in memory that is used again for the next rows.
+            trained: these rows of the change.
+            scratch: for what is computed, the result as well.
+        """
+        del scratch
+        return self.fold(layer, trained).weight
 
     def adopt(self, layer: Layer, change: Delta) -> Fold:
         """The layer after a finished adapter has joined it, which was trained without this strategy.

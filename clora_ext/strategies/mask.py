@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
-from clora_ext.adapters.delta import Delta
+from clora_ext.adapters.delta import Delta, delta_in
 from clora_ext.adapters.factors import fresh
 from clora_ext.adapters.linalg import select
+from clora_ext.adapters.scratch import Scratch
 
 from .base import Fold, Layer, Start, Strategy
 
@@ -37,6 +39,16 @@ class Mask(Strategy):
         # round, and an idle adapter must leave every bit as it was.
         new = tau.abs() >= layer.earlier.abs()
         return Fold(select(new, layer.origin + tau, layer.current))
+
+    def fold_rows(self, layer: Layer, trained: Delta, scratch: Scratch) -> Tensor:
+        """The same without new memory; see :func:`select`."""
+        tau, current = delta_in(scratch, trained), layer.current.view(torch.int32)
+        found = torch.add(layer.origin, tau, out=scratch.take("found", layer.shape))
+        earlier = torch.sub(layer.current, layer.origin, out=scratch.take("earlier", layer.shape))
+        new = scratch.take("new", layer.shape, torch.int32)
+        torch.ge(tau.abs_(), earlier.abs_(), out=new).neg_()
+        found.view(torch.int32).bitwise_xor_(current).bitwise_and_(new).bitwise_xor_(current)
+        return found
 
 
 STRATEGY = Mask

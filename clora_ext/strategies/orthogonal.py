@@ -18,8 +18,9 @@ from torch import Tensor
 
 from clora_ext.adapters.delta import Delta
 from clora_ext.adapters.factors import Factors, fresh
-from clora_ext.adapters.linalg import complement, row_space
+from clora_ext.adapters.linalg import complement
 from clora_ext.adapters.projected import ProjectedDelta
+from clora_ext.adapters.sketch import sketched_row_space
 from clora_ext.config.knob import Knob
 
 from .base import Constraint, Fold, Layer, Start, Strategy
@@ -83,14 +84,16 @@ class Orthogonal(Strategy):
         are opened again, so that always in - k >= rank.
         """
         plain = fresh(layer.shape, rank, alpha, rng)
-        earlier = layer.earlier
-        if not earlier.any():
+        if torch.equal(layer.current, layer.origin):
             return Start(layer.current, plain)
         if self.mode == "paper":
-            return Start(layer.current, Factors(_columnwise(earlier, rank), plain.up, alpha))
+            return Start(layer.current, Factors(_columnwise(layer.earlier, rank), plain.up, alpha))
         # An earlier concept has most likely used as many directions as this one will.
         expected = rank + _SPARE
-        used = row_space(earlier, energy=_ENERGY, limit=layer.shape[1] - rank, rng=rng, expected=expected)
+        limit = layer.shape[1] - rank
+        used = sketched_row_space(
+            layer.current, layer.origin, energy=_ENERGY, limit=limit, rng=rng, expected=expected
+        )
         free = complement(plain.down, used)
         # Fewer directions must not mean a weaker start: keep the norm of the plain adapter.
         free = free * (plain.down.norm() / free.norm())

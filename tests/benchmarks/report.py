@@ -165,8 +165,8 @@ def starts_section(kind: str) -> str:
     seconds = f"{found.ours:.1f} s against {found.columns:.1f} s: 1/{ratio:.1f}"
     lines = table(
         [
-            ("CPU time <= 1/20 of one SVD a column", seconds, ratio >= 20),
-            ("norm(down @ earlier.T) <= 1e-5, relative", f"{found.overlap:.1e}", found.overlap <= 1e-5),
+            ("CPU time <= 1/5 of one SVD a column", seconds, ratio >= 5),
+            ("norm(down @ earlier.T) <= 1e-6, relative", f"{found.overlap:.1e}", found.overlap <= 1e-6),
             ("effective rank >= 60 of 64", f"{found.rank:.1f}", found.rank >= 60),
         ]
     )
@@ -181,8 +181,8 @@ def extraction_section(kind: str) -> str:
     seconds = f"{found.ours:.1f} s against {found.full:.1f} s: 1/{ratio:.1f}"
     lines = table(
         [
-            ("CPU time <= 1/15 of a whole SVD", seconds, ratio >= 15),
-            ("error <= 1.02 x the least possible", f"{found.excess:.4f} x", found.excess <= 1.02),
+            ("CPU time <= 1/16 of a whole SVD", seconds, ratio >= 16),
+            ("error <= 1.014 x the least possible", f"{found.excess:.4f} x", found.excess <= 1.014),
         ]
     )
     title = f"### Extraction of a rank-64 LoRA, all attention of {TITLES[kind]} (reckoned from a part of it)"

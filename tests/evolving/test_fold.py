@@ -1,7 +1,7 @@
 """Folding of whole checkpoints: exact over a hundred concepts, the rest as bytes, in little memory."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import nan
 from pathlib import Path
@@ -17,11 +17,11 @@ from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Target
 from clora_ext.errors import Cancelled, CheckpointError, StorageError
 from clora_ext.events import FoldStep, ignore
-from clora_ext.evolving import fold as folding
+from clora_ext.evolving import tensor_pair
 from clora_ext.evolving.fold import TrainedConcept, fold
 from clora_ext.evolving.model import Evolving
 from clora_ext.formats.checkpoint import Checkpoint
-from clora_ext.strategies.base import Fold, Layer, Start
+from clora_ext.strategies.base import Fold, Layer, Start, Strategy
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -46,7 +46,7 @@ def test_a_hundred_merges_stay_exact_and_the_file_is_one_rounding(tmp_path: Path
 
 def test_streamed_folds_equal_folds_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, but for the last digit that a residual of two bytes may lack."""
-    monkeypatch.setattr(folding, "_BLOCK", 1)  # one tile at a time: a layer of 330 rows is in six parts
+    monkeypatch.setattr(tensor_pair, "_BLOCK", 1)  # one tile at a time: a layer of 330 rows is in six parts
 
     def check(case: tuple[str, torch.dtype]) -> None:
         name, dtype = case
@@ -91,6 +91,14 @@ def test_layers_taught_earlier_but_not_now_keep_their_exact_weight(tmp_path: Pat
     assert not torch.equal(twice.weight("a.to_q.weight"), once.weight("a.to_q.weight"))
 
 
+def test_a_strategy_that_adds_does_not_read_the_base(tmp_path: Path) -> None:
+    once = taught(start(tmp_path), "merge", adapters(0), tmp_path, 1)
+    expected = taught(once, "merge", adapters(9), tmp_path, 2)
+    alone = taught(replace(once, origin=None), "merge", adapters(9), tmp_path, 3)
+    for name in SHAPES:
+        assert torch.equal(alone.weight(name), expected.weight(name))
+
+
 def test_stopping_while_folding_leaves_no_file(tmp_path: Path) -> None:
     evolving = start(tmp_path)
     concept = TrainedConcept(strategies.load("merge"), "merge", TARGETS, adapters(0))
@@ -105,17 +113,11 @@ def test_stopping_while_folding_leaves_no_file(tmp_path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Watched:
+class Watched(Strategy):
     """A strategy that says nothing of rows, or does, and notes what it is given."""
 
     seen: list[int]
     rowwise: bool
-
-    state_level = "L0"
-    keeps_inputs = False
-
-    def memory_shapes(self, shape: tuple[int, int], rank: int) -> dict[str, tuple[int, ...]]:
-        return {}
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         raise NotImplementedError
@@ -138,7 +140,7 @@ def test_only_a_rowwise_strategy_is_given_parts_and_they_are_small_however_large
         files = (tmp_path / "c.safetensors", tmp_path / "m.safetensors")
         fold(Evolving(origin, origin, None), concept, *files, {}, ignore)
         assert sum(watched.seen) == 5120 * 640
-        assert len(watched.seen) == 1 or max(watched.seen) <= folding._BLOCK
+        assert len(watched.seen) == 1 or max(watched.seen) <= tensor_pair._BLOCK
         assert (len(watched.seen) == 1) != rowwise
         assert torch.equal(Checkpoint(files[0]).read("w"), factors.delta().half())
 

@@ -76,7 +76,7 @@ BUGS = (
     Bug(
         "the next concept goes on from the rounded weights",
         "evolving/model.py",
-        "return join(stored, self._kept(name, RESIDUAL, start, stop, files))",
+        "return join(stored, self._kept(name, RESIDUAL, start, stop, files, scratch), scratch)",
         "return stored.float()",
         "tests/evolving/test_fold.py",
     ),

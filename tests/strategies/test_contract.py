@@ -10,6 +10,7 @@ import torch
 from clora_ext import strategies
 from clora_ext.adapters.factors import Factors, tile_rows
 from clora_ext.adapters.moments import Moment
+from clora_ext.adapters.scratch import Scratch
 from clora_ext.strategies.base import Constraint, Layer, Start, Strategy, keeps_memory
 
 NAMES = strategies.names()
@@ -198,12 +199,14 @@ def test_rows_are_folded_as_they_are_in_the_whole_layer(name: str, out: int, in_
     factors = Factors(
         torch.randn(7, in_, generator=rng(3)), torch.randn(out, 7, generator=rng(4)) * 0.003, ALPHA
     )
-    whole = strategy.fold(layer, factors).weight
+    whole, scratch = strategy.fold(layer, factors).weight, Scratch()
     step = tile_rows(in_)
     for first in range(0, out, step):
         for last in {min(first + step, out), min(first + 3 * step, out)}:
             rows = replace(layer, origin=layer.origin[first:last], current=layer.current[first:last])
-            assert torch.equal(strategy.fold(rows, factors.rows(first, last)).weight, whole[first:last])
+            change = factors.rows(first, last)
+            assert torch.equal(strategy.fold(rows, change).weight, whole[first:last])
+            assert torch.equal(strategy.fold_rows(rows, change, scratch), whole[first:last])
 
 
 def test_a_strategy_that_says_nothing_is_given_whole_layers_and_keeps_nothing() -> None:
