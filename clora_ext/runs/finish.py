@@ -63,7 +63,7 @@ class Verified:
     """What the finished checkpoint has shown.
 
     Attributes:
-        samples: of the concept's prompt.
+        samples: of the concept's prompt; none: there is no contact sheet.
         outcome: what was learned, as numbers.
     """
 
@@ -92,13 +92,20 @@ def verify(run: PreparedRun, state: State, learned: "Trained", overlap: float | 
     free_models()
     precision = pick_precision()
     model = _opened(run, state, precision)
-    sink(Stage("sample", "after"))
     with reporting_out_of_memory("drawing after the training", sampling_remedies(run.plan)):
-        samples = run.prompt.sample(model, sink)
+        samples = _samples(run, model, sink)
         sink(Stage("measure", "after"))
         held_out = measure_after(model, run.plan, learned.baseline, learned.held_out, precision)
         scored = _scored(run, state, model, (learned.baseline, samples), sink)
     return Verified(samples, replace(scored, held_out=held_out, interference=overlap))
+
+
+def _samples(run: PreparedRun, model: "Model", sink: Sink) -> "list[Picture]":
+    """By the finished checkpoint, for the contact sheet; none: there is none."""
+    if not run.plan.settings.sampling.has_sheet:
+        return []
+    sink(Stage("sample", "after"))
+    return run.prompt.sample(model, sink)
 
 
 def _opened(run: PreparedRun, state: State, precision: "Precision") -> "Model":
@@ -186,14 +193,14 @@ def _how(plan: Plan) -> str:
 
 
 def make_record(
-    run: PreparedRun, state: State, sheet: str, losses: Sequence[float], delta: str | None
+    run: PreparedRun, state: State, sheet: str | None, losses: Sequence[float], delta: str | None
 ) -> ConceptRecord:
     """The concept's entry in the manifest.
 
     Args:
         run: what it was made by.
         state: that it has made.
-        sheet: file name of the contact sheet.
+        sheet: file name of the contact sheet; None: there is none.
         losses: of every step; none: nothing was trained.
         delta: file name of the kept change; None: it is not kept.
     """

@@ -40,7 +40,7 @@ def speed_key(plan: Plan) -> str:
 
     device = pick_precision().device.type
     settings, context = plan.settings, plan.context
-    adapter, sampling = settings.adapter, settings.sampling
+    adapter, sampling = settings.adapter, settings.sampling.of_sheet
     return "|".join(
         map(
             str,
@@ -49,7 +49,7 @@ def speed_key(plan: Plan) -> str:
                 *(plan.resolution, settings.data.batch_size, adapter.targets, settings.teaches_text),
                 *(settings.compute.recomputes, settings.compute.torch_compile, settings.compute.fp8_base),
                 *(settings.strategy, len(plan.targets)),
-                *(sampling.sample_count, sampling.sample_steps),
+                *(sampling.sample_count if sampling.has_sheet else 0, sampling.sample_steps),
                 *([plan.processes] if plan.processes > 1 else []),
             ),
         )
