@@ -61,10 +61,13 @@ def show_picture_plan(plan: "Plan", needed: "Estimate", output: Output, *, crop_
 
 
 def _rounded(settings: Settings) -> dict[str, str]:
-    """What is trained against, where that is not the model itself."""
-    if not settings.compute.fp8_base:
-        return {}
-    return {"base": "the UNet's weights rounded to 8 bits while it is trained; folded into the exact ones"}
+    """How the weights that are trained against are kept, where that is not as usual."""
+    told = []
+    if settings.compute.fp8_base:
+        told.append("the UNet's weights rounded to 8 bits while it is trained; folded into the exact ones")
+    if settings.compute.offload_base:
+        told.append("the UNet's weights in the machine's memory, copied for each layer while it computes")
+    return {"base": "; ".join(told)} if told else {}
 
 
 def _cost(plan: "Plan") -> str:

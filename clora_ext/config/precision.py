@@ -20,11 +20,14 @@ class Precision:
         device: of the model.
         frozen: dtype of the frozen weights while training and sampling.
         reason: why, for people.
+        offloads_denoiser: whether the denoiser's weights are kept in the machine's memory, and copied to the
+            device for a layer while it computes.
     """
 
     device: torch.device
     frozen: torch.dtype
     reason: str
+    offloads_denoiser: bool = False
 
     @property
     def is_mixed(self) -> bool:

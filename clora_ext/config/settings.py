@@ -28,6 +28,7 @@ from .loss_settings import LossSettings, NoiseSettings
 from .network_settings import NetworkSettings, network_problems
 from .rate_settings import RateSettings, rate_problems
 from .sampling_settings import SamplingSettings
+from .schedule_settings import ScheduleSettings, StoppingSettings
 from .strategy_names import name_problem
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "SamplingSettings",
     "ScheduleSettings",
     "Settings",
+    "StoppingSettings",
     "TargetSet",
     "ValidationSettings",
 ]
@@ -61,7 +63,7 @@ NOT_SHAPING = ("sampling", "compute")
 
 _IDLE = (
     *("network", "algorithm", "rate", "loss", "noise"),
-    *("captions", "augmentation", "masks", "preservation", "prompts", "validation"),
+    *("captions", "augmentation", "masks", "preservation", "prompts", "validation", "stopping"),
 )
 """Groups that change nothing while they have their defaults."""
 
@@ -104,27 +106,6 @@ class OptimizerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduleSettings:
-    """How long.
-
-    A plan turns epochs into steps: its settings have the number of steps that is trained.
-    """
-
-    steps: Annotated[int, Ge(1), Knob("Training steps.", default_text="by the preset", suits_model=True)] = (
-        200
-    )
-    epochs: Annotated[
-        int | None,
-        Ge(1),
-        Knob(
-            "Rounds through all pictures with their repeats, in the place of steps.",
-            default_text="as many as the steps take",
-        ),
-    ] = None
-    warmup_steps: Annotated[int, Ge(0), Knob("Steps over which the learning rate rises from 0.")] = 10
-
-
-@dataclass(frozen=True, slots=True)
 class ComputeSettings:
     """What the same training costs."""
 
@@ -139,6 +120,13 @@ class ComputeSettings:
             "gradient checkpointing. The LoRA is folded into the exact ones."
         ),
     ] = False
+    offload_base: Annotated[
+        bool,
+        Knob(
+            "Keep the UNet's weights in the machine's memory and copy each to the GPU while its layer "
+            "computes, with gradient checkpointing: slower, for what does not fit otherwise."
+        ),
+    ] = False
     torch_compile: Annotated[
         bool,
         Knob(
@@ -149,8 +137,13 @@ class ComputeSettings:
 
     @property
     def recomputes(self) -> bool:
-        """Whether activations are computed twice: else every wide copy of 8-bit weights would be kept."""
-        return self.gradient_checkpointing or self.fp8_base
+        """Whether activations are computed twice: else every copy of a weight would be kept."""
+        return self.gradient_checkpointing or self.copies_weights
+
+    @property
+    def copies_weights(self) -> bool:
+        """Whether layers compute with copies of the weights that are kept."""
+        return self.fp8_base or self.offload_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +161,7 @@ class Settings:
         optimizer: learning rate and its like.
         algorithm: which optimiser.
         schedule: how long.
+        stopping: what ends it sooner.
         rate: how the learning rate goes.
         loss: what an error counts.
         noise: which noise pictures are shown with.
@@ -198,6 +192,7 @@ class Settings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     algorithm: AlgorithmSettings = field(default_factory=AlgorithmSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    stopping: StoppingSettings = field(default_factory=StoppingSettings)
     rate: RateSettings = field(default_factory=RateSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
@@ -264,8 +259,9 @@ class Settings:
 
     def _contradictions(self) -> Iterator[str]:
         """What does not go with something of another group."""
-        if self.network.dora and self.compute.fp8_base:
-            yield "--dora needs norms of whole weights, --fp8-base widens one at a time: leave one out"
+        kept = {"--fp8-base": self.compute.fp8_base, "--offload-base": self.compute.offload_base}
+        for option in (name for name, asked in kept.items() if asked and self.network.dora):
+            yield f"--dora needs norms of whole weights, {option} copies one at a time: leave one out"
         chosen = self.algorithm.optimizer_type
         if self.network.ema_decay is not None and OPTIMIZERS[chosen].averages:
             yield f"{chosen} learns an average by itself: leave --ema-decay out"

@@ -18,7 +18,8 @@ class StepShape:
         rank: of the adapters.
         text_encoders: whether they are taught too.
         is_half: whether the frozen weights are in half precision.
-        is_8_bit: whether they are kept in 8 bits, and widened for a layer as long as its gradient needs it.
+        copies_weights: whether they are kept in 8 bits or elsewhere, and copied for a layer as long as its
+            gradient needs it.
         recompute: whether activations are computed twice instead of kept.
         convolutions: whether the denoiser's residual blocks are taught too.
         magnitudes: whether every layer that is taught has magnitudes of its outputs (DoRA).
@@ -32,5 +33,5 @@ class StepShape:
     is_half: bool
     recompute: bool
     convolutions: bool = False
-    is_8_bit: bool = False
+    copies_weights: bool = False
     magnitudes: bool = False

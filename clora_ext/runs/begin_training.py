@@ -18,6 +18,7 @@ from .memory_remedies import training_remedies
 from .objective import objective_of
 from .observe import Observed
 from .plan import Plan
+from .precision import precision_of
 from .prepared import PreparedRun
 from .previews import PreviewPrompt
 from .replay import EncodedReplay, encode_replay
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from clora_ext.strategies.base import Start
     from clora_ext.strategies.objective import Example
     from clora_ext.training.adapters import AdapterStart
+    from clora_ext.training.convergence import Convergence
     from clora_ext.training.team import Team
     from clora_ext.training.training import Training
     from clora_ext.training.validation import Validation
@@ -95,9 +97,8 @@ def begin_training(
         OutOfMemory: it does not fit.
     """
     from clora_ext.config.memory import reporting_out_of_memory
-    from clora_ext.config.precision import pick_precision
 
-    plan, precision = run.plan, pick_precision()
+    plan, precision = run.plan, precision_of(run.plan)
     sink(Note(f"computing on: {precision.reason}"))
     drawing, begun = _load(plan, run.before, precision)
     if plan.settings.compute.fp8_base:
@@ -180,6 +181,7 @@ def _training(
         fingerprint=plan.fingerprint,
         concept=plan.concept.trigger,
         validation=_validation(plan, encoded),
+        convergence=_convergence(plan, encoded),
         team=team,
     )
 
@@ -195,6 +197,18 @@ def _validation(plan: Plan, encoded: Encoded) -> "Validation | None":
     shown = [encoded.held_out[number] for number in spread(len(encoded.held_out))]
     every, keep_best = settings.sampling.validate_every, settings.validation.keep_best
     return Validation(shown, every, plan.own_batch_size, keep_best)
+
+
+def _convergence(plan: Plan, encoded: Encoded) -> "Convergence | None":
+    """What ends it when nothing more is learned; None: its last step does."""
+    from clora_ext.training.convergence import Convergence
+    from clora_ext.training.held_out import spread
+
+    if not plan.settings.stopping.until_converged:
+        return None
+    shown = [encoded.examples[number] for number in spread(len(encoded.examples))]
+    schedule = plan.settings.schedule
+    return Convergence(shown, plan.own_batch_size, schedule.steps, schedule.warmup_steps)
 
 
 def _start(plan: Plan, target: Target, begun: "AdapterStart") -> "AdapterStart":

@@ -10,7 +10,6 @@ from clora_ext.events import Event, Sink, TrainStep, Validated
 from clora_ext.project.concept_files import ConceptFiles, concept_files
 from clora_ext.training.curve import CurvePoint, read_curve, write_curve
 
-from .plan import Plan
 from .prepared import PreparedRun
 
 __all__ = ["LossCurve"]
@@ -26,7 +25,7 @@ class LossCurve:
     """
 
     def __init__(self, run: PreparedRun) -> None:
-        self._title = _title(run.plan)
+        self._title = f"{run.plan.concept.trigger}: {run.plan.settings.strategy}"
         self._files = _files(run)
         self._points = {point.step: point for point in read_curve(self._files.curve)}
         self._started = False
@@ -77,15 +76,11 @@ class LossCurve:
 
         write_curve(points, self._files.curve)
         with writing(self._files.plot):
-            losses = [point.loss for point in points]
+            losses, title = [point.loss for point in points], f"{self._title}, {points[-1].step} steps"
             asked = {one.step: one.validation for one in points if one.validation is not None}
-            loss_plot(losses, self._title, points[0].step, asked).save(self._files.plot, format="PNG")
+            loss_plot(losses, title, points[0].step, asked).save(self._files.plot, format="PNG")
 
 
 def _files(run: PreparedRun) -> ConceptFiles:
     concept = run.plan.concept
     return concept_files(run.project.folder, run.plan.number, concept.token, concept.class_name)
-
-
-def _title(plan: Plan) -> str:
-    return f"{plan.concept.trigger}: {plan.settings.strategy}, {plan.settings.schedule.steps} steps"

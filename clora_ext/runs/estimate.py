@@ -18,6 +18,7 @@ from clora_ext.formats.text import size
 from .disk_needs import DiskNeeds, disk_needs
 from .layer_rank import layer_rank
 from .plan import Plan
+from .precision import precision_of
 from .previews import previews_are_drawn
 from .replay import replayed
 from .speeds import known_speed, speed_key
@@ -68,9 +69,8 @@ def estimate(plan: Plan, memory_free: int | None = None) -> Estimate:
         memory_free: bytes that it may take of the device's memory; None: those that are free now.
     """
     from clora_ext.config.memory import free_memory
-    from clora_ext.config.precision import pick_precision
 
-    precision = pick_precision()
+    precision = precision_of(plan)
     speed = known_speed(speed_key(plan))
     steps = plan.settings.schedule.steps - plan.resume_step
     free = free_memory(precision.device) if memory_free is None else memory_free
@@ -167,13 +167,15 @@ def _drawing(plan: Plan, precision: "Precision", free: int) -> _Drawing | None:
 
 
 def _weights(plan: Plan, precision: "Precision") -> Mapping[Role, int]:
-    """Bytes of the model's weights in memory, by the role of their component."""
+    """Bytes of the model's weights on the device, by the role of their component."""
     header = plan.context.header
     found: dict[Role, int] = {"denoiser": 0, "text_encoder": 0, "vae": 0}
     for name, role in plan.context.family.roles(header).items():
         if role is not None:
             width = _FLOAT if role == "vae" else precision.frozen.itemsize
             found[role] += width * prod(header.tensors[name].shape)
+    if precision.offloads_denoiser and precision.device.type == "cuda":
+        found["denoiser"] = 0
     return found
 
 
@@ -190,7 +192,7 @@ def _step_shape(plan: Plan, precision: "Precision") -> StepShape:
         is_half=precision.is_mixed,
         recompute=plan.settings.compute.recomputes,
         convolutions=plan.settings.network.conv_rank is not None,
-        is_8_bit=plan.settings.compute.fp8_base,
+        copies_weights=plan.settings.compute.copies_weights,
         magnitudes=plan.settings.network.dora,
     )
 

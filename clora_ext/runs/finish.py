@@ -22,6 +22,7 @@ from .kept import drift_of, kept_of
 from .measure import likeness_of, measure_after
 from .memory_remedies import sampling_remedies
 from .plan import LoraMaterial, Plan
+from .precision import precision_of
 from .prepared import PreparedRun
 from .scoring import scorer_name
 
@@ -86,11 +87,10 @@ def verify(run: PreparedRun, state: State, learned: "Trained", overlap: float | 
         OutOfMemory: it cannot be drawn with.
     """
     from clora_ext.config.memory import reporting_out_of_memory
-    from clora_ext.config.precision import pick_precision
 
     sink(Stage("verify", state.content_hash[:12]))
     free_models()
-    precision = pick_precision()
+    precision = precision_of(run.plan)
     model = _opened(run, state, precision)
     with reporting_out_of_memory("drawing after the training", sampling_remedies(run.plan)):
         samples = _samples(run, model, sink)
@@ -174,7 +174,7 @@ def write_contact_sheet(
     prompt = run.plan.sample_prompt
     rows = [
         Row(f"before: {prompt}", learned.baseline.samples),
-        Row(f"after: {_how(run.plan)}; {run.prompt.words}", after),
+        Row(f"after: {_how(run.plan, len(learned.losses))}; {run.prompt.words}", after),
     ]
     with writing(target):
         size = max(image.width for image in after)
@@ -182,14 +182,14 @@ def write_contact_sheet(
     sink(Sampled(target))
 
 
-def _how(plan: Plan) -> str:
-    """What was done to the model, for a label."""
+def _how(plan: Plan, steps: int) -> str:
+    """What was done to the model, for a label; with so many steps, if it was trained."""
     strategy, material = plan.settings.strategy, plan.material
     if plan.reweighting is not None:
         return f"weight {plan.reweighting.weight:g}" if plan.reweighting.weight else "removed"
     if isinstance(material, LoraMaterial):
         return f"{strategy}, weight {material.weight:g}"
-    return f"{strategy}, {plan.settings.schedule.steps} steps, seed {plan.settings.seed}"
+    return f"{strategy}, {steps} steps, seed {plan.settings.seed}"
 
 
 def make_record(

@@ -49,8 +49,8 @@ def fit_memory(request: Request, gibibytes: float, given: Collection[str] = ()) 
     """The request with as few of the ways to take less memory as it needs.
 
     They are, in this order: activations are computed twice; fewer pictures at once, of which several batches
-    make a step; 8-bit weights. It asks for estimates alone, so that equal requests give equal settings
-    whatever else is in the device's memory: a run that was stopped goes on.
+    make a step; 8-bit weights; weights in the machine's memory. It asks for estimates alone, so that equal
+    requests give equal settings whatever else is in the device's memory: a run that was stopped goes on.
 
     Args:
         request: of pictures.
@@ -115,3 +115,5 @@ def _ways(settings: Settings, given: Collection[str]) -> Iterator[tuple[Mapping[
             yield {"batch_size": size, "gradient_accumulation_steps": batches}, f"{batches} batches of {size}"
     if not settings.compute.fp8_base and not settings.network.dora and "fp8_base" not in given:
         yield {"fp8_base": True}, "the UNet's weights in 8 bits"
+    if not settings.compute.offload_base and not settings.network.dora and "offload_base" not in given:
+        yield {"offload_base": True}, "the UNet's weights in the machine's memory"

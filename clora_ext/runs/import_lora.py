@@ -11,6 +11,7 @@ from clora_ext.formats.pages import free_models, release_on_free
 from .measured_inputs import measured_inputs
 from .memory_remedies import sampling_remedies
 from .plan import LoraMaterial
+from .precision import precision_of
 from .prepared import PreparedRun
 
 if TYPE_CHECKING:
@@ -71,12 +72,11 @@ def _inputs(
 ) -> "Mapping[str, Moment]":
     """What the layers read while the model with the whole LoRA draws what the strategy asks for."""
     from clora_ext.config.memory import reporting_out_of_memory
-    from clora_ext.config.precision import pick_precision
 
     plan = run.plan
     with release_on_free():
         weights = {name: _changed(evolving, targets[name], delta) for name, delta in trained.items()}
-    loaded = plan.context.family.load(evolving.current, pick_precision(), weights)
+    loaded = plan.context.family.load(evolving.current, precision_of(plan), weights)
     model = loaded.reading(plan.settings.prompts)
     del weights, loaded
     try:

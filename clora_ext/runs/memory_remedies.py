@@ -9,6 +9,8 @@ _STEP = 64  # sizes that people use are multiples of it
 
 def training_remedies(plan: Plan) -> list[str]:
     """Options that are left to try, the cheapest first."""
+    from clora_ext.config.precision import pick_precision
+
     settings, found = plan.settings, []
     if not settings.compute.recomputes:
         found.append("--gradient-checkpointing")
@@ -16,6 +18,8 @@ def training_remedies(plan: Plan) -> list[str]:
         found.append(f"--batch-size {plan.own_batch_size // 2}")
     if not settings.compute.fp8_base:
         found.append("--fp8-base")
+    if not settings.compute.offload_base and pick_precision().device.type == "cuda":
+        found.append("--offload-base")
     found += sampling_remedies(plan)
     if settings.teaches_text:
         found.append("leaving out --text-encoder")

@@ -13,6 +13,7 @@ from clora_ext.sampling.samples import SamplePrompt
 from .measured_inputs import measured_inputs
 from .memory_remedies import sampling_remedies
 from .plan import Plan
+from .precision import precision_of
 
 if TYPE_CHECKING:
     from clora_ext.adapters.moments import Moment
@@ -80,12 +81,11 @@ def ask_current(plan: Plan, ask: "Callable[[Model], _Answer]") -> _Answer:
         OutOfMemory: it cannot be drawn with.
     """
     from clora_ext.config.memory import reporting_out_of_memory
-    from clora_ext.config.precision import pick_precision
 
     family, current = plan.context.family, plan.context.open_current()
     try:
         with reporting_out_of_memory("drawing before the training", sampling_remedies(plan)):
-            return ask(family.load(current, pick_precision()).reading(plan.settings.prompts))
+            return ask(family.load(current, precision_of(plan)).reading(plan.settings.prompts))
     finally:
         free_models()
 

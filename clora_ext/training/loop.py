@@ -53,6 +53,9 @@ def train(
     rate_of = learning_rates(training.settings)
     for step in range(len(run.losses), steps):
         try:
+            if run.has_converged(step):
+                sink(Note(f"the error on the pictures changes no more: the training ends at step {step}"))
+                break
             sink(run.timed_step(step, rate_of(step)))
             with run.evaluated():
                 run.validate(step + 1, steps, sink)
@@ -66,6 +69,7 @@ def train(
     if training.team is not None:
         training.team.part()
     run.finish()
+    run.validate(len(run.losses), len(run.losses), sink)
     run.take_best(sink)
     for component in training.components:
         component.eval()
@@ -87,6 +91,8 @@ def follow(training: Training, sink: Sink) -> None:
     run = _Run(training)
     rate_of = learning_rates(training.settings)
     for step in range(len(run.losses), training.settings.schedule.steps):
+        if run.has_converged(step):
+            break
         sink(run.timed_step(step, rate_of(step)))
     training.team.part()
 
@@ -115,7 +121,7 @@ class _Run:
             training.adapters.magnitudes.values(),
         )
         asked = training.validation if training.leads else None
-        self._beside = [one for one in (asked, self._moving) if one is not None]
+        self._beside = [one for one in (asked, self._moving, training.convergence) if one is not None]
         self.losses = self._state.restore(self._parameters, *self._optimizer.parts, self._beside)
         if training.team is not None:
             training.team.begin(self._parameters, len(self.losses))
@@ -206,6 +212,17 @@ class _Run:
             return
         loss = validation.ask(step, training.model, training.precision, self._parameters)
         sink(Validated(step, loss, loss == min(validation.losses.values())))
+
+    def has_converged(self, step: int) -> bool:
+        """Whether nothing more is learned after so many steps; the first process says it."""
+        training, convergence = self._training, self._training.convergence
+        if convergence is None or not convergence.is_due(step):
+            return False
+        if training.leads:
+            with self.evaluated():
+                convergence.ask(step, training.model, training.precision)
+        reached = convergence.is_reached
+        return reached if training.team is None else training.team.take_answer(reached)
 
     def take_best(self, sink: Sink) -> None:
         """Go back to the adapter that was best on what is held out, where that is wished."""

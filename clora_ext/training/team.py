@@ -146,6 +146,17 @@ class Team:
             return True
         return False
 
+    def take_answer(self, answer: bool) -> bool:  # noqa: FBT001 - the answer itself
+        """The first process's answer, whatever this one's is.
+
+        Raises:
+            Cancelled, PeerFailed: as :meth:`meet`.
+        """
+        if self.place.leads:
+            self.say("answer", str(int(answer)))
+        self.meet()
+        return self.hear("answer") == "1"
+
     def begin(self, parameters: Mapping[str, nn.Parameter], step: int) -> None:
         """Let all begin with the first process's values, at its step.
 

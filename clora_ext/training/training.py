@@ -16,6 +16,7 @@ from clora_ext.families.model import Model
 from clora_ext.strategies.objective import Example, Objective
 
 from .adapters import Adapters
+from .convergence import Convergence
 from .rates import rate_factor
 from .token_rows import TokenRows
 from .validation import Validation
@@ -44,6 +45,7 @@ class Training:
         fingerprint: identifies the plan, so that another plan's state is never resumed.
         concept: token and class, for whoever finds the state.
         validation: asked now and then; None: nothing is held out.
+        convergence: ends it before its last step; None: nothing does.
         team: the processes that train it together; None: this one alone.
     """
 
@@ -60,6 +62,7 @@ class Training:
     fingerprint: str
     concept: str = ""
     validation: Validation | None = None
+    convergence: Convergence | None = None
     team: "Team | None" = None
 
     @property

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from clora_ext.families.latent.activations import training_bytes
-from clora_ext.families.latent.narrow import NARROW, store_narrowly
+from clora_ext.families.latent.stored_weights import NARROW, store_narrowly
 from clora_ext.families.step_shape import StepShape
 from clora_ext.training.magnitudes import Decomposing
 
@@ -76,8 +76,8 @@ def _adapted(config: Mapping[str, Any], step: StepShape) -> UNet2DConditionModel
     """The UNet on the meta device, with its LoRA layers."""
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(dict(config)).requires_grad_(requires_grad=False)
-        if step.is_8_bit:
-            store_narrowly(unet, torch.bfloat16 if step.is_half else torch.float32)
+        if step.copies_weights:
+            store_narrowly(unet, unet.device, torch.bfloat16 if step.is_half else torch.float32)
         names = [name for name, module in unet.named_modules() if _is_taught(name, module, step)]
         config = LoraConfig(r=step.rank, target_modules=names, use_dora=step.magnitudes)
         inject_adapter_in_model(config, unet)

@@ -78,7 +78,7 @@ def test_wide_copies_of_8_bit_weights_take_what_was_counted() -> None:
         name, side, targets = case
         header = sd1_header() if name == "sd1" else sdxl_header()
         half = replace(STEP, size=(side, side), targets=targets, is_half=True, recompute=True)
-        found = families.load(name).training_bytes(header, replace(half, is_8_bit=True))
+        found = families.load(name).training_bytes(header, replace(half, copies_weights=True))
         assert found is not None
         assert known[case] < found / 1e6 < 1.12 * known[case]
 

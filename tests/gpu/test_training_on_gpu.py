@@ -93,6 +93,18 @@ def test_a_run_goes_on_with_equal_losses(
     assert losses_of(request_) == pytest.approx(straight[3:], rel=1e-3)
 
 
+def test_weights_in_the_machines_memory_teach_the_same(request_: Request) -> None:
+    asked = replace(request_, settings=SETTINGS.with_values(gradient_checkpointing=True))
+    away = replace(asked, settings=SETTINGS.with_values(offload_base=True), project=asked.project / "away")
+    torch.cuda.reset_peak_memory_stats()
+    expected = losses_of(replace(asked, project=asked.project / "plain"))
+    usual = torch.cuda.max_memory_allocated()
+    gc.collect()
+    torch.cuda.reset_peak_memory_stats()
+    assert losses_of(away) == pytest.approx(expected, rel=1e-3)
+    assert torch.cuda.max_memory_allocated() < usual
+
+
 @pytest.mark.parametrize("half", HALVES)
 def test_a_step_waits_for_the_card_once(
     request_: Request, monkeypatch: pytest.MonkeyPatch, half: str

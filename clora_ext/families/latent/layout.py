@@ -26,7 +26,7 @@ from clora_ext.formats.prediction import Prediction
 from . import activations
 from .targets import in_clip, in_residual_block, in_unet, read_by
 from .verdicts import Verdict
-from .widened import widened_numbers
+from .weight_copies import copied_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,13 +118,13 @@ class OriginalLayout:
         return int(2**reductions)
 
     def training_bytes(self, header: Header, step: StepShape) -> int | None:
-        """See :func:`clora_ext.families.latent.activations.training_bytes`; wide copies of 8-bit weights."""
+        """See :func:`clora_ext.families.latent.activations.training_bytes`; copies of weights."""
         found = _told(activations.training_bytes, self.config(header, _HERE), step)
-        if found is None or not step.is_8_bit:
+        if found is None or not step.copies_weights:
             return found
         prefix = denoiser_of(self.components).prefix
         shapes = {name: info.shape for name, info in header.tensors.items() if name.startswith(prefix)}
-        return found + widened_numbers(shapes) * (2 if step.is_half else 4)
+        return found + copied_numbers(shapes) * (2 if step.is_half else 4)
 
     def picture_bytes(self, header: Header, size: tuple[int, int]) -> int | None:
         """See :func:`clora_ext.families.latent.activations.picture_bytes`."""

@@ -17,6 +17,7 @@ from .filling import fill
 from .model import LatentDiffusion
 from .modules import builders, empty_module, make_tokenizer
 from .process import DiffusionProcess
+from .stored_weights import offload
 from .text import OneText, Text, TwoTexts
 
 __all__ = ["load_model"]
@@ -50,7 +51,11 @@ def load_model(
     def filled(component: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - each of another class
         empty = empty_module(build[component], component, checkpoint.path)
         module = fill(empty, tables[component], checkpoint, weights, dtype)
-        return module.to(precision.device).eval().requires_grad_(requires_grad=False)
+        module.eval().requires_grad_(requires_grad=False)
+        if component == "unet" and precision.offloads_denoiser:
+            offload(module, precision.device, dtype)
+            return module
+        return module.to(precision.device)
 
     encoder = filled("text_encoder", precision.frozen)
     text: Text = OneText(tokenizer, encoder)

@@ -20,11 +20,11 @@ from clora_ext.families.picture_size import PictureSize, size_words, width_and_h
 
 from .activations import picture_bytes
 from .filling import local_name
-from .narrow import store_narrowly
 from .pipeline import Pipeline, make_pipeline
 from .pipeline_folder import save_pipeline
 from .process import DiffusionProcess
 from .sample import Sampler, decoded
+from .stored_weights import store_narrowly
 from .text import Text, collate, tokens, tokens_cut
 from .vae import load_vae
 
@@ -75,8 +75,8 @@ class LatentDiffusion:
         return part, local_name(part, target.module)
 
     def store_in_8_bits(self) -> None:
-        """See :func:`clora_ext.families.latent.narrow.store_narrowly`."""
-        store_narrowly(self.denoiser, self.precision.frozen)
+        """See :func:`clora_ext.families.latent.stored_weights.store_narrowly`."""
+        store_narrowly(self.denoiser, self.precision.device, self.precision.frozen)
 
     def compile_denoiser(self) -> None:
         """The UNet's transformer blocks, each kind once: "regional compilation" in diffusers' words.
@@ -237,7 +237,7 @@ class LatentDiffusion:
         Of SDXL's pictures that takes 3.2 GB, more than anything else without gradients.
         """
         device = self.precision.device
-        if device.type == "cpu":
+        if device.type == "cpu" or self.precision.offloads_denoiser:
             return
         needed = picture_bytes({"vae": self.vae.config}, (width, height))
         if free_memory(device) < needed:
@@ -248,6 +248,8 @@ class LatentDiffusion:
 
     def _fetch_denoiser(self) -> None:
         """Have the UNet where the model lies."""
+        if self.precision.offloads_denoiser:
+            return
         if next(self.denoiser.parameters()).device.type != self.precision.device.type:
             self.denoiser.to(self.precision.device)
 

@@ -1,11 +1,11 @@
-"""Which weights are wide at once in a training step whose weights are kept in 8 bits. Needs no torch."""
+"""Which weights have a copy at once in a training step that keeps them otherwise. Needs no torch."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping
 from math import prod
 
-__all__ = ["widened_numbers"]
+__all__ = ["copied_numbers"]
 
 _RECOMPUTED = re.compile(
     r".*\.transformer_blocks\.\d+\.|.*\.(?=(?:in_layers|out_layers|emb_layers|skip_connection)\.)"
@@ -13,17 +13,17 @@ _RECOMPUTED = re.compile(
 """Blocks whose activations gradient checkpointing computes again, one at a time, in a checkpoint's names."""
 
 
-def widened_numbers(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Numbers of a UNet's weights that have a wide copy at the worst moment.
+def copied_numbers(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Numbers of a UNet's weights that have a copy at the worst moment.
 
-    A layer's wide copy lives until its gradient is known: outside of recomputed blocks from the pass forward,
+    A layer's copy lives until its gradient is known: outside of recomputed blocks from the pass forward,
     inside only while that block is computed again.
 
     Args:
         shapes: of the UNet's tensors by their names in a checkpoint.
 
     >>> shapes = {"a.1.transformer_blocks.0.ff.weight": (4, 2), "a.1.transformer_blocks.1.ff.weight": (3, 2)}
-    >>> widened_numbers({**shapes, "a.1.proj_in.weight": (2, 2), "b.0.in_layers.2.weight": (1, 2, 3, 3)})
+    >>> copied_numbers({**shapes, "a.1.proj_in.weight": (2, 2), "b.0.in_layers.2.weight": (1, 2, 3, 3)})
     22
     """
     outside, blocks = 0, Counter[str]()
