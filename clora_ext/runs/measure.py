@@ -47,7 +47,8 @@ def losses_of(
     # kept few activations itself.
     settings = plan.settings
     times = 1 if settings.compute.recomputes else _AT_ONCE
-    return held_out_losses(model, examples, times * plan.own_batch_size, precision)
+    with model.reading_once():
+        return held_out_losses(model, examples, times * plan.own_batch_size, precision)
 
 
 def measure_after(

@@ -19,7 +19,7 @@ from clora_ext.families.model import Conditioning, SizeConditioning
 __all__ = ["OneText", "Said", "Text", "TwoTexts", "collate", "load_tokenizer", "tokens", "tokens_cut"]
 
 _HERE = Path(__file__).parent
-_MOST_SAID = 16  # of SDXL half a megabyte each
+_MOST_SAID = 32  # of SDXL half a megabyte each
 _TOKENIZERS = {"demo": _HERE.parents[1] / "assets" / "demo_tokenizer", "clip": _HERE / "clip_tokenizer"}
 
 
