@@ -183,9 +183,9 @@ def measure(program: Sequence[str], out: Path, libraries: Path | None, work: Pat
 def main(arguments: Sequence[str]) -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--diffusers", type=Path, required=True, help="source tree")
-    parser.add_argument("--sd-scripts", type=Path, required=True, help="source tree")
-    parser.add_argument("--sd-scripts-libraries", type=Path, help="folder of what it asks for")
+    for name in ("--diffusers", "--sd-scripts"):
+        parser.add_argument(name, type=_whole, required=True, help="source tree")
+    parser.add_argument("--sd-scripts-libraries", type=_whole, help="folder of what it asks for")
     parser.add_argument("--shapes", choices=list(WIDTHS), default="narrow", help="of the UNet")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
@@ -214,6 +214,11 @@ def main(arguments: Sequence[str]) -> None:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print("\n".join([*table(rows), *outside(rows, chosen.steps, size)]))
+
+
+def _whole(path: str) -> Path:
+    """From the root: the programs run in folders of their own."""
+    return Path(path).absolute()
 
 
 def table(rows: Mapping[str, Sequence[Measured]]) -> list[str]:
