@@ -122,9 +122,8 @@ def _show_result(plan: "Plan", result: "Result", output: Output) -> None:
     what = f"concept {new.number}, {plan.concept.trigger}, {became}"
     output.show(Text.assemble(tick(output.answers), (what, "bold green"), f"  in {duration(result.seconds)}"))
     kept = {} if result.outcome is None or not result.outcome.kept else {"kept": kept_words(result.outcome)}
-    output.facts(
-        {**kept, "checkpoint": result.checkpoint, "content": result.content_hash, "sheet": result.sheet}
-    )
+    sheet = {} if result.sheet is None else {"sheet": result.sheet}
+    output.facts({**kept, "checkpoint": result.checkpoint, "content": result.content_hash, **sheet})
     output.show("")
     elsewhere: list[str | Path] = [] if result.project == DEFAULT_PROJECT else ["--project", result.project]
     back = command("clora", "undo", *elsewhere) if plan.request.keep else "nothing: --keep 0"

@@ -120,7 +120,7 @@ def _show_result(result: "Result", output: Output, done: str) -> None:
             "checkpoint": result.checkpoint,
             "content": result.content_hash,
             "prompt": result.trigger_prompt,
-            "sheet": result.sheet,
+            **({} if result.sheet is None else {"sheet": result.sheet}),
         }
     )
     show_kept(Project.open(result.project).concepts[: result.number], result.outcome, output)

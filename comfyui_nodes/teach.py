@@ -22,12 +22,15 @@ from clora_ext.events import Event, TrainStep
 from clora_ext.project import copy_project
 from clora_ext.runs.asked_settings import asked_settings
 from clora_ext.runs.request import asked_statements
+from clora_ext.runs.result import Result
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
 
 from . import host
 from .state import Dataset, Evolving, Report, current, project_folder
 
 __all__ = ["teach", "teach_lora"]
+
+_EMPTY = (64, 64)
 
 
 def teach(
@@ -129,8 +132,14 @@ def _taught(evolving: Evolving, request: Request) -> tuple[Evolving, Report, Ima
                 losses.append(event.loss)
 
         result = add_concept(request, sink, on_plan=lambda plan: clear())
-    metadata = read_sheet_metadata(result.sheet)
-    with Image.open(result.sheet) as sheet:
-        picture = sheet.convert("RGB")
+    metadata = None if result.sheet is None else read_sheet_metadata(result.sheet)
     after = evolving.taught(request.project, result.checkpoint)
-    return after, Report(result, metadata.losses if metadata else tuple(losses)), picture
+    return after, Report(result, metadata.losses if metadata else tuple(losses)), _sheet(result)
+
+
+def _sheet(result: Result) -> Image.Image:
+    """The contact sheet; of a concept without one, which another program has taught, an empty picture."""
+    if result.sheet is None:
+        return Image.new("RGB", _EMPTY)
+    with Image.open(result.sheet) as sheet:
+        return sheet.convert("RGB")

@@ -1,13 +1,15 @@
 """What is looked at while and after a concept is taught."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
 from .knob import Knob
 
 __all__ = ["SamplingSettings"]
+
+_FULL_COUNT, _FULL_STEPS = 4, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,13 @@ class SamplingSettings:
     validate_every_epochs: Annotated[
         int, Ge(0), Knob("Rounds through all pictures from one validation to the next.")
     ] = 0
+    sheet: Annotated[
+        Literal["small", "full", "none"],
+        Knob(
+            "Contact sheet of what is drawn before and after: small, as sample_count and sample_steps "
+            "say; full, at least four samples in at least 30 steps; none, nothing is drawn for it."
+        ),
+    ] = "small"
     sample_count: Annotated[
         int, Ge(1), Le(16), Knob("Samples in each row of the contact sheet.", suits_model=True)
     ] = 4
@@ -64,3 +73,16 @@ class SamplingSettings:
         Ge(1),
         Knob("Classifier-free guidance of samples; 1 switches it off.", step=0.5),
     ] = 4.0
+
+    @property
+    def has_sheet(self) -> bool:
+        """Whether there is a contact sheet."""
+        return self.sheet != "none"
+
+    @property
+    def of_sheet(self) -> "SamplingSettings":
+        """The same with the numbers by which the contact sheet is drawn, and what is compared with it."""
+        if self.sheet != "full":
+            return self
+        count, steps = max(self.sample_count, _FULL_COUNT), max(self.sample_steps, _FULL_STEPS)
+        return replace(self, sample_count=count, sample_steps=steps)

@@ -1,6 +1,7 @@
 """A loaded model, and what it is told and tells."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -93,6 +94,10 @@ class Model(Protocol):
 
     def recompute_activations(self) -> None:
         """From now on, compute the denoiser's activations again for the gradient instead of keeping them."""
+        ...
+
+    def reading_once(self) -> AbstractContextManager[None]:
+        """While it is entered, the text encoders do not change, and a text need not be read twice."""
         ...
 
     def remember_prompt(self, prompt: str, negative: str, size: PictureSize) -> None:

@@ -257,11 +257,18 @@ def stored_chunks(name: str, source: Source) -> Iterator[memoryview]:
         yield raw(_stored(name, source, source.make()))
 
 
-def content_hash(checkpoint: Checkpoint) -> str:
-    """sha256 over names, dtypes, shapes and bytes of all tensors, whatever their order and the metadata."""
+def content_hash(checkpoint: Checkpoint, known: Mapping[str, str] | None = None) -> str:
+    """sha256 over names, dtypes, shapes and bytes of all tensors, whatever their order and the metadata.
+
+    Args:
+        checkpoint: that is hashed.
+        known: sha256 of the bytes of tensors that need not be read, in hex, by name.
+    """
+    digests = dict(known or {})
+    unknown = [name for name in checkpoint.names if name not in digests]
     with workers() as pool:
-        found = pool.map(lambda name: _digest(checkpoint, name), checkpoint.names)
-        digests = dict(zip(checkpoint.names, found, strict=True))
+        found = pool.map(lambda name: _digest(checkpoint, name), unknown)
+        digests.update(zip(unknown, found, strict=True))
     return combine(checkpoint.header.tensors, digests)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clora_ext.errors import CheckpointError
 
-__all__ = ["check_finite", "dtype_name", "dtype_of", "raw"]
+__all__ = ["check_finite", "dtype_name", "dtype_of", "is_finite", "raw"]
 
 _DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -42,14 +42,19 @@ def check_finite(name: str, stored: Tensor) -> None:
     Raises:
         CheckpointError: names the tensor.
     """
-    if not stored.is_floating_point() or not stored.numel() or _all_finite(stored):
+    if is_finite(stored):
         return
     message = f"tensor {name!r} has values that are not finite in {dtype_name(stored.dtype)}"
     raise CheckpointError(message, fix="train with a lower learning rate; nothing was changed")
 
 
-def _all_finite(stored: Tensor) -> bool:
-    """Extremes are found many times faster than every value is looked at; eight bits have none."""
+def is_finite(stored: Tensor) -> bool:
+    """Whether no value is NaN or infinite.
+
+    Extremes are found many times faster than every value is looked at; eight bits have none.
+    """
+    if not stored.is_floating_point() or not stored.numel():
+        return True
     if stored.dtype.itemsize == 1:
         return bool(torch.isfinite(stored).all())
     least, most = torch.aminmax(stored)

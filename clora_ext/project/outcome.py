@@ -60,7 +60,7 @@ class HeldOutLoss:
     Attributes:
         draws: how many.
         before: by the model before the concept.
-        trained: by the adapter after its last step, before it was folded.
+        trained: by the adapter after its last step, before it was folded; see :meth:`of`.
         after: by the finished checkpoint.
         gain: before - after.
     """
@@ -75,9 +75,15 @@ class HeldOutLoss:
 
     @classmethod
     def of(cls, before: Sequence[float], trained: Sequence[float], after: Sequence[float]) -> "HeldOutLoss":
-        """From the errors of the same draws, in the same order."""
+        """From the errors of the same draws, in the same order; of the adapter, the first few will do.
+
+        Its mean over all of them is then the checkpoint's, and what both differ by in the mean on those few:
+        on the same draw they differ by little.
+        """
         gains = [old - new for old, new in zip(before, after, strict=True)]
-        return cls(len(gains), *map(Estimate.of, (before, trained, after, gains)))
+        return cls(
+            len(gains), Estimate.of(before), _over_all(trained, after), *map(Estimate.of, (after, gains))
+        )
 
     @property
     def is_better(self) -> bool:
@@ -91,6 +97,15 @@ class HeldOutLoss:
     def was_changed_by_folding(self) -> bool:
         """Whether the checkpoint's loss is another than the adapter's, by more than a tenth of the gain."""
         return abs(self.after.mean - self.trained.mean) > _TOLD * abs(self.gain.mean)
+
+
+def _over_all(some: Sequence[float], others: Sequence[float]) -> Estimate:
+    """The mean of a quantity of which the first few draws are known, by another that is known on all."""
+    if len(some) == len(others):
+        return Estimate.of(some)
+    whole = Estimate.of(others)
+    apart = Estimate.of([one - other for one, other in zip(some, others, strict=False)])
+    return Estimate(whole.mean + apart.mean, hypot(whole.error, apart.error))
 
 
 @dataclass(frozen=True, slots=True)

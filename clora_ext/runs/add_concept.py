@@ -117,7 +117,7 @@ def _add(request: Request, sink: Sink, on_plan: Callable[[Plan], None], team: "T
         content_hash=made.state.content_hash,
         number=plan.number,
         trigger_prompt=plan.sample_prompt,
-        sheet=made.files.sheet,
+        sheet=made.files.sheet if made.record.sheet else None,
         first_loss=made.record.first_loss,
         last_loss=made.record.last_loss,
         outcome=made.outcome,
@@ -139,10 +139,12 @@ def _carry_out(plan: Plan, project: Project, sink: Sink, team: "Team | None") ->
     verified = verify(run, state, learned, overlap, sink)
     check_kept(plan, project, verified.outcome)
     files = concept_files(project.folder, plan.number, plan.concept.token, plan.concept.class_name)
-    write_contact_sheet(run, learned, verified.samples, files.sheet, sink)
+    if verified.samples:
+        write_contact_sheet(run, learned, verified.samples, files.sheet, sink)
     verified.outcome.write(files.outcome)
     sink(Stage("commit"))
-    record = make_record(run, state, files.sheet.name, learned.losses, delta)
+    sheet = files.sheet.name if verified.samples else None
+    record = make_record(run, state, sheet, learned.losses, delta)
     return _CarriedOut(state, record, files, verified.outcome)
 
 
@@ -173,7 +175,7 @@ def _stored(project: Project, record: ConceptRecord) -> Result:
         content_hash=current.content_hash,
         number=record.number,
         trigger_prompt=record.setting("sample_prompt") or recorded_prompt(record),
-        sheet=project.sheets_dir / (record.sheet or "none"),
+        sheet=project.sheets_dir / record.sheet if record.sheet else None,
         first_loss=record.first_loss,
         last_loss=record.last_loss,
         outcome=read_outcome_of(project.folder, record),

@@ -38,7 +38,7 @@ class Baseline:
     """The model before the concept.
 
     Attributes:
-        samples: of the concept's prompt.
+        samples: of the concept's prompt; none: there is no contact sheet.
         examples: what each draw of held-out noise shows, without its condition; empty: there are no pictures.
         losses: of each draw.
         questions: what the scorer has drawn; empty: there is no scorer for this model.
@@ -88,7 +88,10 @@ def take_baseline(
 
 
 def baseline_of_current(run: PreparedRun, sink: Sink) -> Baseline:
-    """Of a run without pictures: nothing is measured, and the model has to be loaded."""
+    """Of a run without pictures: nothing is measured, and the model has to be loaded to draw."""
+    sampling = run.plan.settings.sampling
+    if not sampling.has_sheet and (run.plan.number > 1 or not sampling.kept_count):
+        return Baseline(())
     return ask_current(run.plan, lambda model: _drawn(run, model, sink))
 
 
@@ -99,6 +102,8 @@ def has_own_scorer(plan: Plan) -> bool:
 
 def _drawn(run: PreparedRun, model: "Model", sink: Sink) -> Baseline:
     draw_base(model, run.plan, run.project, sink)
+    if not run.plan.settings.sampling.has_sheet:
+        return Baseline(())
     sink(Stage("sample", "before"))
     return Baseline(run.prompt.sample(model, sink))
 

@@ -107,12 +107,13 @@ def begin_training(
     started = {target.name: one.factors for target, one in begun.items() if one.factors.up.any()}
     starts = {target: _start(plan, target, one) for target, one in begun.items()}
     rows = own_rows(run, model)
-    replay = encode_replay(run, model)
-    text_changes = bool(rows) or _reads_anew(plan, replay)
-    encodings = encodings_of(model, plan, plan.cache_dir)
-    encoded = encode_pictures(model, plan, encodings, sink, text_changes=text_changes)
-    if not text_changes and not has_own_scorer(plan):  # else they are asked again
-        _free_text_encoders(run, asked, model)
+    with model.reading_once():  # many captions are alike
+        replay = encode_replay(run, model)
+        text_changes = bool(rows) or _reads_anew(plan, replay)
+        encodings = encodings_of(model, plan, plan.cache_dir)
+        encoded = encode_pictures(model, plan, encodings, sink, text_changes=text_changes)
+        if not text_changes and not has_own_scorer(plan):  # else they are asked again
+            _free_text_encoders(run, asked, model)
     _free_vaes(plan, drawing, model, previews_are_drawn=bool(asked))
     with reporting_out_of_memory("training", training_remedies(plan)):
         # The adapters have values of their own, where the model lies.

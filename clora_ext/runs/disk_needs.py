@@ -62,7 +62,8 @@ def disk_needs(plan: Plan) -> DiskNeeds:
     """What the run of ``plan`` will write; reads headers only."""
     trains, output = isinstance(plan.material, Dataset), plan.lora_output
     copies = 1 if plan.resume_step else 2  # the one of the stopped run takes its room already
-    samples = 2 * plan.settings.sampling.sample_count
+    sampling = plan.settings.sampling
+    samples = 2 * sampling.of_sheet.sample_count if sampling.has_sheet else 0
     loras = 0 if output is None else 1 + sum(map(len, snapshot_files(plan, output).values()))
     number = _FLOAT if output is not None and output.dtype == "fp32" else _HALF
     pairs = plan.parameters - plan.magnitudes  # those are always in float32

@@ -29,8 +29,10 @@ from .scoring import scorer_name
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+    from clora_ext.config.precision import Precision
     from clora_ext.evolving.trained_concept import TrainedConcept
     from clora_ext.families.model import Model
+    from clora_ext.formats.hashed_reading import HashedReading
 
     from .baseline import Baseline
     from .train_pictures import Trained
@@ -62,7 +64,7 @@ class Verified:
     """What the finished checkpoint has shown.
 
     Attributes:
-        samples: of the concept's prompt.
+        samples: of the concept's prompt; none: there is no contact sheet.
         outcome: what was learned, as numbers.
     """
 
@@ -85,23 +87,50 @@ def verify(run: PreparedRun, state: State, learned: "Trained", overlap: float | 
         OutOfMemory: it cannot be drawn with.
     """
     from clora_ext.config.memory import reporting_out_of_memory
-    from clora_ext.formats.checkpoint import Checkpoint, content_hash
 
     sink(Stage("verify", state.content_hash[:12]))
-    checkpoint = Checkpoint(run.project.checkpoints_dir / state.checkpoint)
-    if content_hash(checkpoint) != state.content_hash:
-        message = f"{checkpoint.path} does not hold what was written"
-        raise CheckpointError(message, fix="check the disk, then run the same command again")
-    sink(Stage("sample", "after"))
     free_models()
     precision = precision_of(run.plan)
-    model = run.plan.context.family.load(checkpoint, precision).reading(run.plan.settings.prompts)
+    model = _opened(run, state, precision)
     with reporting_out_of_memory("drawing after the training", sampling_remedies(run.plan)):
-        samples = run.prompt.sample(model, sink)
+        samples = _samples(run, model, sink)
         sink(Stage("measure", "after"))
         held_out = measure_after(model, run.plan, learned.baseline, learned.held_out, precision)
         scored = _scored(run, state, model, (learned.baseline, samples), sink)
     return Verified(samples, replace(scored, held_out=held_out, interference=overlap))
+
+
+def _samples(run: PreparedRun, model: "Model", sink: Sink) -> "list[Picture]":
+    """By the finished checkpoint, for the contact sheet; none: there is none."""
+    if not run.plan.settings.sampling.has_sheet:
+        return []
+    sink(Stage("sample", "after"))
+    return run.prompt.sample(model, sink)
+
+
+def _opened(run: PreparedRun, state: State, precision: "Precision") -> "Model":
+    """The model in the new checkpoint, whose content is compared while it is loaded.
+
+    Raises:
+        CheckpointError: it does not hold what was written.
+        OutOfMemory: it does not fit.
+    """
+    from clora_ext.formats.hashed_reading import hashed_reading
+
+    with hashed_reading(run.project.checkpoints_dir / state.checkpoint) as checkpoint:
+        try:
+            model = run.plan.context.family.load(checkpoint, precision)
+        except CheckpointError:  # what is damaged need not be a model
+            _compare(checkpoint, state)
+            raise
+        _compare(checkpoint, state)
+    return model.reading(run.plan.settings.prompts)
+
+
+def _compare(checkpoint: "HashedReading", state: State) -> None:
+    if checkpoint.content_hash() != state.content_hash:
+        message = f"{checkpoint.path} does not hold what was written"
+        raise CheckpointError(message, fix="check the disk, then run the same command again")
 
 
 def _scored(
@@ -164,14 +193,14 @@ def _how(plan: Plan, steps: int) -> str:
 
 
 def make_record(
-    run: PreparedRun, state: State, sheet: str, losses: Sequence[float], delta: str | None
+    run: PreparedRun, state: State, sheet: str | None, losses: Sequence[float], delta: str | None
 ) -> ConceptRecord:
     """The concept's entry in the manifest.
 
     Args:
         run: what it was made by.
         state: that it has made.
-        sheet: file name of the contact sheet.
+        sheet: file name of the contact sheet; None: there is none.
         losses: of every step; none: nothing was trained.
         delta: file name of the kept change; None: it is not kept.
     """

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["base_prompts", "draw_base", "drift_of", "kept_of"]
 
-_SCORED, _UNSCORED = (
-    6,
-    2,
-)  # drawings of what nobody taught: pixels alone say little, and large models take long
+_SCORED, _UNSCORED = 6, 1  # drawings of what nobody taught: pixels say little, and large models take long
 
 
 def base_prompts(model: "Model", plan: Plan, project: Project) -> tuple[str, ...]:

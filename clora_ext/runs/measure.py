@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from .baseline import Baseline
 
-__all__ = ["held_out_draws", "likeness_of", "losses_of", "measure_after"]
+__all__ = ["adapter_draws", "held_out_draws", "likeness_of", "losses_of", "measure_after"]
 
 _DEMO = "demo"
 _AT_ONCE = 4
+_BY_ADAPTER = 8  # draws: on one and the same, adapter and checkpoint differ by little
 
 
 def held_out_draws(plan: Plan, encoded: "Sequence[Example]") -> "list[Example]":
@@ -29,6 +30,11 @@ def held_out_draws(plan: Plan, encoded: "Sequence[Example]") -> "list[Example]":
     from clora_ext.training.held_out import spread
 
     return [encoded[number] for number in spread(len(plan.dataset.taught))]
+
+
+def adapter_draws(plan: Plan, encoded: "Sequence[Example]") -> "list[Example]":
+    """The first few of them, on which the adapter is compared with what has become of it."""
+    return held_out_draws(plan, encoded)[:_BY_ADAPTER]
 
 
 def losses_of(
@@ -41,13 +47,22 @@ def losses_of(
     # kept few activations itself.
     settings = plan.settings
     times = 1 if settings.compute.recomputes else _AT_ONCE
-    return held_out_losses(model, examples, times * plan.own_batch_size, precision)
+    with model.reading_once():
+        return held_out_losses(model, examples, times * plan.own_batch_size, precision)
 
 
 def measure_after(
     model: "Model", plan: Plan, before: "Baseline", trained: Sequence[float], precision: "Precision"
 ) -> HeldOutLoss | None:
-    """The losses of the same draws by the finished checkpoint, beside those before; None: no pictures."""
+    """The losses of the same draws by the finished checkpoint, beside those before; None: no pictures.
+
+    Args:
+        model: the finished checkpoint.
+        plan: that it was made by.
+        before: the model before.
+        trained: the losses of :func:`adapter_draws` by the adapter.
+        precision: where the model lies.
+    """
     if not before.losses:
         return None
     return HeldOutLoss.of(before.losses, trained, losses_of(model, before.examples, plan, precision))

@@ -52,7 +52,8 @@ def prepare(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
 
 def prepare_along(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
     """The same of a project that another process has open; it is only read."""
-    prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, plan.settings.sampling, plan.settings.prompts)
+    settings = plan.settings
+    prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, settings.sampling.of_sheet, settings.prompts)
     concept, earlier = _in_words(plan), plan.context.kept_prompts(plan.settings.strategy)
     ask = partial(plan.strategy.needs, concept, earlier)
     before = observe_before(plan, prompt, ask, sink)

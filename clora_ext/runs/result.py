@@ -19,7 +19,7 @@ class Result:
         content_hash: of its tensors.
         number: the concept's number in the project.
         trigger_prompt: draws the concept.
-        sheet: PNG with samples before and after.
+        sheet: PNG with samples before and after; None: none was asked for.
         first_loss: mean loss of the first tenth of the steps; None: nothing was trained.
         last_loss: mean loss of the last tenth; None: nothing was trained.
         outcome: what was learned, as numbers; None: an older clora measured nothing.
@@ -31,7 +31,7 @@ class Result:
     content_hash: str
     number: int
     trigger_prompt: str
-    sheet: Path
+    sheet: Path | None
     first_loss: float | None
     last_loss: float | None
     outcome: Outcome | None

@@ -46,6 +46,9 @@ def check_scoring(basis: PlanBasis) -> None:
         raise UsageError(message, fix="name another one: --scorer dinov2:FOLDER")
     if request.scorer is not None:
         check_scorer(request.scorer)
+    if name not in {None, _DEMO} and not basis.settings.sampling.has_sheet:
+        message = f"{name} tells what is learned by the samples of the contact sheet, and there is to be none"
+        raise UsageError(message, fix="leave out --sheet none or --scorer")
     if request.max_forgetting is None:
         return
     if name is None:
@@ -55,13 +58,18 @@ def check_scoring(basis: PlanBasis) -> None:
         message = "what is forgotten cannot be told without drawing: --kept-count is 0"
         raise UsageError(message, fix="leave out --kept-count or --max-forgetting")
     for record in () if basis.project is None else basis.project.held:
-        _check_sheet(basis.project, record)
+        if record.sheet or name != _DEMO:  # the demo model's own scorer can do without
+            _check_sheet(basis.project, record)
 
 
 def _check_sheet(project: Project | None, record: ConceptRecord) -> None:
     from clora_ext.sampling.contact_sheet import read_cells
 
-    sheet = (Path() if project is None else project.sheets_dir) / (record.sheet or "none")
+    if record.sheet is None:
+        message = f"what is left of concept {record.number} ({_trigger(record)}) cannot be told: it was "
+        message += "learned without a contact sheet"
+        raise ProjectError(message, fix="leave out --max-forgetting")
+    sheet = (Path() if project is None else project.sheets_dir) / record.sheet
     if read_cells(sheet, 2) is None:
         message = f"what is left of concept {record.number} ({_trigger(record)}) cannot be told: its contact "
         message += f"sheet {sheet} is not there"

@@ -40,7 +40,7 @@ def speed_key(plan: Plan) -> str:
 
     device = pick_precision().device.type
     settings, context = plan.settings, plan.context
-    adapter, sampling = settings.adapter, settings.sampling
+    adapter, sampling = settings.adapter, settings.sampling.of_sheet
     return "|".join(
         map(
             str,
@@ -50,7 +50,7 @@ def speed_key(plan: Plan) -> str:
                 *(settings.compute.recomputes, settings.compute.torch_compile, settings.compute.fp8_base),
                 *(["offloaded"] if settings.compute.offload_base else []),
                 *(settings.strategy, len(plan.targets)),
-                *(sampling.sample_count, sampling.sample_steps),
+                *(sampling.sample_count if sampling.has_sheet else 0, sampling.sample_steps),
                 *([plan.processes] if plan.processes > 1 else []),
             ),
         )

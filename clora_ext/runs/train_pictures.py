@@ -12,7 +12,7 @@ from .baseline import Baseline, take_baseline
 from .begin_training import begin_training
 from .curve import LossCurve
 from .lora_snapshots import lora_snapshots, write_adapter
-from .measure import held_out_draws, losses_of
+from .measure import adapter_draws, losses_of
 from .measured_inputs import measured_inputs
 from .memory_remedies import training_remedies
 from .plan import Plan
@@ -43,7 +43,7 @@ class Trained:
     Attributes:
         concept: ready to be folded.
         losses: of every step.
-        held_out: the losses of the adapter by held-out noise; see :mod:`clora_ext.runs.measure`.
+        held_out: losses of the adapter by held-out noise; see :func:`clora_ext.runs.measure.adapter_draws`.
         baseline: the model before.
     """
 
@@ -77,7 +77,7 @@ def train_pictures(run: PreparedRun, sink: Sink, team: "Team | None" = None) -> 
         losses = _with_curve(run, training, sink, (preview, lora_snapshots(plan, training, sink)))
         drawing.fetch_vae()
         sink(Stage("measure", "the adapter"))
-        held_out = losses_of(model, held_out_draws(plan, begun.examples), plan, precision)
+        held_out = losses_of(model, adapter_draws(plan, begun.examples), plan, precision)
         inputs = measured_inputs(
             model,
             plan.layers,

@@ -36,7 +36,7 @@ def recorded_samples(
 
 def recorded_sampling(record: ConceptRecord) -> SamplingSettings:
     """How the concept's contact sheet was sampled; what is not recorded, or not usable, as usual."""
-    return _with_recorded(record, "sampling").sampling
+    return _with_recorded(record, "sampling").sampling.of_sheet
 
 
 def recorded_reading(record: ConceptRecord) -> PromptSettings:

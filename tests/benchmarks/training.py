@@ -3,8 +3,9 @@
     python tests/benchmarks/training.py --diffusers TREE --sd-scripts TREE
 
 Each tree is the other project's source as it was fetched; --sd-scripts-libraries is a folder with the
-versions of transformers and diffusers that sd-scripts asks for. The model is SD 1.5 with narrower levels and
-random weights. CPU seconds are compared, of one thread each, since clocks say little on a busy machine.
+versions of transformers and diffusers that sd-scripts asks for. The model is SD 1.5 with narrower levels
+(--shapes published: with its own) and random weights. CPU seconds are compared, of one thread each, since
+clocks say little on a busy machine.
 """
 
 import argparse
@@ -21,8 +22,10 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parents[2]
-TIMED = Path(__file__).with_name("timed_steps.py")
-SIDE, RANK = 128, 8
+TIMED, NARROW = (Path(__file__).with_name(name) for name in ("timed_steps.py", "narrow_sd_scripts.py"))
+SIDE, RANK, PICTURES = 128, 8, 6
+WIDTHS = {"narrow": 128, "published": 320}
+LONG = 500  # steps of a usual run
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,12 @@ class Setting:
     Attributes:
         work: folder of the model, the pictures, and what comes out.
         steps: how many.
+        width: of the UNet's first level.
     """
 
     work: Path
     steps: int
+    width: int
 
     @property
     def base(self) -> Path:
@@ -52,18 +57,25 @@ class Setting:
         """A kohya folder inside another."""
         return self.work / "images" / "1_sks dog"
 
+    @property
+    def tokenizers(self) -> Path:
+        """Where sd-scripts looks for CLIP's tokenizer before it asks the network."""
+        return self.work / "tokenizers"
+
     def prepare(self) -> None:
-        """Write all three."""
+        """Write all four."""
         sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
         import torch
-        from real_shapes import mini_sd1, write
-        from small_runs import pictures
+        from PIL import Image
+        from real_shapes import SD1_UNET, sd1_modules, write
 
         from clora_ext import families
         from clora_ext.config.precision import Precision
         from clora_ext.formats.checkpoint import Checkpoint
 
-        write(self.base, mini_sd1())
+        torch.manual_seed(0)
+        widths = tuple(self.width * times for times in (1, 2, 4, 4))
+        write(self.base, sd1_modules(unet={**SD1_UNET, "block_out_channels": widths}))
         checkpoint = Checkpoint(self.base)
         here = Precision(torch.device("cpu"), torch.float32, "the processor")
         model = families.detect(checkpoint.header, self.base).load(checkpoint, here)
@@ -71,8 +83,13 @@ class Setting:
             self.folder,
             {"denoiser": torch.float32, "text_encoder": torch.float32, "vae": torch.float32},
         )
-        self.pictures.parent.mkdir()
-        pictures(self.pictures, count=6)
+        self.pictures.mkdir(parents=True)
+        for number in range(PICTURES):  # squares, of which all of them take the same
+            image = Image.effect_noise((SIDE, SIDE), 40 + number).convert("RGB")
+            image.save(self.pictures / f"{number}.png")
+        clip = ROOT / "clora_ext" / "families" / "latent" / "clip_tokenizer"
+        copied = shutil.copytree(clip, self.tokenizers / "openai_clip-vit-large-patch14")
+        (copied / "tokenizer_config.json").write_text('{"model_max_length": 77}', encoding="ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +100,13 @@ class Measured:
         step: CPU seconds of a step, the median of those after the third.
         first: CPU seconds until the first step was done.
         whole: CPU seconds of the process.
+        read: bytes that it has read, what is mapped into memory aside.
     """
 
     step: float
     first: float
     whole: float
+    read: int
 
 
 def clora(setting: Setting, out: Path, targets: str) -> list[str]:
@@ -119,10 +138,11 @@ def sd_scripts(setting: Setting, out: Path, tree: Path, *caching: str) -> list[s
         "output_dir": out / "lora", "save_model_as": "safetensors", "max_train_steps": setting.steps,
         "network_module": "networks.lora", "network_dim": RANK, "network_alpha": RANK, "resolution": SIDE,
         "train_batch_size": 1, "learning_rate": 1e-4, "mixed_precision": "no", "seed": 1,
-        "max_data_loader_n_workers": 0,
+        "max_data_loader_n_workers": 0, "tokenizer_cache_dir": setting.tokenizers,
     }  # fmt: skip
     switches = ["--network_train_unet_only", "--sdpa", *caching]
-    return [str(tree / "train_network.py"), *_arguments(options), *switches]
+    program = [str(tree / "train_network.py"), *_arguments(options), *switches]
+    return program if setting.width == WIDTHS["published"] else [str(NARROW), str(setting.width), *program]
 
 
 def _arguments(options: Mapping[str, object]) -> list[str]:
@@ -154,24 +174,24 @@ def measure(program: Sequence[str], out: Path, libraries: Path | None, work: Pat
     )
     if done.returncode:
         raise RuntimeError("\n".join((done.stdout + done.stderr).splitlines()[-12:]))
-    spent = [json.loads(line)[0] for line in times.read_text(encoding="ascii").splitlines()]
-    *steps, end = spent
+    noted = [json.loads(line) for line in times.read_text(encoding="ascii").splitlines()]
+    *steps, end = [spent for spent, *_ in noted]
     taken = [after - before for before, after in pairwise(steps)]
-    return Measured(median(taken[2:]), steps[0], end)
+    return Measured(median(taken[2:]), steps[0], end, noted[-1][2])
 
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--diffusers", type=Path, required=True, help="source tree")
-    parser.add_argument("--sd-scripts", type=Path, required=True, help="source tree")
-    parser.add_argument("--sd-scripts-libraries", type=Path, help="folder of what it asks for")
+    for name in ("--diffusers", "--sd-scripts"):
+        parser.add_argument(name, type=_whole, required=True, help="source tree")
+    parser.add_argument("--sd-scripts-libraries", type=_whole, help="folder of what it asks for")
+    parser.add_argument("--shapes", choices=list(WIDTHS), default="narrow", help="of the UNet")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args(arguments)
     work = Path(tempfile.mkdtemp(prefix="clora-training-"))
-    setting = Setting(work, chosen.steps)
-    setting.prepare()
+    setting = Setting(work, chosen.steps, WIDTHS[chosen.shapes])
     out = work / "out"
     libraries = chosen.sd_scripts_libraries
     programs: Mapping[str, tuple[list[str], Path | None]] = {
@@ -185,13 +205,20 @@ def main(arguments: Sequence[str]) -> None:
     }  # fmt: skip
     rows: dict[str, list[Measured]] = {name: [] for name in programs}
     try:
+        setting.prepare()
         for _ in range(chosen.rounds):
             for name, (program, own) in programs.items():
                 rows[name].append(measure(program, out, own, work))
                 print(name, rows[name][-1], flush=True)
+        size = setting.base.stat().st_size
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    print("\n".join(table(rows)))
+    print("\n".join([*table(rows), *outside(rows, chosen.steps, size)]))
+
+
+def _whole(path: str) -> Path:
+    """From the root: the programs run in folders of their own."""
+    return Path(path).absolute()
 
 
 def table(rows: Mapping[str, Sequence[Measured]]) -> list[str]:
@@ -207,6 +234,21 @@ def table(rows: Mapping[str, Sequence[Measured]]) -> list[str]:
             median(getattr(one, part) for one in found) for part in ("step", "first", "whole")
         )
         lines.append(f"| {name} | {step:.3f} s | {ratio:.2f} | {first:.1f} s | {whole:.1f} s |")
+    return lines
+
+
+def outside(rows: Mapping[str, Sequence[Measured]], steps: int, size: int) -> list[str]:
+    """What clora does beside its steps, as a share of a run of :data:`LONG` steps, and what it has read."""
+    lines = []
+    for name, found in rows.items():
+        if name.startswith("clora"):
+            rest = median(one.whole - steps * one.step for one in found)
+            share = median(1 - LONG * one.step / (one.whole + (LONG - steps) * one.step) for one in found)
+            passes = median(one.read / size for one in found)
+            lines.append(
+                f"{name}: {rest:.1f} s beside the steps, {100 * share:.1f} % of a run of {LONG}; "
+                f"{passes:.2f} times the base's {size:,} bytes read, by the programs' own files too"
+            )
     return lines
 
 

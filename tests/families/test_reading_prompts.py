@@ -154,6 +154,39 @@ def test_gradients_reach_every_part() -> None:
     assert gradient[last].abs().sum() > 0
 
 
+@torch.no_grad()
+def test_what_does_not_change_is_read_once() -> None:
+    reading, asked = two_texts(), 0
+
+    def count(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+
+    def states(prompt: str, how: TwoTexts = reading) -> torch.Tensor:
+        return how.condition([prompt], [SQUARE])["states"]
+
+    counting = reading.encoder_2.register_forward_hook(count)
+    dog, wide = states("a dog"), SizeConditioning((64, 96), (0, 0), (64, 64))
+    with reading.said.once():
+        assert torch.equal(states("a dog"), dog)
+        assert torch.equal(states("a dog"), dog)
+        again = reading.condition(["a dog"], [wide])  # the cut is no part of the text
+        assert torch.equal(again["states"], dog)
+        assert again["time_ids"].tolist() == [[64, 96, 0, 0, 64, 64]]
+        assert asked == 2  # one before, one now
+        assert not torch.equal(states("a cat"), dog)
+        assert len(states("a dog", reading.reading(PromptSettings(max_token_length=150)))[0]) == 152
+        assert asked == 4
+        for word in words(40):
+            states(word)
+        assert asked == 44
+        states("a dog")  # not all is kept
+        assert asked == 45
+    states("a dog")
+    assert asked == 46
+    counting.remove()
+
+
 def test_a_layer_that_is_not_there_is_refused() -> None:
     from clora_ext import families
     from clora_ext.families.hub import DEMO_MODEL

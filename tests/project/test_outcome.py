@@ -34,6 +34,14 @@ def test_the_gain_is_taken_draw_by_draw() -> None:
     assert not HeldOutLoss.of([1.0, 3.0], [1.0, 3.0], [1.0, 3.0]).is_better
 
 
+def test_the_first_draws_of_the_adapter_tell_its_mean_over_all() -> None:
+    found = HeldOutLoss.of([1.0, 3.0, 2.0, 6.0], [0.5, 2.0], [0.6, 2.4, 1.8, 5.2])
+    assert found.trained.mean == pytest.approx(2.5 - (0.1 + 0.4) / 2)
+    apart = 0.15  # of two differences, -0.1 and -0.4
+    assert found.trained.error == pytest.approx((found.after.error**2 + apart**2) ** 0.5)
+    assert (found.draws, found.gain.mean) == (4, pytest.approx(0.5))
+
+
 def test_learned_is_the_share_of_the_way_and_a_gain_stands_out_of_its_error() -> None:
     assert SCORE.learned == pytest.approx(0.75)
     assert WHOLE.forgotten == (2,)

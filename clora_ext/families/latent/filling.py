@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable, Place
+from clora_ext.formats.stored import is_finite
 
 from .modules import places_in
 
@@ -80,7 +81,7 @@ def _weight(checkpoint: Checkpoint, place: Place, weights: Mapping[str, Tensor])
     else:
         tensor = checkpoint.read(place.tensor)
         tensor = tensor[rows].clone() if count > 1 else tensor
-    if not torch.isfinite(tensor).all():
+    if not is_finite(tensor):
         message = f"{checkpoint.path}: {place.tensor!r} has values that are NaN or infinite"
         raise CheckpointError(message, fix="use another copy of the model; this one is broken")
     return tensor.T.contiguous() if place.transposed else tensor

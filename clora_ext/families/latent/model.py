@@ -1,6 +1,7 @@
 """A latent diffusion model in memory: diffusers' and transformers' modules, taught and sampled from."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -91,6 +92,10 @@ class LatentDiffusion:
         """Gradient checkpointing (arXiv 1604.06174) of the UNet, from now on."""
         self.denoiser.enable_gradient_checkpointing()
 
+    def reading_once(self) -> AbstractContextManager[None]:
+        """See :meth:`clora_ext.families.latent.text.Said.once`."""
+        return self.text.said.once()
+
     def remember_prompt(self, prompt: str, negative: str, size: PictureSize) -> None:
         """Encode a prompt now, so that it can be drawn when the text encoders are gone."""
         self._remembered[self._key(prompt, negative, size)] = self.encode_prompt(prompt, negative, size)
@@ -103,8 +108,9 @@ class LatentDiffusion:
 
     def lay_vae_aside(self) -> None:
         """Free the accelerator's memory of the VAE until :meth:`fetch_vae`: nothing is encoded or sampled."""
-        self.vae.to("cpu")
-        release_device_memory()
+        if self.precision.device.type != "cpu":
+            self.vae.to("cpu")
+            release_device_memory()
 
     def fetch_vae(self) -> None:
         """Have the VAE where the model lies."""

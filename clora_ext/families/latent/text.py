@@ -1,6 +1,7 @@
 """Prompts as the UNet reads them: one CLIP text encoder (Stable Diffusion 1) or two (SDXL)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -15,9 +16,10 @@ from clora_ext.config.settings import PromptSettings
 from clora_ext.errors import CheckpointError
 from clora_ext.families.model import Conditioning, SizeConditioning
 
-__all__ = ["OneText", "Text", "TwoTexts", "collate", "load_tokenizer", "tokens", "tokens_cut"]
+__all__ = ["OneText", "Said", "Text", "TwoTexts", "collate", "load_tokenizer", "tokens", "tokens_cut"]
 
 _HERE = Path(__file__).parent
+_MOST_SAID = 32  # of SDXL half a megabyte each
 _TOKENIZERS = {"demo": _HERE.parents[1] / "assets" / "demo_tokenizer", "clip": _HERE / "clip_tokenizer"}
 
 
@@ -47,6 +49,30 @@ def _loaded(folder: Path, longest: int | None) -> CLIPTokenizer:
     return tokenizer
 
 
+class Said:
+    """What encoders have said of the last few texts, which they would say again while they do not change."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, tuple[Tensor, ...]] | None = None
+
+    @contextmanager
+    def once(self) -> Iterator[None]:
+        """While it is entered, whoever asks again is given the same tensors."""
+        self._known = {}
+        try:
+            yield
+        finally:
+            self._known = None
+
+    def of(self, key: object, ask: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """What is said of the texts that ``key`` stands for."""
+        if self._known is None:
+            return ask()
+        if key not in self._known:
+            self._known = dict([*self._known.items(), (key, ask())][-_MOST_SAID:])
+        return self._known[key]
+
+
 class Text(Protocol):
     """Everything that turns prompts into conditioning."""
 
@@ -63,6 +89,11 @@ class Text(Protocol):
     @property
     def prompts(self) -> PromptSettings:
         """How they are read."""
+        ...
+
+    @property
+    def said(self) -> Said:
+        """What they have said, however they read."""
         ...
 
     def reading(self, prompts: PromptSettings) -> "Text":
@@ -136,11 +167,13 @@ class OneText:
         tokenizer: of the prompts.
         encoder: gives states (n, tokens, width).
         prompts: how they are read.
+        said: what it has said.
     """
 
     tokenizer: CLIPTokenizer
     encoder: CLIPTextModel
     prompts: PromptSettings = field(default_factory=PromptSettings)
+    said: Said = field(default_factory=Said, repr=False, compare=False)
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
@@ -156,9 +189,13 @@ class OneText:
     ) -> Conditioning:
         """``states`` (n, tokens, width); how pictures are cut is not told."""
         del size_conditionings
+        (states,) = self.said.of((self.prompts, *prompts), lambda: (self._read(prompts),))
+        return {"states": states}
+
+    def _read(self, prompts: Sequence[str]) -> Tensor:
+        """The prompts' states, (n, tokens, width)."""
         pad, parts = self.tokenizer.pad_token_id, self.prompts.parts
-        states = self._states(_tokens(self.tokenizer, prompts, pad, parts, self.encoder.device))
-        return {"states": _joined(states, parts)}
+        return _joined(self._states(_tokens(self.tokenizer, prompts, pad, parts, self.encoder.device)), parts)
 
     def _states(self, numbers: Tensor) -> Tensor:
         """Of the layer that is read, after the last norm: (n, tokens, width)."""
@@ -182,12 +219,14 @@ class TwoTexts:
         encoder: CLIP-L.
         encoder_2: bigG, with its projection.
         prompts: how they are read, but for the layer: SDXL was trained on the last but one.
+        said: what they have said.
     """
 
     tokenizer: CLIPTokenizer
     encoder: CLIPTextModel
     encoder_2: CLIPTextModelWithProjection
     prompts: PromptSettings = field(default_factory=PromptSettings)
+    said: Said = field(default_factory=Said, repr=False, compare=False)
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
@@ -205,6 +244,14 @@ class TwoTexts:
 
         The pooled text is that of a prompt's first part.
         """
+        states, pooled = self.said.of((self.prompts, *prompts), lambda: self._read(prompts))
+        cuts = [[*cut.original, *cut.corner, *cut.size] for cut in size_conditionings]
+        # In half precision 1083 pixels would be 1080.
+        sizes = to_device(torch.tensor(cuts, dtype=torch.float32), self.encoder.device)
+        return {"states": states, "pooled": pooled, "time_ids": sizes}
+
+    def _read(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """States (n, tokens, width of both) and pooled text (n, width) of the prompts."""
         device, parts = self.encoder.device, self.prompts.parts
         pad = self.tokenizer.pad_token_id
         one = self.encoder(
@@ -213,10 +260,4 @@ class TwoTexts:
         # open_clip pads with 0, and bigG was trained so.
         two = self.encoder_2(_tokens(self.tokenizer, prompts, 0, parts, device), output_hidden_states=True)
         states = torch.cat([_joined(one, parts), _joined(two.hidden_states[-2], parts).to(one)], dim=-1)
-        cuts = [[*cut.original, *cut.corner, *cut.size] for cut in size_conditionings]
-        return {
-            "states": states,
-            "pooled": two.text_embeds[::parts].to(states),
-            # In half precision 1083 pixels would be 1080.
-            "time_ids": to_device(torch.tensor(cuts, dtype=torch.float32), device),
-        }
+        return states, two.text_embeds[::parts].to(states)

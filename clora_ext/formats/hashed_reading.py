@@ -1,0 +1,53 @@
+"""A checkpoint that is hashed while it is read: whoever loads the model in it need not read it once more."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from torch import Tensor
+
+from .checkpoint import Checkpoint, content_hash
+from .stored import raw
+from .threads import workers
+
+__all__ = ["HashedReading", "hashed_reading"]
+
+_MOST_WAITING = 8  # tensors that are read and not hashed yet: they stay in memory until they are
+
+
+@dataclass(frozen=True)
+class HashedReading(Checkpoint):
+    """A checkpoint that keeps the hashes of what is read of it; made by :func:`hashed_reading`.
+
+    A tensor that :meth:`read` gives must not be changed in place before :meth:`content_hash`.
+
+    Attributes:
+        pool: of the threads that hash.
+    """
+
+    pool: Executor = field(kw_only=True, repr=False, compare=False)
+    _jobs: dict[str, "Future[str]"] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def read(self, name: str) -> Tensor:
+        """The tensor in its own dtype, in memory of its own."""
+        tensor = super().read(name)
+        if name not in self._jobs:
+            waiting = [job for job in self._jobs.values() if not job.done()]
+            if len(waiting) >= _MOST_WAITING:
+                waiting[0].result()
+            self._jobs[name] = self.pool.submit(lambda: sha256(raw(tensor)).hexdigest())
+        return tensor
+
+    def content_hash(self) -> str:
+        """As :func:`clora_ext.formats.checkpoint.content_hash`; what has not been read yet is read now."""
+        return content_hash(self, {name: job.result() for name, job in self._jobs.items()})
+
+
+@contextmanager
+def hashed_reading(path: Path) -> Iterator[HashedReading]:
+    """The checkpoint at ``path``, for as long as it is read and asked for its hash."""
+    with workers() as pool:
+        yield HashedReading(path, pool=pool)
