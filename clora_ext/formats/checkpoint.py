@@ -62,6 +62,11 @@ class Checkpoint:
         """Names of all tensors, in the file's order."""
         return tuple(self.header.tensors)
 
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """Names of the tensors that are written where it is written anew: here, all."""
+        return self.names
+
     def __contains__(self, name: str) -> bool:
         """Whether there is a tensor of that name."""
         return name in self.header.tensors

@@ -95,7 +95,8 @@ def verify(run: PreparedRun, state: State, learned: "Trained", overlap: float | 
     sink(Stage("sample", "after"))
     free_models()
     precision = pick_precision()
-    model = run.plan.context.family.load(checkpoint, precision).reading(run.plan.settings.prompts)
+    whole = run.plan.context.open_state(checkpoint.path)
+    model = run.plan.context.family.load(whole, precision).reading(run.plan.settings.prompts)
     with reporting_out_of_memory("drawing after the training", sampling_remedies(run.plan)):
         samples = run.prompt.sample(model, sink)
         sink(Stage("measure", "after"))
