@@ -11,7 +11,7 @@ from pathlib import Path
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError
-from clora_ext.formats.companion_files import flow_vae_pieces, language_model_pieces
+from clora_ext.formats.companion_files import flow_vae_pieces
 from clora_ext.formats.flow_keys import (
     FLOW_PREFIX,
     FLOW_VAE_PREFIX,
@@ -22,6 +22,7 @@ from clora_ext.formats.flow_keys import (
 )
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
+from clora_ext.formats.language_model import language_model_pieces
 
 from .companion import Companion
 from .components import Component, components_by_name

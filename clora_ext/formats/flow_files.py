@@ -66,7 +66,7 @@ def flow_pieces(path: Path, header: Header) -> Pieces | None:
     """
     for layout in _LAYOUTS:
         if _has(header, "", layout.diffusers):
-            pieces = component_pieces(path, layout.table(header.tensors))
+            pieces = component_pieces([path], layout.table(header.tensors))
             return Pieces(dict(pieces), header.metadata)
         for prefix in _ALONE:
             if _has(header, prefix, layout.original):

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from .diffusers_folder import files_of, folder_pieces
 from .digest import file_sha256
 from .flow_files import flow_pieces
+from .flow_folder import flow_files_of, flow_folder_pieces, is_flow_folder
 from .folder_files import folder_at
 from .hash_cache import cached_sha256
 from .header import Header, read_header
@@ -80,7 +81,7 @@ def model_pieces(path: Path) -> Pieces | None:
     """
     folder = folder_at(path)
     if folder is not None:
-        return folder_pieces(folder)
+        return flow_folder_pieces(folder) if is_flow_folder(folder) else folder_pieces(folder)
     header = read_header(path)
     transformer = flow_pieces(path, header)
     if transformer is not None:
@@ -126,6 +127,6 @@ def model_sha256(path: Path) -> str:
     if folder is None:
         return cached_sha256(path)
     total = sha256()
-    for file in files_of(folder):
+    for file in flow_files_of(folder) if is_flow_folder(folder) else files_of(folder):
         total.update(f"{file.relative_to(folder.path).as_posix()}\0{cached_sha256(file)}\n".encode())
     return total.hexdigest()

@@ -34,7 +34,7 @@ def vae_pieces(file: Path) -> Pieces:
         message = f"{file} holds no VAE of Stable Diffusion's kind"
         raise CheckpointError(message, fix="name one, such as vae-ft-mse-840000-ema-pruned.safetensors")
     if any(_BLOCK.match(name) for name in header.tensors):
-        return Pieces(dict(component_pieces(file, vae_table(_described(header.tensors)))))
+        return Pieces(dict(component_pieces([file], vae_table(_described(header.tensors)))))
     return Pieces({VAE_PREFIX + name: piece for name, piece in file_pieces(file, header).items()})
 
 

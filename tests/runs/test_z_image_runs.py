@@ -234,6 +234,16 @@ def test_everything_in_one_file_is_a_base_too(asked: Request, tmp_path: Path) ->
     assert all(torch.equal(found[name], tensor) for name, tensor in taught.items())
 
 
+def test_pictures_are_encoded_by_another_vae(asked: Request, tmp_path: Path) -> None:
+    other = write_tiny_flow(tmp_path / "other", seed=5)
+    assert isinstance(asked.source, Pictures)
+    own = add_concept(replace(asked, project=tmp_path / "own"))
+    done = add_concept(replace(asked, source=replace(asked.source, vae=other.vae)))
+    assert done.content_hash != own.content_hash
+    with pytest.raises(CheckpointError, match="VAE"):
+        make_plan(replace(asked, source=replace(asked.source, vae=other.transformer)))
+
+
 def test_what_such_a_model_does_not_do_is_said_before(asked: Request) -> None:
     cases = [
         ({"text_encoder": True}, UsageError, "language model"),
