@@ -27,6 +27,8 @@ from .options import (
     ScorerOption,
     StrategyOption,
     StrategyOptions,
+    TextEncoderFileOption,
+    VaeFileOption,
     ZeroSnrOption,
 )
 from .output import Output
@@ -70,6 +72,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     base: BaseOption = None,
     prediction: PredictionOption = None,
     zero_snr: ZeroSnrOption = None,
+    text_encoder_file: TextEncoderFileOption = None,
+    vae_file: VaeFileOption = None,
     token: TokenOption = None,
     class_name: ClassNameOption = None,
     strategy: StrategyOption = DEFAULT_STRATEGY,
@@ -154,6 +158,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         keep_delta=keep_delta,
         scorer=scorer,
         max_forgetting=max_forgetting,
+        text_encoder_file=text_encoder_file,
+        vae_file=vae_file,
     )
     chosen = {*given_on_the_line(context, knobs), *asked.origins}
     request = fitted_to(memory, request, chosen, output)

@@ -22,6 +22,8 @@ from .options import (
     ScorerOption,
     StrategyOption,
     StrategyOptions,
+    TextEncoderFileOption,
+    VaeFileOption,
     ZeroSnrOption,
 )
 from .output import Output
@@ -63,6 +65,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     base: BaseOption = None,
     prediction: PredictionOption = None,
     zero_snr: ZeroSnrOption = None,
+    text_encoder_file: TextEncoderFileOption = None,
+    vae_file: VaeFileOption = None,
     token: Annotated[
         str | None,
         typer.Option(help="The word that calls it.", show_default="what the file says, else its name"),
@@ -116,6 +120,8 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         keep_delta,
         scorer,
         max_forgetting,
+        text_encoder_file,
+        vae_file,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)

@@ -57,6 +57,12 @@ def export(  # noqa: PLR0913 - an argument for every option: Typer reads the com
             show_default="as stored, fp32 becomes fp16",
         ),
     ] = None,
+    all_in_one: Annotated[
+        bool,
+        typer.Option(
+            "--all-in-one", help="Put text encoder and VAE in, where the base is a transformer alone."
+        ),
+    ] = False,
     lora: Annotated[
         bool,
         typer.Option("--lora", help="Write what was learned as one kohya LoRA for the base."),
@@ -77,7 +83,7 @@ def export(  # noqa: PLR0913 - an argument for every option: Typer reads the com
     if name is not None and to is None:
         raise UsageError("--name needs --to", fix="without --to, the file itself bears the name")
     if lora:
-        _refuse_others(to, name, dtype)
+        _refuse_others(to, name, dtype, all_in_one or None)
         with watching(output) as (sink, _):
             written = export_lora(project, target, rank or _RANK, overwrite=overwrite, sink=sink, base=base)
         _show_lora(written, output)
@@ -89,19 +95,29 @@ def export(  # noqa: PLR0913 - an argument for every option: Typer reads the com
     # The engine refuses any other word itself, and names the nearest.
     with watching(output) as (sink, _):
         if to is None:
-            exported = export_checkpoint(project, target, dtype, overwrite=overwrite, sink=sink, base=base)
+            exported = export_checkpoint(
+                project, target, dtype, overwrite=overwrite, sink=sink, base=base, all_in_one=all_in_one
+            )
         else:
             exported = export_to(
-                project, to, target, dtype, name=name, overwrite=overwrite, sink=sink, base=base
+                project,
+                to,
+                target,
+                dtype,
+                name=name,
+                overwrite=overwrite,
+                sink=sink,
+                base=base,
+                all_in_one=all_in_one,
             )
     _show(exported, output)
     output.result(exported)
 
 
-def _refuse_others(*others: str | None) -> None:
+def _refuse_others(*others: object) -> None:
     """A LoRA is one file of one kind."""
     if any(other is not None for other in others):
-        message = "--lora does not go with --to, --name or --dtype"
+        message = "--lora does not go with --to, --name, --dtype or --all-in-one"
         raise UsageError(message, fix="write the LoRA to a file, in fp16")
 
 

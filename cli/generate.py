@@ -13,6 +13,8 @@ from .options import (
     JsonOption,
     PlaceOption,
     ProjectOption,
+    TextEncoderFileOption,
+    VaeFileOption,
 )
 from .output import Output
 from .watching import watching
@@ -73,13 +75,15 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     base: PlaceOption = None,
     prediction: FilePredictionOption = None,
     zero_snr: FileZeroSnrOption = None,
+    text_encoder_file: TextEncoderFileOption = None,
+    vae_file: VaeFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Draw pictures with the project's model.
 
     `--project` may name a checkpoint file or a diffusers folder, too.
     """
-    from clora_ext.runs.request import asked_statements
+    from clora_ext.runs.request import asked_statements, named_companions
     from clora_ext.sampling.generate import GenerateRequest
     from clora_ext.sampling.generate import generate as draw
 
@@ -89,7 +93,8 @@ def generate(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     )
     said = asked_statements(prediction, zero_snr=zero_snr)
     with watching(output) as (sink, _):
-        files = draw(project, drawing, target, sink, base, said)
+        beside = named_companions(text_encoder_file, vae_file)
+        files = draw(project, drawing, target, sink, base, said, beside)
     output.show(f"drew {counted(len(files), 'picture')}:")
     for file in files:
         output.show(str(file))

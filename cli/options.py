@@ -28,6 +28,8 @@ __all__ = [
     "ScorerOption",
     "StrategyOption",
     "StrategyOptions",
+    "TextEncoderFileOption",
+    "VaeFileOption",
     "YesOption",
     "ZeroSnrOption",
 ]
@@ -102,6 +104,26 @@ FileZeroSnrOption = Annotated[
         help="Whether it was trained on a noise schedule that ends in pure noise (zero terminal SNR).",
         show_default=_AS_IT_SAYS,
         rich_help_panel=_FILE,
+    ),
+]
+TextEncoderFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--text-encoder-file",
+        metavar="FILE",
+        help="The text encoder of a model whose file is a transformer alone, such as Z-Image's.",
+        show_default="the one beside it",
+        rich_help_panel="Files of a model in parts",
+    ),
+]
+VaeFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--vae-file",
+        metavar="FILE",
+        help="The VAE of such a model.",
+        show_default="the one beside it",
+        rich_help_panel="Files of a model in parts",
     ),
 ]
 KeepOption = Annotated[int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel="This run")]

@@ -11,7 +11,7 @@ from .learned import learned_facts, verdict
 from .options import DEFAULT_PROJECT
 from .output import Output
 from .watching import watching
-from .wording import command
+from .wording import command, printable
 
 if TYPE_CHECKING:
     from clora_ext.runs.context import ProjectContext
@@ -39,6 +39,8 @@ def show_context(context: "ProjectContext", project: Path, base: Path | None, ou
     if context.new_project:
         on = "the built-in demo model" if base is None else context.base_file
         output.show(f"no project in {project} yet: starting one on {on}")
+    for name, file in context.base.companions.items():
+        output.show(f"with the {name.replace('_', ' ')} {printable(file)}")
 
 
 def prediction_facts(context: "ProjectContext") -> dict[str, str]:
@@ -66,8 +68,8 @@ def forgetting_facts(plan: "Plan") -> dict[str, str]:
 
 
 def show_notes(context: "ProjectContext", output: Output) -> None:
-    """Who says otherwise."""
-    for note in context.prediction.notes:
+    """What a user should know of the model."""
+    for note in context.notes:
         output.show(f"note: {note}")
 
 

@@ -57,7 +57,8 @@ def _base(base: "Base | None") -> dict[str, object]:
     gone = "" if _is_there(base) else " (gone: say where it lies now by clora relocate)"
     found = base.recorded_prediction
     predicts = {} if found is None else {"predicts": found.words}
-    return {"base": f"{where}, family {base.family}{gone}", **predicts, "sha256": base.sha256}
+    beside = {name.replace("_", " "): file for name, file in base.companions.items()}
+    return {"base": f"{where}, family {base.family}{gone}", **beside, **predicts, "sha256": base.sha256}
 
 
 def _is_there(base: "Base") -> bool:
@@ -66,6 +67,7 @@ def _is_there(base: "Base") -> bool:
 
 
 def _base_as_dict(base: "Base") -> dict[str, object]:
+    found = base.companions
     return {
         "kind": base.kind,
         "path": base.path,
@@ -73,6 +75,7 @@ def _base_as_dict(base: "Base") -> dict[str, object]:
         "family": base.family,
         "prediction": base.prediction,
         "zero_snr": base.zero_snr,
+        **({"companions": {name: str(file) for name, file in found.items()}} if found else {}),
     }
 
 

@@ -26,6 +26,8 @@ class Site:
         shape: of the parameter: (out, in), or (out, in, kernel height, kernel width) of a convolution, or
             (out,) of a norm or a bias.
         parameter: which of the module's.
+        rows: (first, one past the last) of the rows of ``original`` that it is, where that holds several
+            modules below one another; None: all.
     """
 
     component: str
@@ -33,6 +35,7 @@ class Site:
     original: str
     shape: tuple[int, ...]
     parameter: Parameter = "weight"
+    rows: tuple[int, int] | None = None
 
     @property
     def matrix(self) -> tuple[int, int]:
@@ -102,4 +105,6 @@ class Target:
         if self.kernel is not None:
             height, width = self.kernel
             shape = (out_features, in_features // (height * width), height, width)
-        return Site(self.component, self.module, self.original or self.module, shape, self.parameter)
+        original = self.original or self.module
+        rows = self.rows if original != self.module else None
+        return Site(self.component, self.module, original, shape, self.parameter, rows)

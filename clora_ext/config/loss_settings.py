@@ -82,13 +82,16 @@ def loss_problems(loss: LossSettings, *, predicts: str, zero_snr: bool) -> list[
 
     Args:
         loss: what is asked for.
-        predicts: ``epsilon`` or ``v``.
+        predicts: ``epsilon``, ``v`` or ``flow``.
         zero_snr: whether the noise schedule ends in pure noise: there some weights divide by nothing.
     """
     return [*_by_prediction(loss, predicts, zero_snr=zero_snr), *_by_times(loss)]
 
 
 def _by_prediction(loss: LossSettings, predicts: str, *, zero_snr: bool) -> Iterator[str]:
+    if predicts == "flow":
+        yield from _by_flow(loss)
+        return
     if loss.scale_v_pred and predicts != "v":
         yield "--scale-v-pred is for a model that predicts v; this one predicts noise"
     if loss.v_pred_like and predicts == "v":
@@ -103,6 +106,19 @@ def _by_prediction(loss: LossSettings, predicts: str, *, zero_snr: bool) -> Iter
     for option, value in asked.items():
         if value:
             yield f"{option} divides by the signal, of which this model's schedule leaves none at its end"
+
+
+def _by_flow(loss: LossSettings) -> Iterator[str]:
+    """What was made for a schedule of noise."""
+    asked = {
+        "--min-snr-gamma": loss.min_snr_gamma,
+        "--debiased-estimation": loss.debiased_estimation,
+        "--scale-v-pred": loss.scale_v_pred,
+        "--v-pred-like": loss.v_pred_like,
+    }
+    for option, value in asked.items():
+        if value:
+            yield f"{option} is for models of diffusion; this one predicts a flow"
 
 
 def _by_times(loss: LossSettings) -> Iterator[str]:

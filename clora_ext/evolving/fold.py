@@ -69,7 +69,7 @@ def fold(
     by_tensor = concept.by_tensor()
     for target in (target for layers in by_tensor.values() for target in layers):
         _check_place(target, evolving.current)
-    infos = {name: evolving.current.info(name) for name in evolving.current.names}
+    infos = {name: evolving.current.info(name) for name in evolving.current.own_names}
     model = Writer(checkpoint, layout({n: (i.dtype, i.shape) for n, i in infos.items()}), metadata)
     kept = Writer(
         memory,
@@ -124,7 +124,7 @@ def _memory_shapes(
     evolving: Evolving, concept: TrainedConcept, by_tensor: Mapping[str, Sequence[Target]]
 ) -> _Shapes:
     """dtype and shape of everything in the new memory."""
-    shapes: _Shapes = {DIGESTS: ("U8", (len(evolving.current.names), 32))}
+    shapes: _Shapes = {DIGESTS: ("U8", (len(evolving.current.own_names), 32))}
     for name in {*evolving.changed_tensors, *by_tensor}:
         info = evolving.current.info(name)
         part = memory_part(info.dtype)

@@ -117,7 +117,7 @@ class Evolving:
     @cached_property
     def digests(self) -> Mapping[str, str]:
         """sha256 of the bytes of ``current``'s tensors, in hex, by name; empty where they are not known."""
-        names = sorted(self.current.names)
+        names = sorted(self.current.own_names)
         if self.memory is None or DIGESTS not in self.memory:
             return {}
         table = self.memory.read(DIGESTS)
@@ -160,7 +160,8 @@ class Evolving:
             CheckpointError: it belongs to another one; residuals would then restore nonsense.
         """
         known = self.digests
-        if known and combine(self.current.header.tensors, known) != content_hash:
+        own = {name: self.current.info(name) for name in known}
+        if known and combine(own, known) != content_hash:
             raise self._foreign()
         residuals = self.memory is not None and any(
             name.endswith(memory_key("", RESIDUAL)) for name in self.memory.names

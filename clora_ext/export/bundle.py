@@ -11,7 +11,7 @@ from clora_ext.errors import ProjectError, UsageError, did_you_mean
 from clora_ext.events import Sink
 from clora_ext.evolving.model import Evolving
 from clora_ext.families.base import Family
-from clora_ext.families.components import Role
+from clora_ext.families.components import Role, denoiser_of
 from clora_ext.formats.checkpoint import Source
 from clora_ext.formats.header import layout
 from clora_ext.formats.spans import reading
@@ -44,6 +44,7 @@ class ExportBundle:
         roles: of the exported tensors, by name; None: a left-over, which no component reads.
         sources: the exported tensors by name.
         metadata: of the exported checkpoint, but for the hash of its bytes.
+        is_alone: whether that is the denoiser alone, as its base is published.
         sink: told of every tensor; may raise Cancelled to stop.
     """
 
@@ -58,6 +59,7 @@ class ExportBundle:
     sources: Mapping[str, Source]
     metadata: Mapping[str, str]
     sink: Sink
+    is_alone: bool = False
 
     def checkpoint(self, target: Path) -> PlannedFile:
         """The whole model as one file."""
@@ -86,7 +88,13 @@ class ExportBundle:
 
 
 def make_bundle(
-    project: Path, dtype: str | None, name: str | None, sink: Sink, place: Path | None = None
+    project: Path,
+    dtype: str | None,
+    name: str | None,
+    sink: Sink,
+    place: Path | None = None,
+    *,
+    everything: bool = False,
 ) -> ExportBundle:
     """Read all that an export needs; writes nothing.
 
@@ -98,6 +106,7 @@ def make_bundle(
         name: of the files.
         sink: told what happens.
         place: where the base lies now; None: where it was.
+        everything: whether what lies in files of its own belongs to the export, too.
 
     Raises:
         UsageError: unknown dtype, or a name that is no file name everywhere.
@@ -115,9 +124,19 @@ def make_bundle(
     family = families.detect(header, evolving.current.path)
     card = make_card(base, opened.held, family, header, title)
     pictures = drawings([opened.sheets_dir / one.sheet for one in opened.held if one.sheet])
+    if everything and family.lacking(header):  # says of what, and how to name it
+        family.check_loading(header, evolving.current.path)
     found = family.roles(header)
-    sources = with_markers(model_sources(evolving, found, dtype), card.prediction)
+    if not everything:
+        found = {name: found[name] for name in evolving.current.own_names}
+    usual = "bf16" if card.prediction.kind == "flow" else "fp16"  # whose transformers overflow in fp16
+    sources = with_markers(model_sources(evolving, found, dtype, usual), card.prediction)
     roles = {name: found.get(name) for name in sources}
+    is_alone = {role for role in roles.values() if role} == {"denoiser"}
+    if is_alone:  # as it is published
+        prefix = denoiser_of(family.components).prefix
+        sources = {name.removeprefix(prefix): source for name, source in sources.items()}
+        roles = {name.removeprefix(prefix): role for name, role in roles.items()}
     tensors = layout({key: (source.dtype, source.shape) for key, source in sources.items()})
     return ExportBundle(
         name=title or safe_name(project.resolve().name),
@@ -131,4 +150,5 @@ def make_bundle(
         sources=sources,
         metadata=make_metadata(card, base, opened.held, header.metadata, data_url(pictures), tensors),
         sink=sink,
+        is_alone=is_alone,
     )

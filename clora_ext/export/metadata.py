@@ -23,6 +23,7 @@ _MODELSPEC = "modelspec."
 _CLORA = "clora."
 _SETTINGS = ("steps", "rank", "alpha", "learning_rate", "batch_size", "resolution")
 _FEWEST = 100
+_LAYOUTS = {SMALL: "clora", "z-image": "https://github.com/Tongyi-MAI/Z-Image"}
 _LONGEST = 200
 
 
@@ -89,7 +90,7 @@ def _is_unicode(text: str) -> bool:
 def _modelspec(card: Card) -> dict[str, str]:
     """The fields of https://github.com/Stability-AI/ModelSpec that are known."""
     # The reference implementation of the layout that the file is in.
-    layout = "clora" if card.architecture == SMALL else "https://github.com/Stability-AI/generative-models"
+    layout = _LAYOUTS.get(card.architecture, "https://github.com/Stability-AI/generative-models")
     fields: dict[str, str | None] = {
         "sai_model_spec": "1.0.1",
         "architecture": card.architecture,

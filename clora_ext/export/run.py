@@ -56,6 +56,7 @@ def export_checkpoint(
     overwrite: bool = False,
     sink: Sink = ignore,
     base: Path | None = None,
+    all_in_one: bool = False,
 ) -> Exported:
     """Write the project's model to ``target``, one file in the original layout.
 
@@ -65,6 +66,9 @@ def export_checkpoint(
 
     A model that has learned something needs its base no more. Of one that has not, ``base`` says where the
     base lies now (None: where it was).
+
+    A model whose base is a transformer alone is written as one, without text encoder and VAE; with
+    ``all_in_one`` they are put into the file. fp32 then becomes bf16.
 
     Raises:
         UsageError: unknown dtype, a name that does not end in .safetensors, or an existing file.
@@ -76,11 +80,11 @@ def export_checkpoint(
         raise UsageError(f"{target} does not end in {_ENDING}", fix=f"name it {target}{_ENDING}")
     from .bundle import make_bundle
 
-    model = make_bundle(project, dtype, None, sink, base)
+    model = make_bundle(project, dtype, None, sink, base, everything=all_in_one)
     return _write(model, FileSet((model.checkpoint(target),)), sink, overwrite=overwrite)
 
 
-def export_to(
+def export_to(  # noqa: PLR0913 - what an export may be asked for
     project: Path,
     destination: str,
     folder: Path,
@@ -90,6 +94,7 @@ def export_to(
     overwrite: bool = False,
     sink: Sink = ignore,
     base: Path | None = None,
+    all_in_one: bool = False,
 ) -> Exported:
     """Put the project's model and what belongs to it where a program looks for them: all of it or nothing.
 
@@ -102,6 +107,7 @@ def export_to(
         overwrite: whether files that are there may be replaced.
         sink: told what happens; may raise Cancelled to stop.
         base: as for :func:`export_checkpoint`.
+        all_in_one: likewise.
 
     Raises:
         UsageError: unknown destination or dtype, a name that is no file name, the folder is not one of this
@@ -112,7 +118,8 @@ def export_to(
     program = destinations.load(destination)
     from .bundle import make_bundle
 
-    model = make_bundle(project, dtype, name, sink, base)
+    everything = all_in_one or program.takes_everything
+    model = make_bundle(project, dtype, name, sink, base, everything=everything)
     files = program.place(folder, model)
     remark = program.remark(model)
     if remark:

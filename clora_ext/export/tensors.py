@@ -25,24 +25,24 @@ __all__ = ["describe", "model_bytes", "model_sources", "with_markers", "write_mo
 
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 _KEPT = frozenset({"F16", "BF16"})
-_DEFAULT = "F16"
 _LIMITS = {"F16": torch.finfo(torch.float16).max, "BF16": torch.finfo(torch.bfloat16).max}
 
 
 def model_sources(
-    evolving: Evolving, roles: Mapping[str, Role | None], dtype: str | None
+    evolving: Evolving, roles: Mapping[str, Role | None], dtype: str | None, usual: str = "fp16"
 ) -> dict[str, Source]:
     """What the exported file holds, by name.
 
     Args:
         evolving: the model.
-        roles: of its tensors; see :meth:`clora_ext.families.base.Family.roles`.
+        roles: of the tensors that are exported; see :meth:`clora_ext.families.base.Family.roles`.
         dtype: one of :data:`DTYPES`, for the weights of denoiser and text encoders; None: fp16 and bf16 stay
-            as they are, everything else becomes fp16. VAE and left-overs always stay as they are.
+            as they are, everything else becomes ``usual``. VAE and left-overs always stay as they are.
+        usual: likewise.
 
     Making a tensor raises CheckpointError when it holds values that are not finite or that do not fit.
     """
-    return {name: _source(evolving, name, roles[name], dtype) for name in evolving.current.names}
+    return {name: _source(evolving, name, role, (dtype, usual)) for name, role in roles.items()}
 
 
 def with_markers(sources: Mapping[str, Source], prediction: Prediction) -> dict[str, Source]:
@@ -53,13 +53,13 @@ def with_markers(sources: Mapping[str, Source], prediction: Prediction) -> dict[
     return {**{name: source for name, source in sources.items() if name not in left_over}, **new}
 
 
-def _source(evolving: Evolving, name: str, role: Role | None, dtype: str | None) -> Source:
+def _source(evolving: Evolving, name: str, role: Role | None, dtypes: tuple[str | None, str]) -> Source:
     """One tensor; left-overs and whole numbers travel as bytes."""
     current = evolving.current
     info = current.info(name)
     if role is None or info.dtype not in _FLOATS:
         return Source.copy(current, name)
-    stored = info.dtype if role == "vae" else _stored(info.dtype, dtype)
+    stored = info.dtype if role == "vae" else _stored(info.dtype, *dtypes)
     if stored == info.dtype:
         return Source(stored, info.shape, lambda: _checked(name, current.read(name), stored))
     return Source(
@@ -67,11 +67,11 @@ def _source(evolving: Evolving, name: str, role: Role | None, dtype: str | None)
     )
 
 
-def _stored(now: str, wanted: str | None) -> str:
+def _stored(now: str, wanted: str | None, usual: str) -> str:
     """The dtype in the exported file of a tensor that is ``now`` in the project."""
     if wanted is not None:
         return DTYPES[wanted]
-    return now if now in _KEPT else _DEFAULT
+    return now if now in _KEPT else DTYPES[usual]
 
 
 def _checked(name: str, tensor: Tensor, dtype: str) -> Tensor:

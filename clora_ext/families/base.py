@@ -9,6 +9,7 @@ from clora_ext.config.settings import PromptSettings, TargetSet
 from clora_ext.formats.header import Header
 from clora_ext.formats.prediction import Prediction
 
+from .companion import Companion
 from .components import Component, Role
 from .model import Model
 from .step_shape import StepShape
@@ -45,8 +46,17 @@ class Family(Protocol):
         """Names of the components without which a checkpoint cannot be taught."""
         ...
 
+    @property
+    def companions(self) -> Mapping[str, Companion]:
+        """Components that may lie in files of their own, by name."""
+        ...
+
+    def lacking(self, header: Header) -> Collection[str]:
+        """Those of :attr:`companions` that the header does not have."""
+        ...
+
     def matches(self, header: Header) -> bool:
-        """Whether the header is of this family."""
+        """Whether the header is of this family, whatever it lacks."""
         ...
 
     def check(self, header: Header, where: Path) -> None:
@@ -67,6 +77,10 @@ class Family(Protocol):
         Raises:
             CheckpointError: it is nothing that can be trained, or nobody knows what.
         """
+        ...
+
+    def hints(self, file: Path) -> Sequence[str]:
+        """What a file's name says that shapes do not, for people, and what follows from it."""
         ...
 
     def resolution(self, header: Header) -> int:

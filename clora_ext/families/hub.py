@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clora_ext.errors import CheckpointError
+from clora_ext.formats.flow_folder import FLOW_COMPONENTS, is_flow_folder
 from clora_ext.formats.folder_files import COMPONENTS, INDEX, FolderFiles, weights_names
 from clora_ext.formats.installed import find_installed
 
@@ -24,6 +25,13 @@ _CONFIGURATIONS = (
     "scheduler/scheduler_config.json",
     *(f"{component}/config.json" for component in COMPONENTS),
     *(f"{component}/*.safetensors.index.json" for component in COMPONENTS),  # says that weights are sharded
+)
+
+
+_FLOW_FILES = tuple(
+    f"{component}/{ending}"
+    for component in FLOW_COMPONENTS
+    for ending in ("config.json", "*.safetensors.index.json", "*.safetensors")
 )
 
 
@@ -68,6 +76,8 @@ def _fetched(name: str, variant: str) -> Path:
     if not (folder / INDEX).is_file():
         message = f"{name} on the Hugging Face hub has no {INDEX}"
         raise CheckpointError(message, fix="download its .safetensors file and name that")
+    if is_flow_folder(FolderFiles(folder)):
+        return hub_snapshot(name, [*_CONFIGURATIONS, *_FLOW_FILES])
     lacking = [component for component in COMPONENTS if _lacks_weights(folder, component)]
     if lacking:
         others = [f"{one}/{file}" for one in lacking for file in weights_names(one, variant)[1:]]

@@ -18,7 +18,7 @@ class Process(Protocol):
 
     @property
     def predicts(self) -> str:
-        """``epsilon``, the noise, or ``v``."""
+        """``epsilon``, the noise; ``v``; or ``flow``, the velocity from the picture to the noise."""
         ...
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clora_ext.errors import CheckpointError
+from clora_ext.formats.flow_keys import FLOW_PREFIX
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import SDXL_TEXT_2_PREFIX, SDXL_TEXT_PREFIX, UNET_PREFIX
 from clora_ext.formats.lora.keys import is_adapter_name
@@ -13,6 +14,9 @@ from clora_ext.formats.quantised import quantised
 __all__ = ["refuse_known"]
 
 _BASE = "use the base model it was made from"
+_TAUGHT = "use Stable Diffusion 1, SDXL or Z-Image"
+_Z_IMAGE = "use Z-Image (Base or Turbo)"
+_DENOISER = "name the file of the model that paints; this one is found beside it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +53,50 @@ def _refiner(header: Header) -> bool:
 
 def _without_text(header: Header) -> bool:
     texts = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
-    return _begins(UNET_PREFIX)(header) and not _begins(*texts)(header)
+    return _begins(f"{UNET_PREFIX}input_blocks.")(header) and not _begins(*texts)(header)
 
 
 def _half_text(header: Header) -> bool:
     return _begins(SDXL_TEXT_PREFIX)(header) != _begins(SDXL_TEXT_2_PREFIX)(header)
 
 
+def _inside(*names: str) -> Callable[[Header], bool]:
+    """Whether a transformer has tensors that begin so, alone in its file or not."""
+    return _begins(*(prefix + name for prefix in ("", "net.", FLOW_PREFIX) for name in names))
+
+
+def _lumina(header: Header) -> bool:
+    """Z-Image's relative, of whose names it has most."""
+    return f"{FLOW_PREFIX}cap_embedder.1.weight" in header.tensors and not _begins(
+        f"{FLOW_PREFIX}cap_pad_token"
+    )(header)
+
+
+def _vae(header: Header) -> bool:
+    return {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= set(header.tensors)
+
+
 _KNOWN = (
+    _Refused("Z-Image Omni, which reads pictures, too", _inside("siglip_embedder."), _Z_IMAGE),
+    _Refused("a Z-Image that paints pixels instead of latents", _inside("dec_net."), _Z_IMAGE),
+    _Refused("Lumina Image 2", _lumina, _TAUGHT),
+    _Refused("Anima", _inside("llm_adapter."), _TAUGHT),
+    _Refused("Krea 2", _inside("txtfusion."), _TAUGHT),
+    _Refused("Qwen-Image", _inside("transformer_blocks.0.img_mod."), _TAUGHT),
+    _Refused("a video model (Wan)", _inside("blocks.0.cross_attn.norm_k."), _TAUGHT),
+    _Refused("a text encoder alone", _begins("model.layers.0.self_attn."), _DENOISER),
     _Refused("an inpainting model (its UNet reads 9 channels)", _input_channels(9), _BASE),
     _Refused("a picture-editing model (its UNet reads 8 channels)", _input_channels(8), _BASE),
     _Refused("the SDXL refiner", _refiner, "use the SDXL base model"),
-    _Refused("Stable Diffusion 2", _begins("cond_stage_model.model."), "use Stable Diffusion 1 or SDXL"),
-    _Refused(
-        "Stable Diffusion 3",
-        _begins(f"{UNET_PREFIX}joint_blocks.", "joint_blocks."),
-        "use Stable Diffusion 1 or SDXL",
-    ),
-    _Refused(
-        "Flux", _begins(f"{UNET_PREFIX}double_blocks.", "double_blocks."), "use Stable Diffusion 1 or SDXL"
-    ),
+    _Refused("Stable Diffusion 2", _begins("cond_stage_model.model."), _TAUGHT),
+    _Refused("Stable Diffusion 3", _inside("joint_blocks."), _TAUGHT),
+    _Refused("Flux", _inside("double_blocks."), _TAUGHT),
     _Refused(
         "one component of a diffusers folder",
         _begins("down_blocks.", "encoder.down_blocks.", "text_model."),
         "name the folder that has model_index.json",
     ),
+    _Refused("a VAE alone", _vae, _DENOISER),
     _Refused(
         "a checkpoint without text encoder", _without_text, "use a checkpoint with its text encoder baked in"
     ),

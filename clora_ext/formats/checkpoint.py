@@ -63,6 +63,11 @@ class Checkpoint:
         """Names of all tensors, in the file's order."""
         return tuple(self.header.tensors)
 
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """Names of the tensors that are written where it is written anew: here, all."""
+        return self.names
+
     def __contains__(self, name: str) -> bool:
         """Whether there is a tensor of that name."""
         return name in self.header.tensors
@@ -261,15 +266,15 @@ def content_hash(checkpoint: Checkpoint, known: Mapping[str, str] | None = None)
     """sha256 over names, dtypes, shapes and bytes of all tensors, whatever their order and the metadata.
 
     Args:
-        checkpoint: that is hashed.
+        checkpoint: that is hashed, but for what it borrows of other files.
         known: sha256 of the bytes of tensors that need not be read, in hex, by name.
     """
     digests = dict(known or {})
-    unknown = [name for name in checkpoint.names if name not in digests]
+    unknown = [name for name in checkpoint.own_names if name not in digests]
     with workers() as pool:
         found = pool.map(lambda name: _digest(checkpoint, name), unknown)
         digests.update(zip(unknown, found, strict=True))
-    return combine(checkpoint.header.tensors, digests)
+    return combine({name: checkpoint.info(name) for name in checkpoint.own_names}, digests)
 
 
 def _digest(checkpoint: Checkpoint, name: str) -> str:

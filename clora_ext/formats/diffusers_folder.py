@@ -4,14 +4,15 @@ Needs no torch.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clora_ext.errors import CheckpointError
 
 from .folder_files import COMPONENTS, INDEX, SAVE_AGAIN, FolderFiles
-from .header import Header, read_header
+from .header import Header, TensorInfo, read_header
 from .keys import (
     SD1_TEXT_PREFIX,
     SDXL_TEXT_2_PREFIX,
@@ -31,8 +32,9 @@ from .spans import Span
 from .statements import scheduler_statement
 from .text import quoted
 
-__all__ = ["component_pieces", "files_of", "folder_pieces"]
+__all__ = ["component_pieces", "files_of", "folder_pieces", "read_table"]
 
+_KINDS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 _OLD_VAE_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _LARGEST = 1 << 20
 _SCHEDULER = "scheduler_config.json"
@@ -49,8 +51,8 @@ def folder_pieces(files: FolderFiles) -> Pieces:
     _check_index(folder)
     pieces: dict[str, Piece] = {}
     for component, table in _tables(folder).items():
-        pieces |= dict(component_pieces(files.weights(component), table))
-    said = scheduler_statement(_json(folder / "scheduler" / _SCHEDULER), _SCHEDULER)
+        pieces |= dict(component_pieces([files.weights(component)], table))
+    said = scheduler_statement(read_table(folder / "scheduler" / _SCHEDULER), _SCHEDULER)
     kind = kind_of(said.word)
     if kind == "v" and (folder / "text_encoder_2").is_dir():
         pieces[V_MARKER] = _MARKER
@@ -75,11 +77,10 @@ def files_of(files: FolderFiles) -> tuple[Path, ...]:
 
 def _check_index(folder: Path) -> None:
     """Known pipelines only."""
-    kind = _json(folder / INDEX).get("_class_name")
-    known = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
-    if kind not in known:
+    kind = read_table(folder / INDEX).get("_class_name")
+    if kind not in _KINDS:
         message = f"{folder} is a diffusers folder of the kind {str(kind)[:80]!r}"
-        raise CheckpointError(message, fix=f"use one of the kind {' or '.join(known)}")
+        raise CheckpointError(message, fix=f"use one of the kind {', '.join(_KINDS)} or ZImagePipeline")
 
 
 def _tables(folder: Path) -> dict[str, KeyTable]:
@@ -100,7 +101,7 @@ def _tables(folder: Path) -> dict[str, KeyTable]:
 
 def _configuration(folder: Path, component: str) -> Mapping[str, Any]:
     """A component's config.json, as far as key tables need it."""
-    config = _json(folder / component / "config.json")
+    config = read_table(folder / component / "config.json")
     blocks = config.get("block_out_channels", [])
     layers = config.get("layers_per_block", 1)
     sane = isinstance(blocks, list) and len(blocks) <= 16 and isinstance(layers, int) and 0 < layers <= 64  # noqa: PLR2004
@@ -112,7 +113,7 @@ def _configuration(folder: Path, component: str) -> Mapping[str, Any]:
     return config
 
 
-def _json(file: Path) -> Mapping[str, Any]:
+def read_table(file: Path) -> Mapping[str, Any]:
     """A small JSON table.
 
     Raises:
@@ -130,21 +131,40 @@ def _json(file: Path) -> Mapping[str, Any]:
     return content
 
 
-def component_pieces(file: Path, table: KeyTable) -> Iterator[tuple[str, Piece]]:
-    """The tensors of a component's file in the original layout."""
-    header = read_header(file)
-    how = quantised(header.tensors)
-    if how is not None:
-        raise CheckpointError(f"{file} is {how}", fix="use an fp16, bf16 or fp32 version of the model")
-    parts: dict[str, list[tuple[Place, str]]] = {}
-    for name in header.tensors:
-        # Positions are numbered again: what was read without them so far still is.
-        if not name.endswith("position_ids"):
-            place = _place(table, name)
-            parts.setdefault(place.tensor, []).append((place, name))
+def component_pieces(files: Sequence[Path], table: KeyTable) -> Iterator[tuple[str, Piece]]:
+    """The tensors of a component in the original layout; it lies in one file, or in several (shards)."""
+    parts: dict[str, list[_Part]] = {}
+    for file in files:
+        header = read_header(file)
+        how = quantised(header.tensors)
+        if how is not None:
+            raise CheckpointError(f"{file} is {how}", fix="use an fp16, bf16 or fp32 version of the model")
+        for name in header.tensors:
+            # Positions are numbered again: what was read without them so far still is.
+            if not name.endswith("position_ids"):
+                place = _place(table, name)
+                parts.setdefault(place.tensor, []).append(_Part(place, name, file, header))
     for tensor, found in parts.items():
-        found.sort(key=lambda item: item[0].part)
-        yield tensor, _piece(file, header, table.component, found)
+        found.sort(key=lambda part: part.place.part)
+        yield tensor, _piece(table.component, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A tensor of a component: all of one of the original layout, or some of its rows."""
+
+    place: Place
+    name: str
+    file: Path
+    header: Header
+
+    @property
+    def info(self) -> TensorInfo:
+        return self.header.tensors[self.name]
+
+    @property
+    def span(self) -> Span:
+        return Span(self.file, self.header.data_start + self.info.start, self.info.bytes)
 
 
 def _place(table: KeyTable, name: str) -> Place:
@@ -161,13 +181,13 @@ def _place(table: KeyTable, name: str) -> Place:
         raise
 
 
-def _piece(file: Path, header: Header, component: str, found: list[tuple[Place, str]]) -> Piece:
+def _piece(component: str, found: Sequence[_Part]) -> Piece:
     """One tensor of the original layout."""
-    place, name = found[0]
-    infos = [header.tensors[inner] for _, inner in found]
+    place, name = found[0].place, found[0].name
+    infos = [part.info for part in found]
     if len(found) != place.part[1] or len({(info.dtype, info.shape) for info in infos}) != 1:
-        there = ", ".join(quoted(inner) for _, inner in found[: place.part[1]])
-        message = f"{file}: {quoted(place.tensor)} is not complete: only {there} are there"
+        there = ", ".join(quoted(part.name) for part in found[: place.part[1]])
+        message = f"{found[0].file}: {quoted(place.tensor)} is not complete: only {there} are there"
         raise CheckpointError(message, fix="use a complete copy of the model")
     shape = infos[0].shape
     if place.transposed:
@@ -176,8 +196,7 @@ def _piece(file: Path, header: Header, component: str, found: list[tuple[Place, 
         shape = (shape[0] * len(found), *shape[1:])
     if component == "vae" and ".attentions." in name and len(shape) == 2:  # noqa: PLR2004 - a matrix
         shape = (*shape, 1, 1)
-    spans = tuple(Span(file, header.data_start + info.start, info.bytes) for info in infos)
-    return Piece(infos[0].dtype, shape, spans, place.transposed)
+    return Piece(infos[0].dtype, shape, tuple(part.span for part in found), place.transposed)
 
 
 def _canonical(name: str, component: str) -> str:

@@ -1,5 +1,7 @@
 """The files of a diffusers folder: which of them clora reads. Needs no torch."""
 
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +19,10 @@ SAVE_AGAIN = "save the pipeline again with save_pretrained(safe_serialization=Tr
 """What to do with a folder that holds its weights in another way."""
 
 _DENOISER = "unet"
-_STEMS = {_DENOISER: "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+_STEMS = dict.fromkeys((_DENOISER, "transformer", "vae"), "diffusion_pytorch_model")
 _VARIANTS = ("", "fp16")
+_LARGEST = 1 << 24  # bytes of an index; real ones have some hundred thousand
+_SHARD = re.compile(r"[\w.-]{1,128}\.safetensors")
 
 
 def weights_names(component: str, variant: str) -> tuple[str, ...]:
@@ -50,6 +54,22 @@ class FolderFiles:
         file = self.weights(_DENOISER)
         return self.path if file.name == weights_names(_DENOISER, "")[0] else file
 
+    def shards(self, component: str) -> tuple[Path, ...]:
+        """The safetensors files with a component's weights: one, or all that its index names.
+
+        Raises:
+            CheckpointError: there is none, or the index leads elsewhere.
+        """
+        where, stem = self.path / component, _STEMS.get(component, "model")
+        index = where / f"{stem}.safetensors.index.json"
+        if not index.is_file():
+            return (self.weights(component),)
+        names = _indexed(index)
+        if not names or not all(_SHARD.fullmatch(name) and (where / name).is_file() for name in names):
+            message = f"{index} names files that are not there"
+            raise CheckpointError(message, fix="use a complete copy of the model")
+        return tuple(where / name for name in names)
+
     def weights(self, component: str) -> Path:
         """A component's one safetensors file.
 
@@ -70,6 +90,20 @@ class FolderFiles:
             raise CheckpointError(message, fix=SAVE_AGAIN)
         message = f"{where} holds no {stem}.safetensors"
         raise CheckpointError(message, fix="name a complete diffusers folder with safetensors weights")
+
+
+def _indexed(index: Path) -> list[str]:
+    """The names of the files in which an index says that weights lie, sorted.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        content = json.loads(index.read_text(encoding="utf-8")) if index.stat().st_size < _LARGEST else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{index} cannot be read: {error}", fix=SAVE_AGAIN) from error
+    weights = content.get("weight_map") if isinstance(content, dict) else None
+    return sorted(set(map(str, weights.values()))) if isinstance(weights, dict) else []
 
 
 def folder_at(path: Path) -> FolderFiles | None:

@@ -1,15 +1,17 @@
 """A checkpoint that is hashed while it is read: whoever loads the model in it need not read it once more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 
 from torch import Tensor
 
 from .checkpoint import Checkpoint, content_hash
+from .header import Header
+from .spans import Span
 from .stored import raw
 from .threads import workers
 
@@ -25,16 +27,36 @@ class HashedReading(Checkpoint):
     A tensor that :meth:`read` gives must not be changed in place before :meth:`content_hash`.
 
     Attributes:
+        whole: what is read; what it borrows of other files is not hashed.
         pool: of the threads that hash.
     """
 
+    whole: Checkpoint = field(kw_only=True)
     pool: Executor = field(kw_only=True, repr=False, compare=False)
     _jobs: dict[str, "Future[str]"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    @cached_property
+    def header(self) -> Header:
+        """The checked header."""
+        return self.whole.header
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """Names of the tensors that are not borrowed."""
+        return self.whole.own_names
+
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        return frozenset(self.own_names)
+
+    def spans(self, name: str) -> Sequence[Span] | None:
+        """Where the tensor's bytes lie, in order; None: nowhere as they are."""
+        return self.whole.spans(name)
+
     def read(self, name: str) -> Tensor:
         """The tensor in its own dtype, in memory of its own."""
-        tensor = super().read(name)
-        if name not in self._jobs:
+        tensor = self.whole.read(name)
+        if name not in self._jobs and name in self._own:
             waiting = [job for job in self._jobs.values() if not job.done()]
             if len(waiting) >= _MOST_WAITING:
                 waiting[0].result()
@@ -47,7 +69,7 @@ class HashedReading(Checkpoint):
 
 
 @contextmanager
-def hashed_reading(path: Path) -> Iterator[HashedReading]:
-    """The checkpoint at ``path``, for as long as it is read and asked for its hash."""
+def hashed_reading(whole: Checkpoint) -> Iterator[HashedReading]:
+    """The checkpoint, for as long as it is read and asked for its hash."""
     with workers() as pool:
-        yield HashedReading(path, pool=pool)
+        yield HashedReading(whole.path, whole=whole, pool=pool)

@@ -7,6 +7,7 @@ of them.
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +25,12 @@ CHECKPOINTS: Mapping[str, Path] = {
 }
 """Where each program looks for checkpoints, below its own folder."""
 
-_FOLDERS: Mapping[Kind, Mapping[str, Path]] = {
-    "checkpoint": CHECKPOINTS,
-    "LoRA": {"comfyui": Path("models", "loras"), "a1111": Path("models", "Lora")},
+_FOLDERS: Mapping[Kind, Mapping[str, tuple[Path, ...]]] = {
+    "checkpoint": {
+        "comfyui": (CHECKPOINTS["comfyui"], Path("models", "diffusion_models"), Path("models", "unet")),
+        "a1111": (CHECKPOINTS["a1111"],),
+    },
+    "LoRA": {"comfyui": (Path("models", "loras"),), "a1111": (Path("models", "Lora"),)},
 }
 _TITLES = {"comfyui": "ComfyUI", "a1111": "Automatic1111"}
 _VARIABLES = {"comfyui": "CLORA_COMFYUI", "a1111": "CLORA_A1111"}
@@ -35,7 +39,10 @@ _PLACES = {  # below the user's home and the working folder: where installers an
     "a1111": ("stable-diffusion-webui", "stable-diffusion-webui-forge", "automatic", "webui"),
 }
 _EXTRA = "extra_model_paths.yaml"
-_EXTRA_KEYS: Mapping[Kind, str] = {"checkpoint": "checkpoints", "LoRA": "loras"}
+_EXTRA_KEYS: Mapping[Kind, tuple[str, ...]] = {
+    "checkpoint": ("checkpoints", "diffusion_models", "unet"),
+    "LoRA": ("loras",),
+}
 _LARGEST = 1 << 20  # bytes of that file
 _ENDING = ".safetensors"
 _MOST = 20_000  # files that are listed
@@ -117,15 +124,16 @@ def _root(program: str) -> Path:
 
 def _folders(root: Path, program: str, kind: Kind) -> Iterator[Path]:
     """Where the program looks for files of a kind."""
-    yield root / _FOLDERS[kind][program]
+    yield from (root / folder for folder in _FOLDERS[kind][program])
     if program == "comfyui":
         yield from _extra_folders(root / _EXTRA, kind)
 
 
 def _extra_folders(file: Path, kind: Kind) -> Iterator[Path]:
     """Folders that a ComfyUI shares with other programs; what is not as it should be is passed over."""
-    for section in _extra(file).values():
-        paths = section.get(_EXTRA_KEYS[kind]) if isinstance(section, dict) else None
+    sections = [section for section in _extra(file).values() if isinstance(section, dict)]
+    for section, key in product(sections, _EXTRA_KEYS[kind]):
+        paths = section.get(key)
         if not isinstance(paths, str):
             continue
         base = section.get("base_path")

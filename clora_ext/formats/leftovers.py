@@ -14,10 +14,15 @@ __all__ = ["is_leftover"]
 _ANYWHERE = r"(?:.*\.)?position_ids|logit_scale|attn_mask|loss\..*|(?:model_)?ema\..*"
 _ALSO: Mapping[str, str] = {
     # CLIP-L's projection is no part of what Stable Diffusion reads; some programs save it, either way round.
-    "text_encoder": r"text_projection(?:\.weight)?|visual_projection\.weight|vision_model\..*",
+    # A language model's head only writes; here it reads.
+    "text_encoder": (
+        r"text_projection(?:\.weight)?|visual_projection\.weight|vision_model\..*|(?:model\.)?lm_head\.weight"
+    ),
     # open_clip's projection is `text_projection`, and is read; a second one may lie beside it.
     "text_encoder_2": r"text_projection\.weight|visual\..*",
     "vae": r"logvar|quantize\..*",
+    # Of Z-Image; no program reads it.
+    "transformer": r"norm_final\.weight",
 }
 _NAMES = {component: re.compile(rf"(?:{_ANYWHERE}|{also})") for component, also in _ALSO.items()}
 _OTHERS = re.compile(rf"(?:{_ANYWHERE})")

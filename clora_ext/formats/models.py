@@ -1,11 +1,16 @@
 """Where a model lies: one safetensors file, or a diffusers folder; read as headers. Needs no torch."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
 from .diffusers_folder import files_of, folder_pieces
 from .digest import file_sha256
+from .flow_files import flow_pieces
+from .flow_folder import flow_files_of, flow_folder_pieces, is_flow_folder
 from .folder_files import folder_at
 from .hash_cache import cached_sha256
 from .header import Header, read_header
@@ -15,7 +20,10 @@ from .prediction import say
 from .spans import Span
 from .statements import Statement, yaml_statement
 
-__all__ = ["file_sha256", "model_header", "model_pieces", "model_sha256", "statements_beside"]
+__all__ = ["NOTHING", "file_sha256", "model_header", "model_pieces", "model_sha256", "statements_beside"]
+
+NOTHING: Mapping[str, Piece] = MappingProxyType({})
+"""A model that borrows no tensors."""
 
 # Some programs write CLIP-L without `text_model.`; others then lose it in silence.
 _CLIP_L = "|".join(map(re.escape, (SD1_TEXT_PREFIX, SDXL_TEXT_PREFIX)))
@@ -37,18 +45,21 @@ _VAE_NAMES = {
 }
 
 
-def model_header(path: Path, *said: Statement) -> Header:
+def model_header(path: Path, *said: Statement, borrowed: Mapping[str, Piece] = NOTHING) -> Header:
     """The header of the model at ``path``, in the original layout, with what stands beside it.
 
     Args:
         path: of the model.
         said: what counts more than all that stands in it and beside it.
+        borrowed: tensors that it lacks and that lie in files of their own, by name.
 
     Raises:
         CheckpointError: it cannot be used; names the file.
     """
     pieces = model_pieces(path)
     header = read_header(path) if pieces is None else pieces.header()
+    if borrowed:
+        header = replace(header, tensors={**header.tensors, **Pieces(borrowed).header().tensors})
     return say(header, *said, *statements_beside(path))
 
 
@@ -70,8 +81,11 @@ def model_pieces(path: Path) -> Pieces | None:
     """
     folder = folder_at(path)
     if folder is not None:
-        return folder_pieces(folder)
+        return flow_folder_pieces(folder) if is_flow_folder(folder) else folder_pieces(folder)
     header = read_header(path)
+    transformer = flow_pieces(path, header)
+    if transformer is not None:
+        return transformer
     names = {name: _usual_name(name) for name in header.tensors}
     # A file may hold both: then the other one is a left-over, and keeps its name.
     renamed = {name: usual for name, usual in names.items() if usual != name and usual not in header.tensors}
@@ -113,6 +127,6 @@ def model_sha256(path: Path) -> str:
     if folder is None:
         return cached_sha256(path)
     total = sha256()
-    for file in files_of(folder):
+    for file in flow_files_of(folder) if is_flow_folder(folder) else files_of(folder):
         total.update(f"{file.relative_to(folder.path).as_posix()}\0{cached_sha256(file)}\n".encode())
     return total.hexdigest()

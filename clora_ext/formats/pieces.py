@@ -5,12 +5,13 @@ Needs no torch.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .header import Header, TensorInfo
 from .spans import Span
 from .statements import Statement
 
-__all__ = ["Piece", "Pieces"]
+__all__ = ["Piece", "Pieces", "file_pieces"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +56,11 @@ class Pieces:
             name: TensorInfo(piece.dtype, piece.shape, 0, piece.bytes) for name, piece in self.tensors.items()
         }
         return Header(infos, self.metadata, statements=self.statements)
+
+
+def file_pieces(file: Path, header: Header) -> dict[str, Piece]:
+    """The tensors of one file under the names that they have there."""
+    return {
+        name: Piece(info.dtype, info.shape, (Span(file, header.data_start + info.start, info.bytes),))
+        for name, info in header.tensors.items()
+    }

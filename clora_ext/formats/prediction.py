@@ -49,7 +49,7 @@ _SPELLINGS: Mapping[PredictionKind, Sequence[str]] = {
     "epsilon": ("epsilon", "eps", "noise"),
     "v": ("v", "v_prediction", "v_pred", "vpred"),
 }
-_SCHEDULER_NAMES: Mapping[PredictionKind, str] = {"epsilon": "epsilon", "v": "v_prediction"}
+_SCHEDULER_NAMES: Mapping[str, str] = {"epsilon": "epsilon", "v": "v_prediction"}
 _WORDS = {spelling: kind for kind, spellings in _SPELLINGS.items() for spelling in spellings}
 _NOTHING = frozenset({"", "none", "null", "unknown"})
 _REFUSED = {
@@ -75,13 +75,13 @@ class Prediction:
     Two are equal that mean the same, whoever says so.
 
     Attributes:
-        kind: ``epsilon``, the noise, or ``v``.
+        kind: ``epsilon``, the noise, or ``v``; or ``flow``, of families that predict nothing else.
         zero_snr: whether the schedule ends in pure noise, as diffusers' ``rescale_betas_zero_snr`` makes it.
         source: who says so; empty: nobody says anything, and this is what is usual.
         notes: who says otherwise, in words for people.
     """
 
-    kind: PredictionKind = "epsilon"
+    kind: PredictionKind | Literal["flow"] = "epsilon"
     zero_snr: bool = False
     source: str = field(default="", compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -97,7 +97,7 @@ class Prediction:
 
     @property
     def scheduler(self) -> dict[str, Any]:
-        """In the words of diffusers' schedulers."""
+        """In the words of diffusers' schedulers of diffusion."""
         return {
             "prediction_type": _SCHEDULER_NAMES[self.kind],
             "rescale_betas_zero_snr": self.zero_snr,

@@ -8,11 +8,10 @@ from typing import Any
 from clora_ext.errors import CheckpointError
 
 from .diffusers_folder import component_pieces
-from .header import Header, read_header
+from .header import read_header
 from .keys import VAE_PREFIX, vae_table
 from .models import model_pieces
-from .pieces import Piece, Pieces
-from .spans import Span
+from .pieces import Pieces, file_pieces
 
 __all__ = ["vae_pieces"]
 
@@ -30,13 +29,13 @@ def vae_pieces(file: Path) -> Pieces:
         return _only(Pieces({}) if found is None else found, file)
     header = read_header(file)
     if any(name.startswith(VAE_PREFIX) for name in header.tensors):
-        return _only(model_pieces(file) or Pieces(_as_they_are(file, header, "")), file)
+        return _only(model_pieces(file) or Pieces(file_pieces(file, header)), file)
     if "encoder.conv_in.weight" not in header.tensors:
         message = f"{file} holds no VAE of Stable Diffusion's kind"
         raise CheckpointError(message, fix="name one, such as vae-ft-mse-840000-ema-pruned.safetensors")
     if any(_BLOCK.match(name) for name in header.tensors):
-        return Pieces(dict(component_pieces(file, vae_table(_described(header.tensors)))))
-    return Pieces(_as_they_are(file, header, VAE_PREFIX))
+        return Pieces(dict(component_pieces([file], vae_table(_described(header.tensors)))))
+    return Pieces({VAE_PREFIX + name: piece for name, piece in file_pieces(file, header).items()})
 
 
 def _only(pieces: Pieces, where: Path) -> Pieces:
@@ -45,16 +44,6 @@ def _only(pieces: Pieces, where: Path) -> Pieces:
     if not found:
         raise CheckpointError(f"{where} holds no VAE", fix="name a file that does")
     return Pieces(found)
-
-
-def _as_they_are(file: Path, header: Header, prefix: str) -> Mapping[str, Piece]:
-    spans = {
-        name: (Span(file, header.data_start + info.start, info.bytes),)
-        for name, info in header.tensors.items()
-    }
-    return {
-        prefix + name: Piece(info.dtype, info.shape, spans[name]) for name, info in header.tensors.items()
-    }
 
 
 def _described(names: Iterable[str]) -> Mapping[str, Any]:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar
 
 from clora_ext.errors import BaseChanged, ProjectError, UsageError
 from clora_ext.families.hub import DEMO_MODEL, find_base
+from clora_ext.families.place import ModelPlace
+from clora_ext.formats.companion_files import companion_sha256
 from clora_ext.formats.models import model_sha256
 from clora_ext.formats.prediction import Prediction, kind_of
 from clora_ext.formats.statements import Statement
@@ -20,7 +22,8 @@ __all__ = ["CHECKPOINT", "Base", "BasePart", "check_said", "recorded_statements"
 CHECKPOINT = "checkpoint"
 """The part that is a whole model: one file, or one folder of diffusers."""
 
-_MAIN = (CHECKPOINT, "transformer")  # one of them is in every base: it holds the weights that are taught
+_TRANSFORMER = "transformer"
+_MAIN = (CHECKPOINT, _TRANSFORMER)  # one of them is in every base: it holds the weights that are taught
 _DEMO = "demo"
 _GONE = "say where it lies now: `clora relocate FILE --project PROJECT`, or this command with --base FILE"
 _RECORD = "the project"
@@ -151,8 +154,19 @@ class Base:
         return None if kind is None else Prediction(kind, bool(self.zero_snr), _RECORD)
 
     def predicting(self, prediction: Prediction) -> "Base":
-        """The same base, with what its network predicts."""
+        """The same base, with what its network predicts; not of a family that predicts one thing alone."""
+        if prediction.kind == "flow":
+            return self
         return replace(self, prediction=prediction.kind, zero_snr=prediction.zero_snr)
+
+    @property
+    def companions(self) -> Mapping[str, Path]:
+        """Files beside the main part, by the component that they hold."""
+        return {name: part.place for name, part in self.parts.items() if name != self.main_name}
+
+    def model_place(self, main: Path) -> ModelPlace:
+        """All of the model whose main part is ``main``: the base itself, or what a project has made of it."""
+        return ModelPlace(main, self.companions, self.family)
 
     def problems(self) -> list[str]:
         """What no single field shows to be wrong; each reads on from the base's place in its file."""
@@ -202,6 +216,48 @@ class Base:
         found = model_sha256(file)
         if found != self.main.sha256:
             raise self._changed(str(file), found, self.main.sha256)
+
+    def check_companions(self) -> None:
+        """Make sure that the files beside the main part are those that are recorded.
+
+        Raises:
+            BaseChanged: the content of one is another.
+            ProjectError: one is gone.
+            CheckpointError: one cannot be read.
+        """
+        for name, file in self.companions.items():
+            found, recorded = companion_sha256(self.parts[name].locate()), self.parts[name].sha256
+            if found != recorded:
+                message = f"{file} is not the {name.replace('_', ' ')} that the project started with: its "
+                message += f"sha256 is {found}, recorded is {recorded}"
+                raise BaseChanged(message, fix=f"put the original back (it was {file})")
+
+    def companions_at(self, files: Mapping[str, Path]) -> "Base":
+        """The same base, of which these components lie elsewhere now.
+
+        Raises:
+            UsageError: the base has no such component in a file of its own.
+        """
+        for name in files:
+            if name not in self.companions:
+                what = f"the project's model has no {name.replace('_', ' ')} in a file of its own"
+                raise UsageError(what, fix="leave the option out")
+        moved = {name: replace(self.parts[name], path=str(file.absolute())) for name, file in files.items()}
+        return replace(self, parts={**self.parts, **moved})
+
+    def with_companions(self, files: Mapping[str, Path]) -> "Base":
+        """The same base, of which these components lie in files of their own.
+
+        Raises:
+            CheckpointError: one cannot be read.
+        """
+        if not files:
+            return self
+        beside = {
+            name: BasePart("folder" if file.is_dir() else "file", str(file), companion_sha256(file))
+            for name, file in files.items()
+        }
+        return replace(self, parts={_TRANSFORMER: self.main, **beside})
 
     def check_hash(self, sha256: str) -> None:
         """Make sure that a base with this :attr:`sha256` is this one.

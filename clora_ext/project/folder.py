@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clora_ext.errors import ProjectError, UsageError, writing
+from clora_ext.families.place import ModelPlace
 from clora_ext.formats.training_state import STATE_FILE, StoppedRun, read_stopped_run
 
 from .base import Base
@@ -98,6 +99,11 @@ class Project(RecordedProject):
     def model_file(self, base: Path | None = None) -> Path:
         """The model as it is now; before the first concept, the base, which ``base`` says the place of."""
         return self.checkpoint_path or self.base_file(base)
+
+    def model_place(self, base: Path | None = None) -> ModelPlace:
+        """All files of the model as it is now; see :meth:`model_file`."""
+        file = self.model_file(base)
+        return ModelPlace(file) if self.base is None else self.base.model_place(file)
 
     @property
     def training_dir(self) -> Path:

@@ -1,8 +1,9 @@
 """The state of a project that a run starts from: its base, its evolving model, its concepts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
@@ -10,6 +11,7 @@ from clora_ext.config.settings import PromptSettings, Settings
 from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Family
 from clora_ext.families.hub import DEMO_MODEL, find_base, place_of
+from clora_ext.families.place import find_place
 from clora_ext.formats.folder_files import folder_at
 from clora_ext.formats.header import Header
 from clora_ext.formats.models import model_header, model_sha256
@@ -68,6 +70,11 @@ class ProjectContext:
         return Settings.of(**self.family.suggested_settings(self.header), **asdict(self.reading))
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the base: who says otherwise of what it predicts, what its name says."""
+        return (*self.prediction.notes, *self.family.hints(self.base_file))
+
+    @property
     def size_multiple(self) -> int:
         """Sides of pictures are multiples of this, pixels."""
         return self.family.size_multiple(self.header)
@@ -91,9 +98,11 @@ class ProjectContext:
 
     def open_current(self) -> "Checkpoint":
         """The checkpoint to go on from."""
-        from clora_ext.formats.composed import open_model
+        return self.open_state(self.current_file)
 
-        return open_model(self.current_file, *recorded_statements(self.base))
+    def open_state(self, file: Path) -> "Checkpoint":
+        """A checkpoint that the project has made, or its base, with all that lies beside it."""
+        return self.base.model_place(file).open(*recorded_statements(self.base))
 
     def kept_prompts(self, strategy: str) -> "tuple[ConceptPrompts, ...]":
         """What the named strategy has kept of past concepts in words.
@@ -121,10 +130,9 @@ class ProjectContext:
         """
         from clora_ext.evolving.model import Evolving
         from clora_ext.formats.checkpoint import Checkpoint
-        from clora_ext.formats.composed import open_model
 
         memory = None if self.memory_file is None else Checkpoint(self.memory_file)
-        origin = open_model(self.base_file, *recorded_statements(self.base))
+        origin = self.open_state(self.base_file)
         evolving = Evolving(origin, self.open_current(), memory, learned=len(self.used_tokens))
         if memory is not None:
             evolving.check(self.parent_hash)
@@ -135,14 +143,24 @@ class ProjectContext:
         return {
             "new_project": self.new_project,
             "base": {"kind": self.base.kind, "path": str(self.base_file), "sha256": self.base.sha256},
+            **self._beside(),
             "family": self.family.name,
             "prediction": self.prediction.as_dict(),
+            "notes": list(self.notes),
             "parent_hash": self.parent_hash,
         }
 
+    def _beside(self) -> dict[str, Any]:
+        """The base's companions in plain values; nothing of a base that has none."""
+        files = {name: str(file) for name, file in self.base.companions.items()}
+        return {"companions": files} if files else {}
+
 
 def project_context(
-    project: Project | None, base: Path | None, said: Sequence[Statement] = ()
+    project: Project | None,
+    base: Path | None,
+    said: Sequence[Statement] = (),
+    companions: Mapping[str, Path] = MappingProxyType({}),
 ) -> ProjectContext:
     """The context of a project that is open (None: one that does not exist yet).
 
@@ -151,6 +169,7 @@ def project_context(
         base: what a new project starts from, or where a project's base lies now; None: the demo model, or
             where it was.
         said: what the user says of what the base predicts.
+        companions: files of components that the base lacks, where the user names them.
 
     Raises:
         CheckpointError: the base cannot be used.
@@ -163,11 +182,11 @@ def project_context(
     # A project whose concepts were all undone may start over from another base.
     bound = manifest is not None and (bool(records) or base is None)
     recorded = manifest.base if manifest and bound else None
-    found, file = _base(recorded, base, said)
+    found, file = _base(recorded, base, said, companions)
     kept = recorded_statements(recorded)
     if project is not None and records:
         check_said(project.folder, kept, said)
-    header = model_header(file, *said, *kept)
+    header = found.model_place(file).header(*said, *kept)
     family = families.detect(header, file)
     prediction = family.prediction(header)
     found = found.predicting(prediction)
@@ -227,26 +246,30 @@ def open_evolving(project: Project, base: Path | None = None) -> "Evolving":
     """
     from clora_ext.evolving.model import Evolving
     from clora_ext.formats.checkpoint import Checkpoint
-    from clora_ext.formats.composed import open_model
 
     kept = recorded_statements(project.base)
+    place = project.model_place(base).as_found()
+    current = place.open(*kept)
     if project.checkpoint_path is None or project.memory_path is None or project.current is None:
-        origin = open_model(project.base_file(base), *kept)
-        return Evolving(origin, origin, None)
-    current = Checkpoint(project.checkpoint_path, statements=kept)
+        return Evolving(current, current, None)
     evolving = Evolving(None, current, Checkpoint(project.memory_path), learned=len(project.concepts))
     evolving.check(project.current.content_hash)
     return evolving
 
 
-def _base(recorded: Base | None, asked: Path | None, said: Sequence[Statement]) -> tuple[Base, Path]:
+def _base(
+    recorded: Base | None, asked: Path | None, said: Sequence[Statement], companions: Mapping[str, Path]
+) -> tuple[Base, Path]:
     """The base and where it lies; a recorded one must be the same model that it was."""
     if recorded is not None:
-        file = recorded.find(asked)
+        file, recorded = recorded.find(asked), recorded.companions_at(companions)
+        recorded.check_companions()
         return recorded if asked is None else recorded.moved_to(place_of(file)), file
     file = DEMO_MODEL if asked is None else find_base(asked)
-    family = families.detect(model_header(file, *said), file).name
+    place = find_place(file, companions)
+    family = families.detect(place.header(*said), file).name
     if asked is None:
         return Base.of_checkpoint(family, _DEMO, None, model_sha256(file)), file
     kind = "file" if folder_at(file) is None else "folder"
-    return Base.of_checkpoint(family, kind, str(place_of(file)), model_sha256(file)), file
+    found = Base.of_checkpoint(family, kind, str(place_of(file)), model_sha256(file))
+    return found.with_companions(place.companions), file

@@ -117,7 +117,8 @@ def _opened(run: PreparedRun, state: State, precision: "Precision") -> "Model":
     """
     from clora_ext.formats.hashed_reading import hashed_reading
 
-    with hashed_reading(run.project.checkpoints_dir / state.checkpoint) as checkpoint:
+    written = run.plan.context.open_state(run.project.checkpoints_dir / state.checkpoint)
+    with hashed_reading(written) as checkpoint:
         try:
             model = run.plan.context.family.load(checkpoint, precision)
         except CheckpointError:  # what is damaged need not be a model

@@ -14,7 +14,7 @@ from clora_ext.formats.text import quoted
 
 from .lora_output import LoraOutput
 
-__all__ = ["Lora", "Pictures", "Request", "Reweight", "asked_statements"]
+__all__ = ["Lora", "Pictures", "Request", "Reweight", "asked_statements", "named_companions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,9 @@ class Request:
             or ``:NAME`` of the hub behind it, or ``csd:FILE``; None: on the demo model its own, else nothing.
         max_forgetting: the largest share of what was gained by any earlier concept that may be lost; more
             raises :class:`clora_ext.errors.Forgotten`, and the project stays as it was. None: any.
+        text_encoder_file: the text encoder of a base that is a transformer alone; None: the one beside it. A
+            project keeps to the same one, wherever it lies.
+        vae_file: its VAE, likewise.
     """
 
     source: Pictures | Lora | Reweight
@@ -162,6 +165,8 @@ class Request:
     keep_delta: bool = False
     scorer: str | None = None
     max_forgetting: float | None = None
+    text_encoder_file: Path | None = None
+    vae_file: Path | None = None
 
     def __post_init__(self) -> None:
         """Take text for paths.
@@ -176,11 +181,25 @@ class Request:
         object.__setattr__(self, "project", _path(self.project, "a project's folder"))
         if self.base is not None:
             object.__setattr__(self, "base", _path(self.base, "a model"))
+        for name, what in (("text_encoder_file", "a text encoder"), ("vae_file", "a VAE")):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _path(getattr(self, name), what))
+
+    @property
+    def companions(self) -> dict[str, Path]:
+        """Files of components that the base lacks, as far as they are named; see :func:`named_companions`."""
+        return named_companions(self.text_encoder_file, self.vae_file)
 
     @property
     def statements(self) -> tuple[Statement, ...]:
         """What it says of what the base predicts; see :func:`asked_statements`."""
         return asked_statements(self.prediction, zero_snr=self.zero_snr)
+
+
+def named_companions(text_encoder_file: Path | None, vae_file: Path | None) -> dict[str, Path]:
+    """Files of components that a model lacks, by the component's name."""
+    named = {"text_encoder": text_encoder_file, "vae": vae_file}
+    return {name: file for name, file in named.items() if file is not None}
 
 
 def _path(value: object, what: str) -> Path:

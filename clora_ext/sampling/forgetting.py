@@ -84,10 +84,8 @@ class _Sampler:
     """Samples with the project's model, which is loaded when it is first needed."""
 
     def __init__(self, project: Project) -> None:
-        from clora_ext.formats.composed import open_model
-
         self._project = project
-        self._checkpoint = open_model(project.model_file(), *recorded_statements(project.base))
+        self._checkpoint = project.model_place().open(*recorded_statements(project.base))
         self._family = families.detect(self._checkpoint.header, self._checkpoint.path)
 
     @cached_property

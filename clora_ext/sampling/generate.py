@@ -1,8 +1,9 @@
 """Generate pictures with a project's model or any checkpoint that clora knows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from clora_ext import families
@@ -10,6 +11,7 @@ from clora_ext.config.settings import PromptSettings, Settings
 from clora_ext.data.captions import mentions
 from clora_ext.errors import SettingsError, UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
+from clora_ext.families.place import find_place
 from clora_ext.formats.folder_files import INDEX
 from clora_ext.formats.statements import Statement
 from clora_ext.project import ConceptRecord, Project
@@ -72,6 +74,7 @@ def generate(
     sink: Sink = ignore,
     base: Path | None = None,
     said: Sequence[Statement] = (),
+    companions: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[Path]:
     """Generate pictures and write them as PNG files.
 
@@ -84,6 +87,8 @@ def generate(
         base: where a project's base lies now, which is drawn with before the first concept; None: where it
             was.
         said: what the user says of what a checkpoint predicts; a project keeps to what it has recorded.
+        companions: files of what a checkpoint lacks (``text_encoder``, ``vae``); those that are not given are
+            looked for beside it. A project knows its own.
 
     Returns:
         The files, in the order of their seeds. No file is overwritten.
@@ -92,7 +97,7 @@ def generate(
     from clora_ext.config.precision import pick_precision
 
     request.check()
-    checkpoint = _open(source, base, said)
+    checkpoint = _open(source, base, said, companions)
     family = families.detect(checkpoint.header, checkpoint.path)
     multiple, size = family.size_multiple(checkpoint.header), _size(request, family, checkpoint.header)
     sink(Stage("sample", request.prompt))
@@ -144,20 +149,23 @@ def _notes(source: Path, request: GenerateRequest, model: "Model") -> Iterator[s
             yield f"{record.trigger} was removed from the model: {record.token} is a word like any other"
 
 
-def _open(source: Path, base: Path | None, said: Sequence[Statement]) -> "Checkpoint":
+def _open(
+    source: Path, base: Path | None, said: Sequence[Statement], companions: Mapping[str, Path]
+) -> "Checkpoint":
     """The model that ``source`` stands for.
 
     Raises:
         UsageError: a project has recorded that its model predicts something else.
     """
-    from clora_ext.formats.composed import open_model
-
     if source.is_file() or (source / INDEX).is_file():
-        return open_model(source, *said)
+        return find_place(source, companions).open(*said)
     project = Project.open(source)
+    if companions:
+        message = f"{source} is a project, which knows the files of its model"
+        raise UsageError(message, fix="leave --text-encoder-file and --vae-file out")
     kept = recorded_statements(project.base)
     check_said(source, kept, said)
-    return open_model(project.model_file(base), *said, *kept)
+    return project.model_place(base).open(*said, *kept)
 
 
 def _reading(source: Path, request: GenerateRequest) -> PromptSettings:

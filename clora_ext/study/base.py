@@ -6,8 +6,9 @@ from pathlib import Path
 from clora_ext import families
 from clora_ext.families.base import Family
 from clora_ext.families.hub import DEMO_MODEL, find_base
+from clora_ext.families.place import ModelPlace, find_place
 from clora_ext.formats.header import Header
-from clora_ext.formats.models import model_header, model_sha256
+from clora_ext.formats.models import model_sha256
 
 from .file import StudyFile
 
@@ -19,18 +20,23 @@ class StudyBase:
     """The base.
 
     Attributes:
-        path: its file or folder.
+        place: its file or folder, and what lies beside it.
         is_demo: whether it is the built-in model.
         sha256: what identifies it.
         family: what kind of model it is.
         header: of its file.
     """
 
-    path: Path
+    place: ModelPlace
     is_demo: bool
     sha256: str
     family: Family
     header: Header
+
+    @property
+    def path(self) -> Path:
+        """Its file or folder."""
+        return self.place.path
 
 
 def find_study_base(study: StudyFile, place: Path) -> StudyBase:
@@ -44,6 +50,7 @@ def find_study_base(study: StudyFile, place: Path) -> StudyBase:
     else:
         beside = place / study.base
         path = beside if beside.exists() else find_base(Path(study.base))
-    header = model_header(path)
+    found = find_place(path, {})
+    header = found.header()
     family = families.detect(header, path)
-    return StudyBase(path, study.base is None, model_sha256(path), family, header)
+    return StudyBase(found, study.base is None, model_sha256(path), family, header)

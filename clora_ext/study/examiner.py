@@ -7,7 +7,6 @@ from clora_ext import families
 from clora_ext.config.precision import pick_precision
 from clora_ext.config.settings import PromptSettings
 from clora_ext.events import Sink
-from clora_ext.formats.composed import open_model
 from clora_ext.project import Project
 from clora_ext.scoring.measures import kernel_distance, paired_drift
 
@@ -81,8 +80,9 @@ class Examiner:
         name = key if cell is not None and cell.lessons else ""
         if self._loaded is None or self._loaded[0] != name:
             self._loaded = None  # its memory, before the next takes as much
-            file = Project.open(self._folder.model(name)).model_file() if name else self._plan.base.path
-            checkpoint = open_model(file)
+            base = self._plan.base.place
+            place = Project.open(self._folder.model(name)).model_place() if name else base
+            checkpoint = place.open()
             model = families.detect(checkpoint.header, checkpoint.path).load(checkpoint, pick_precision())
             reading = cell.lessons[-1].settings.prompts if cell and cell.lessons else PromptSettings()
             self._loaded = (name, model.reading(reading))

@@ -19,8 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from clora_ext.families.latent.activations import training_bytes
-from clora_ext.families.latent.stored_weights import NARROW, store_narrowly
 from clora_ext.families.step_shape import StepShape
+from clora_ext.families.stored_weights import NARROW, store_narrowly
 from clora_ext.training.magnitudes import Decomposing
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")

@@ -41,7 +41,9 @@ REPOSITORIES = {
     "someone/only.half": "fp16_only",
     "someone/old-model": "pickles",
     "someone/one.file": "one_file",
+    "someone/z-image": "z_image",
 }
+TOLD = {"z_image": {"model_index.json": '{"_class_name": "ZImagePipeline"}'}}
 
 
 def _tag(name: str) -> str:
@@ -50,7 +52,7 @@ def _tag(name: str) -> str:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as snapshot_download asks for; every file's content is its name."""
+    """As much of the hub as snapshot_download asks for; a file's content is its name, or what is told."""
 
     fetched: list[str] = []  # noqa: RUF012 - names of files after those of their repositories
 
@@ -66,9 +68,11 @@ class Hub(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(self.path.partition("?")[0]).removeprefix("/api/models")
         repository = "/".join(path.split("/")[1:3])
-        files = listing(REPOSITORIES[repository]) if repository in REPOSITORIES else []
+        listed = REPOSITORIES.get(repository, "")
+        files = listing(listed) if listed else []
+        told = TOLD.get(listed, {})
         if "/resolve/" not in path:
-            tree = [{"type": "file", "path": n, "size": len(n), "oid": _tag(n)} for n in files]
+            tree = [{"type": "file", "path": n, "size": len(told.get(n, n)), "oid": _tag(n)} for n in files]
             whole = {"id": repository, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
             found = json.dumps(tree if "/tree/" in path else whole).encode()
             return self._send(found, {"Content-Type": "application/json"}, 200 if files else 404)
@@ -77,7 +81,7 @@ class Hub(BaseHTTPRequestHandler):
             return self._send(b"", {}, 404)
         if self.command == "GET":
             self.fetched.append(f"{repository} {name}")
-        return self._send(name.encode(), {"ETag": f'"{_tag(name)}"', "X-Repo-Commit": COMMIT})
+        return self._send(told.get(name, name).encode(), {"ETag": f'"{_tag(name)}"', "X-Repo-Commit": COMMIT})
 
     def _send(self, body: bytes, headers: dict[str, str], code: int = 200) -> None:
         self.send_response(code)
@@ -116,7 +120,7 @@ print(json.dumps({name: find(name) for name in sys.argv[1:]}))
 def find(cache: Path, **environment: str) -> dict[str, str]:
     """What a process of its own finds by each name: huggingface_hub reads its environment when imported."""
     own = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_HOME": str(cache / "home"), "NO_PROXY": "*"}
-    command = [sys.executable, "-c", FIND, *FETCHED, *REFUSED]
+    command = [sys.executable, "-c", FIND, *FETCHED, *REFUSED, "someone/z-image"]
     done = subprocess.run(command, env=own | environment, capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)
     return found
@@ -165,6 +169,14 @@ REFUSED = {
     "someone/one.file": "has no model_index.json",
     "someone/nothing-2.1": "does not give it",
 }
+
+
+def test_of_a_transformer_in_parts_all_of_them_are_fetched(fetched: Fetched) -> None:
+    name = "someone/z-image"
+    unread = ("README.md", "assets/", "tokenizer/", "text_encoder/generation_config.json")
+    assert fetched.of(name) == [one for one in sorted(listing("z_image")) if not one.startswith(unread)]
+    folder = fetched.cache / "models--someone--z-image" / "snapshots" / COMMIT
+    assert fetched.online[name] == fetched.offline[name] == str(folder)
 
 
 def test_only_what_is_read_is_fetched_and_half_precision_only_where_it_must_be(fetched: Fetched) -> None:

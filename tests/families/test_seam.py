@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+from published_files import z_image_header
 from real_shapes import sd1_header, sdxl_header
 
 from clora_ext import families
 from clora_ext.families.components import component_of, denoiser_of
+from clora_ext.families.flow.layout import FlowLayout
 from clora_ext.families.latent.layout import OriginalLayout
 from clora_ext.formats.lora.kinds import kind_of
 
 ROOM = Path(families.__file__).parent
-HEADERS = {"sd1": sd1_header(), "sdxl": sdxl_header()}
+HEADERS = {"sd1": sd1_header(), "sdxl": sdxl_header(), "z_image": z_image_header()}
 
 
 def test_a_family_is_a_module_with_its_data_beside_it() -> None:
@@ -22,7 +24,7 @@ def test_a_family_is_a_module_with_its_data_beside_it() -> None:
 def test_components_are_where_the_key_tables_have_them() -> None:
     for name, header in HEADERS.items():
         family = families.load(name)
-        assert isinstance(family, OriginalLayout)
+        assert isinstance(family, OriginalLayout | FlowLayout)
         tables = family.tables(family.config(header, Path("x")))
         assert {one.name: one.prefix for one in family.components.values()} == {
             key: table.prefix for key, table in tables.items()
@@ -36,7 +38,7 @@ def test_a_family_says_which_component_is_taught_and_which_a_tensor_belongs_to()
         denoiser = denoiser_of(family.components)
         alone = family.targets(header, "transformer", text_encoders=False)
         assert {target.component for target in alone} == {denoiser.name}
-        for target in family.targets(header, "transformer", text_encoders=True):
+        for target in family.targets(header, "transformer", text_encoders=not family.companions):
             found = component_of(family.components, target.tensor)
             assert found is not None
             assert (found.name, found.role != "vae") == (target.component, True)
@@ -45,5 +47,16 @@ def test_a_family_says_which_component_is_taught_and_which_a_tensor_belongs_to()
 
 def test_every_component_that_is_taught_has_a_name_in_lora_files() -> None:
     for name in families.names():
-        taught = {one.name for one in families.load(name).components.values() if one.role != "vae"}
+        family = families.load(name)
+        taught = {target.component for target in family.parameters(HEADERS[name])}
         assert set(kind_of(name).prefixes) == taught
+
+
+def test_what_may_lie_elsewhere_is_a_component_that_is_not_taught() -> None:
+    for name, header in HEADERS.items():
+        family = families.load(name)
+        assert set(family.companions) <= set(family.components) - {denoiser_of(family.components).name}
+        assert family.lacking(header) == ()
+        assert {key: one.component for key, one in family.companions.items()} == {
+            key: key for key in family.companions
+        }

@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("share", [0, 7, len(TENSORS)])
 def test_the_hash_is_the_same_however_much_was_read(file: Path, share: int) -> None:
-    with hashed_reading(file) as checkpoint:
+    with hashed_reading(Checkpoint(file)) as checkpoint:
         for name in checkpoint.names[:share]:
             assert torch.equal(checkpoint.read(name).float(), TENSORS[name].float())
         assert checkpoint.content_hash() == content_hash(Checkpoint(file))
@@ -41,7 +41,7 @@ def test_no_byte_is_read_twice(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return counted[-1]
 
     monkeypatch.setattr(spans, "_read", counting)
-    with hashed_reading(file) as checkpoint:
+    with hashed_reading(Checkpoint(file)) as checkpoint:
         for name in checkpoint.names[5:]:
             checkpoint.read(name)
         checkpoint.content_hash()
@@ -54,7 +54,7 @@ def test_a_changed_byte_is_another_hash(file: Path) -> None:
         opened.seek(-3, 2)
         opened.write(b"?")
     for share in (0, len(TENSORS)):
-        with hashed_reading(file) as checkpoint:
+        with hashed_reading(Checkpoint(file)) as checkpoint:
             for name in checkpoint.names[:share]:
                 checkpoint.read(name)
             assert checkpoint.content_hash() != written

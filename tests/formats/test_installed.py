@@ -27,6 +27,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         comfyui / "models/checkpoints/xl/juggernaut v9.safetensors",
         comfyui / "models/checkpoints/old.ckpt",
         comfyui / "models/loras/ink.safetensors",
+        comfyui / "models/diffusion_models/z_image.safetensors",
+        shared / "unets/other.safetensors",
         webui / "webui.py",
         webui / "models/Stable-diffusion/v15.safetensors",
         webui / "models/Lora/pastel.safetensors",
@@ -34,7 +36,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shared / "second/base.safetensors",
         tmp_path / "secret.safetensors",
     )
-    extra = f"a111:\n  base_path: {shared}\n  checkpoints: |\n    more\n    second\n  loras: 5\nodd: 3\n"
+    folders = "  checkpoints: |\n    more\n    second\n  loras: 5\n  unet: unets\n"
+    extra = f"a111:\n  base_path: {shared}\n{folders}odd: 3\n"
     (comfyui / "extra_model_paths.yaml").write_text(extra, encoding="utf-8")
     (comfyui / "models/checkpoints/circle").symlink_to(comfyui / "models/checkpoints")
     monkeypatch.setenv("HOME", str(home))
@@ -46,8 +49,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_names_are_those_that_the_program_shows(home: Path) -> None:
-    names = ("base.safetensors", "shared.safetensors", "xl/juggernaut v9.safetensors")
-    assert installed_names("comfyui", "checkpoint") == names
+    names = ("base", "other", "shared", "xl/juggernaut v9", "z_image")
+    assert installed_names("comfyui", "checkpoint") == tuple(f"{name}.safetensors" for name in names)
     assert installed_names("comfyui", "LoRA") == ("ink.safetensors",)
     assert installed_names("a1111", "checkpoint") == ("v15.safetensors",)
     assert installed_names("a1111", "LoRA") == ("pastel.safetensors",)

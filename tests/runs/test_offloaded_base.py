@@ -10,7 +10,7 @@ from torch import nn
 from clora_ext import Request, add_concept, make_plan
 from clora_ext.config.precision import Precision
 from clora_ext.errors import Cancelled
-from clora_ext.families.latent.stored_weights import NARROW, offload, store_narrowly
+from clora_ext.families.stored_weights import NARROW, offload, store_narrowly
 
 ELSEWHERE = torch.device("meta")
 

@@ -181,8 +181,8 @@ BUGS = (
     Bug(
         "the exported VAE is rounded with everything else",
         "export/tensors.py",
-        'stored = info.dtype if role == "vae" else _stored(info.dtype, dtype)',
-        "stored = _stored(info.dtype, dtype)",
+        'stored = info.dtype if role == "vae" else _stored(info.dtype, *dtypes)',
+        "stored = _stored(info.dtype, *dtypes)",
         "tests/export/test_tensors.py",
     ),
     Bug(

@@ -7,7 +7,7 @@ from clora_ext.export.bundle import ExportBundle
 from clora_ext.export.ldm_config import V_CONFIGS
 from clora_ext.formats.installed import is_webui
 
-from .base import refuse_folder, unknown_model, zero_snr_remark
+from .base import refuse_flow, refuse_folder, unknown_model, zero_snr_remark
 from .webui import LOOKED_FOR, sidecars
 
 __all__ = ["DESTINATION", "Automatic1111"]
@@ -17,6 +17,7 @@ class Automatic1111:
     """A folder of the program."""
 
     title = "Automatic1111"
+    takes_everything = False
 
     def place(self, folder: Path, model: ExportBundle) -> FileSet:
         """Checkpoint and sidecars."""
@@ -25,6 +26,7 @@ class Automatic1111:
             raise refuse_folder(folder, self.title, LOOKED_FOR, fix)
         if (folder / "modules_forge").is_dir():
             raise refuse_folder(folder, self.title, "no modules_forge/", "this is Forge: use --to forge")
+        refuse_flow(model, self.title)
         card = {"description": model.card.description, "notes": model.card.notes}
         config = V_CONFIGS.get(model.card.architecture) if _is_v(model) else None
         return sidecars(folder, model, card, config)

@@ -22,6 +22,7 @@ class Diffusers:
     """The folder itself; below it, if a name is given."""
 
     title = "diffusers"
+    takes_everything = True
 
     def place(self, folder: Path, model: ExportBundle) -> FileSet:
         """One folder with a folder for each component."""

@@ -6,7 +6,7 @@ from clora_ext.export.atomic import FileSet
 from clora_ext.export.bundle import ExportBundle
 from clora_ext.formats.installed import is_webui
 
-from .base import refuse_folder, unknown_model, zero_snr_remark
+from .base import refuse_flow, refuse_folder, unknown_model, zero_snr_remark
 from .webui import LOOKED_FOR, sidecars
 
 __all__ = ["DESTINATION", "Forge"]
@@ -18,6 +18,7 @@ class Forge:
     """A folder of the program."""
 
     title = "Forge"
+    takes_everything = False
 
     def place(self, folder: Path, model: ExportBundle) -> FileSet:
         """Checkpoint and sidecars."""
@@ -26,6 +27,7 @@ class Forge:
                 "this is Automatic1111: use --to a1111" if is_webui(folder) else "name the folder of webui.py"
             )
             raise refuse_folder(folder, self.title, f"{LOOKED_FOR} and modules_forge/", fix)
+        refuse_flow(model, self.title)
         version = _VERSIONS.get(model.card.architecture, "Unknown")
         card = {
             "description": model.card.description,

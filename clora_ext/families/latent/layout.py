@@ -5,25 +5,26 @@ and the key tables that they give. This file reads headers only; it imports no t
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clora_ext.adapters.sites import Layout, Target
+from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import PromptSettings, TargetSet
 from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.families.companion import Companion
 from clora_ext.families.components import Component, Role, component_of, denoiser_of
 from clora_ext.families.model import Model
 from clora_ext.families.step_shape import StepShape
-from clora_ext.formats.header import Header, TensorInfo
+from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import Prediction
 
 from . import activations
+from .parameters import parameters_of
 from .targets import in_clip, in_residual_block, in_unet, read_by
 from .verdicts import Verdict
 from .weight_copies import copied_numbers
@@ -42,7 +43,6 @@ configurations; ``prediction``: a :class:`Prediction`, which the scheduler follo
 ``resolution``: pixels; ``suggested_settings``: by name."""
 
 _Asked = TypeVar("_Asked")
-_NUMBERS = {"F64", "F32", "F16", "BF16"}
 _HERE = Path("the checkpoint")
 _WORDS = {"denoiser": "UNet", "text_encoder": "text encoder", "vae": "VAE"}
 
@@ -81,6 +81,15 @@ class OriginalLayout:
         """All components: such a checkpoint is one file."""
         return tuple(self.components)
 
+    @property
+    def companions(self) -> Mapping[str, Companion]:
+        """None: such a checkpoint holds everything."""
+        return {}
+
+    def lacking(self, header: Header) -> tuple[str, ...]:
+        """Nothing that could lie elsewhere."""
+        return ()
+
     def matches(self, header: Header) -> bool:
         """Whether the UNet and every text encoder stand where this family has them."""
         return all(_holds(header, one) for one in self.components.values() if one.role != "vae")
@@ -106,6 +115,10 @@ class OriginalLayout:
         """From the configuration."""
         found: Prediction = self.config(header, _HERE)["prediction"]
         return found
+
+    def hints(self, file: Path) -> tuple[str, ...]:
+        """None: whatever matters stands in the file or beside it."""
+        return ()
 
     def resolution(self, header: Header) -> int:
         """From the configuration."""
@@ -175,7 +188,7 @@ class OriginalLayout:
             target
             for name, table in tables.items()
             if self.components[name].role != "vae"
-            for target in self._parameters(header, table)
+            for target in parameters_of(header, table, self.components[name], read_by)
         )
         return tuple(sorted(found, key=lambda target: target.name))
 
@@ -233,38 +246,6 @@ class OriginalLayout:
         config = self.config(checkpoint.header, checkpoint.path)
         return load_model(checkpoint, config, self.tables(config), precision, weights or {})
 
-    def _parameters(self, header: Header, table: KeyTable) -> Iterator[Target]:
-        """Of one component: every tensor of numbers that the table has a place for."""
-        is_denoiser = self.components[table.component].role == "denoiser"
-        for tensor, info in header.tensors.items():
-            inside = tensor.removeprefix(table.prefix)
-            if inside == tensor or not _holds_parameters(info) or is_leftover(table.component, inside):
-                continue
-            try:
-                parameters = table.parameters(tensor)
-            except CheckpointError:
-                continue  # of no layer; whether it may be there at all is asked when the model is loaded
-            height = info.shape[0] // len(parameters)
-            layout: Layout = "vector" if len(info.shape) == 1 else "matrix"
-            if inside in table.transposed:
-                layout = "transposed"
-            matrix = (height, prod(info.shape[1:]))
-            kernel = (info.shape[2], info.shape[3]) if len(info.shape) == 4 else None  # noqa: PLR2004
-            for place, parameter in enumerate(parameters):
-                module, _, leaf = parameter.rpartition(".")
-                yield Target(
-                    table.component,
-                    module,
-                    tensor,
-                    matrix if layout != "transposed" else (matrix[1], matrix[0]),
-                    kernel,
-                    (place * height, (place + 1) * height) if len(parameters) > 1 else None,
-                    inside.removesuffix(f".{leaf}") if is_denoiser else module,
-                    "bias" if leaf == "bias" else "weight",
-                    layout,
-                    read_by(module),
-                )
-
 
 def _told(count: Callable[[Config, _Asked], int], config: Config, asked: _Asked) -> int | None:
     """What a configuration says of memory; None: it is a file's own, and says too little."""
@@ -277,11 +258,6 @@ def _told(count: Callable[[Config, _Asked], int], config: Config, asked: _Asked)
 def _is_layer(target: Target) -> bool:
     """Whether it is the weight of a linear layer or a convolution, and no table of tokens or positions."""
     return target.layout != "vector" and ".embeddings." not in target.module
-
-
-def _holds_parameters(info: TensorInfo) -> bool:
-    """Whether a tensor is what a layer, a norm or a bias is made of; the positions' numbers are not."""
-    return len(info.shape) in {1, 2, 4} and info.dtype in _NUMBERS
 
 
 def _holds(header: Header, component: Component) -> bool:

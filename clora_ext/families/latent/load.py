@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clora_ext.config.memory import reporting_out_of_memory
 from clora_ext.config.precision import Precision
+from clora_ext.families.stored_weights import offload
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.pages import release_on_free
@@ -17,7 +18,6 @@ from .filling import fill
 from .model import LatentDiffusion
 from .modules import builders, empty_module, make_tokenizer
 from .process import DiffusionProcess
-from .stored_weights import offload
 from .text import OneText, Text, TwoTexts
 
 __all__ = ["load_model"]

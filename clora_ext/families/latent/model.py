@@ -17,6 +17,7 @@ from clora_ext.config.settings import PromptSettings
 from clora_ext.families.components import Role
 from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.picture_size import PictureSize, size_words, width_and_height
+from clora_ext.families.stored_weights import store_narrowly
 
 from .activations import picture_bytes
 from .filling import local_name
@@ -24,7 +25,6 @@ from .pipeline import Pipeline, make_pipeline
 from .pipeline_folder import save_pipeline
 from .process import DiffusionProcess
 from .sample import Sampler, decoded
-from .stored_weights import store_narrowly
 from .text import Text, collate, tokens, tokens_cut
 from .vae import load_vae
 
@@ -75,7 +75,7 @@ class LatentDiffusion:
         return part, local_name(part, target.module)
 
     def store_in_8_bits(self) -> None:
-        """See :func:`clora_ext.families.latent.stored_weights.store_narrowly`."""
+        """See :func:`clora_ext.families.stored_weights.store_narrowly`."""
         store_narrowly(self.denoiser, self.precision.device, self.precision.frozen)
 
     def compile_denoiser(self) -> None:
@@ -93,7 +93,7 @@ class LatentDiffusion:
         self.denoiser.enable_gradient_checkpointing()
 
     def reading_once(self) -> AbstractContextManager[None]:
-        """See :meth:`clora_ext.families.latent.text.Said.once`."""
+        """See :meth:`clora_ext.families.said.Said.once`."""
         return self.text.said.once()
 
     def remember_prompt(self, prompt: str, negative: str, size: PictureSize) -> None:

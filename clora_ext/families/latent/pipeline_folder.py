@@ -14,7 +14,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.families.components import Role
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 
-__all__ = ["save_pipeline"]
+__all__ = ["cast_parts", "finish_folder", "save_pipeline", "without_bars"]
 
 _TEXT = "text_encoder"
 _PREFIX = "text_model."
@@ -32,15 +32,30 @@ def save_pipeline(pipeline: DiffusionPipeline, folder: Path, dtypes: Mapping[Rol
     Raises:
         CheckpointError: a value does not fit its dtype.
     """
+    cast_parts(pipeline, dtypes)
+    with without_bars():
+        pipeline.save_pretrained(folder, safe_serialization=True)
+    for encoder in folder.glob(f"{_TEXT}*"):
+        _prefix(encoder / "model.safetensors")
+    finish_folder(folder)
+
+
+def cast_parts(pipeline: DiffusionPipeline, dtypes: Mapping[Role, torch.dtype]) -> None:
+    """Cast the modules in place.
+
+    Raises:
+        CheckpointError: a value does not fit its dtype.
+    """
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):
             # Not diffusers' own `to`, which warns of what it does not do.
             nn.Module.to(part, dtypes[_role(name)])
             _check_finite(name, part)
-    with _without_bars():
-        pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def finish_folder(folder: Path) -> None:
+    """What the libraries leave undone in a folder that they have written."""
     for encoder in folder.glob(f"{_TEXT}*"):
-        _prefix(encoder / "model.safetensors")
         _load_as_float32(encoder / "config.json")
     _allow_reading(folder)
 
@@ -53,7 +68,7 @@ def _role(name: str) -> Role:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Keep transformers from drawing on the terminal."""
     was_enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

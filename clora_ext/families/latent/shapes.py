@@ -11,13 +11,13 @@ from typing import Any
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import Header
 
-__all__ = ["clip_config", "open_clip_config", "unet_config", "vae_config"]
+__all__ = ["Shapes", "clip_config", "open_clip_config", "unet_config", "vae_config"]
 
 _HEAD = 64
 _FIX = "use a checkpoint in Stable Diffusion's original layout"
 
 
-class _Shapes:
+class Shapes:
     """Shapes by name, below one prefix."""
 
     def __init__(self, header: Header, prefix: str) -> None:
@@ -59,7 +59,7 @@ def unet_config(header: Header, prefix: str, heads: int | None) -> dict[str, Any
     Raises:
         CheckpointError: tensors are missing.
     """
-    shapes = _Shapes(header, prefix)
+    shapes = Shapes(header, prefix)
     levels = _levels(shapes)
     widths = [blocks[0][0] for blocks in levels]
     depths = [blocks[0][1] for blocks in levels]
@@ -93,7 +93,7 @@ def unet_config(header: Header, prefix: str, heads: int | None) -> dict[str, Any
     return config
 
 
-def _levels(shapes: _Shapes) -> list[list[tuple[int, int]]]:
+def _levels(shapes: Shapes) -> list[list[tuple[int, int]]]:
     """(width, transformer depth) of every block on the way down, by resolution."""
     levels: list[list[tuple[int, int]]] = [[]]
     for number in count(1):
@@ -121,7 +121,7 @@ def vae_config(header: Header, prefix: str, scaling_factor: float) -> dict[str, 
     Raises:
         CheckpointError: tensors are missing.
     """
-    shapes = _Shapes(header, prefix)
+    shapes = Shapes(header, prefix)
     blocks = shapes.series("encoder.down.{}.block.0.conv1.weight")
     widths = [shapes.side(f"encoder.down.{block}.block.0.conv1.weight", 0) for block in range(blocks)]
     return {
@@ -147,7 +147,7 @@ def clip_config(header: Header, prefix: str, known: Mapping[str, Any]) -> dict[s
     Raises:
         CheckpointError: tensors are missing.
     """
-    shapes = _Shapes(header, f"{prefix}text_model.")
+    shapes = Shapes(header, f"{prefix}text_model.")
     width = shapes.side("embeddings.token_embedding.weight", 1)
     return {
         **known,
@@ -163,7 +163,7 @@ def clip_config(header: Header, prefix: str, known: Mapping[str, Any]) -> dict[s
 
 def open_clip_config(header: Header, prefix: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """transformers' configuration of a text encoder in open_clip's layout; see :func:`clip_config`."""
-    shapes = _Shapes(header, prefix)
+    shapes = Shapes(header, prefix)
     width = shapes.side("token_embedding.weight", 1)
     return {
         **known,

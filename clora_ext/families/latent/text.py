@@ -1,7 +1,6 @@
 """Prompts as the UNet reads them: one CLIP text encoder (Stable Diffusion 1) or two (SDXL)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -15,11 +14,11 @@ from clora_ext.config.precision import to_device
 from clora_ext.config.settings import PromptSettings
 from clora_ext.errors import CheckpointError
 from clora_ext.families.model import Conditioning, SizeConditioning
+from clora_ext.families.said import Said
 
-__all__ = ["OneText", "Said", "Text", "TwoTexts", "collate", "load_tokenizer", "tokens", "tokens_cut"]
+__all__ = ["OneText", "Text", "TwoTexts", "collate", "load_tokenizer", "tokens", "tokens_cut"]
 
 _HERE = Path(__file__).parent
-_MOST_SAID = 32  # of SDXL half a megabyte each
 _TOKENIZERS = {"demo": _HERE.parents[1] / "assets" / "demo_tokenizer", "clip": _HERE / "clip_tokenizer"}
 
 
@@ -47,30 +46,6 @@ def _loaded(folder: Path, longest: int | None) -> CLIPTokenizer:
     if longest is not None:
         tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     return tokenizer
-
-
-class Said:
-    """What encoders have said of the last few texts, which they would say again while they do not change."""
-
-    def __init__(self) -> None:
-        self._known: dict[object, tuple[Tensor, ...]] | None = None
-
-    @contextmanager
-    def once(self) -> Iterator[None]:
-        """While it is entered, whoever asks again is given the same tensors."""
-        self._known = {}
-        try:
-            yield
-        finally:
-            self._known = None
-
-    def of(self, key: object, ask: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """What is said of the texts that ``key`` stands for."""
-        if self._known is None:
-            return ask()
-        if key not in self._known:
-            self._known = dict([*self._known.items(), (key, ask())][-_MOST_SAID:])
-        return self._known[key]
 
 
 class Text(Protocol):

@@ -1,4 +1,4 @@
-"""How kohya files differ between families of models. Needs no torch."""
+"""How LoRA files differ between families of models. Needs no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ __all__ = ["KINDS", "LoraKind", "kind_of"]
 
 @dataclass(frozen=True, slots=True)
 class LoraKind:
-    """How kohya files for a family of models are named and marked.
+    """How files for a family of models are named and marked.
 
     Attributes:
         prefixes: of the tensors' names, by component.
@@ -20,6 +20,7 @@ class LoraKind:
         architecture: modelspec's name of it.
         implementation: modelspec's name of the code whose layer names are used.
         resolution: side of a square picture, pixels, when the caller does not say.
+        endings: of the names of the two factors, the one that reads first.
     """
 
     prefixes: Mapping[str, str]
@@ -29,6 +30,7 @@ class LoraKind:
     architecture: str
     implementation: str
     resolution: int
+    endings: tuple[str, str] = ("lora_down.weight", "lora_up.weight")
 
 
 KINDS: Mapping[str, LoraKind] = {
@@ -50,6 +52,17 @@ KINDS: Mapping[str, LoraKind] = {
         implementation="https://github.com/Stability-AI/generative-models",
         resolution=1024,
     ),
+    # ai-toolkit's names: kohya's reach all of a transformer in ComfyUI or in diffusers, not in both.
+    "z_image": LoraKind(
+        prefixes={"transformer": "diffusion_model."},
+        embeddings={},
+        original=False,
+        base_version="z_image",
+        architecture="z-image/lora",
+        implementation="diffusers",
+        resolution=1024,
+        endings=("lora_A.weight", "lora_B.weight"),
+    ),
 }
 """By the family's name."""
 
@@ -58,7 +71,7 @@ def kind_of(family: str) -> LoraKind:
     """How files for ``family`` are named and marked.
 
     Raises:
-        UsageError: kohya's format has no names for the family.
+        UsageError: there are no names for the family.
     """
     try:
         return KINDS[family]

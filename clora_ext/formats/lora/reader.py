@@ -22,7 +22,7 @@ from .keys import Key, Role, bundled_embedding, is_adapter_name, parse_key
 from .loha import check_loha, loha_rank, read_loha
 from .lokr import check_lokr, lokr_rank, read_lokr
 from .metadata import name_of, triggers_of
-from .names import Dialect, NameTable
+from .names import Dialect, NameTable, parts_of
 from .pair import check_pair, pair_rank, read_pair
 from .parts import Parts
 from .refusal import listed, recognise_sites, refuse_other_kinds, refuse_other_model
@@ -105,14 +105,15 @@ def read_lora(path: Path, sites: Sequence[Site]) -> LoraFile:
         raise CheckpointError(message, fix="name a LoRA file; a whole model is not a LoRA")
     dialect, found = _assign(file, keys, sites)
     model = recognise_sites(sites)
-    everything = [Parts(file, site, found[site], model) for site in sites if site in found]
+    everything = [Parts(file, site, found[site], model) for site in _in_order(found, sites)]
     alphas = AlphaRule(read_configs(path, file.header.metadata, keys))
     for parts in everything:
         _algorithm(parts).check(parts)
         check_magnitude(parts, alphas.configs)
-    changes = {
-        parts.site: with_magnitude(parts, _algorithm(parts).read(parts, alphas)) for parts in everything
-    }
+    changes: dict[Site, Change] = {}
+    for parts in everything:
+        change = with_magnitude(parts, _algorithm(parts).read(parts, alphas))
+        changes |= _apart(parts, change, sites)
     kinds = _kinds(everything)
     metadata = file.header.metadata
     return LoraFile(
@@ -124,6 +125,27 @@ def read_lora(path: Path, sites: Sequence[Site]) -> LoraFile:
         triggers_of(metadata),
         _notes(file, kinds, alphas),
     )
+
+
+def _in_order(found: Mapping[Site, _Names], sites: Sequence[Site]) -> list[Site]:
+    """The sites of the file in the model's order, one that is several modules in the place of the first."""
+    order = {site: number for number, site in enumerate(sites)}
+    return sorted(found, key=lambda site: min(order[one] for one in parts_of(site, sites) or [site]))
+
+
+def _apart(parts: Parts, change: Change, sites: Sequence[Site]) -> Mapping[Site, Change]:
+    """The change by modules: one that several have together is cut by rows.
+
+    Raises:
+        CheckpointError: it cannot be cut.
+    """
+    pieces = parts_of(parts.site, sites)
+    if not pieces:
+        return {parts.site: change}
+    if isinstance(change, DecomposedAdapter):
+        message = f"{parts.file.path} is a DoRA of queries, keys and values together ({parts.site.module})"
+        raise CheckpointError(message, fix="convert it to diffusers' names, or use a plain LoRA")
+    return {one: change.rows(*one.rows) for one in pieces if one.rows is not None}
 
 
 def _assign(
@@ -148,6 +170,12 @@ def _assign(
             message = f"{file.path}: {listed([roles[role], name])} are the same part of the same layer"
             raise CheckpointError(message, fix="the file holds several adapters; split it")
         roles[role] = name
+    for site in found:
+        both = [one for one in parts_of(site, sites) if one in found]
+        if both:
+            names = [next(iter(found[one].values())) for one in (site, both[0])]
+            message = f"{file.path}: {listed(names)} change the same rows"
+            raise CheckpointError(message, fix="the file holds several adapters; split it")
     if len(examples) > 1:
         message = (
             f"{file.path} mixes the names of {' and '.join(examples)}: {listed(list(examples.values()))}"

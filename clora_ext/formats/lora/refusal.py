@@ -62,6 +62,7 @@ _OTHER_KINDS: Sequence[tuple[re.Pattern[str], str, str]] = tuple(
 # Marks of a model in the names of its layers; the first that is found counts. Stable Diffusion 1 and 2 have
 # the same names: the width of the text states tells them apart.
 _MODELS: Sequence[tuple[str, re.Pattern[str]]] = (
+    ("Z-Image", re.compile(r"layers[._]\d+[._](?:attention|feed_forward)[._](?:to_|qkv|out|w[123])")),
     ("Flux", re.compile(r"double_blocks|single_blocks|single_transformer_blocks")),
     ("a diffusion transformer", re.compile(r"joint_blocks|(?:^|_)transformer\.|^lora_transformer_")),
     (

@@ -1,4 +1,7 @@
-"""kohya LoRA files: the one dialect that ComfyUI, web interfaces and diffusers all apply at full strength."""
+"""LoRA files, in the one dialect of a family that all programs apply at full strength.
+
+Of Stable Diffusion that is kohya's.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -50,7 +53,7 @@ class WrittenLora:
 
 
 def kohya_name(site: Site, kind: LoraKind) -> str:
-    """What sd-scripts calls the site's layer in a model of this kind.
+    """What the site's layer is called in files for models of this kind: by sd-scripts, if it knows them.
 
     Raises:
         UsageError: models of this kind have no such component.
@@ -72,12 +75,12 @@ def write_lora(
     dtype: str = "F16",
     on_tensor: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> WrittenLora:
-    """Write adapters as a kohya LoRA file. Equal input gives equal bytes.
+    """Write adapters as a LoRA file. Equal input gives equal bytes.
 
     Args:
         target: the new file; its folder exists.
         factors: float32 adapters in matrix form, as :func:`clora_ext.formats.lora.reader.read_lora` gives.
-        family: ``sd1`` or ``sdxl``.
+        family: its name, such as ``sd1``.
         details: what the file tells about itself.
         magnitudes: of the outputs of sites that have them (DoRA), (out,) each: written in float32, whatever
             the dtype, because half of it would round the whole weight and not its change.
@@ -95,7 +98,7 @@ def write_lora(
     _check(factors, details, dtype)
     sources: dict[str, Source] = {}
     for site, adapter in factors.items():
-        sources |= _sources(site, adapter, kohya_name(site, kind), dtype)
+        sources |= _sources(site, adapter, kohya_name(site, kind), dtype, kind.endings)
     for site, magnitude in (magnitudes or {}).items():
         sources[f"{kohya_name(site, kind)}.dora_scale"] = _magnitude(site, magnitude)
     for word, vectors in (embeddings or {}).items():
@@ -129,15 +132,16 @@ def _check(factors: Mapping[Site, Factors], details: Details, dtype: str) -> Non
             raise CheckpointError(message, fix="report this: it is a bug in clora")
 
 
-def _sources(site: Site, adapter: Factors, name: str, dtype: str) -> dict[str, Source]:
+def _sources(
+    site: Site, adapter: Factors, name: str, dtype: str, endings: tuple[str, str]
+) -> dict[str, Source]:
     """The three tensors of one layer."""
     rank, kernel = adapter.rank, site.shape[2:]
     stored = _storable(adapter, _DTYPES[dtype])
-    shapes = {
-        "lora_down.weight": (rank, *site.shape[1:]),
-        "lora_up.weight": (site.shape[0], rank, *(1 for _ in kernel)),
-    }
-    parts = {"lora_down.weight": stored.down, "lora_up.weight": stored.up}
+    shapes = dict(
+        zip(endings, ((rank, *site.shape[1:]), (site.shape[0], rank, *(1 for _ in kernel))), strict=True)
+    )
+    parts = dict(zip(endings, (stored.down, stored.up), strict=True))
     sources = {
         f"{name}.{part}": Source(dtype, shape, _reshaped(parts[part], shape))
         for part, shape in shapes.items()

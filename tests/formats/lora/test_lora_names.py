@@ -148,7 +148,7 @@ def test_processors_are_left_out() -> None:
 
 
 def test_every_dialect_names_every_component() -> None:
-    components = {"unet", "text_encoder", "text_encoder_2"}
+    components = {"unet", "text_encoder", "text_encoder_2", "transformer"}
     assert all(set(rows) == components and all(rows.values()) for rows in DIALECTS.values())
 
 

@@ -1,0 +1,244 @@
+"""A family whose models are a transformer of flow matching, a language model and a VAE.
+
+The transformer may lie alone, the others then in files of their own. This file reads headers only; it imports
+no torch.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clora_ext.adapters.sites import Target
+from clora_ext.config.settings import PromptSettings, TargetSet
+from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.families.companion import Companion
+from clora_ext.families.components import Component, Role, component_of, denoiser_of
+from clora_ext.families.latent import activations
+from clora_ext.families.latent.layout import family_data
+from clora_ext.families.latent.parameters import parameters_of
+from clora_ext.families.latent.verdicts import Verdict
+from clora_ext.families.model import Model
+from clora_ext.families.step_shape import StepShape
+from clora_ext.formats.header import Header
+from clora_ext.formats.keys import KeyTable
+from clora_ext.formats.leftovers import is_leftover
+from clora_ext.formats.prediction import Prediction, kind_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clora_ext.config.precision import Precision
+    from clora_ext.formats.checkpoint import Checkpoint
+
+__all__ = ["Config", "FlowLayout"]
+
+Config = dict[str, Any]
+"""``transformer``, ``text_encoder`` and ``vae``, the latter two where the header has them: diffusers' and
+transformers' configurations; and the family's own data."""
+
+_HERE = Path("the checkpoint")
+_PARAMETERS = ("weight", "bias")
+
+
+@dataclass(frozen=True)
+class FlowLayout:
+    """A kind of model; see :class:`clora_ext.families.base.Family`.
+
+    Attributes:
+        name: of the family.
+        components: by name.
+        companions: those that may lie in files of their own.
+        marks: names of tensors by which the transformer is known.
+        config: the configuration that a header tells; raises CheckpointError, naming the given file.
+        tables: the key tables of the components that a configuration has, by name.
+        taught: whether a layer of the transformer is among the chosen.
+        read_by: what a layer's input is called where other layers read the same; empty: its own.
+    """
+
+    name: str
+    components: Mapping[str, Component]
+    companions: Mapping[str, Companion]
+    marks: tuple[str, ...]
+    config: Callable[[Header, Path], Config]
+    tables: Callable[[Config], Mapping[str, KeyTable]]
+    taught: Callable[[Target, TargetSet], bool]
+    read_by: Callable[[str], str]
+
+    @property
+    def title(self) -> str:
+        """From the family's data."""
+        return str(family_data(self.name)["title"])
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The transformer; whether all else is found is asked where a model is loaded."""
+        return (denoiser_of(self.components).name,)
+
+    def lacking(self, header: Header) -> tuple[str, ...]:
+        """Components of which the header has no tensor."""
+        return tuple(
+            name
+            for name in self.companions
+            if not any(tensor.startswith(self.components[name].prefix) for tensor in header.tensors)
+        )
+
+    def matches(self, header: Header) -> bool:
+        """By the marks, whatever else there is."""
+        prefix = denoiser_of(self.components).prefix
+        return all(prefix + mark in header.tensors for mark in self.marks)
+
+    def check(self, header: Header, where: Path) -> None:
+        """Refuse checkpoints without a usable configuration, and a word against what the family predicts."""
+        self.config(header, where)
+        for one in header.statements:
+            if kind_of(one.word) is not None or one.zero_snr:
+                said = f"{one.source} says otherwise" if one.word is None else f"{one.source} says {one.word}"
+                message = f"{where} is {self.title}, which predicts a flow; {said}"
+                raise CheckpointError(message, fix=f"leave {one.source} out")
+
+    def architecture(self, header: Header) -> str | None:
+        """The published name, if the transformer is as wide as the published one."""
+        data = family_data(self.name)
+        config = self.config(header, _HERE)["transformer"]
+        return str(data["architecture"]) if config["dim"] == data["width"] else None
+
+    def prediction(self, header: Header) -> Prediction:
+        """A flow, from the picture to the noise."""
+        return Prediction("flow", source=f"{self.title}'s kind")
+
+    def hints(self, file: Path) -> tuple[str, ...]:
+        """That a model was distilled to draw in few steps, if its name says so."""
+        distilled = family_data(self.name)["distilled"]
+        name = re.sub(r"[^a-z0-9]", "", file.name.lower())
+        named = re.search(distilled["name"], name) is not None
+        return (f"by its name {file.name} is {distilled['title']}: {distilled['advice']}",) if named else ()
+
+    def resolution(self, header: Header) -> int:
+        """From the family's data."""
+        return int(family_data(self.name)["resolution"])
+
+    def size_multiple(self, header: Header) -> int:
+        """The VAE's reduction, if it is known, times the transformer's patches."""
+        config = self.config(header, _HERE)
+        reduction = config["reduction"]
+        if "vae" in config:
+            reduction = 2 ** (len(config["vae"]["block_out_channels"]) - 1)
+        return int(reduction * config["patch"])
+
+    def training_bytes(self, header: Header, step: StepShape) -> int | None:
+        """Not known yet."""
+        return None
+
+    def picture_bytes(self, header: Header, size: tuple[int, int]) -> int | None:
+        """See :func:`clora_ext.families.latent.activations.picture_bytes`."""
+        config = self.config(header, _HERE)
+        return activations.picture_bytes(config, size) if "vae" in config else None
+
+    def readable(self, header: Header, prompts: PromptSettings) -> PromptSettings:
+        """A language model's layer and the length of its texts are the family's."""
+        return replace(prompts, clip_skip=1, max_token_length=75)
+
+    def tokens_cut(self, header: Header, prompt: str, prompts: PromptSettings) -> int:
+        """By the language model's tokenizer."""
+        text = family_data(self.name)["text"]
+        if prompt.isascii() and len(prompt) + len(text["template"]) <= text["longest"]:
+            return 0  # not even if every letter were a token
+        from .text import load_reading
+
+        return load_reading(text).cut(prompt)
+
+    def reader(self, header: Header) -> Callable[[str], Sequence[int]]:
+        """By the same tokenizer."""
+        from .text import load_reading
+
+        return load_reading(family_data(self.name)["text"]).plain
+
+    def suggested_settings(self, header: Header) -> Mapping[str, Any]:
+        """From the family's data."""
+        found: Mapping[str, Any] = family_data(self.name)["suggested_settings"]
+        return found
+
+    def modules(self, header: Header) -> tuple[Target, ...]:
+        """Every linear layer of the transformer, in order of names."""
+        return tuple(target for target in self.parameters(header) if target.layout == "matrix")
+
+    def parameters(self, header: Header) -> tuple[Target, ...]:
+        """Weights, norms and biases of the transformer, in order of names."""
+        denoiser = denoiser_of(self.components)
+        table = self.tables(self.config(header, _HERE))[denoiser.name]
+        found = parameters_of(header, table, denoiser, self.read_by)
+        named = (target for target in found if target.module and _is_parameter(target))
+        return tuple(sorted(named, key=lambda target: target.name))
+
+    def targets(
+        self, header: Header, chosen: TargetSet | None, *, text_encoders: bool, convolutions: bool = False
+    ) -> tuple[Target, ...]:
+        """The chosen layers of the transformer.
+
+        Raises:
+            UsageError: the language model or convolutions are to be taught.
+        """
+        if text_encoders:
+            message = f"{self.title} reads with a language model, which clora does not teach"
+            raise UsageError(message, fix="leave --text-encoder and --text-encoder-only out")
+        if convolutions:
+            raise UsageError(f"{self.title} has no convolutions to teach", fix="leave --conv-rank out")
+        if chosen is None:
+            return ()
+        return tuple(target for target in self.modules(header) if self.taught(target, chosen))
+
+    def token_tables(self, header: Header) -> tuple[Target, ...]:
+        """None: the language model stays as it is."""
+        return ()
+
+    def roles(self, header: Header) -> Mapping[str, Role | None]:
+        """By the components' prefixes, left-overs aside."""
+        found: dict[str, Role | None] = {}
+        for name in header.tensors:
+            one = component_of(self.components, name)
+            left = one is None or is_leftover(one.name, name.removeprefix(one.prefix))
+            found[name] = None if one is None or left else one.role
+        return found
+
+    def check_vae(self, header: Header, file: Path) -> None:
+        """By names and shapes."""
+        self.companions["vae"].fitting(file, header)
+
+    def check_loading(self, header: Header, where: Path) -> None:
+        """Build the modules without memory and compare; what was found to fit once is not built again."""
+        config = self._whole(header, where)
+        verdict = Verdict.of(header, config)
+        if not verdict.is_known():
+            from .modules import check_modules
+
+            check_modules(header, where, config, self.tables(config))
+            verdict.remember()
+
+    def load(
+        self, checkpoint: "Checkpoint", precision: "Precision", weights: "Mapping[str, Tensor] | None" = None
+    ) -> Model:
+        """The model in memory."""
+        from .load import load_model
+
+        config = self._whole(checkpoint.header, checkpoint.path)
+        return load_model(checkpoint, config, self.tables(config), precision, weights or {})
+
+    def _whole(self, header: Header, where: Path) -> Config:
+        """The configuration of a model that lacks nothing.
+
+        Raises:
+            CheckpointError: it does; says how to name what it lacks.
+        """
+        lacking = [self.companions[name] for name in self.lacking(header)]
+        if lacking:
+            message = f"{where} is a transformer alone, without {' and '.join(one.title for one in lacking)}"
+            options = " ".join(f"{one.option} FILE" for one in lacking)
+            raise CheckpointError(message, fix=f"name what it lacks: {options}")
+        return self.config(header, where)
+
+
+def _is_parameter(target: Target) -> bool:
+    """Whether it is a module's weight or bias; a token that fills up belongs to no module."""
+    return target.tensor.rpartition(".")[2] in _PARAMETERS

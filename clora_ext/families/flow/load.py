@@ -1,0 +1,74 @@
+"""A model of flow matching built from its configuration and filled from a checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clora_ext.config.memory import reporting_out_of_memory
+from clora_ext.config.precision import Precision
+from clora_ext.errors import UsageError
+from clora_ext.families.latent.filling import fill
+from clora_ext.families.latent.modules import empty_module
+from clora_ext.families.stored_weights import offload
+from clora_ext.formats.checkpoint import Checkpoint
+from clora_ext.formats.keys import KeyTable
+from clora_ext.formats.pages import release_on_free
+
+from .model import FlowModel
+from .modules import builders, check_words
+from .process import FlowProcess
+from .text import Text, load_reading
+
+__all__ = ["load_model"]
+
+
+@release_on_free()
+@reporting_out_of_memory("loading the model")
+def load_model(
+    checkpoint: Checkpoint,
+    config: Mapping[str, Any],
+    tables: Mapping[str, KeyTable],
+    precision: Precision,
+    weights: Mapping[str, Tensor],
+) -> FlowModel:
+    """Build the modules that ``config`` describes and fill them.
+
+    Args:
+        checkpoint: of everything.
+        config: see :data:`clora_ext.families.flow.layout.Config`.
+        tables: the components' names in the checkpoint.
+        precision: where the model goes and in which dtype; the VAE stays float32.
+        weights: float32 matrices by :attr:`Target.name` that stand in for the file's own.
+
+    Raises:
+        CheckpointError: tensors are missing, of another shape, or not finite.
+        OutOfMemory: it does not fit.
+        UsageError: the device computes in float16 alone, which cannot hold what such a model computes.
+    """
+    if precision.needs_scaling:
+        message = f"{config['title']} needs bfloat16 or float32: in float16 it gives no numbers"
+        raise UsageError(message, fix="use a GPU with bfloat16 (RTX 30 or newer)")
+    check_words(config, checkpoint.path)
+    build = builders(config)
+
+    def filled(component: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - each of another class
+        empty = empty_module(build[component], component, checkpoint.path)
+        module = fill(empty, tables[component], checkpoint, weights, dtype)
+        module.eval().requires_grad_(requires_grad=False)
+        if component == "transformer" and precision.offloads_denoiser:
+            offload(module, precision.device, dtype)
+            return module
+        return module.to(precision.device)
+
+    text = Text(load_reading(config["text"]), filled("text_encoder", precision.frozen))
+    vae = filled("vae", torch.float32)
+    vae.enable_slicing()  # picture by picture, as they take gigabytes
+    return FlowModel(
+        denoiser=filled("transformer", precision.frozen),
+        vae=vae,
+        text=text,
+        process=FlowProcess(**config["scheduler"]),
+        precision=precision,
+    )

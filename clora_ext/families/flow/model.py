@@ -1,0 +1,248 @@
+"""A model of flow matching in memory: diffusers' and transformers' modules, taught and sampled from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, ZImageTransformer2DModel
+from diffusers.image_processor import VaeImageProcessor
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from clora_ext.adapters.sites import Target
+from clora_ext.config.memory import free_memory, release_device_memory, reporting_out_of_memory
+from clora_ext.config.precision import Precision
+from clora_ext.config.settings import PromptSettings
+from clora_ext.families.components import Role
+from clora_ext.families.latent.activations import picture_bytes
+from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
+from clora_ext.families.picture_size import PictureSize, size_words
+from clora_ext.families.stored_weights import store_narrowly
+
+from .folder import save_folder
+from .process import FlowProcess
+from .sample import Sampler
+from .text import Text, collate, states_of
+from .vae import load_flow_vae
+
+__all__ = ["FlowModel"]
+
+_KINDS_OF_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class FlowModel:
+    """The parts of a loaded model; see :class:`clora_ext.families.model.Model`.
+
+    Attributes:
+        denoiser: gives the velocity, with the other sign, of noised latents.
+        vae: pictures to latents and back; float32.
+        text: reads prompts.
+        process: how the denoiser was trained.
+        precision: where it lies.
+    """
+
+    denoiser: ZImageTransformer2DModel
+    vae: AutoencoderKL
+    text: Text
+    process: FlowProcess
+    precision: Precision
+    _remembered: dict[tuple[object, ...], EncodedPrompt] = field(default_factory=dict, repr=False)
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        """Every component by its name."""
+        return {"transformer": self.denoiser, "vae": self.vae, "text_encoder": self.text.encoder}
+
+    @property
+    def picture_encoder(self) -> nn.Module:
+        """The VAE."""
+        vae: nn.Module = self.vae
+        return vae
+
+    @property
+    def text_encoders(self) -> Sequence[nn.Module]:
+        """The language model."""
+        return (self.text.encoder,)
+
+    def locate(self, target: Target) -> tuple[nn.Module, str]:
+        """The component that holds ``target``, and the path of its module inside."""
+        return self.parts[target.component], target.module
+
+    def store_in_8_bits(self) -> None:
+        """See :func:`clora_ext.families.stored_weights.store_narrowly`."""
+        store_narrowly(self.denoiser, self.precision.device, self.precision.frozen)
+
+    def compile_denoiser(self) -> None:
+        """The transformer's blocks, each kind once: "regional compilation" in diffusers' words."""
+        from torch._dynamo import config
+
+        config.recompile_limit = max(config.recompile_limit, _KINDS_OF_BLOCK)
+        self.denoiser.compile_repeated_blocks()
+
+    def recompute_activations(self) -> None:
+        """Gradient checkpointing (arXiv 1604.06174) of the transformer, from now on."""
+        self.denoiser.enable_gradient_checkpointing()
+
+    def reading_once(self) -> AbstractContextManager[None]:
+        """See :meth:`clora_ext.families.said.Said.once`."""
+        return self.text.said.once()
+
+    def remember_prompt(self, prompt: str, negative: str, size: PictureSize) -> None:
+        """Encode a prompt now, so that it can be drawn when the text encoder is gone."""
+        self._remembered[prompt, negative, size] = self.encode_prompt(prompt, negative, size)
+
+    def drop_text_encoders(self) -> None:
+        """Free the memory of the language model: from now on no prompt is read but what is remembered."""
+        nn.Module.to(self.text.encoder, "meta")
+        release_device_memory()
+
+    def lay_vae_aside(self) -> None:
+        """Free the accelerator's memory of the VAE until :meth:`fetch_vae`: nothing is encoded or sampled."""
+        if self.precision.device.type != "cpu":
+            self.vae.to("cpu")
+            release_device_memory()
+
+    def fetch_vae(self) -> None:
+        """Have the VAE where the model lies."""
+        self.vae.to(self.precision.device)
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled latents' mean and standard deviation (n, c, h, w) of pixels (n, 3, H, W) in [-1, 1]."""
+        self._make_room(pixels.shape[-1], pixels.shape[-2])
+        place = self.vae.encode(pixels.to(self.precision.device)).latent_dist
+        scale, shift = self._scale
+        return (place.mean - shift) * scale, place.std * scale
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor) -> list[Image]:
+        """The pictures of scaled latents (n, c, h, w)."""
+        self._make_room(latents.shape[-1] * self._reduction, latents.shape[-2] * self._reduction)
+        scale, shift = self._scale
+        pixels = self.vae.decode(latents.to(self.precision.device).float() / scale + shift).sample
+        images: list[Image] = VaeImageProcessor().postprocess(pixels)
+        return images
+
+    def with_vae(self, file: Path) -> "FlowModel":
+        """The same parts but for the VAE."""
+        return replace(self, vae=load_flow_vae(file, dict(self.vae.config), self.precision.device))
+
+    def reading(self, prompts: PromptSettings) -> "FlowModel":
+        """The same: a language model is asked in one way."""
+        return self
+
+    def condition(
+        self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
+    ) -> Conditioning:
+        """What the transformer is given for pictures with these prompts; how they are cut is not told."""
+        return self.text.condition(prompts)
+
+    def collate(self, conditions: Sequence[Conditioning]) -> Conditioning:
+        """See :func:`clora_ext.families.flow.text.collate`."""
+        return collate(conditions)
+
+    def latent_shape(self, size: int) -> tuple[int, ...]:
+        """(channels, h, w): the VAE halves the sides between its levels."""
+        return self._latent_shape(size, size)
+
+    def tokens(self, text: str) -> Sequence[int]:
+        """The numbers of a text's tokens, without those of the template."""
+        return self.text.reading.plain(text)
+
+    def tokens_cut(self, prompt: str) -> int:
+        """How many tokens at the prompt's end are not read."""
+        return self.text.reading.cut(prompt)
+
+    def predict(self, latents: Tensor, times: Tensor, condition: Conditioning) -> Tensor:
+        """The velocity at the times, of the latents' shape."""
+        self._fetch_denoiser()
+        frames = list(latents.unsqueeze(2).unbind())  # of a film of one picture
+        found = self.denoiser(frames, 1 - times, states_of(condition), return_dict=False)[0]
+        return -torch.stack(found).squeeze(2)
+
+    @torch.no_grad()
+    def encode_prompt(self, prompt: str, negative: str, size: PictureSize) -> EncodedPrompt:
+        """What :meth:`sample_encoded` needs of the language model."""
+        known = self._remembered.get((prompt, negative, size))
+        if known is not None:
+            return known
+        with reporting_out_of_memory("reading a prompt"):
+            wanted, unwanted = (self.text.condition([words]) for words in (prompt, negative))
+        return EncodedPrompt(wanted, unwanted, size)
+
+    def sample(
+        self,
+        prompt: str,
+        *,
+        negative: str,
+        seeds: Sequence[int],
+        steps: int,
+        guidance: float,
+        size: PictureSize,
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Image]:
+        """One picture for every seed; see :meth:`sample_encoded`."""
+        encoded = self.encode_prompt(prompt, negative, size)
+        return self.sample_encoded(encoded, seeds=seeds, steps=steps, guidance=guidance, on_step=on_step)
+
+    @torch.no_grad()
+    def sample_encoded(
+        self,
+        prompt: EncodedPrompt,
+        *,
+        seeds: Sequence[int],
+        steps: int,
+        guidance: float,
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Image]:
+        """One picture for every seed; see :meth:`clora_ext.families.flow.sample.Sampler.sample`."""
+        sampler = Sampler(
+            self.process,
+            self.predict,
+            self.decode_latents,
+            self._latent_shape,
+            self.precision,
+            steps,
+            guidance,
+        )
+        with reporting_out_of_memory(f"drawing pictures of {size_words(prompt.size)}"):
+            return sampler.sample(prompt, seeds, on_step)
+
+    def save(self, folder: Path, dtypes: Mapping[Role, torch.dtype]) -> None:
+        """Write a new folder that diffusers' ``from_pretrained`` reads."""
+        save_folder(self.denoiser, self.vae, self.text, self.process, folder, dtypes)
+
+    @property
+    def _scale(self) -> tuple[float, float]:
+        """By what latents are multiplied, and what is taken from them before."""
+        return float(self.vae.config["scaling_factor"]), float(self.vae.config["shift_factor"])
+
+    @property
+    def _reduction(self) -> int:
+        return int(2 ** (len(self.vae.config["block_out_channels"]) - 1))
+
+    def _latent_shape(self, width: int, height: int) -> tuple[int, ...]:
+        channels = int(self.denoiser.config["in_channels"])
+        return channels, height // self._reduction, width // self._reduction
+
+    def _make_room(self, width: int, height: int) -> None:
+        """Lay the transformer aside if the VAE's work would not fit beside it, until it is used."""
+        device = self.precision.device
+        if device.type == "cpu" or self.precision.offloads_denoiser:
+            return
+        needed = picture_bytes({"vae": self.vae.config}, (width, height))
+        if free_memory(device) < needed:
+            release_device_memory()
+        if free_memory(device) < needed:
+            self.denoiser.to("cpu")
+            release_device_memory()
+
+    def _fetch_denoiser(self) -> None:
+        """Have the transformer where the model lies."""
+        if self.precision.offloads_denoiser:
+            return
+        if next(self.denoiser.parameters()).device.type != self.precision.device.type:
+            self.denoiser.to(self.precision.device)

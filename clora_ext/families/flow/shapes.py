@@ -1,0 +1,73 @@
+"""Configurations of a language model and a VAE, read from the shapes in a header. Needs no torch.
+
+What shapes cannot tell comes from the family's own data.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from clora_ext.errors import CheckpointError
+from clora_ext.families.latent.shapes import Shapes
+from clora_ext.formats.header import Header
+
+__all__ = ["flow_vae_config", "qwen3_config"]
+
+_FIX = "use the file that is published with the model"
+
+
+def qwen3_config(header: Header, prefix: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """transformers' configuration of a Qwen3Model.
+
+    Args:
+        header: of everything.
+        prefix: where its tensors stand.
+        known: what shapes do not tell.
+
+    Raises:
+        CheckpointError: tensors are missing.
+    """
+    shapes = Shapes(header, f"{prefix}model.")
+    head = shapes.side("layers.0.self_attn.q_norm.weight", 0)
+    queries, keys = (shapes.side(f"layers.0.self_attn.{part}_proj.weight", 0) for part in "qk")
+    if not head or queries % head or keys % head:
+        raise CheckpointError(f"heads of {head} do not fit {queries} queries and {keys} keys", fix=_FIX)
+    return {
+        **known,
+        "vocab_size": shapes.side("embed_tokens.weight", 0),
+        "hidden_size": shapes.side("embed_tokens.weight", 1),
+        "intermediate_size": shapes.side("layers.0.mlp.gate_proj.weight", 0),
+        "num_hidden_layers": shapes.series("layers.{}.mlp.gate_proj.weight"),
+        "num_attention_heads": queries // head,
+        "num_key_value_heads": keys // head,
+        "head_dim": head,
+    }
+
+
+def flow_vae_config(header: Header, prefix: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """diffusers' configuration of an AutoencoderKL without convolutions between its halves.
+
+    Args:
+        header: of everything.
+        prefix: where its tensors stand.
+        known: how its latents are scaled and shifted.
+
+    Raises:
+        CheckpointError: tensors are missing.
+    """
+    shapes = Shapes(header, prefix)
+    blocks = shapes.series("encoder.down.{}.block.0.conv1.weight")
+    widths = [shapes.side(f"encoder.down.{block}.block.0.conv1.weight", 0) for block in range(blocks)]
+    if not widths:
+        raise CheckpointError("its VAE has no blocks", fix=_FIX)
+    return {
+        **known,
+        "block_out_channels": widths,
+        "layers_per_block": shapes.series("encoder.down.0.block.{}.conv1.weight"),
+        "down_block_types": ["DownEncoderBlock2D"] * blocks,
+        "up_block_types": ["UpDecoderBlock2D"] * blocks,
+        "in_channels": shapes.side("encoder.conv_in.weight", 1),
+        "out_channels": shapes.side("decoder.conv_out.weight", 0),
+        "latent_channels": shapes.side("decoder.conv_in.weight", 1),
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+    }

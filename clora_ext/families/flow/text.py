@@ -1,0 +1,145 @@
+"""Prompts as the transformer reads them: states of a language model that is asked a template."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AddedToken, Qwen2Tokenizer, Qwen3Model
+
+from clora_ext.config.precision import to_device
+from clora_ext.families.model import Conditioning
+from clora_ext.families.said import Said
+
+__all__ = ["Reading", "Text", "collate", "load_reading", "states_of"]
+
+_FOLDER = Path(__file__).parent / "qwen_tokenizer"
+
+# Behind the vocabulary, in this order; those from <tool_call> on are words that a text may have, too.
+_SPECIAL = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
+    "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>",
+    "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
+)  # fmt: skip
+_WORDS = (
+    "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>",
+    "<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>",
+)  # fmt: skip
+_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a family has its language model asked.
+
+    Attributes:
+        tokenizer: Qwen's.
+        template: with ``{}`` where the text stands.
+        longest: tokens that are read at the most, those of the template included.
+        layer: whose states are read, counted as Python counts.
+    """
+
+    tokenizer: Qwen2Tokenizer
+    template: str
+    longest: int
+    layer: int
+
+    def asked(self, text: str) -> list[int]:
+        """The numbers of the tokens that are read."""
+        return self._all(text)[: self.longest]
+
+    def plain(self, text: str) -> Sequence[int]:
+        """The numbers of the text's own tokens."""
+        found: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return found
+
+    def cut(self, text: str) -> int:
+        """How many tokens at the end are not read."""
+        return max(0, len(self._all(text)) - self.longest)
+
+    def _all(self, text: str) -> list[int]:
+        found: list[int] = self.tokenizer(
+            self.template.replace("{}", text), add_special_tokens=False
+        ).input_ids
+        return found
+
+
+def load_reading(text: Mapping[str, Any]) -> Reading:
+    """What a family's data say."""
+    return Reading(_tokenizer(), text["template"], text["longest"], text["layer"])
+
+
+@cache  # reading the vocabulary takes half a second
+def _tokenizer() -> Qwen2Tokenizer:
+    """Qwen's own, the same for all of its models from the second to the third."""
+    tokenizer: Qwen2Tokenizer = Qwen2Tokenizer.from_pretrained(_FOLDER, local_files_only=True)
+    added = [AddedToken(one, normalized=False, special=True) for one in _SPECIAL]
+    added += [AddedToken(one, normalized=False, special=False) for one in _WORDS]
+    tokenizer.add_tokens(added)
+    tokenizer.eos_token = "<|im_end|>"  # noqa: S105 - named before, it would take the first place
+    tokenizer.chat_template = _CHAT
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class Text:
+    """A language model whose states condition the transformer.
+
+    Attributes:
+        reading: how it is asked.
+        encoder: the language model.
+        said: what it has said.
+    """
+
+    reading: Reading
+    encoder: Qwen3Model
+    said: Said = field(default_factory=Said, repr=False, compare=False)
+
+    def condition(self, prompts: Sequence[str]) -> Conditioning:
+        """``states`` (n, tokens, width), and ``mask`` (n, tokens), 1 where a text has a token.
+
+        Each text is read alone, so that what it says does not depend on its neighbours.
+        """
+        return collate([self._one(prompt) for prompt in prompts])
+
+    def _one(self, prompt: str) -> Conditioning:
+        (states,) = self.said.of(prompt, lambda: (self._states(prompt),))
+        return {"states": states, "mask": torch.ones(states.shape[:2], device=states.device)}
+
+    def _states(self, prompt: str) -> Tensor:
+        """Of one text, (1, tokens, width)."""
+        numbers = torch.tensor([self.reading.asked(prompt)])
+        found = self.encoder(
+            to_device(numbers, self.encoder.device), output_hidden_states=True, use_cache=False
+        )
+        states: Tensor = found.hidden_states[self.reading.layer]
+        return states
+
+
+def collate(conditions: Sequence[Conditioning]) -> Conditioning:
+    """Several pictures' conditions as one: texts are padded with zeros to the longest one."""
+    longest = max(int(condition["states"].shape[1]) for condition in conditions)
+    return {
+        name: torch.cat([_padded(condition[name], longest) for condition in conditions])
+        for name in ("states", "mask")
+    }
+
+
+def _padded(tensor: Tensor, longest: int) -> Tensor:
+    """Zeros behind the second dimension."""
+    missing = longest - tensor.shape[1]
+    if not missing:
+        return tensor
+    return torch.cat([tensor, tensor.new_zeros(tensor.shape[0], missing, *tensor.shape[2:])], dim=1)
+
+
+def states_of(condition: Conditioning) -> list[Tensor]:
+    """Each picture's states, (tokens, width), without what they were padded with."""
+    lengths = [int(length) for length in condition["mask"].sum(dim=1).tolist()]
+    return [states[:length] for states, length in zip(condition["states"], lengths, strict=True)]

@@ -1,0 +1,82 @@
+"""A diffusers folder of a model of flow matching seen as pieces of a file of everything. Needs no torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clora_ext.errors import CheckpointError
+
+from .diffusers_folder import component_pieces, read_table
+from .flow_keys import QWEN3_4B_PREFIX, flow_vae_table, z_image_table
+from .folder_files import INDEX, SAVE_AGAIN, FolderFiles
+from .language_model import language_model_pieces
+from .pieces import Pieces
+
+__all__ = ["FLOW_COMPONENTS", "flow_files_of", "flow_folder_pieces", "is_flow_folder"]
+
+FLOW_COMPONENTS = ("text_encoder", "transformer", "vae")
+"""Its folders that are read."""
+
+_KIND = "ZImagePipeline"
+_MOST = 1000  # blocks; far beyond any
+
+
+def is_flow_folder(files: FolderFiles) -> bool:
+    """Whether it says so; one that says nothing that can be read is none."""
+    try:
+        return read_table(files.path / INDEX).get("_class_name") == _KIND
+    except CheckpointError:
+        return False
+
+
+def flow_folder_pieces(files: FolderFiles) -> Pieces:
+    """The folder's model, whose weights may lie in several files.
+
+    Raises:
+        CheckpointError: it is not complete.
+    """
+    transformer = z_image_table(_counts(files.path, "transformer", "n_layers", "n_refiner_layers"))
+    vae = flow_vae_table(_widths(files.path))
+    text = language_model_pieces(files.path / "text_encoder", QWEN3_4B_PREFIX, files.shards("text_encoder"))
+    return Pieces(
+        {
+            **text,
+            **dict(component_pieces(files.shards("transformer"), transformer)),
+            **dict(component_pieces(files.shards("vae"), vae)),
+        }
+    )
+
+
+def flow_files_of(files: FolderFiles) -> tuple[Path, ...]:
+    """Every file that the model is read from, in a fixed order.
+
+    Raises:
+        CheckpointError: one is missing.
+    """
+    configs = (files.path / name / "config.json" for name in FLOW_COMPONENTS)
+    weights = (file for name in FLOW_COMPONENTS for file in files.shards(name))
+    return (*weights, *(config for config in configs if config.is_file()))
+
+
+def _counts(folder: Path, component: str, *names: str) -> Mapping[str, Any]:
+    """Whole numbers of a component's configuration.
+
+    Raises:
+        CheckpointError: they could not belong to such a model.
+    """
+    config = read_table(folder / component / "config.json")
+    found = {name: config.get(name) for name in names}
+    for name, value in found.items():
+        if not isinstance(value, int) or not 0 < value <= _MOST:
+            message = f"{folder / component / 'config.json'}: {name} is {value!r:.40}"
+            raise CheckpointError(message, fix=SAVE_AGAIN)
+    return found
+
+
+def _widths(folder: Path) -> Mapping[str, Any]:
+    """As much of the VAE's configuration as its key table needs."""
+    config = read_table(folder / "vae" / "config.json")
+    blocks = config.get("block_out_channels")
+    if not isinstance(blocks, list) or not 0 < len(blocks) <= 16:  # noqa: PLR2004
+        raise CheckpointError(f"{folder / 'vae' / 'config.json'} describes no VAE", fix=SAVE_AGAIN)
+    return {"block_out_channels": blocks, **_counts(folder, "vae", "layers_per_block")}

@@ -1,0 +1,45 @@
+"""Files with the names and shapes of published models, and no weights: they take no room on the disk."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from clora_ext.formats.flow_keys import FLOW_PREFIX, FLOW_VAE_PREFIX, QWEN3_4B_PREFIX
+from clora_ext.formats.header import Header, encode_header, layout
+
+GOLDEN = Path(__file__).parent / "formats" / "golden"
+
+
+def published_shapes(golden: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a published file."""
+    lines = (GOLDEN / f"{golden}.txt").read_text(encoding="utf-8").splitlines()
+    parts = [line.split(" ") for line in lines]
+    return {name: tuple(map(int, shape)) for name, *shape in parts}
+
+
+def z_image_header() -> Header:
+    """Of a file of everything that belongs to Z-Image."""
+    parts = {FLOW_PREFIX: "z_image", QWEN3_4B_PREFIX: "qwen3_4b", FLOW_VAE_PREFIX: "flux1_vae"}
+    shapes = {
+        prefix + name: ("BF16", shape)
+        for prefix, golden in parts.items()
+        for name, shape in published_shapes(golden).items()
+    }
+    return Header(layout(shapes))
+
+
+def published_file(file: Path, golden: str, *, prefix: str = "", dtype: str = "BF16") -> Path:
+    """A file with these tensors, ``prefix`` before their names, all of them zeros; give ``file``."""
+    return hollow_file(
+        file, {prefix + name: shape for name, shape in published_shapes(golden).items()}, dtype
+    )
+
+
+def hollow_file(file: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str = "BF16") -> Path:
+    """A file with such tensors, all of them zeros that the file system need not keep; give ``file``."""
+    tensors = layout({name: (dtype, shape) for name, shape in shapes.items()})
+    head = encode_header(tensors, {})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as opened:
+        opened.write(head)
+        opened.truncate(len(head) + sum(info.bytes for info in tensors.values()))
+    return file
