@@ -18,6 +18,7 @@ class Scratch:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, torch.dtype], Tensor] = {}
+        self._taken: dict[tuple[str, torch.dtype, tuple[int, ...]], Tensor] = {}
 
     def take(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """A contiguous tensor of whatever values, valid until one of that name and dtype is taken again.
@@ -27,8 +28,16 @@ class Scratch:
         >>> scratch.take("near", (3, 2)).data_ptr() == near.data_ptr()
         True
         """
-        size = prod(shape)
+        key = name, dtype, tuple(shape)
+        taken = self._taken.get(key)  # the same shapes come again and again
+        if taken is None:
+            taken = self._taken[key] = self._room(name, dtype, prod(shape)).view(key[2])
+        return taken
+
+    def _room(self, name: str, dtype: torch.dtype, size: int) -> Tensor:
+        """So many elements; if there were fewer, tensors that were taken there let go of it."""
         kept = self._kept.get((name, dtype))
         if kept is None or kept.numel() < size:
             kept = self._kept[name, dtype] = torch.empty(size, dtype=dtype)
-        return kept[:size].view(tuple(shape))
+            self._taken = {key: tensor for key, tensor in self._taken.items() if key[:2] != (name, dtype)}
+        return kept[:size]

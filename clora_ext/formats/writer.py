@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clora_ext.errors import CheckpointError, StorageError, writing
 
+from .allocate import allocate
 from .flush import flush
 from .header import TensorInfo, encode_header
 from .spans import Files, Span, write_all
@@ -59,8 +60,9 @@ class Writer:
             StorageError: the disk is full or refuses.
         """
         try:
-            with writing(self.target):
-                self._partial.write_bytes(self._header)
+            with writing(self.target), FileIO(self._partial, "w") as file:
+                write_all(file, memoryview(self._header))
+                allocate(file.fileno(), self.bytes)
             yield
         finally:
             with suppress(OSError):
