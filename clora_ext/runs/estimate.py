@@ -106,7 +106,11 @@ def _memory(plan: Plan, precision: "Precision", free: int) -> int | None:
     if drawing is None:
         return None
     sums, moments = measured_bytes(plan.layers) if plan.strategy.keeps_inputs else (0, 0)
-    phases = [everything, drawing.bytes(weights["denoiser"], everything - weights["denoiser"] + sums)]
+    together, beside_denoiser = everything, everything - weights["denoiser"]
+    if precision.device.type == "cuda" and plan.context.family.reads_apart:
+        together -= min(weights["denoiser"], weights["text_encoder"])
+        beside_denoiser -= weights["text_encoder"]
+    phases = [together, drawing.bytes(weights["denoiser"], beside_denoiser + sums)]
     if isinstance(plan.material, Dataset):
         step = plan.context.family.training_bytes(plan.context.header, _step_shape(plan, precision))
         if step is None:

@@ -55,10 +55,11 @@ def load_model(
     def filled(component: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - each of another class
         empty = empty_module(build[component], component, checkpoint.path)
         module = fill(empty, tables[component], checkpoint, weights, dtype)
-        return module.to(precision.device).eval().requires_grad_(requires_grad=False)
+        return module.eval().requires_grad_(requires_grad=False)
 
+    # Transformer and language model go to the device when they are asked; one card need not hold both.
     text = Text(load_reading(config["text"]), filled("text_encoder", precision.frozen))
-    vae = filled("vae", torch.float32)
+    vae = filled("vae", torch.float32).to(precision.device)
     vae.enable_slicing()  # picture by picture, as they take gigabytes
     return FlowModel(
         denoiser=filled("transformer", precision.frozen),

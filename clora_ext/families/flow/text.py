@@ -108,7 +108,9 @@ class Text:
     def _one(self, prompt: str) -> Conditioning:
         numbers = torch.tensor([self.reading.asked(prompt)])
         found = self.encoder(
-            to_device(numbers, self.encoder.device), output_hidden_states=True, use_cache=False
+            to_device(numbers, next(self.encoder.parameters()).device),
+            output_hidden_states=True,
+            use_cache=False,
         )
         states: Tensor = found.hidden_states[self.reading.layer]
         return {"states": states, "mask": torch.ones(states.shape[:2], device=states.device)}
