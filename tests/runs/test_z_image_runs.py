@@ -29,6 +29,7 @@ from clora_ext import (
 from clora_ext.errors import BaseChanged, Cancelled, CheckpointError, SettingsError, UsageError
 from clora_ext.events import TrainStep
 from clora_ext.formats.flow_keys import FLOW_PREFIX
+from clora_ext.project import relocate
 from clora_ext.runs.context import project_context
 
 FLOW = SETTINGS.with_values(resolution=RESOLUTION, targets="transformer", strategy="merge")
@@ -87,9 +88,18 @@ def test_a_project_knows_its_companions_and_keeps_to_them(
     found = make_plan(replace(more, vae_file=stored.vae))
     assert found.context.as_dict()["companions"]["vae"] == str(stored.vae)
     assert add_concept(replace(more, vae_file=stored.vae)).number == 2
-    assert make_plan(another(asked, "third")).context.base.companions["vae"] == stored.vae
-    with pytest.raises(UsageError, match="knows the files"):
-        generate(asked.project, GenerateRequest("dog"), companions={"vae": stored.vae})
+    third = make_plan(another(asked, "third")).context.base
+    assert third.companions["vae"] == stored.vae
+    own.text_encoder.rename(tmp_path / "elsewhere.safetensors")
+    draw = GenerateRequest("dog", count=1, steps=1, size=16)
+    moved = {"text_encoder": tmp_path / "elsewhere.safetensors"}
+    with pytest.raises(CheckpointError, match=r"Qwen3-4B text encoder .* is gone"):
+        generate(asked.project, draw)
+    assert len(generate(asked.project, draw, companions=moved)) == 1
+    with pytest.raises(BaseChanged, match="text encoder"):
+        generate(asked.project, draw, companions={"text_encoder": other.text_encoder})
+    relocate(asked.project, own.transformer, moved)
+    assert len(generate(asked.project, draw)) == 1
 
 
 @pytest.mark.parametrize("strategy", ["mask", "distill"])
