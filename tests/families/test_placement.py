@@ -82,6 +82,13 @@ def test_a_large_card_holds_both(monkeypatch: pytest.MonkeyPatch) -> None:
     assert card.moves[3:] == [("denoiser", "cpu")]
 
 
+def test_a_new_network_takes_what_room_there_is_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, text, denoiser, place = placed(16, monkeypatch)
+    place.fetch_if_room(text)
+    place.fetch_if_room(denoiser)
+    assert card.moves == [("text", "cuda")]
+
+
 def test_what_was_freed_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     card, text, denoiser, place = placed(16, monkeypatch)
     text.place = torch.device("meta")

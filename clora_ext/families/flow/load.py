@@ -17,6 +17,7 @@ from clora_ext.formats.pages import release_on_free
 
 from .model import FlowModel
 from .modules import builders, check_words
+from .placement import Placement
 from .process import FlowProcess
 from .text import Text, load_reading
 
@@ -57,12 +58,16 @@ def load_model(
         module = fill(empty, tables[component], checkpoint, weights, dtype)
         return module.eval().requires_grad_(requires_grad=False)
 
-    # Transformer and language model go to the device when they are asked; one card need not hold both.
+    # One card need not hold both: what finds no room goes there when it is asked.
+    place = Placement(precision.device, ())
     text = Text(load_reading(config["text"]), filled("text_encoder", precision.frozen))
+    place.fetch_if_room(text.encoder)
     vae = filled("vae", torch.float32).to(precision.device)
     vae.enable_slicing()  # picture by picture, as they take gigabytes
+    denoiser = filled("transformer", precision.frozen)
+    place.fetch_if_room(denoiser)
     return FlowModel(
-        denoiser=filled("transformer", precision.frozen),
+        denoiser=denoiser,
         vae=vae,
         text=text,
         process=FlowProcess(**config["scheduler"]),

@@ -35,6 +35,11 @@ class Placement:
         self.make_room(_bytes(network), network)
         network.to(self.device)
 
+    def fetch_if_room(self, network: nn.Module) -> None:
+        """Have a network on the device if no other has to go for it."""
+        if self.device.type == _ASIDE.type or free_memory(self.device) >= _bytes(network):
+            network.to(self.device)
+
     def make_room(self, needed: int, working: nn.Module | None = None) -> None:
         """Lay networks aside until so many bytes are free; all but the one that works.
 
