@@ -79,7 +79,7 @@ def disk_needs(plan: Plan) -> DiskNeeds:
 def _current(plan: Plan) -> Header:
     """The header of the model to go on from: of the base, if nothing has been learned yet."""
     context = plan.context
-    return context.header if context.memory_file is None else read_header(context.current_file)
+    return context.own_header if context.memory_file is None else read_header(context.current_file)
 
 
 def _memory(plan: Plan) -> int:

@@ -20,6 +20,7 @@ from clora_ext import (
     Project,
     Request,
     add_concept,
+    estimate,
     export_checkpoint,
     export_lora,
     export_to,
@@ -67,6 +68,15 @@ def test_a_concept_changes_what_is_taught_and_nothing_else(asked: Request, store
     assert (
         done.content_hash == add_concept(replace(asked, project=asked.project.parent / "again")).content_hash
     )
+
+
+def test_the_disk_is_asked_for_what_is_written(asked: Request) -> None:
+    plan = make_plan(asked)
+    told, done = estimate(plan), add_concept(asked)
+    folder = Project.open(asked.project).disk_usage()
+    assert told.memory is not None
+    assert 0 < told.disk.checkpoint - done.checkpoint.stat().st_size < 1_100_000  # room for headers
+    assert 0 < told.disk.memory - folder.memory < 1_100_000
 
 
 def test_a_project_knows_its_companions_and_keeps_to_them(
