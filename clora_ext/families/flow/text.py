@@ -54,8 +54,8 @@ class Reading:
         return self._all(text)[: self.longest]
 
     def plain(self, text: str) -> Sequence[int]:
-        """The numbers of the text's own tokens."""
-        found: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        """The numbers of the text's own tokens, as they are behind another word: there most words are one."""
+        found: list[int] = self.tokenizer(f" {text}", add_special_tokens=False).input_ids
         return found
 
     def cut(self, text: str) -> int:
