@@ -10,7 +10,7 @@ import torch
 from cases import check_each
 from diffusers import ZImagePipeline
 from safetensors.torch import load_file
-from small_runs import SETTINGS, another, pictures, snapshot, stop_at
+from small_runs import FLOW, another, pictures, snapshot, stop_at
 from tiny_flow import RESOLUTION, FlowFiles, write_everything, write_tiny_flow
 
 from clora_ext import (
@@ -32,19 +32,6 @@ from clora_ext.events import TrainStep
 from clora_ext.formats.flow_keys import FLOW_PREFIX
 from clora_ext.project import relocate
 from clora_ext.runs.context import project_context
-
-FLOW = SETTINGS.with_values(resolution=RESOLUTION, targets="transformer", strategy="merge")
-
-
-@pytest.fixture(scope="session")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> FlowFiles:
-    return write_tiny_flow(tmp_path_factory.mktemp("flow") / "models")
-
-
-@pytest.fixture
-def asked(stored: FlowFiles, tmp_path: Path) -> Request:
-    images = pictures(tmp_path / "dog_images")
-    return Request(Pictures(images), tmp_path / "model", base=stored.transformer, settings=FLOW)
 
 
 def test_a_concept_changes_what_is_taught_and_nothing_else(asked: Request, stored: FlowFiles) -> None:
