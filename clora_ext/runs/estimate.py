@@ -17,6 +17,7 @@ from clora_ext.formats.text import size
 
 from .disk_needs import DiskNeeds, disk_needs
 from .layer_rank import layer_rank
+from .learning_tables import learning_tables
 from .plan import Plan
 from .previews import previews_are_drawn
 from .replay import replayed
@@ -214,7 +215,7 @@ def _drawn_shape(plan: Plan, precision: "Precision") -> StepShape:
 
 def _text_learns(plan: Plan) -> bool:
     """Whether gradients flow through the text encoders."""
-    return plan.settings.teaches_text or plan.strategy.row_rate() > 0
+    return plan.settings.teaches_text or bool(learning_tables(plan))
 
 
 def _text_changes(plan: Plan) -> bool:

@@ -64,3 +64,4 @@ def test_files_are_named_by_options(files: FlowFiles, tmp_path: Path) -> None:
     )
     assert plan.code == 0, plan.err
     assert "distilled Turbo" in plan.out
+    assert "what the text encoder reads" not in plan.out  # distill teaches CLIP's rows, and there is none
