@@ -59,6 +59,8 @@ def _beginning(plan: "Plan") -> str:
 
 def _own_row(plan: "Plan") -> str:
     """What learns beside the adapter."""
-    if not plan.strategy.row_rate():
+    from clora_ext.runs.learning_tables import learning_tables
+
+    if not learning_tables(plan):
         return ""
     return f"; and what the text encoder reads {quoted(plan.concept.token)} as"

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from . import completing
-from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
+from .options import DEFAULT_PROJECT, JsonOption, ProjectOption, TextEncoderFileOption, VaeFileOption
 from .output import Output, tick
 from .wording import printable
 
@@ -29,6 +29,8 @@ def relocate(
     ],
     *,
     project: ProjectOption = DEFAULT_PROJECT,
+    text_encoder_file: TextEncoderFileOption = None,
+    vae_file: VaeFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say where the project's base lies now.
@@ -36,9 +38,10 @@ def relocate(
     It must be the very same model: its hash is compared. Nothing else changes.
     """
     from clora_ext.project import relocate as relocate_base
+    from clora_ext.runs.request import named_companions
 
     output = Output(as_json=as_json)
-    found = relocate_base(project, base).base
+    found = relocate_base(project, base, named_companions(text_encoder_file, vae_file)).base
     place = None if found is None else found.path
     what = f"the base lies at {place}" if place else "the base is the built-in demo model, which never moves"
     output.show(Text.assemble(tick(output.answers), printable(what)))

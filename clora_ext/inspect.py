@@ -12,7 +12,7 @@ from clora_ext.formats.header import Header, read_header
 from clora_ext.formats.history import HISTORY_KEY, decode_history
 from clora_ext.formats.lora.contents import describe
 from clora_ext.formats.memory import STRATEGY_KEY
-from clora_ext.formats.models import statements_beside
+from clora_ext.formats.models import model_pieces, statements_beside
 from clora_ext.formats.prediction import Prediction, say
 from clora_ext.formats.training_state import TRAINING_KEY
 
@@ -73,9 +73,10 @@ def inspect_file(path: Path) -> FileReport:
         CheckpointError: it is no safetensors file, damaged, or a pickle.
     """
     header = read_header(path)
-    family = families.recognise(header)
-    kind = "checkpoint" if family else _kind(header)
-    prediction, refusal = _judged(header, path)
+    usual = _usual(path, header)
+    family = families.recognise(usual)
+    kind = "checkpoint" if family else _kind(usual)
+    prediction, refusal = _judged(usual, path)
     return FileReport(
         path=path,
         kind=kind,
@@ -92,6 +93,15 @@ def inspect_file(path: Path) -> FileReport:
         history=decode_history(header.metadata.get(HISTORY_KEY, "")),
         metadata=dict(sorted(header.metadata.items())),
     )
+
+
+def _usual(path: Path, header: Header) -> Header:
+    """The same under the names by which families know their models; as it is, if it has none of theirs."""
+    try:
+        pieces = model_pieces(path)
+    except CheckpointError:
+        return header
+    return header if pieces is None else pieces.header()
 
 
 def _judged(header: Header, path: Path) -> tuple[Prediction | None, str | None]:

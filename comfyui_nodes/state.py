@@ -182,9 +182,18 @@ def go_back(evolving: Evolving, concepts: int) -> Evolving:
 
 
 def _prediction(checkpoint: Path, said: Sequence[Statement]) -> Prediction:
-    """What a checkpoint predicts."""
+    """What a checkpoint predicts.
+
+    Raises:
+        CheckpointError: it is of a kind that cannot be taught.
+        UsageError: it can, but not here.
+    """
     header = open_model(checkpoint, *said).header
-    return families.detect(header, checkpoint).prediction(header)
+    family = families.detect(header, checkpoint)
+    if family.companions:
+        message = f"{checkpoint} is {family.title}, which the nodes do not teach yet"
+        raise UsageError(message, fix="teach it by the command: clora add-concept --base FILE")
+    return family.prediction(header)
 
 
 def _loaded(folder: Path, base: Path | None, checkpoint: Path, prediction: Prediction) -> Evolving:

@@ -24,6 +24,8 @@ SETTINGS = Settings.of(
     kept_count=0,
 )
 
+FLOW = SETTINGS.with_values(strategy="merge", resolution=16, targets="transformer")  # of a tiny Z-Image
+
 
 def pictures(folder: Path, count: int = 3, seed: int = 0) -> Path:
     """A new folder of noise in several shapes."""

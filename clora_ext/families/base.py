@@ -55,6 +55,11 @@ class Family(Protocol):
         """Those of :attr:`companions` that the header does not have."""
         ...
 
+    @property
+    def reads_apart(self) -> bool:
+        """Whether text encoders and denoiser take turns on a device that does not hold both."""
+        ...
+
     def matches(self, header: Header) -> bool:
         """Whether the header is of this family, whatever it lacks."""
         ...

@@ -37,6 +37,11 @@ class Companion:
     read: Callable[[Path], Mapping[str, Piece]]
     check: Callable[[Header, Header, Path], None]
 
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """What names of files begin with that are the same network in another precision."""
+        return tuple(name.rpartition(".")[0] for name in self.usual)
+
     def fitting(self, file: Path, model: Header) -> Mapping[str, Piece]:
         """The file's tensors, if they fit the model.
 
@@ -59,7 +64,8 @@ def find_companion(wanted: Companion, model: Header, place: Path) -> Path:
     Raises:
         CheckpointError: there is none, or several of which none has a usual name.
     """
-    found = [file for file in _beside(wanted, place) if _fits(wanted, file, model)]
+    refused = {file: _refusal(wanted, file, model) for file in _beside(wanted, place)}
+    found = [file for file, reason in refused.items() if reason is None]
     usual = [file for file in found if file.name in wanted.usual]
     if len(found) == 1 or usual:
         return (usual or found)[0]
@@ -69,7 +75,9 @@ def find_companion(wanted: Companion, model: Header, place: Path) -> Path:
         raise CheckpointError(f"several files may be the {wanted.title} of {place}: {names}", fix=fix)
     folder = " or ".join(f"{one}/" for one in wanted.folders)
     message = f"{place} is a transformer alone, and no {wanted.title} lies beside it in {folder}"
-    raise CheckpointError(message, fix=f"put {wanted.usual[0]} there, or {fix}")
+    near = [reason for file, reason in refused.items() if reason and file.name.startswith(wanted.stems)]
+    passed = f" (passed over: {'; '.join(near[:2])})" if near else ""
+    raise CheckpointError(message + passed, fix=f"put {wanted.usual[0]} there, or {fix}")
 
 
 def _beside(wanted: Companion, place: Path) -> Iterator[Path]:
@@ -84,9 +92,10 @@ def _beside(wanted: Companion, place: Path) -> Iterator[Path]:
             return
 
 
-def _fits(wanted: Companion, file: Path, model: Header) -> bool:
+def _refusal(wanted: Companion, file: Path, model: Header) -> str | None:
+    """Why a file is not the one; None: it may be."""
     try:
         wanted.fitting(file, model)
-    except CheckpointError:
-        return False
-    return True
+    except CheckpointError as error:
+        return error.message
+    return None

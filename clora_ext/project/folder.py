@@ -1,9 +1,10 @@
 """A project: the folder that holds the evolving model and everything needed to go on."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from clora_ext.errors import ProjectError, UsageError, writing
 from clora_ext.families.place import ModelPlace
@@ -100,10 +101,25 @@ class Project(RecordedProject):
         """The model as it is now; before the first concept, the base, which ``base`` says the place of."""
         return self.checkpoint_path or self.base_file(base)
 
-    def model_place(self, base: Path | None = None) -> ModelPlace:
-        """All files of the model as it is now; see :meth:`model_file`."""
+    def model_place(
+        self, base: Path | None = None, companions: Mapping[str, Path] = MappingProxyType({})
+    ) -> ModelPlace:
+        """All files of the model as it is now; see :meth:`model_file`.
+
+        Args:
+            base: where the base lies now; None: where it was.
+            companions: where files beside it lie now, by component; of others: where they were.
+
+        Raises:
+            BaseChanged: one of those that are named is another.
+        """
         file = self.model_file(base)
-        return ModelPlace(file) if self.base is None else self.base.model_place(file)
+        if self.base is None:
+            return ModelPlace(file)
+        found = self.base.companions_at(companions)
+        if companions:
+            found.check_companions()
+        return found.model_place(file)
 
     @property
     def training_dir(self) -> Path:

@@ -80,6 +80,13 @@ class ProjectContext:
         return self.family.size_multiple(self.header)
 
     @property
+    def own_header(self) -> Header:
+        """Of the base without what lies in files of its own: what a project writes anew."""
+        beside = tuple(self.family.components[name].prefix for name in self.base.companions)
+        own = {name: one for name, one in self.header.tensors.items() if not name.startswith(beside)}
+        return replace(self.header, tensors=own)
+
+    @property
     def knows_word(self) -> Callable[[str], bool] | None:
         """Whether the model knows a word; None: the demo model, which reads no others well."""
         if self.base.kind == _DEMO:

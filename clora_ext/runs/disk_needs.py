@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import prod
 
-from clora_ext.adapters.sites import Target
 from clora_ext.data import Dataset
 from clora_ext.evolving.model import memory_part
 from clora_ext.formats import kept_inputs
@@ -14,6 +13,7 @@ from clora_ext.strategies.base import keeps_memory
 
 from .keep_delta import kept_bytes
 from .layer_rank import layer_rank
+from .learning_tables import learning_tables
 from .lora_snapshots import snapshot_files
 from .plan import Plan
 
@@ -80,14 +80,14 @@ def disk_needs(plan: Plan) -> DiskNeeds:
 def _current(plan: Plan) -> Header:
     """The header of the model to go on from: of the base, if nothing has been learned yet."""
     context = plan.context
-    return context.header if context.memory_file is None else read_header(context.current_file)
+    return context.own_header if context.memory_file is None else read_header(context.current_file)
 
 
 def _memory(plan: Plan) -> int:
     """Of every tensor that was or is taught, what its rounding loses; and what the strategy keeps."""
     current = _current(plan)
     earlier = None if plan.context.memory_file is None else read_header(plan.context.memory_file)
-    taught = {*_changed(earlier), *(target.tensor for target in (*plan.targets, *_token_tables(plan)))}
+    taught = {*_changed(earlier), *(target.tensor for target in (*plan.targets, *learning_tables(plan)))}
     infos = [current.tensors[name] for name in taught if name in current.tensors]
     widths = {RESIDUAL: _HALF, WEIGHT: _FLOAT, None: 0}
     residuals = sum(widths[memory_part(info.dtype)] * prod(info.shape) for info in infos)
@@ -97,12 +97,6 @@ def _memory(plan: Plan) -> int:
     if plan.strategy.keeps_inputs:
         own += kept_inputs.kept_bytes(plan.layers)
     return residuals + own + _DIGEST * len(current.tensors) + _HEADERS
-
-
-def _token_tables(plan: Plan) -> tuple[Target, ...]:
-    """The tables of tokens in which rows learn."""
-    learns = isinstance(plan.material, Dataset) and plan.strategy.row_rate() > 0
-    return plan.context.family.token_tables(plan.context.header) if learns else ()
 
 
 def _changed(memory: Header | None) -> Iterator[str]:

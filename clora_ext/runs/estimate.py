@@ -17,6 +17,7 @@ from clora_ext.formats.text import size
 
 from .disk_needs import DiskNeeds, disk_needs
 from .layer_rank import layer_rank
+from .learning_tables import learning_tables
 from .plan import Plan
 from .precision import precision_of
 from .previews import previews_are_drawn
@@ -106,7 +107,11 @@ def _memory(plan: Plan, precision: "Precision", free: int) -> int | None:
     if drawing is None:
         return None
     sums, moments = measured_bytes(plan.layers) if plan.strategy.keeps_inputs else (0, 0)
-    phases = [everything, drawing.bytes(weights["denoiser"], everything - weights["denoiser"] + sums)]
+    together, beside_denoiser = everything, everything - weights["denoiser"]
+    if precision.device.type == "cuda" and plan.context.family.reads_apart:
+        together -= min(weights["denoiser"], weights["text_encoder"])
+        beside_denoiser -= weights["text_encoder"]
+    phases = [together, drawing.bytes(weights["denoiser"], beside_denoiser + sums)]
     if isinstance(plan.material, Dataset):
         step = plan.context.family.training_bytes(plan.context.header, _step_shape(plan, precision))
         if step is None:
@@ -212,7 +217,7 @@ def _drawn_shape(plan: Plan, precision: "Precision") -> StepShape:
 
 def _text_learns(plan: Plan) -> bool:
     """Whether gradients flow through the text encoders."""
-    return plan.settings.teaches_text or plan.strategy.row_rate() > 0
+    return plan.settings.teaches_text or bool(learning_tables(plan))
 
 
 def _text_changes(plan: Plan) -> bool:

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from clora_ext.data import Dataset
 from clora_ext.project import State
 
 from .layer_rank import layer_rank
+from .learning_tables import learning_tables
 from .plan import LoraMaterial, Plan
 from .prepared import PreparedRun
 
@@ -52,7 +52,4 @@ def kept_bytes(plan: Plan) -> int:
 
 def _token_rows(plan: Plan) -> int:
     """Of the rows of the trigger's own tokens."""
-    if not isinstance(plan.material, Dataset) or not plan.strategy.row_rate():
-        return 0
-    tables = plan.context.family.token_tables(plan.context.header)
-    return sum(4 * _MOST_PIECES * table.shape[1] for table in tables)
+    return sum(4 * _MOST_PIECES * table.shape[1] for table in learning_tables(plan))

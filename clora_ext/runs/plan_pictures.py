@@ -168,7 +168,8 @@ def _targets(basis: PlanBasis) -> tuple[Target, ...]:
     )
     targets = tuple(basis.strategy.choose_targets(chosen))
     if not targets:
-        raise CheckpointError(f"{context.base_file} has no layer to teach", fix="use another checkpoint")
+        message = f"{context.base_file} has no layer to teach by {settings.strategy}"
+        raise CheckpointError(message, fix="choose another --strategy, or use another checkpoint")
     for part, *_ in layer_ranks(network.layer_ranks):
         if not any(part in f"{target.component}.{target.module}" for target in targets):
             message = f"--layer-ranks: no layer that is taught has {part!r:.80} in its name"

@@ -88,7 +88,7 @@ def generate(
             was.
         said: what the user says of what a checkpoint predicts; a project keeps to what it has recorded.
         companions: files of what a checkpoint lacks (``text_encoder``, ``vae``); those that are not given are
-            looked for beside it. A project knows its own.
+            looked for beside it, and of a project, where they were.
 
     Returns:
         The files, in the order of their seeds. No file is overwritten.
@@ -160,12 +160,9 @@ def _open(
     if source.is_file() or (source / INDEX).is_file():
         return find_place(source, companions).open(*said)
     project = Project.open(source)
-    if companions:
-        message = f"{source} is a project, which knows the files of its model"
-        raise UsageError(message, fix="leave --text-encoder-file and --vae-file out")
     kept = recorded_statements(project.base)
     check_said(source, kept, said)
-    return project.model_place(base).open(*said, *kept)
+    return project.model_place(base, companions).open(*said, *kept)
 
 
 def _reading(source: Path, request: GenerateRequest) -> PromptSettings:

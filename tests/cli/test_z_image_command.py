@@ -31,10 +31,15 @@ def test_a_model_in_parts_is_taught_shown_and_exported(files: FlowFiles, tmp_pat
         "text_encoder": str(files.text_encoder),
         "vae": str(files.vae),
     }
-    assert call("inspect", files.transformer).code == 0
+    assert "checkpoint, family z_image" in call("inspect", files.transformer).out
+    assert "text encoder alone" in call("inspect", files.text_encoder).out
     drawn = call("generate", "--project", folder, "-p", "sks dog", "--size", 16, "-n", 1, "--steps", 2)
     assert drawn.code == 0, drawn.err
-    assert call("export", "--project", folder, "--all-in-one", tmp_path / "all.safetensors").code == 0
+    for file, more in (("all.safetensors", ["--all-in-one"]), ("alone.safetensors", [])):
+        assert call("export", "--project", folder, *more, tmp_path / file).code == 0
+        report = call("inspect", tmp_path / file)
+        assert "checkpoint, family z_image" in report.out
+        assert "sks" in report.out
     assert call("export", "--project", folder, "--lora", tmp_path / "learned.safetensors").code == 0
     assert "LoRA" in call("inspect", tmp_path / "learned.safetensors").out
     refused = call("export", "--project", folder, "--lora", "--all-in-one", tmp_path / "x.safetensors")
@@ -59,3 +64,4 @@ def test_files_are_named_by_options(files: FlowFiles, tmp_path: Path) -> None:
     )
     assert plan.code == 0, plan.err
     assert "distilled Turbo" in plan.out
+    assert "what the text encoder reads" not in plan.out  # distill teaches CLIP's rows, and there is none

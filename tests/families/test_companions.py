@@ -88,6 +88,21 @@ def test_nothing_beside_it_is_said_with_the_remedy(files: FlowFiles, tmp_path: P
     assert "ae.safetensors" in (caught.value.fix or "")
 
 
+def test_one_in_another_precision_is_told_of(files: FlowFiles) -> None:
+    files.text_encoder.unlink()
+    eight = published_file(
+        files.text_encoder.with_name("qwen_3_4b_fp8_mixed.safetensors"), "qwen3_4b", dtype="F8_E4M3"
+    )
+    with pytest.raises(
+        CheckpointError, match=r"passed over: .*qwen_3_4b_fp8_mixed\.safetensors is stored in 8 bits"
+    ):
+        find_place(files.transformer, {})
+    eight.rename(eight.with_name("other.safetensors"))
+    with pytest.raises(CheckpointError) as caught:
+        find_place(files.transformer, {})
+    assert "passed over" not in caught.value.message
+
+
 def test_a_model_that_has_everything_takes_no_companion(files: FlowFiles, tmp_path: Path) -> None:
     whole = write_everything(tmp_path / "all.safetensors")
     assert find_place(whole, {}).companions == {}

@@ -107,7 +107,9 @@ def test_tokens_are_comfyuis() -> None:
     assert len(captions()) == 202
     numbers = [reading._all(caption) for caption in captions()]
     assert sha256(json.dumps(numbers).encode()).hexdigest() == TOKENS
-    assert reading.plain("a dog") == [64, 5562]
+    words = {"dog": 1, "kitten": 1, "backpack": 1, "sks": 2, "corgi": 3}
+    assert {word: len(reading.plain(word)) for word in words} == words
+    assert FAMILY.reader(Header({}))("dog") == reading.plain("dog") == [5562]
     assert [reading.cut(text) for text in ("a dog", "猫" * 600)] == [0, 608 - 512]
     assert FAMILY.tokens_cut(Header({}), "猫" * 600, None) == 608 - 512  # type: ignore[arg-type]
 

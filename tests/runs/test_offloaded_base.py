@@ -55,3 +55,10 @@ def test_a_model_is_loaded_so(request_: Request) -> None:
     }
     assert kinds == {"original": "cpu", "weight": "meta", "bias": "meta"}
     assert all(one.device == ELSEWHERE for one in model.text_encoders[0].parameters())
+
+
+def test_a_transformer_learns_the_same_too(asked: Request) -> None:
+    wished = with_settings(asked, gradient_checkpointing=True, learning_rate=0.02)
+    away = with_settings(replace(wished, project=asked.project / "away"), offload_base=True)
+    plain = replace(wished, project=asked.project / "plain")
+    assert add_concept(away).content_hash == add_concept(plain).content_hash

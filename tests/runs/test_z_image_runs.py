@@ -10,7 +10,7 @@ import torch
 from cases import check_each
 from diffusers import ZImagePipeline
 from safetensors.torch import load_file
-from small_runs import SETTINGS, another, pictures, snapshot, stop_at
+from small_runs import FLOW, another, pictures, snapshot, stop_at
 from tiny_flow import RESOLUTION, FlowFiles, write_everything, write_tiny_flow
 
 from clora_ext import (
@@ -20,6 +20,7 @@ from clora_ext import (
     Project,
     Request,
     add_concept,
+    estimate,
     export_checkpoint,
     export_lora,
     export_to,
@@ -29,20 +30,8 @@ from clora_ext import (
 from clora_ext.errors import BaseChanged, Cancelled, CheckpointError, SettingsError, UsageError
 from clora_ext.events import TrainStep
 from clora_ext.formats.flow_keys import FLOW_PREFIX
+from clora_ext.project import relocate
 from clora_ext.runs.context import project_context
-
-FLOW = SETTINGS.with_values(resolution=RESOLUTION, targets="transformer", strategy="merge")
-
-
-@pytest.fixture(scope="session")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> FlowFiles:
-    return write_tiny_flow(tmp_path_factory.mktemp("flow") / "models")
-
-
-@pytest.fixture
-def asked(stored: FlowFiles, tmp_path: Path) -> Request:
-    images = pictures(tmp_path / "dog_images")
-    return Request(Pictures(images), tmp_path / "model", base=stored.transformer, settings=FLOW)
 
 
 def test_a_concept_changes_what_is_taught_and_nothing_else(asked: Request, stored: FlowFiles) -> None:
@@ -68,6 +57,15 @@ def test_a_concept_changes_what_is_taught_and_nothing_else(asked: Request, store
     )
 
 
+def test_the_disk_is_asked_for_what_is_written(asked: Request) -> None:
+    plan = make_plan(asked)
+    told, done = estimate(plan), add_concept(asked)
+    folder = Project.open(asked.project).disk_usage()
+    assert told.memory is not None
+    assert 0 < told.disk.checkpoint - done.checkpoint.stat().st_size < 1_100_000  # room for headers
+    assert 0 < told.disk.memory - folder.memory < 1_100_000
+
+
 def test_a_project_knows_its_companions_and_keeps_to_them(
     asked: Request, stored: FlowFiles, tmp_path: Path
 ) -> None:
@@ -87,9 +85,18 @@ def test_a_project_knows_its_companions_and_keeps_to_them(
     found = make_plan(replace(more, vae_file=stored.vae))
     assert found.context.as_dict()["companions"]["vae"] == str(stored.vae)
     assert add_concept(replace(more, vae_file=stored.vae)).number == 2
-    assert make_plan(another(asked, "third")).context.base.companions["vae"] == stored.vae
-    with pytest.raises(UsageError, match="knows the files"):
-        generate(asked.project, GenerateRequest("dog"), companions={"vae": stored.vae})
+    third = make_plan(another(asked, "third")).context.base
+    assert third.companions["vae"] == stored.vae
+    own.text_encoder.rename(tmp_path / "elsewhere.safetensors")
+    draw = GenerateRequest("dog", count=1, steps=1, size=16)
+    moved = {"text_encoder": tmp_path / "elsewhere.safetensors"}
+    with pytest.raises(CheckpointError, match=r"Qwen3-4B text encoder .* is gone"):
+        generate(asked.project, draw)
+    assert len(generate(asked.project, draw, companions=moved)) == 1
+    with pytest.raises(BaseChanged, match="text encoder"):
+        generate(asked.project, draw, companions={"text_encoder": other.text_encoder})
+    relocate(asked.project, own.transformer, moved)
+    assert len(generate(asked.project, draw)) == 1
 
 
 @pytest.mark.parametrize("strategy", ["mask", "distill"])

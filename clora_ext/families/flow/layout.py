@@ -15,7 +15,7 @@ from clora_ext.config.settings import PromptSettings, TargetSet
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.companion import Companion
 from clora_ext.families.components import Component, Role, component_of, denoiser_of
-from clora_ext.families.latent import activations
+from clora_ext.families.latent.activations import picture_bytes
 from clora_ext.families.latent.layout import family_data
 from clora_ext.families.latent.parameters import parameters_of
 from clora_ext.families.latent.verdicts import Verdict
@@ -25,6 +25,8 @@ from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import Prediction, kind_of
+
+from .activations import training_bytes, copied_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +77,11 @@ class FlowLayout:
     def required(self) -> tuple[str, ...]:
         """The transformer; whether all else is found is asked where a model is loaded."""
         return (denoiser_of(self.components).name,)
+
+    @property
+    def reads_apart(self) -> bool:
+        """A language model is as large as what it reads for."""
+        return True
 
     def lacking(self, header: Header) -> tuple[str, ...]:
         """Components of which the header has no tensor."""
@@ -128,13 +135,24 @@ class FlowLayout:
         return int(reduction * config["patch"])
 
     def training_bytes(self, header: Header, step: StepShape) -> int | None:
-        """Not known yet."""
-        return None
+        """See :func:`clora_ext.families.flow.activations.training_bytes`; copies of weights."""
+        config = self.config(header, _HERE)
+        found = training_bytes(config, step) if "vae" in config else None
+        if found is None or not step.copies_weights:
+            return found
+        prefix = denoiser_of(self.components).prefix
+        shapes = {
+            name.removeprefix(prefix): info.shape
+            for name, info in header.tensors.items()
+            if name.startswith(prefix)
+        }
+        wide = copied_numbers(shapes, recompute=step.recompute)
+        return found + wide * (2 if step.is_half else 4)
 
     def picture_bytes(self, header: Header, size: tuple[int, int]) -> int | None:
         """See :func:`clora_ext.families.latent.activations.picture_bytes`."""
         config = self.config(header, _HERE)
-        return activations.picture_bytes(config, size) if "vae" in config else None
+        return picture_bytes(config, size) if "vae" in config else None
 
     def readable(self, header: Header, prompts: PromptSettings) -> PromptSettings:
         """A language model's layer and the length of its texts are the family's."""

@@ -18,6 +18,7 @@ from clora_ext.formats.pages import release_on_free
 
 from .model import FlowModel
 from .modules import builders, check_words
+from .placement import Placement
 from .process import FlowProcess
 from .text import Text, load_reading
 
@@ -56,17 +57,21 @@ def load_model(
     def filled(component: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - each of another class
         empty = empty_module(build[component], component, checkpoint.path)
         module = fill(empty, tables[component], checkpoint, weights, dtype)
-        module.eval().requires_grad_(requires_grad=False)
-        if component == "transformer" and precision.offloads_denoiser:
-            offload(module, precision.device, dtype)
-            return module
-        return module.to(precision.device)
+        return module.eval().requires_grad_(requires_grad=False)
 
+    # One card need not hold both: what finds no room goes there when it is asked.
+    place = Placement(precision.device, ())
     text = Text(load_reading(config["text"]), filled("text_encoder", precision.frozen))
-    vae = filled("vae", torch.float32)
+    place.fetch_if_room(text.encoder)
+    vae = filled("vae", torch.float32).to(precision.device)
     vae.enable_slicing()  # picture by picture, as they take gigabytes
+    denoiser = filled("transformer", precision.frozen)
+    if precision.offloads_denoiser:
+        offload(denoiser, precision.device, precision.frozen)
+    else:
+        place.fetch_if_room(denoiser)
     return FlowModel(
-        denoiser=filled("transformer", precision.frozen),
+        denoiser=denoiser,
         vae=vae,
         text=text,
         process=FlowProcess(**config["scheduler"]),

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from clora_ext.adapters.sites import Target
-from clora_ext.config.memory import free_memory, release_device_memory, reporting_out_of_memory
+from clora_ext.config.memory import release_device_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
 from clora_ext.config.settings import PromptSettings
 from clora_ext.families.components import Role
@@ -22,6 +22,7 @@ from clora_ext.families.picture_size import PictureSize, size_words
 from clora_ext.families.stored_weights import store_narrowly
 
 from .folder import save_folder
+from .placement import Placement
 from .process import FlowProcess
 from .sample import Sampler
 from .text import Text, collate, states_of
@@ -68,7 +69,11 @@ class FlowModel:
         return (self.text.encoder,)
 
     def locate(self, target: Target) -> tuple[nn.Module, str]:
-        """The component that holds ``target``, and the path of its module inside."""
+        """The component that holds ``target``, and the path of its module inside.
+
+        It is brought where it works: whoever asks is about to put something beside its weights.
+        """
+        self._placement.fetch(self.parts[target.component])
         return self.parts[target.component], target.module
 
     def store_in_8_bits(self) -> None:
@@ -138,7 +143,7 @@ class FlowModel:
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:
         """What the transformer is given for pictures with these prompts; how they are cut is not told."""
-        return self.text.condition(prompts)
+        return self._read(prompts)
 
     def collate(self, conditions: Sequence[Conditioning]) -> Conditioning:
         """See :func:`clora_ext.families.flow.text.collate`."""
@@ -158,7 +163,7 @@ class FlowModel:
 
     def predict(self, latents: Tensor, times: Tensor, condition: Conditioning) -> Tensor:
         """The velocity at the times, of the latents' shape."""
-        self._fetch_denoiser()
+        self._placement.fetch(self.denoiser)
         frames = list(latents.unsqueeze(2).unbind())  # of a film of one picture
         found = self.denoiser(frames, 1 - times, states_of(condition), return_dict=False)[0]
         return -torch.stack(found).squeeze(2)
@@ -170,7 +175,7 @@ class FlowModel:
         if known is not None:
             return known
         with reporting_out_of_memory("reading a prompt"):
-            wanted, unwanted = (self.text.condition([words]) for words in (prompt, negative))
+            wanted, unwanted = (self._read([words]) for words in (prompt, negative))
         return EncodedPrompt(wanted, unwanted, size)
 
     def sample(
@@ -229,20 +234,16 @@ class FlowModel:
         return channels, height // self._reduction, width // self._reduction
 
     def _make_room(self, width: int, height: int) -> None:
-        """Lay the transformer aside if the VAE's work would not fit beside it, until it is used."""
-        device = self.precision.device
-        if device.type == "cpu" or self.precision.offloads_denoiser:
-            return
-        needed = picture_bytes({"vae": self.vae.config}, (width, height))
-        if free_memory(device) < needed:
-            release_device_memory()
-        if free_memory(device) < needed:
-            self.denoiser.to("cpu")
-            release_device_memory()
+        """For the VAE's work on a picture, at the cost of what does not work then."""
+        self._placement.make_room(picture_bytes({"vae": self.vae.config}, (width, height)))
 
-    def _fetch_denoiser(self) -> None:
-        """Have the transformer where the model lies."""
-        if self.precision.offloads_denoiser:
-            return
-        if next(self.denoiser.parameters()).device.type != self.precision.device.type:
-            self.denoiser.to(self.precision.device)
+    @property
+    def _placement(self) -> Placement:
+        """The language model goes first: what it has read is known."""
+        stays = self.precision.offloads_denoiser
+        movable = (self.text.encoder, *([] if stays else [self.denoiser]))
+        return Placement(self.precision.device, movable)
+
+    def _read(self, prompts: Sequence[str]) -> Conditioning:
+        self._placement.fetch(self.text.encoder)
+        return self.text.condition(prompts)

@@ -55,8 +55,8 @@ class Reading:
         return self._all(text)[: self.longest]
 
     def plain(self, text: str) -> Sequence[int]:
-        """The numbers of the text's own tokens."""
-        found: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        """The numbers of the text's own tokens, as they are behind another word: there most words are one."""
+        found: list[int] = self.tokenizer(f" {text}", add_special_tokens=False).input_ids
         return found
 
     def cut(self, text: str) -> int:
@@ -116,7 +116,9 @@ class Text:
         """Of one text, (1, tokens, width)."""
         numbers = torch.tensor([self.reading.asked(prompt)])
         found = self.encoder(
-            to_device(numbers, self.encoder.device), output_hidden_states=True, use_cache=False
+            to_device(numbers, next(self.encoder.parameters()).device),
+            output_hidden_states=True,
+            use_cache=False,
         )
         states: Tensor = found.hidden_states[self.reading.layer]
         return states

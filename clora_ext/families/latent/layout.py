@@ -86,6 +86,11 @@ class OriginalLayout:
         """None: such a checkpoint holds everything."""
         return {}
 
+    @property
+    def reads_apart(self) -> bool:
+        """CLIP is small: it stays."""
+        return False
+
     def lacking(self, header: Header) -> tuple[str, ...]:
         """Nothing that could lie elsewhere."""
         return ()
