@@ -91,7 +91,7 @@ def test_a_full_step_takes_gigabytes_and_less_when_recomputed() -> None:
     }
 
     def check(case: tuple[bool, bool]) -> None:
-        found = family.training_bytes(header, replace(again, recompute=case[0], is_8_bit=case[1]))
+        found = family.training_bytes(header, replace(again, recompute=case[0], copies_weights=case[1]))
         assert found is not None
         assert abs(found - cases[case]) < 0.02 * cases[case]
 
