@@ -10,7 +10,7 @@ from typing import Any
 from clora_ext.config.settings import TargetSet
 from clora_ext.families.step_shape import StepShape
 
-__all__ = ["training_bytes", "copied_numbers"]
+__all__ = ["copied_numbers", "training_bytes"]
 
 _FLOAT = 4
 _HALF = 2

@@ -26,7 +26,7 @@ from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import Prediction, kind_of
 
-from .activations import training_bytes, copied_numbers
+from .activations import copied_numbers, training_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
