@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from clora_ext.families.flow import placement
-from clora_ext.families.flow.placement import Placement
+from clora_ext.families import placement
+from clora_ext.families.placement import Placement
 
 
 class Card:

@@ -126,7 +126,7 @@ def test_a_unet_lies_aside_while_the_vae_needs_its_place(tiny: Path, monkeypatch
 
     model.denoiser.to = to
     free = [1 << 40]
-    monkeypatch.setattr("clora_ext.families.latent.model.free_memory", lambda device: free[0])
+    monkeypatch.setattr("clora_ext.families.placement.free_memory", lambda device: free[0])
     pixels, latents = torch.zeros(1, 3, 64, 64), torch.zeros(1, 4, 8, 8, device="meta")
     states = torch.zeros(1, 77, int(model.denoiser.config["cross_attention_dim"]), device="meta")
     model.encode_images(pixels)

@@ -11,6 +11,7 @@ from clora_ext.config.precision import Precision
 from clora_ext.errors import UsageError
 from clora_ext.families.latent.filling import fill
 from clora_ext.families.latent.modules import empty_module
+from clora_ext.families.placement import Placement
 from clora_ext.families.stored_weights import offload
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable
@@ -18,7 +19,6 @@ from clora_ext.formats.pages import release_on_free
 
 from .model import FlowModel
 from .modules import builders, check_words
-from .placement import Placement
 from .process import FlowProcess
 from .text import Text, load_reading
 

@@ -19,10 +19,10 @@ from clora_ext.families.components import Role
 from clora_ext.families.latent.activations import picture_bytes
 from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.picture_size import PictureSize, size_words
+from clora_ext.families.placement import Placement
 from clora_ext.families.stored_weights import store_narrowly
 
 from .folder import save_folder
-from .placement import Placement
 from .process import FlowProcess
 from .sample import Sampler
 from .text import Text, collate, states_of

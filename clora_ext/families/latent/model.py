@@ -11,12 +11,13 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from clora_ext.adapters.sites import Target
-from clora_ext.config.memory import free_memory, release_device_memory, reporting_out_of_memory
+from clora_ext.config.memory import release_device_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
 from clora_ext.config.settings import PromptSettings
 from clora_ext.families.components import Role
 from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.picture_size import PictureSize, size_words, width_and_height
+from clora_ext.families.placement import Placement
 from clora_ext.families.stored_weights import store_narrowly
 
 from .activations import picture_bytes
@@ -236,22 +237,16 @@ class LatentDiffusion:
 
         Of SDXL's pictures that takes 3.2 GB, more than anything else without gradients.
         """
-        device = self.precision.device
-        if device.type == "cpu" or self.precision.offloads_denoiser:
-            return
-        needed = picture_bytes({"vae": self.vae.config}, (width, height))
-        if free_memory(device) < needed:
-            release_device_memory()
-        if free_memory(device) < needed:
-            self.denoiser.to("cpu")
-            release_device_memory()
+        self._placement.make_room(picture_bytes({"vae": self.vae.config}, (width, height)))
 
     def _fetch_denoiser(self) -> None:
         """Have the UNet where the model lies."""
-        if self.precision.offloads_denoiser:
-            return
-        if next(self.denoiser.parameters()).device.type != self.precision.device.type:
-            self.denoiser.to(self.precision.device)
+        self._placement.fetch(self.denoiser)
+
+    @property
+    def _placement(self) -> Placement:
+        """Weights that are copied for each layer stay where they wait."""
+        return Placement(self.precision.device, () if self.precision.offloads_denoiser else (self.denoiser,))
 
     def _key(self, prompt: str, negative: str, size: PictureSize) -> tuple[object, ...]:
         """Of a prompt that is remembered, as it is read now."""
