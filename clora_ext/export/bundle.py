@@ -14,6 +14,7 @@ from clora_ext.families.base import Family
 from clora_ext.families.components import Role, denoiser_of
 from clora_ext.formats.checkpoint import Source
 from clora_ext.formats.header import layout
+from clora_ext.formats.prediction import Prediction
 from clora_ext.formats.spans import reading
 from clora_ext.project import Base, Project
 from clora_ext.runs.context import open_evolving
@@ -123,21 +124,10 @@ def make_bundle(
     header = evolving.current.header
     family = families.detect(header, evolving.current.path)
     card = make_card(base, opened.held, family, header, title)
+    chosen = _chosen(evolving, family, everything=everything)
+    exported = _exported(evolving, family, chosen, dtype, card.prediction)
     pictures = drawings([opened.sheets_dir / one.sheet for one in opened.held if one.sheet])
-    if everything and family.lacking(header):  # says of what, and how to name it
-        family.check_loading(header, evolving.current.path)
-    found = family.roles(header)
-    if not everything:
-        found = {name: found[name] for name in evolving.current.own_names}
-    usual = "bf16" if card.prediction.kind == "flow" else "fp16"  # whose transformers overflow in fp16
-    sources = with_markers(model_sources(evolving, found, dtype, usual), card.prediction)
-    roles = {name: found.get(name) for name in sources}
-    is_alone = {role for role in roles.values() if role} == {"denoiser"}
-    if is_alone:  # as it is published
-        prefix = denoiser_of(family.components).prefix
-        sources = {name.removeprefix(prefix): source for name, source in sources.items()}
-        roles = {name.removeprefix(prefix): role for name, role in roles.items()}
-    tensors = layout({key: (source.dtype, source.shape) for key, source in sources.items()})
+    tensors = layout({key: (source.dtype, source.shape) for key, source in exported.sources.items()})
     return ExportBundle(
         name=title or safe_name(project.resolve().name),
         is_named=title is not None,
@@ -146,9 +136,53 @@ def make_bundle(
         family=family,
         base=base,
         evolving=evolving,
-        roles=roles,
-        sources=sources,
+        roles=exported.roles,
+        sources=exported.sources,
         metadata=make_metadata(card, base, opened.held, header.metadata, data_url(pictures), tensors),
         sink=sink,
+        is_alone=exported.is_alone,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    """Tensors under the names that they are exported by."""
+
+    sources: Mapping[str, Source]
+    roles: Mapping[str, Role | None]
+    is_alone: bool
+
+
+def _chosen(evolving: Evolving, family: Family, *, everything: bool) -> Mapping[str, Role | None]:
+    """What each tensor that belongs to an export is read by.
+
+    Raises:
+        CheckpointError: all is asked for, and a part is nowhere.
+    """
+    current = evolving.current
+    roles = family.roles(current.header)
+    if not everything:
+        return {name: roles[name] for name in current.own_names}
+    if family.lacking(current.header):
+        family.check_loading(current.header, current.path)  # says what is missing, and how to name it
+    return roles
+
+
+def _exported(
+    evolving: Evolving,
+    family: Family,
+    chosen: Mapping[str, Role | None],
+    dtype: str | None,
+    prediction: Prediction,
+) -> _Exported:
+    """The chosen tensors; a denoiser alone without the prefix that it has in a whole checkpoint."""
+    usual = "bf16" if prediction.kind == "flow" else "fp16"  # transformers of flows overflow in fp16
+    sources = with_markers(model_sources(evolving, chosen, dtype, usual), prediction)
+    roles = {name: chosen.get(name) for name in sources}
+    is_alone = {role for role in roles.values() if role} == {"denoiser"}
+    prefix = denoiser_of(family.components).prefix if is_alone else ""
+    return _Exported(
+        sources={name.removeprefix(prefix): source for name, source in sources.items()},
+        roles={name.removeprefix(prefix): role for name, role in roles.items()},
         is_alone=is_alone,
     )

@@ -17,6 +17,7 @@ from clora_ext.data import (
     scan_subset,
 )
 from clora_ext.errors import CheckpointError, SettingsError, UsageError
+from clora_ext.formats.prediction import Prediction
 from clora_ext.formats.text import escaped
 from clora_ext.formats.training_state import STATE_FILE
 from clora_ext.project import ConceptRecord
@@ -31,12 +32,13 @@ from .cuts import cuts_of, side_of
 from .job import check_stopped, shared_out
 from .layer_rank import layer_rank
 from .lora_files import check_new_file
+from .lora_output import LoraOutput
 from .other_vae import other_vae
 from .plan import Plan
 from .plan_basis import PlanBasis
 from .request import Pictures
 from .scalar_log import check_scalar_log
-from .starting_lora import read_starting_lora
+from .starting_lora import StartingLora, read_starting_lora
 
 __all__ = ["plan_pictures"]
 
@@ -47,12 +49,9 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
     Raises:
         CloraError: of the kind and with the remedy that fits what is wrong.
     """
-    request = basis.request
     check_scalar_log(source)
     _check_narrow(basis.settings)
-    starting = None if source.start_from is None else read_starting_lora(source.start_from, basis.context)
-    if starting is not None:
-        basis = replace(basis, settings=starting.adapted(basis.settings))
+    basis, starting = _started_from(basis, source)
     _check_magnitudes(basis)
     targets = _targets(basis)
     if starting is not None:
@@ -61,32 +60,27 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
     scanned = _scanned(basis, source, concept)
     cuts, held_out_cuts = cuts_of(scanned.pictures, basis), cuts_of(scanned.held_out, basis)
     dataset, settings, epoch = shared_out(basis, scanned, cuts, basis.processes)
-    prediction = basis.context.prediction
-    problems = loss_problems(settings.loss, predicts=prediction.kind, zero_snr=prediction.zero_snr)
-    if problems:
-        raise SettingsError(problems)
-    output = source.lora
-    kept = None if output is None else output.path
+    _check_loss(settings, basis.context.prediction)
     beside = {} if starting is None else dict(starting.record)
     if source.vae is not None:
         beside |= other_vae(source.vae, basis.context)
+    kept = None if source.lora is None else source.lora.path
     taught_by = {**settings.as_dict(), **beside}
-    learned = find_learned_pictures(basis.held, request, dataset, taught_by, kept)
+    learned = find_learned_pictures(basis.held, basis.request, dataset, taught_by, kept)
+    fingerprint = basis.fingerprint(dataset.fingerprint, {**settings.shaping(), **beside})
+    resume = 0
     if learned is not None:
         concept = Concept(learned.token, learned.class_name, "as it was learned")
     elif unusable_name is not None:
         raise unusable_name
-    fingerprint = basis.fingerprint(dataset.fingerprint, {**settings.shaping(), **beside})
-    resume = 0 if learned is not None else _resume_step(basis, fingerprint)
-    if learned is None and not resume:
-        check_stopped(basis, scanned, cuts, beside)
-    if learned is None and output is not None:
-        on_the_way = output.on_the_way(settings.schedule.steps, epoch).values()
-        for file in (output.path, *(one for files in on_the_way for one in files)):
-            _check_lora_target(file, request.project, fingerprint)
+    else:
+        resume = _resume_step(basis, fingerprint)
+        if not resume:
+            check_stopped(basis, scanned, cuts, beside)
+        _check_lora_targets(source.lora, settings.schedule.steps, epoch, basis.request.project, fingerprint)
     prompt = settings.sampling.sample_prompt or _untrained_prompt(concept, dataset, learned)
     return Plan(
-        request=request,
+        request=basis.request,
         context=basis.context,
         settings=settings,
         strategy=basis.strategy,
@@ -106,6 +100,25 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
         beside=beside,
         processes=basis.processes,
     )
+
+
+def _started_from(basis: PlanBasis, source: Pictures) -> tuple[PlanBasis, StartingLora | None]:
+    """The LoRA that the training starts from, and the settings as its rank and layers want them."""
+    if source.start_from is None:
+        return basis, None
+    starting = read_starting_lora(source.start_from, basis.context)
+    return replace(basis, settings=starting.adapted(basis.settings)), starting
+
+
+def _check_loss(settings: Settings, prediction: Prediction) -> None:
+    """Refuse weights of the error that are made for another kind of model.
+
+    Raises:
+        SettingsError: all that do not fit.
+    """
+    problems = loss_problems(settings.loss, predicts=prediction.kind, zero_snr=prediction.zero_snr)
+    if problems:
+        raise SettingsError(problems)
 
 
 def _check_magnitudes(basis: PlanBasis) -> None:
@@ -200,12 +213,22 @@ def _name(basis: PlanBasis, source: Pictures) -> tuple[Concept, UsageError | Non
         return Concept(same[-1].token, same[-1].class_name), error
 
 
-def _check_lora_target(target: Path, project: Path, fingerprint: str) -> None:
-    """Asked before anything is trained: where the adapter is to be kept."""
-    check_new_file(target, plan=fingerprint)
-    if project.absolute() in target.absolute().parents:
-        message = f"{target} lies in the project, which keeps no adapters"
-        raise UsageError(message, fix="name a file outside of it")
+def _check_lora_targets(
+    output: LoraOutput | None, steps: int, epoch: int, project: Path, fingerprint: str
+) -> None:
+    """Asked before anything is trained: where the adapter is to be kept, and those on the way to it.
+
+    Raises:
+        UsageError: a file lies in the project, or is there already.
+    """
+    if output is None:
+        return
+    on_the_way = output.on_the_way(steps, epoch).values()
+    for target in (output.path, *(one for files in on_the_way for one in files)):
+        check_new_file(target, plan=fingerprint)
+        if project.absolute() in target.absolute().parents:
+            message = f"{target} lies in the project, which keeps no adapters"
+            raise UsageError(message, fix="name a file outside of it")
 
 
 def _untrained_prompt(concept: Concept, dataset: Dataset, learned: ConceptRecord | None) -> str:
