@@ -34,13 +34,22 @@ class ReplayPrompts:
     vocabulary: Vocabulary
     anchors: float
 
-    def draw(self, rng: Random) -> str:
-        """One prompt; ``rng`` is the only source of chance."""
-        if self.earlier and rng.random() >= self.anchors:
-            return self._of_past(rng.choice(self.earlier), rng)
-        if rng.random() < _OF_CLASS:
+    def draw(self, share: float, rng: Random) -> str:
+        """One prompt.
+
+        Args:
+            share: what kind of prompt, from 0 up to 1: the new concept's class, other anchors, then each
+                earlier concept in turn, each over its part of the line. So where shares are spread evenly,
+                no concept is left out for long.
+            rng: of the wording.
+        """
+        anchors = self.anchors if self.earlier else 1.0
+        if share < anchors * _OF_CLASS:
             return self._of_class(rng)
-        return self._generic(rng)
+        if share < anchors:
+            return self._generic(rng)
+        place = int((share - anchors) / (1 - anchors) * len(self.earlier))
+        return self._of_past(self.earlier[min(place, len(self.earlier) - 1)], rng)
 
     def reworded(self, caption: str, rng: Random) -> str:
         """A caption of the new concept that calls another: one of its kind, something else, or nothing.

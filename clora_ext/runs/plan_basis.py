@@ -67,6 +67,7 @@ class PlanBasis:
             "parent": self.context.parent_hash,
             "dataset": material,
             "settings": shaping,
+            **self.strategy.revised,
             **self._said_beside(),
         }
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

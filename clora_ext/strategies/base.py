@@ -170,10 +170,19 @@ class Strategy(Protocol):
     """Whether what is folded is the change itself: ``fold`` gives ``current + trained.delta()``. Only then
     can a concept be taken out of the model again, or be weighed anew, by its change (``--keep-delta``)."""
 
+    revision: ClassVar[int] = 1
+    """Raised when the same options train or fold otherwise than before: a run that was stopped before that is
+    not gone on with, and a study's results from before do not count."""
+
     keeps_inputs: ClassVar[bool] = False
     """Whether second moments of the layers' inputs are kept (level L2): ``inputs_first`` and every concept's
     ``inputs_after`` are summed up, once for all layers that read the same input, and come back as
     :attr:`Layer.past_inputs`. They are constant in size; see :mod:`clora_ext.adapters.moments`."""
+
+    @property
+    def revised(self) -> Mapping[str, int]:
+        """What hashes of the way of teaching hold of the revision; the first is left out, as it was."""
+        return {"revision": self.revision} if self.revision > 1 else {}
 
     @property
     def projects(self) -> bool:

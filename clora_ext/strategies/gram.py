@@ -27,6 +27,7 @@ from clora_ext.adapters.moments import Moment
 from clora_ext.config.knob import Knob
 from clora_ext.prompts import ReplayPrompts, Vocabulary
 from clora_ext.prompts.concept_prompts import ConceptPrompts
+from clora_ext.prompts.spread import spread
 
 from .base import Constraint, Fold, Layer, Needs, Start, StateLevel, Strategy
 
@@ -71,6 +72,7 @@ class Gram(Strategy):
     state_level: ClassVar[StateLevel] = "L2"
     keeps_inputs: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight, which pays for what it changes."""
@@ -106,7 +108,7 @@ class Gram(Strategy):
     def _drawn(self, prompts: ReplayPrompts) -> tuple[str, ...]:
         """As many different prompts as pictures, if there are so many; always the same."""
         rng = Random(0)
-        return tuple(dict.fromkeys(prompts.draw(rng) for _ in range(self.drawings)))
+        return tuple(dict.fromkeys(prompts.draw(spread(number), rng) for number in range(self.drawings)))
 
 
 STRATEGY = Gram

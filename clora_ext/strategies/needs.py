@@ -38,7 +38,8 @@ class Replay:
     some may be asked again by other words.
 
     Attributes:
-        draw: one prompt; the generator is its only source of chance.
+        draw: one prompt. The number, from 0 up to 1, says of which kind, so that evenly spread ones miss
+            none; the generator is the source of all other chance.
         trajectories: how many are under way; None: three for every eight pictures in a step, at least one.
         steps: that a trajectory takes from noise to picture.
         guidance: classifier-free guidance of the trajectories.
@@ -47,9 +48,9 @@ class Replay:
         reworded: a picture's caption in the words that it is asked again by, likewise.
     """
 
-    draw: Callable[[Random], str]
+    draw: Callable[[float, Random], str]
     trajectories: int | None = None
-    steps: int = 25
+    steps: int = 10
     guidance: float = 4.0
     own: float | None = 0.0
     reworded: Callable[[str, Random], str] = lambda caption, _: caption
@@ -57,7 +58,7 @@ class Replay:
     def beside(self, batch_size: int) -> "Replay":
         """The same beside so many pictures in a step.
 
-        >>> replay = Replay(lambda rng: "a dog", own=None)
+        >>> replay = Replay(lambda share, rng: "a dog", own=None)
         >>> replay.beside(8).trajectories, replay.beside(8).own, replay.beside(1).own
         (3, 3.0, 0.375)
         """

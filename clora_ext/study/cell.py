@@ -36,6 +36,7 @@ class Lesson:
             "token": words.token,
             "class_name": words.class_name,
             "settings": self.settings.shaping(),
+            **strategies.load(self.settings.strategy).revised,
         }
 
 

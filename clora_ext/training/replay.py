@@ -17,6 +17,7 @@ from torch import Tensor
 from clora_ext.config.precision import to_device
 from clora_ext.config.processes import ALONE, Place
 from clora_ext.families.model import Conditioning, Model
+from clora_ext.prompts.spread import spread
 from clora_ext.strategies.base import Replay
 from clora_ext.strategies.objective import ReplayBatch
 
@@ -188,4 +189,6 @@ def _name(seed: int, place: int, number: int) -> str:
 
 def _prompt(replay: Replay, seed: int, place: int, number: int) -> str:
     """The prompt of a trajectory."""
-    return replay.draw(Random(f"prompt {_name(seed, place, number)}"))
+    begun = number * _number(replay) + place  # before it, over all places
+    share = spread(begun, Random(f"shares {seed}").random())
+    return replay.draw(share, Random(f"prompt {_name(seed, place, number)}"))

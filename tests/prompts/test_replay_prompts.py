@@ -9,6 +9,7 @@ import pytest
 from clora_ext.families.latent.text import load_tokenizer
 from clora_ext.prompts import ReplayPrompts, Vocabulary, vocabulary_of
 from clora_ext.prompts.concept_prompts import ConceptPrompts
+from clora_ext.prompts.spread import spread
 
 DOG = ConceptPrompts("sks", "dog", ("a photo of sks dog on a red background",))
 CAT = ConceptPrompts("sbu", "cat", ("sbu cat in the snow", "a photo of sbu cat"))
@@ -22,7 +23,7 @@ def words(request: pytest.FixtureRequest) -> Vocabulary:
 
 
 def drawn(prompts: ReplayPrompts, count: int = 600) -> list[str]:
-    return [prompts.draw(Random(f"{number}")) for number in range(count)]
+    return [prompts.draw(spread(number), Random(f"{number}")) for number in range(count)]
 
 
 def test_every_word_is_one_that_the_model_reads() -> None:
@@ -54,6 +55,16 @@ def test_shares_are_as_asked(words: Vocabulary) -> None:
     assert sum("dog" in prompt.split() for prompt in asked) > 0.03 * len(
         asked
     )  # its class, without its token
+
+
+def test_no_concept_waits_for_long(words: Vocabulary) -> None:
+    """So many trajectories begin in a short training; each of nine concepts is asked again and again."""
+    earlier = [ConceptPrompts(token, "dog", ()) for token in words.rare_tokens[:9]]
+    for seed in range(20):
+        prompts = ReplayPrompts(STYLE, earlier, words, anchors=0.3)
+        asked = [prompts.draw(spread(number, Random(seed).random()), Random(number)) for number in range(60)]
+        of = Counter(token for prompt in asked for token in prompt.split())
+        assert min(of[one.token] for one in earlier) >= 3, seed
 
 
 def test_all_are_anchors_where_nothing_was_taught_before(words: Vocabulary) -> None:

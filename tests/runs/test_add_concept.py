@@ -28,6 +28,7 @@ from clora_ext.errors import (
 )
 from clora_ext.events import Event, Note, Preview, Stage, TrainStep
 from clora_ext.formats.checkpoint import Checkpoint, content_hash
+from clora_ext.strategies.mask import Mask
 
 
 def test_a_concept_is_learned_and_everything_is_where_it_should_be(request_: Request) -> None:
@@ -133,6 +134,14 @@ def test_a_plans_fingerprint_follows_what_shapes_the_result_and_nothing_else(req
     assert make_plan(replace(request_, keep=3)).fingerprint == print_
     assert make_plan(replace(request_, token="qwk")).fingerprint != print_
     assert make_plan(replace(request_, settings=SETTINGS.with_values(rank=3))).fingerprint != print_
+
+
+def test_a_run_that_was_stopped_before_its_strategy_was_revised_is_not_gone_on_with(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make_plan(request_).fingerprint
+    monkeypatch.setattr(Mask, "revision", Mask.revision + 1)
+    assert make_plan(request_).fingerprint != before
 
 
 def test_a_token_in_use_is_refused(request_: Request) -> None:

@@ -113,7 +113,7 @@ class Curious(Strategy):
 
     def replay(self, concept, earlier, vocabulary):
         SEEN["vocabulary"] = vocabulary
-        return Replay(lambda rng: rng.choice(["a dog", "a cat"]), trajectories=3, steps=4)
+        return Replay(lambda share, rng: rng.choice(["a dog", "a cat"]), trajectories=3, steps=4)
 
     def objective(self, default, access):
         return Holding(default, access)

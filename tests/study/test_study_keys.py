@@ -7,6 +7,7 @@ from small_study import STUDY
 
 from clora_ext import strategies
 from clora_ext.errors import SettingsError, UsageError
+from clora_ext.strategies.mask import Mask
 from clora_ext.study.cell import first_strategy
 from clora_ext.study.plan import StudyPlan
 from clora_ext.study.run import find_source, plan_in, read_study
@@ -82,6 +83,18 @@ def test_keys_change_with_what_the_result_depends_on_and_with_nothing_else(
     }
     wider = again('name = "mask"', 'name = "mask"\n\n[[strategies]]\nname = "orthogonal"')
     assert keys(wider) > keys(before)
+
+
+def test_results_from_before_a_strategy_was_revised_do_not_count(
+    plan: StudyPlan, tiny_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Mask, "revision", Mask.revision + 1)
+    revised = planned(STUDY, tiny_study, tmp_path).schedule
+    still = {run.strategy: run.models for run in plan.schedule.runs if run.order == "order 1"}
+    now = {run.strategy: run.models for run in revised.runs if run.order == "order 1"}
+    assert still["merge"] == now["merge"]
+    assert still["mask"][0] == now["mask"][0]  # which is taught for all strategies alike
+    assert still["mask"][1] != now["mask"][1]
 
 
 def test_settings_that_do_not_fit_are_told_with_the_strategys_name(tiny_study: Path, tmp_path: Path) -> None:

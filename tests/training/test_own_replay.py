@@ -59,7 +59,9 @@ def test_pictures_take_turns_and_the_model_before_answers() -> None:
     with torch.no_grad():
         network.change += 5
     shown, batch = batch_of(["sks dog on red", "sks dog on blue", "sks dog"])
-    replay = Replay(lambda rng: "", 1, own=2, reworded=lambda caption, rng: caption.replace("sks ", ""))
+    replay = Replay(
+        lambda share, rng: "", 1, own=2, reworded=lambda caption, rng: caption.replace("sks ", "")
+    )
     own = OwnPictures(network, replay.own or 0, replay.reworded, 0, network.before, text_learns=False)  # type: ignore[arg-type]
     turns = [own(shown, batch, step) for step in range(3)]
     assert network.read == ["dog on red", "dog on blue", "dog", "dog on red", "dog on blue", "dog"]
@@ -84,7 +86,7 @@ def test_the_distance_at_own_pictures_is_part_of_the_mean() -> None:
     losses = []
     for change in (0.0, 2.0):
         network = Network()
-        replay = Replay(lambda rng: "", 1, own=1)
+        replay = Replay(lambda share, rng: "", 1, own=1)
         own = OwnPictures(network, replay.own or 0, replay.reworded, 0, network.before, text_learns=False)  # type: ignore[arg-type]
         points = torch.zeros(3, 4, 2, 2)
         words = {"states": torch.zeros(3, 1, 1)}

@@ -16,7 +16,7 @@ from clora_ext.strategies.base import Replay
 from clora_ext.training.replay import TrajectoryReplay, points_per_step, replay_cost, replay_prompts
 
 SQUARE = SizeConditioning((32, 32), (0, 0), (32, 32))
-REPLAY = Replay(lambda rng: rng.choice(["a dog", "a cat", "a red fox"]), trajectories=3, steps=5)
+REPLAY = Replay(lambda share, rng: rng.choice(["a dog", "a cat", "a red fox"]), trajectories=3, steps=5)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_any_step_can_be_the_first(model: Model) -> None:
 
 def test_the_points_lie_where_sampling_passes(model: Model) -> None:
     """A trajectory ends in the latents that diffusers' own pipeline gives for its noise."""
-    replay = Replay(lambda rng: "a dog", trajectories=1, steps=5, guidance=3.0)
+    replay = Replay(lambda share, rng: "a dog", trajectories=1, steps=5, guidance=3.0)
     points = replayed(model, replay)
     batches = [points(step) for step in range(5)]
     last = model.process.advance(batches[4].latents[0], _guided(points, batches[4], 3.0), 4, 5)
@@ -119,16 +119,24 @@ def test_one_point_in_four_is_asked_without_its_prompt_too(model: Model) -> None
 
 
 def test_every_prompt_is_known_before_the_training() -> None:
-    replay = Replay(lambda rng: f"{rng.random()}", trajectories=3, steps=5)
+    replay = Replay(lambda share, rng: f"{rng.random()}", trajectories=3, steps=5)
     for steps in (1, 4, 5, 6, 11):
         known = replay_prompts(replay, 7, steps)
         assert known[0] == ""
         asked = {
-            replay.draw(Random(f"prompt 7/{place}/{(step + place * 5 // 3) // 5}"))
+            replay.draw(0.5, Random(f"prompt 7/{place}/{(step + place * 5 // 3) // 5}"))
             for step in range(steps)
             for place in range(3)
         }
         assert asked <= set(known), steps
+
+
+def test_trajectories_are_of_kinds_that_lie_evenly() -> None:
+    """Whatever the seed, so many trajectories as there are kinds, and a few more, have all of them."""
+    kinds = tuple("abcdefghi")
+    replay = Replay(lambda share, rng: kinds[int(share * len(kinds))], trajectories=3, steps=5)
+    for seed in range(20):
+        assert set(replay_prompts(replay, seed, steps=20)) == {"", *kinds}, seed  # 15 trajectories
 
 
 def test_as_many_points_as_suit_the_batch() -> None:
