@@ -75,7 +75,11 @@ def tables(parts: dict[str, nn.Module]) -> dict[str, KeyTable]:
 
 def tensors(seed: int = 0) -> dict[str, dict[str, Tensor]]:
     """Every component's tensors by their names in a file of everything."""
-    parts = modules(seed)
+    return tensors_of(modules(seed))
+
+
+def tensors_of(parts: dict[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
+    """The same of other modules."""
     return {name: dict(originals(table, parts[name].state_dict())) for name, table in tables(parts).items()}
 
 
@@ -95,23 +99,35 @@ def write_tiny_flow(
         dtype: of transformer and text encoder; the VAE is stored in float32.
         prefix: before the names of the transformer's tensors.
     """
+    return write_flow(models, _stored(seed), dtype, prefix)
+
+
+def write_flow(
+    models: Path, parts: dict[str, dict[str, Tensor]], dtype: torch.dtype, prefix: str = ""
+) -> FlowFiles:
+    """Write these tensors in the same way."""
     files = FlowFiles(
         models / "diffusion_models" / "z_image_tiny.safetensors",
         models / "text_encoders" / "qwen_3_4b.safetensors",
         models / "vae" / "ae.safetensors",
     )
-    parts = _stored(seed)
     _write(files.transformer, parts["transformer"], FLOW_PREFIX, prefix, dtype)
     _write(files.text_encoder, parts["text_encoder"], QWEN3_4B_PREFIX, "", dtype)
     _write(files.vae, parts["vae"], "vae.", "", torch.float32)
     return files
 
 
-def write_everything(file: Path, *, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """Write all of the model as one file, the VAE in float32; give ``file``."""
+def write_everything(
+    file: Path,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.bfloat16,
+    parts: dict[str, dict[str, Tensor]] | None = None,
+) -> Path:
+    """Write all of the model as one file, the VAE in float32; give ``file``. ``parts``: other tensors."""
     sources = {
         name: Source.of(tensor.to(torch.float32 if component == "vae" else dtype).contiguous())
-        for component, found in _stored(seed).items()
+        for component, found in (parts or _stored(seed)).items()
         for name, tensor in found.items()
     }
     write_checkpoint(file, sources, {})

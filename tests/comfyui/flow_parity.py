@@ -1,0 +1,266 @@
+"""ComfyUI's own Z-Image on our files, in one process: ``python flow_parity.py COMFYUI_DIR WHAT FILE...``.
+
+Prints one line of JSON: what ``WHAT``, a function below, finds.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from flow_captions import captions
+from launch import stand_in_for_torchaudio
+from server import TROUBLE
+from sizes import teach_sizes
+
+from clora_ext import families
+from clora_ext.adapters.sites import Site
+from clora_ext.config.precision import pick_precision
+from clora_ext.families.place import find_place
+from clora_ext.formats.flow_keys import FLOW_PREFIX
+from clora_ext.formats.header import Header
+from clora_ext.formats.lora.names import NameTable
+from clora_ext.formats.lora.reader import read_lora
+from clora_ext.formats.models import model_header
+
+SIZES = [(8, 12), (6, 6)]
+TEXTS = ["a dog", "a very long caption about a dog, " * 6]
+TIMES = (0.2, 0.9)
+
+
+def ours(file: Path) -> Any:
+    """The model as clora loads it, with what lies beside it."""
+    checkpoint = find_place(file, {}).open()
+    return families.detect(checkpoint.header, file).load(checkpoint, pick_precision())
+
+
+@torch.no_grad()
+def modules(transformer: str, text_encoder: str, vae: str) -> dict[str, Any]:
+    """The largest differences of what each network answers; ComfyUI loads them by its own loaders."""
+    import comfy.sd
+    import comfy.utils
+
+    model = ours(Path(transformer))
+    theirs = comfy.sd.load_diffusion_model(transformer, model_options={"dtype": torch.float32})
+    clip = comfy.sd.load_clip([text_encoder], clip_type=comfy.sd.CLIPType.LUMINA2)
+    decoder = comfy.sd.VAE(sd=comfy.utils.load_torch_file(vae))
+    kind = type(theirs.model.model_config).__mro__
+    found = {"kind": [one.__name__ for one in kind], "transformer": _transformer(model, theirs)}
+    texts = [*TEXTS, "猫が窓辺で眠っている 🌙", "", "👩🏽\u200d🚀 on the 🌙"]
+    found["text"] = max(_state(model, clip, text) for text in texts)
+    return {**found, "vae": _vae(model, theirs, decoder), **_tokens(model, clip)}
+
+
+def _transformer(model: Any, theirs: Any) -> float:
+    """Two sizes, two captions of different length, two times."""
+    rng = torch.Generator().manual_seed(0)
+    network = theirs.model.diffusion_model
+    condition = model.condition(TEXTS, [])
+    worst = 0.0
+    for height, width in SIZES:
+        latents, times = torch.randn(2, 16, height, width, generator=rng), torch.tensor(TIMES)
+        mine = model.predict(latents, times, condition)
+        for number in range(2):
+            length = int(condition["mask"][number].sum())
+            states = condition["states"][number : number + 1, :length]
+            one = slice(number, number + 1)
+            answer = network(latents[one], times[one], context=states, num_tokens=length)
+            worst = max(worst, float((mine[one] - answer).abs().max()))
+    return worst
+
+
+def _state(model: Any, clip: Any, text: str) -> float:
+    """How far a caption's states are from ComfyUI's."""
+    mine = model.condition([text], [])["states"]
+    theirs = clip.encode_from_tokens(clip.tokenize(text)).float()
+    assert mine.shape == theirs.shape, (text, mine.shape, theirs.shape)
+    return float((mine - theirs).abs().max())
+
+
+def _vae(model: Any, theirs: Any, decoder: Any) -> dict[str, float]:
+    """Latents as the transformer sees them, and pictures of them."""
+    pixels = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mine, _ = model.encode_images(pixels)
+    network, scale = decoder.first_stage_model.float(), theirs.model.latent_format
+    answer = scale.process_in(network.encode(pixels))
+    plain = scale.process_out(mine)
+    drawn = model.vae.decode(plain).sample
+    return {
+        "encoder": float((mine - answer).abs().max()),
+        "decoder": float((drawn - network.decode(plain)).abs().max()),
+    }
+
+
+def _tokens(model: Any, clip: Any) -> dict[str, Any]:
+    """Captions whose tokens are others than ComfyUI's; what is longer than 512 we cut."""
+    other = []
+    for text in captions():
+        (theirs,) = clip.tokenize(text)["qwen3_4b"]
+        numbers = [number for number, *_ in theirs]
+        if model.text.reading.asked(text) != numbers[:512] or model.text.reading._all(text) != numbers:
+            other.append(text)
+    return {"texts": len(captions()), "other tokens": other}
+
+
+@torch.no_grad()
+def drawn(transformer: str, text_encoder: str, vae: str) -> dict[str, Any]:
+    """How far a picture of ours is from that of ComfyUI's sampler, of 255; and how much there is in it."""
+    import comfy.sample
+    import comfy.sd
+    import comfy.utils
+
+    steps, seed, guidance = 4, 3, 4.0
+    theirs = comfy.sd.load_diffusion_model(transformer, model_options={"dtype": torch.float32})
+    clip = comfy.sd.load_clip([text_encoder], clip_type=comfy.sd.CLIPType.LUMINA2)
+    decoder = comfy.sd.VAE(sd=comfy.utils.load_torch_file(vae), dtype=torch.float32)
+    wanted, unwanted = (
+        clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a dog", "blurry")
+    )
+    empty = torch.zeros(1, 16, 4, 6)
+    noise = comfy.sample.prepare_noise(empty, seed)
+    latents = comfy.sample.sample(
+        theirs, noise, steps, guidance, "euler", "simple", wanted, unwanted, empty, seed=seed
+    )
+    picture = (decoder.decode(latents)[0] * 255).round()
+    (image,) = ours(Path(transformer)).sample(
+        "a dog", negative="blurry", seeds=[seed], steps=steps, guidance=guidance, size=(48, 32)
+    )
+    mine = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).reshape(picture.shape)
+    return {"difference": float((mine - picture).abs().max()), "deviation": float(picture.std())}
+
+
+def detected(file: str) -> dict[str, Any]:
+    """What ComfyUI takes a file of these names and shapes for; nothing is loaded."""
+    import comfy.model_detection as detection
+
+    state = _meta(model_header(Path(file)))
+    prefix = detection.unet_prefix_from_state_dict(state)
+    config = detection.model_config_from_unet(state, prefix)
+    return {"prefix": prefix, "kind": type(config).__name__, "config": _plain(config.unet_config)}
+
+
+def _meta(header: Header) -> dict[str, torch.Tensor]:
+    return {name: torch.empty(info.shape, device="meta") for name, info in header.tensors.items()}
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if isinstance(value, (int, float, str, list))}
+
+
+def names(file: str) -> dict[str, Any]:
+    """What ComfyUI calls the layers of this file in LoRAs, against what clora calls them.
+
+    ``lost``: layers that, under the names that clora writes, it does not know in their places. ``unknown``:
+    names of the file's weights that it knows and clora does not. ``elsewhere``: those of another place here.
+    """
+    import comfy.lora
+    import comfy.model_detection as detection
+
+    header = model_header(Path(file))
+    state = _meta(header)
+    config = detection.model_config_from_unet(state, FLOW_PREFIX)
+    config.set_inference_dtype(torch.float32, None)
+    known = comfy.lora.model_lora_keys_unet(config.get_model(state, FLOW_PREFIX, device="meta"), {})
+    places = {stem: _place(place) for stem, place in known.items()}
+    family = families.detect(header, Path(file))
+    lost = [
+        target.name
+        for target in family.modules(header)
+        if places.get(f"diffusion_model.{target.module}") != _own_place(target.site)
+    ]
+    table = NameTable([target.site for target in family.parameters(header)])
+    weights = {_own_place(target.site)[0] for target in family.parameters(header)}
+    found = {stem: table.find(stem) for stem, place in places.items() if place[0] in weights}
+    return {
+        "layers": len(family.modules(header)),
+        "lost": lost,
+        "names": len(found),
+        "unknown": sorted(stem for stem, one in found.items() if one is None),
+        "elsewhere": sorted(
+            stem for stem, one in found.items() if one is not None and _own_place(one[1]) != places[stem]
+        ),
+    }
+
+
+Place = tuple[str, tuple[int, int] | None]
+
+
+def _place(place: Any) -> Place:
+    """A weight, and which of its rows."""
+    if isinstance(place, str):
+        return place, None
+    name, (_, start, length) = place
+    return name, (start, start + length)
+
+
+def _own_place(site: Site) -> Place:
+    name = f"diffusion_model.{site.original}.weight"
+    return name, None if site.rows is None else (site.rows[0], site.rows[1])
+
+
+def loras(transformer: str, *files: str) -> dict[str, Any]:
+    """By file, how far ComfyUI's patched weights are from W + delta, relative to the largest delta."""
+    return {"worst": {Path(file).name: _patched(Path(transformer), Path(file)) for file in files}}
+
+
+def _patched(transformer: Path, file: Path) -> dict[str, Any]:
+    import comfy.lora
+    import comfy.sd
+    import comfy.utils
+
+    model = comfy.sd.load_diffusion_model(str(transformer), model_options={"dtype": torch.float32})
+    state = comfy.utils.load_torch_file(str(file))
+    changed, _ = comfy.sd.load_lora_for_models(model, None, state, 1.0, 0.0)
+    header = model_header(transformer)
+    sites = [target.site for target in families.detect(header, transformer).parameters(header)]
+    changes = read_lora(file, sites).changes
+    wanted: dict[str, torch.Tensor] = {}
+    weights = model.model_state_dict()
+    for site, change in changes.items():
+        name = _own_place(site)[0]
+        whole = wanted.setdefault(name, torch.zeros_like(weights[name]))
+        rows = slice(None) if site.rows is None else slice(*site.rows)
+        whole[rows] += change.delta()
+    assert set(wanted) == set(changed.patches), set(wanted) ^ set(changed.patches)
+    worst = 0.0
+    for name, delta in wanted.items():
+        theirs = comfy.lora.calculate_weight(changed.patches[name], weights[name].clone().float(), name)
+        worst = max(worst, float((theirs - weights[name] - delta).abs().max() / delta.abs().max()))
+    return {"weights": len(wanted), "layers": len(changes), "worst": worst}
+
+
+class Listener(logging.Handler):
+    """Keeps every line that says something did not load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if any(word in line.lower() for word in TROUBLE):
+            self.lines.append(line)
+
+
+ASKED = {one.__name__: one for one in (modules, drawn, detected, names, loras)}
+
+
+def main() -> None:
+    """Load, compare, print."""
+    tree, what, *files = sys.argv[1:]
+    stand_in_for_torchaudio()
+    sys.path[0], sys.argv = tree, ["flow_parity.py"]
+    from comfy.cli_args import args
+
+    args.cpu = True
+    teach_sizes()  # imports ComfyUI: what that says of its own extras is not of our files
+    listener = Listener()
+    logging.getLogger().addHandler(listener)
+    logging.getLogger().setLevel(logging.DEBUG)
+    print(json.dumps({**ASKED[what](*files), "lines": listener.lines}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""A Z-Image of random weights as small as ComfyUI's own modules can be: some of its sizes are fixed there."""
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ZImageTransformer2DModel
+from sizes import HEAD, TEXT, TEXT_HEAD, TEXT_LAYERS, VOCABULARY, WIDTH
+from tiny_flow import tensors_of
+from torch import Tensor, nn
+from transformers import Qwen3Config, Qwen3Model
+
+__all__ = ["sized_flow"]
+
+
+def sized_flow(width: int = WIDTH, layers: int = 2, seed: int = 0) -> dict[str, dict[str, Tensor]]:
+    """Every component's tensors by their names in a file of everything; the VAE is of the published size."""
+    torch.manual_seed(seed)
+    parts: dict[str, Any] = {
+        "transformer": ZImageTransformer2DModel(
+            in_channels=16, dim=width, n_layers=layers, n_refiner_layers=2, n_heads=width // HEAD,
+            n_kv_heads=width // HEAD, cap_feat_dim=TEXT, axes_dims=[32, 48, 48],
+        ),
+        "vae": AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=16,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+            scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False,
+        ),
+        "text_encoder": Qwen3Model(
+            Qwen3Config(
+                vocab_size=VOCABULARY, hidden_size=TEXT, intermediate_size=2 * TEXT,
+                num_hidden_layers=TEXT_LAYERS, num_attention_heads=2, num_key_value_heads=1,
+                head_dim=TEXT_HEAD, max_position_embeddings=40960, rms_norm_eps=1e-6, rope_theta=1e6,
+            )
+        ),
+    }  # fmt: skip
+    with torch.no_grad():
+        for part in parts.values():
+            _move_norms(part)
+        for name, parameter in parts["transformer"].named_parameters():
+            if name.endswith("pad_token"):
+                nn.init.normal_(parameter)
+    return tensors_of(parts)
+
+
+def _move_norms(part: nn.Module) -> None:
+    """Away from 1, where one norm in another's place would not be noticed."""
+    for name, parameter in part.named_parameters():
+        if "norm" in name and name.endswith("weight"):
+            parameter.add_(0.1 * torch.randn_like(parameter))
