@@ -29,6 +29,7 @@ from .options import (
     StrategyOptions,
     TextEncoderFileOption,
     VaeFileOption,
+    VariantOption,
     ZeroSnrOption,
 )
 from .output import Output
@@ -74,6 +75,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     zero_snr: ZeroSnrOption = None,
     text_encoder_file: TextEncoderFileOption = None,
     vae_file: VaeFileOption = None,
+    variant: VariantOption = None,
     token: TokenOption = None,
     class_name: ClassNameOption = None,
     strategy: StrategyOption = DEFAULT_STRATEGY,
@@ -104,10 +106,10 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     """
     from clora_ext.runs.add_concept import add_concept as add_concept_run
     from clora_ext.runs.asked_settings import asked_settings, with_scorer
-    from clora_ext.runs.context import suggested_settings
     from clora_ext.runs.follow import follow
     from clora_ext.runs.make_plan import make_plan
     from clora_ext.runs.request import Pictures, Request, asked_statements
+    from clora_ext.runs.suggested import suggested_settings
 
     leads = own_place().leads
     output = Output(as_json=as_json, is_silent=not leads)
@@ -129,7 +131,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     files = [file for file in (config, dataset_config) if file is not None]
     asked = asked_on_the_line(context, files, beside, (strategy, strategy_option), knobs, output)
     statements = asked_statements(asked.prediction, zero_snr=asked.zero_snr)
-    suitable = suggested_settings(project, asked.base, statements)
+    suitable = suggested_settings(project, asked.base, statements, variant)
     settings = asked_settings(suitable, preset, with_scorer(scorer, asked.settings))
     request = Request(
         source=Pictures(
@@ -160,6 +162,7 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
         max_forgetting=max_forgetting,
         text_encoder_file=text_encoder_file,
         vae_file=vae_file,
+        variant=variant,
     )
     chosen = {*given_on_the_line(context, knobs), *asked.origins}
     request = fitted_to(memory, request, chosen, output)

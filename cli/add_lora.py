@@ -24,6 +24,7 @@ from .options import (
     StrategyOptions,
     TextEncoderFileOption,
     VaeFileOption,
+    VariantOption,
     ZeroSnrOption,
 )
 from .output import Output
@@ -67,6 +68,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     zero_snr: ZeroSnrOption = None,
     text_encoder_file: TextEncoderFileOption = None,
     vae_file: VaeFileOption = None,
+    variant: VariantOption = None,
     token: Annotated[
         str | None,
         typer.Option(help="The word that calls it.", show_default="what the file says, else its name"),
@@ -122,6 +124,7 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
         max_forgetting,
         text_encoder_file,
         vae_file,
+        variant,
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)

@@ -64,8 +64,8 @@ def compare(  # noqa: PLR0913 - an argument for every option: Typer reads the co
     """
     from clora_ext.config.presets import at_preset
     from clora_ext.runs.compare import compare as compare_strategies
-    from clora_ext.runs.context import suggested_settings
     from clora_ext.runs.request import Pictures, Request
+    from clora_ext.runs.suggested import suggested_settings
 
     output = Output(as_json=as_json)
     settings = at_preset(suggested_settings(project, base), preset).with_values(**given_values(knobs))

@@ -30,6 +30,7 @@ __all__ = [
     "StrategyOptions",
     "TextEncoderFileOption",
     "VaeFileOption",
+    "VariantOption",
     "YesOption",
     "ZeroSnrOption",
 ]
@@ -124,6 +125,15 @@ VaeFileOption = Annotated[
         help="The VAE of such a model.",
         show_default="the one beside it",
         rich_help_panel="Files of a model in parts",
+    ),
+]
+VariantOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which variant the base is, where shapes do not tell: of Z-Image base or turbo.",
+        show_default="what its name or its metadata say, else base",
+        rich_help_panel=_BASE,
     ),
 ]
 KeepOption = Annotated[int, typer.Option(help="Earlier models to keep for undo.", rich_help_panel="This run")]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from clora_ext.inspect import FileReport, inspect_file
     from clora_ext.project import Project
     from clora_ext.runs.add_concept import add_concept
-    from clora_ext.runs.context import suggested_settings
     from clora_ext.runs.estimate import Estimate, estimate
     from clora_ext.runs.follow import follow
     from clora_ext.runs.lora_output import LoraOutput
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from clora_ext.runs.plan import Plan
     from clora_ext.runs.request import Lora, Pictures, Request
     from clora_ext.runs.result import Result
+    from clora_ext.runs.suggested import suggested_settings
     from clora_ext.runs.weigh import remove, weigh
     from clora_ext.sampling.generate import GenerateRequest, generate
 
@@ -55,7 +55,7 @@ _HOMES = {
     "inspect_file": "inspect",
     "make_plan": "runs.make_plan",
     "remove": "runs.weigh",
-    "suggested_settings": "runs.context",
+    "suggested_settings": "runs.suggested",
     "weigh": "runs.weigh",
 }
 

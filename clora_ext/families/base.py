@@ -13,6 +13,7 @@ from .companion import Companion
 from .components import Component, Role
 from .model import Model
 from .step_shape import StepShape
+from .variant import Variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,8 +85,9 @@ class Family(Protocol):
         """
         ...
 
-    def hints(self, file: Path) -> Sequence[str]:
-        """What a file's name says that shapes do not, for people, and what follows from it."""
+    @property
+    def variants(self) -> Sequence[Variant]:
+        """What its models may be that shapes do not tell, the usual first; none where all are alike."""
         ...
 
     def resolution(self, header: Header) -> int:

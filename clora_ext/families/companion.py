@@ -1,6 +1,6 @@
 """Networks of a model that lie in files of their own beside the one that is taught. Needs no torch."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,18 +53,22 @@ class Companion:
         return pieces
 
 
-def find_companion(wanted: Companion, model: Header, place: Path) -> Path:
+def find_companion(
+    wanted: Companion, model: Header, place: Path, among: Sequence[Path] | None = None
+) -> Path:
     """The one file that fits among those beside a model: one of a usual name, or the only one.
 
     Args:
         wanted: what is looked for.
         model: its header.
         place: where it lies.
+        among: the files that may be it; None: those beside the model.
 
     Raises:
         CheckpointError: there is none, or several of which none has a usual name.
     """
-    refused = {file: _refusal(wanted, file, model) for file in _beside(wanted, place)}
+    files = _beside(wanted, place) if among is None else among
+    refused = {file: _refusal(wanted, file, model) for file in files}
     found = [file for file, reason in refused.items() if reason is None]
     usual = [file for file in found if file.name in wanted.usual]
     if len(found) == 1 or usual:

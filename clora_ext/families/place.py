@@ -3,9 +3,10 @@
 Needs no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from clora_ext.errors import CheckpointError, UsageError
@@ -83,12 +84,15 @@ class ModelPlace:
         return found
 
 
-def find_place(path: Path, given: Mapping[str, Path]) -> ModelPlace:
+def find_place(
+    path: Path, given: Mapping[str, Path], among: Mapping[str, Sequence[Path]] = MappingProxyType({})
+) -> ModelPlace:
     """Where all of the model at ``path`` lies; what it lacks and is not given is looked for beside it.
 
     Args:
         path: a file or a folder.
         given: files of components, by the component's name.
+        among: files of which one is a component that is not given, by its name; of others: those beside.
 
     Raises:
         CheckpointError: a companion is not found, or does not fit.
@@ -112,5 +116,5 @@ def find_place(path: Path, given: Mapping[str, Path]) -> ModelPlace:
             kind.fitting(given[component], header)
             companions[component] = given[component].absolute()
         else:
-            companions[component] = find_companion(kind, header, path)
+            companions[component] = find_companion(kind, header, path, among.get(component))
     return ModelPlace(path, companions, family.name if family is not None and companions else "")

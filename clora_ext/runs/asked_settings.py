@@ -17,7 +17,7 @@ def asked_settings(
     """The settings of a preset, but for what is given.
 
     Args:
-        suitable: what suits the model; see :func:`clora_ext.runs.context.suggested_settings`.
+        suitable: what suits the model; see :func:`clora_ext.runs.suggested.suggested_settings`.
         preset: its name.
         given: settings by name, the strategy's among them.
 

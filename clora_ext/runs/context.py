@@ -1,7 +1,7 @@
 """The state of a project that a run starts from: its base, its evolving model, its concepts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,21 +12,23 @@ from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Family
 from clora_ext.families.hub import DEMO_MODEL, find_base, place_of
 from clora_ext.families.place import find_place
+from clora_ext.families.variant import ToldVariant
 from clora_ext.formats.folder_files import folder_at
 from clora_ext.formats.header import Header
-from clora_ext.formats.models import model_header, model_sha256
+from clora_ext.formats.models import model_sha256
 from clora_ext.formats.prediction import Prediction, say
 from clora_ext.formats.statements import Statement
 from clora_ext.project import Base, Project
 from clora_ext.project.base import check_said, recorded_statements
-from clora_ext.sampling.recorded import recorded_reading
+
+from .suggested import reading_of, suited, told_variant
 
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
     from clora_ext.formats.checkpoint import Checkpoint
     from clora_ext.prompts.concept_prompts import ConceptPrompts
 
-__all__ = ["ProjectContext", "open_evolving", "project_context", "suggested_settings"]
+__all__ = ["ProjectContext", "open_evolving", "project_context"]
 
 _DEMO = "demo"
 
@@ -48,6 +50,7 @@ class ProjectContext:
         prediction: what the model predicts, who says so, and who says otherwise.
         used_tokens: tokens of the concepts that are in it, the first first.
         number: the next concept will be the project's number-th.
+        variant: which of its family's variants the model is taken for; None: the family has none.
         reading: how texts of the last concept that is in it are read.
     """
 
@@ -63,16 +66,18 @@ class ProjectContext:
     used_tokens: tuple[str, ...]
     number: int
     reading: PromptSettings
+    variant: ToldVariant | None = None
 
     @property
     def suggested(self) -> Settings:
         """Settings that suit the model and what it has learned."""
-        return Settings.of(**self.family.suggested_settings(self.header), **asdict(self.reading))
+        return suited(self.family, self.header, self.variant, self.reading)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the base: who says otherwise of what it predicts, what its name says."""
-        return (*self.prediction.notes, *self.family.hints(self.base_file))
+        """What a user should know of the base: who says otherwise of what it predicts, its variant."""
+        told = () if self.variant is None else (self.variant.note,)
+        return (*self.prediction.notes, *told)
 
     @property
     def size_multiple(self) -> int:
@@ -153,6 +158,7 @@ class ProjectContext:
             **self._beside(),
             "family": self.family.name,
             "prediction": self.prediction.as_dict(),
+            **({} if self.variant is None else {"variant": self.variant.as_dict()}),
             "notes": list(self.notes),
             "parent_hash": self.parent_hash,
         }
@@ -168,6 +174,7 @@ def project_context(
     base: Path | None,
     said: Sequence[Statement] = (),
     companions: Mapping[str, Path] = MappingProxyType({}),
+    variant: str | None = None,
 ) -> ProjectContext:
     """The context of a project that is open (None: one that does not exist yet).
 
@@ -177,10 +184,11 @@ def project_context(
             where it was.
         said: what the user says of what the base predicts.
         companions: files of components that the base lacks, where the user names them.
+        variant: which of its family's variants the user says that the base is.
 
     Raises:
         CheckpointError: the base cannot be used.
-        UsageError: the project has recorded that it predicts something else.
+        UsageError: the project has recorded that it predicts something else, or there is no such variant.
         BaseChanged: another model than the recorded one.
         ProjectError: the recorded base is gone.
     """
@@ -210,31 +218,9 @@ def project_context(
         prediction=prediction,
         used_tokens=() if project is None else project.tokens,
         number=len(records) + 1,
-        reading=_reading(project),
+        reading=reading_of(project),
+        variant=told_variant(family, found.main.place, header, variant),
     )
-
-
-def suggested_settings(project: Path, base: Path | None = None, said: Sequence[Statement] = ()) -> Settings:
-    """Settings that suit a project's model; see :func:`project_context`. Reads one header.
-
-    Raises:
-        CheckpointError: the base cannot be used.
-        ProjectError: the project cannot be read, or its base is gone.
-    """
-    opened = Project.open(project) if Project.exists(project) else None
-    recorded = None if opened is None else opened.base
-    file = DEMO_MODEL if recorded is None else recorded.locate()
-    if base is not None:
-        file = find_base(base)
-    header = model_header(file, *said, *recorded_statements(recorded))
-    suitable = families.detect(header, file).suggested_settings(header)
-    return Settings.of(**suitable, **asdict(_reading(opened)))
-
-
-def _reading(project: Project | None) -> PromptSettings:
-    """How texts of the last concept are read: a model is asked in one way for all of them."""
-    records = [] if project is None else [one for one in project.held if "prompts" in one.settings]
-    return recorded_reading(records[-1]) if records else PromptSettings()
 
 
 def open_evolving(project: Project, base: Path | None = None) -> "Evolving":

@@ -151,6 +151,8 @@ class Request:
         text_encoder_file: the text encoder of a base that is a transformer alone; None: the one beside it. A
             project keeps to the same one, wherever it lies.
         vae_file: its VAE, likewise.
+        variant: which of its family's variants the base is, where shapes do not tell, such as ``turbo``;
+            None: as its name or its metadata say, else the usual one. No project remembers it.
     """
 
     source: Pictures | Lora | Reweight
@@ -167,6 +169,7 @@ class Request:
     max_forgetting: float | None = None
     text_encoder_file: Path | None = None
     vae_file: Path | None = None
+    variant: str | None = None
 
     def __post_init__(self) -> None:
         """Take text for paths.

@@ -63,5 +63,5 @@ def test_files_are_named_by_options(files: FlowFiles, tmp_path: Path) -> None:
         *(*FAST, "--resolution", 16, dogs),
     )
     assert plan.code == 0, plan.err
-    assert "distilled Turbo" in plan.out
+    assert "distilled Turbo, as its name z_image_turbo.safetensors says" in plan.out
     assert "what the text encoder reads" not in plan.out  # distill teaches CLIP's rows, and there is none

@@ -14,6 +14,7 @@ from clora_ext import families
 from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.place import find_place
+from clora_ext.families.variant import ToldVariant, tell_variant
 from clora_ext.formats.flow_keys import FLOW_PREFIX, flow_vae_table, qwen3_table, z_image_table
 from clora_ext.formats.header import Header, TensorInfo
 from clora_ext.formats.models import model_header
@@ -210,9 +211,39 @@ def test_a_model_that_lacks_a_part_says_which(tmp_path: Path) -> None:
     assert "--text-encoder-file FILE --vae-file FILE" in (caught.value.fix or "")
 
 
-def test_a_name_that_says_turbo_is_advised(tmp_path: Path) -> None:
+def told(name: str, metadata: dict[str, str] | None = None, said: str | None = None) -> ToldVariant:
+    found = tell_variant(FAMILY.title, FAMILY.variants, Path(name), metadata or {}, said)
+    assert found is not None
+    return found
+
+
+def test_a_name_that_says_turbo_is_believed_and_advised() -> None:
     names = ("z_image_turbo_bf16", "z-image-Turbo", "z_image_bf16", "z_image_de_turbo_v1", "Z-Image-DeTurbo")
-    said = [FAMILY.hints(tmp_path / f"{name}.safetensors") for name in names]
-    assert [len(one) for one in said] == [1, 1, 0, 0, 0]
-    assert "z_image_turbo_bf16.safetensors" in said[0][0]
-    assert "clora export --lora" in said[0][0]
+    found = [told(f"{name}.safetensors") for name in names]
+    assert [one.variant.name for one in found] == ["turbo", "turbo", "base", "base", "base"]
+    assert "as its name z_image_turbo_bf16.safetensors says: teaching undoes" in found[0].note
+    assert "clora export --lora" in found[0].note
+    assert found[0].variant.suggested == {"sample_steps": 8, "guidance": 1.0}
+    assert found[2].note == "taken for Base: nothing says which it is; if it is another, say --variant turbo"
+    cached = told("models--Tongyi-MAI--Z-Image-Turbo/snapshots/0123/transformer")
+    assert (cached.variant.name, told("z_image_base.safetensors").source) == (
+        "turbo",
+        "its name z_image_base.safetensors",
+    )
+
+
+def test_metadata_says_what_a_name_does_not_and_the_user_has_the_last_word() -> None:
+    title = {"modelspec.title": "Z-Image Turbo"}
+    assert told("x.safetensors", title).source == "modelspec.title (Z-Image Turbo)"
+    assert told("x.safetensors", title).variant.name == "turbo"
+    assert told("z_image_base.safetensors", title).variant.name == "base"
+    assert told("base_turbo.safetensors").source == ""  # two words, neither counts
+    mine = told("z_image_turbo.safetensors", title, "base")
+    assert (mine.variant.name, mine.note) == ("base", "taken for Base, as --variant says")
+    with pytest.raises(UsageError, match="Z-Image has no variant 'trubo'") as caught:
+        told("x.safetensors", said="trubo")
+    assert "turbo" in (caught.value.fix or "")
+    sd1 = families.load("sd1")
+    assert tell_variant(sd1.title, sd1.variants, Path("x_turbo.safetensors"), {}, None) is None
+    with pytest.raises(UsageError, match="no variants"):
+        tell_variant(sd1.title, sd1.variants, Path("x.safetensors"), {}, "turbo")

@@ -15,7 +15,7 @@ from clora_ext.config.settings import PromptSettings
 from clora_ext.errors import Cancelled, SettingsError, UsageError
 from clora_ext.export import export_checkpoint, export_lora
 from clora_ext.formats.checkpoint import Checkpoint
-from clora_ext.runs.context import suggested_settings
+from clora_ext.runs.suggested import suggested_settings
 from clora_ext.sampling.generate import GenerateRequest, generate
 
 # The tiny model reads 18 tokens at once.

@@ -4,7 +4,6 @@ The transformer may lie alone, the others then in files of their own. This file 
 no torch.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from clora_ext.families.latent.parameters import parameters_of
 from clora_ext.families.latent.verdicts import Verdict
 from clora_ext.families.model import Model
 from clora_ext.families.step_shape import StepShape
+from clora_ext.families.variant import Variant, variants_in
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.leftovers import is_leftover
@@ -115,12 +115,10 @@ class FlowLayout:
         """A flow, from the picture to the noise."""
         return Prediction("flow", source=f"{self.title}'s kind")
 
-    def hints(self, file: Path) -> tuple[str, ...]:
-        """That a model was distilled to draw in few steps, if its name says so."""
-        distilled = family_data(self.name)["distilled"]
-        name = re.sub(r"[^a-z0-9]", "", file.name.lower())
-        named = re.search(distilled["name"], name) is not None
-        return (f"by its name {file.name} is {distilled['title']}: {distilled['advice']}",) if named else ()
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """From the family's data."""
+        return variants_in(family_data(self.name))
 
     def resolution(self, header: Header) -> int:
         """From the family's data."""

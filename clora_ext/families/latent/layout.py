@@ -18,6 +18,7 @@ from clora_ext.families.companion import Companion
 from clora_ext.families.components import Component, Role, component_of, denoiser_of
 from clora_ext.families.model import Model
 from clora_ext.families.step_shape import StepShape
+from clora_ext.families.variant import Variant
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.leftovers import is_leftover
@@ -121,7 +122,8 @@ class OriginalLayout:
         found: Prediction = self.config(header, _HERE)["prediction"]
         return found
 
-    def hints(self, file: Path) -> tuple[str, ...]:
+    @property
+    def variants(self) -> tuple[Variant, ...]:
         """None: whatever matters stands in the file or beside it."""
         return ()
 
