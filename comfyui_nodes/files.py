@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from clora_ext import ExportedLora, Project, export_checkpoint, export_lora, export_to
-from clora_ext.errors import ProjectError, writing
+from clora_ext import ExportedLora, Project, export_checkpoint, export_lora, export_to, families
+from clora_ext.errors import ProjectError, UsageError, writing
 from clora_ext.export.names import check_name
 
 from . import host
@@ -25,10 +25,19 @@ def check_taught(evolving: Evolving) -> Path:
     return evolving.folder
 
 
-def save(evolving: Evolving, program: str, name: str, dtype: str | None, webui_folder: str) -> Path:
+def save(
+    evolving: Evolving,
+    program: str,
+    name: str,
+    dtype: str | None,
+    webui_folder: str,
+    *,
+    all_in_one: bool = False,
+) -> Path:
     """Export for one program; the model's file.
 
     For a web UI whose folder is not named, the file goes into the output folder, without the files beside it.
+    ``all_in_one``: into ComfyUI with everything that a model in parts has in files of its own.
 
     Raises:
         CloraError: of the kind and with the remedy that fits what is wrong.
@@ -36,10 +45,26 @@ def save(evolving: Evolving, program: str, name: str, dtype: str | None, webui_f
     project, stem = check_taught(evolving), check_name(name)
     with host.watching() as sink:
         if program != "comfyui" and not webui_folder.strip():
+            _refuse_parts(project)
             target = made_folder(f"clora-{program}") / f"{stem}.safetensors"
             return export_checkpoint(project, target, dtype, overwrite=True, sink=sink).path
         folder = host.program_folder() if program == "comfyui" else given_folder(webui_folder)
-        return export_to(project, program, folder, dtype, name=stem, overwrite=True, sink=sink).path
+        everything = all_in_one and program == "comfyui"
+        return export_to(
+            project, program, folder, dtype, name=stem, overwrite=True, sink=sink, all_in_one=everything
+        ).path
+
+
+def _refuse_parts(project: Path) -> None:
+    """Web interfaces know models of diffusion alone.
+
+    Raises:
+        UsageError: the project's model is another one.
+    """
+    base = Project.open(project).base
+    family = None if base is None else families.load(base.family)
+    if family is not None and family.companions:
+        raise UsageError(f"web UIs cannot load {family.title}", fix="choose comfyui as the target")
 
 
 def save_lora(evolving: Evolving, name: str, rank: int) -> ExportedLora:

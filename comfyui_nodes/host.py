@@ -1,15 +1,13 @@
-"""ComfyUI, as the nodes see it: the only file of the pack that imports it."""
+"""ComfyUI, as the nodes see it: its folders, its process, its pictures. Its models are in ``models.py``."""
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import comfy.model_sampling
-import comfy.sd
 import comfy.utils
 import folder_paths
 import numpy as np
@@ -20,26 +18,21 @@ from PIL import Image
 
 from clora_ext.errors import Cancelled, UsageError
 from clora_ext.events import Event, FoldStep, Preview, Sampled, SampleStep, Sink, TrainStep
-from clora_ext.formats.prediction import Prediction
 
 __all__ = [
     "ComfyExtension",
     "alone",
     "any_folder_allowed",
     "blocked",
-    "checkpoint_names",
-    "checkpoint_path",
     "input_folder",
     "input_folders",
     "io",
     "is_blocked",
-    "load_checkpoint",
-    "load_clip",
-    "lora_names",
-    "lora_path",
+    "listed",
+    "listed_path",
+    "model_names",
+    "model_path",
     "output_folder",
-    "patched",
-    "predicting",
     "program_folder",
     "temporary_folder",
     "to_image",
@@ -50,27 +43,30 @@ __all__ = [
 
 _ANY_FOLDER = "CLORA_ANY_FOLDER"
 _PREVIEW_SIDE = 1024
-_SET = "set"  # the patch that replaces a weight
+_ALONE = "diffusion_models/"  # before the names of transformers that lie alone
 
 
-def checkpoint_names() -> list[str]:
-    """Checkpoints that ComfyUI lists and clora can read."""
-    return [name for name in folder_paths.get_filename_list("checkpoints") if name.endswith(".safetensors")]
+def listed(kind: str) -> list[str]:
+    """Files of a kind, by ComfyUI's name of its folder, that ComfyUI lists and clora can read."""
+    return [name for name in folder_paths.get_filename_list(kind) if name.endswith(".safetensors")]
 
 
-def checkpoint_path(name: str) -> Path:
-    """The file of a listed checkpoint."""
-    return Path(folder_paths.get_full_path_or_raise("checkpoints", name))
+def listed_path(kind: str, name: str) -> Path:
+    """One of them."""
+    return Path(folder_paths.get_full_path_or_raise(kind, name))
 
 
-def lora_names() -> list[str]:
-    """LoRAs that ComfyUI lists and clora can read."""
-    return [name for name in folder_paths.get_filename_list("loras") if name.endswith(".safetensors")]
+def model_names() -> list[str]:
+    """Models that ComfyUI lists and clora can read: checkpoints, and transformers that lie alone."""
+    alone = [f"{_ALONE}{name}" for name in listed(_ALONE.rstrip("/"))]
+    return [*listed("checkpoints"), *alone]
 
 
-def lora_path(name: str) -> Path:
-    """The file of a listed LoRA."""
-    return Path(folder_paths.get_full_path_or_raise("loras", name))
+def model_path(name: str) -> Path:
+    """The file of a listed model."""
+    if name.startswith(_ALONE) and name not in listed("checkpoints"):
+        return listed_path(_ALONE.rstrip("/"), name.removeprefix(_ALONE))
+    return listed_path("checkpoints", name)
 
 
 def output_folder(*names: str) -> Path:
@@ -193,80 +189,6 @@ def blocked(reason: str) -> Any:
 def is_blocked(value: Any) -> bool:
     """Whether :func:`blocked` made it."""
     return isinstance(value, ExecutionBlocker)
-
-
-def load_clip(file: Path) -> Any:
-    """CLIP of a checkpoint."""
-    embeddings = folder_paths.get_folder_paths("embeddings")
-    _, clip, *_ = comfy.sd.load_checkpoint_guess_config(
-        str(file), output_vae=False, output_clip=True, output_model=False, embedding_directory=embeddings
-    )
-    return clip
-
-
-def load_checkpoint(file: Path) -> tuple[Any, Any, Any]:
-    """MODEL, CLIP and VAE of a checkpoint.
-
-    Raises:
-        RuntimeError: ComfyUI does not know this kind of model.
-    """
-    embeddings = folder_paths.get_folder_paths("embeddings")
-    model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(
-        str(file), output_vae=True, output_clip=True, embedding_directory=embeddings
-    )
-    return model, clip, vae
-
-
-def patched(model: Any, weights: dict[str, torch.Tensor]) -> Any:
-    """A copy of a MODEL in which some weights, by their names in the checkpoint, are others.
-
-    Raises:
-        RuntimeError: ComfyUI's model has no such weight.
-    """
-    copy = model.clone()
-    patches = {name.removeprefix("model."): (_SET, (weight,)) for name, weight in weights.items()}
-    _drop_set_values(copy, patches)
-    missing = set(patches) - set(copy.add_patches(patches, strength_patch=1.0))
-    if missing:
-        message = f"ComfyUI's model has no weight {min(missing)}"
-        raise RuntimeError(message)
-    return copy
-
-
-def predicting(model: Any, prediction: Prediction) -> Any:
-    """A MODEL that samples as a model of this prediction must; the same one where ComfyUI has seen it itself.
-
-    ComfyUI sees the markers of SDXL that predicts v, and nothing else.
-    """
-    sampling = model.get_model_object("model_sampling")
-    is_v = isinstance(sampling, comfy.model_sampling.V_PREDICTION)
-    if (is_v, bool(getattr(sampling, "zsnr", False))) == (prediction.kind == "v", prediction.zero_snr):
-        return model
-    kinds = {"epsilon": comfy.model_sampling.EPS, "v": comfy.model_sampling.V_PREDICTION}
-
-    class Sampling(comfy.model_sampling.ModelSamplingDiscrete, kinds[prediction.kind]):
-        """As ComfyUI's own node ModelSamplingDiscrete makes it."""
-
-    copy = model.clone()
-    copy.add_object_patch("model_sampling", Sampling(model.model.model_config, zsnr=prediction.zero_snr))
-    return copy
-
-
-def _drop_set_values(copy: Any, names: Iterable[str]) -> None:
-    """Forget what these weights of a copy were set to before.
-
-    A copy takes over the patches of its original and adds its own behind them. The last value that is set
-    wins, but without this a chain of concepts would keep every concept's weights in memory.
-    """
-    for name in names:
-        if name in copy.patches:
-            copy.patches[name] = [patch for patch in copy.patches[name] if not _sets_whole_weight(patch)]
-
-
-def _sets_whole_weight(patch: Sequence[Any]) -> bool:
-    """Whether a patch (strength, what, the model's strength, part of the weight, function) is like ours."""
-    _, what, _, part, _ = patch
-    return isinstance(what, tuple) and what[0] == _SET and part is None
 
 
 def to_image(pictures: Sequence[Image.Image]) -> torch.Tensor:

@@ -50,7 +50,7 @@ def drawn(evolving: Evolving, wish: GenerateRequest) -> list[Image.Image]:
     with host.alone() as clear, host.watching() as sink:
         clear()
         source = evolving.folder if Project.exists(evolving.folder) else evolving.checkpoint
-        files = generate(source, wish, folder, sink)
+        files = generate(source, wish, folder, sink, companions=evolving.companions)
     pictures = []
     for file in files:
         with Image.open(file) as opened:

@@ -1,8 +1,9 @@
 """What travels along the pack's own wires."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from clora_ext import Project, Result, families
@@ -10,18 +11,20 @@ from clora_ext.errors import UsageError
 from clora_ext.export.names import check_name
 from clora_ext.families.components import denoiser_of
 from clora_ext.families.hub import DEMO_MODEL
+from clora_ext.families.latent.layout import family_data
+from clora_ext.families.place import ModelPlace, find_place
 from clora_ext.formats.changes import changes
 from clora_ext.formats.composed import open_model
 from clora_ext.formats.folder_files import folder_at
-from clora_ext.formats.prediction import Prediction
 from clora_ext.formats.statements import Statement
 from clora_ext.project.base import check_said, recorded_statements
 from clora_ext.runs.request import asked_statements
 
-from . import host
+from . import host, models
 
 __all__ = [
     "DEMO",
+    "LISTS",
     "Dataset",
     "Evolving",
     "Report",
@@ -35,6 +38,9 @@ __all__ = [
 
 DEMO = "clora's built-in demo model"
 """What the list of checkpoints calls it."""
+
+LISTS = {"text_encoder": "text_encoders", "vae": "vae"}
+"""ComfyUI's folders of what a model may lack, by component."""
 
 _PROJECTS = "clora"
 
@@ -68,6 +74,9 @@ class Evolving:
         clip: CLIP, or the same.
         vae: VAE, or the same.
         said: what the user says of what a new project's base predicts; (None, None): its files say it.
+        companions: files of what the base lacks, by component: those of a new project, and those of others
+            that the user names.
+        variant: which of its family's variants the user says that the base is; None: nothing is said.
     """
 
     folder: Path
@@ -77,6 +86,8 @@ class Evolving:
     clip: Any = field(repr=False)
     vae: Any = field(repr=False)
     said: tuple[str | None, bool | None] = (None, None)
+    companions: Mapping[str, Path] = field(default_factory=dict)
+    variant: str | None = None
 
     @property
     def outputs(self) -> tuple[Any, Any, Any]:
@@ -99,8 +110,8 @@ class Evolving:
         new = dict(changes(before, open_model(checkpoint)))
         denoiser = denoiser_of(families.detect(before.header, self.checkpoint).components)
         patches = {name: weight for name, weight in new.items() if name.startswith(denoiser.prefix)}
-        clip = self.clip if len(patches) == len(new) else host.load_clip(checkpoint)
-        return replace(state, model=host.patched(self.model, patches), clip=clip)
+        clip = self.clip if len(patches) == len(new) else models.load_clip(checkpoint)
+        return replace(state, model=models.patched(self.model, patches), clip=clip)
 
 
 def project_names() -> list[str]:
@@ -119,33 +130,49 @@ def project_folder(name: str) -> Path:
 
 
 def start_project(
-    name: str, checkpoint_name: str, said: tuple[str | None, bool | None] = (None, None)
+    name: str,
+    model_name: str,
+    said: tuple[str | None, bool | None] = (None, None),
+    named: Mapping[str, Path] = MappingProxyType({}),
+    variant: str | None = None,
 ) -> Evolving:
     """A new project, or the one of that name, which must have begun with the same model.
 
-    ``said``: what the checkpoint predicts and whether its noise schedule ends in pure noise, where its files
-    do not say it.
+    Args:
+        name: of the project.
+        model_name: of a listed model.
+        said: what the model predicts and whether its noise schedule ends in pure noise, where its files do
+            not say it.
+        named: files of what it lacks, by component; of others one is taken that ComfyUI lists and that fits.
+        variant: which of its family's variants the model is; None: nothing is said.
 
     Raises:
-        CloraError: the name is none, the project has another base or says otherwise, or the checkpoint is of
-            a kind that cannot be taught.
+        CloraError: the name is none, the project has another base or says otherwise, or the model is of a
+            kind that cannot be taught.
     """
     folder = project_folder(name)
-    base = None if checkpoint_name == DEMO else host.checkpoint_path(checkpoint_name)
+    base = None if model_name == DEMO else host.model_path(model_name)
+    statements = asked_statements(said[0], zero_snr=said[1])
     if Project.exists(folder):
         project = Project.open(folder)
         if project.base is not None:
             project.base.check(base or DEMO_MODEL)
         if project.concepts:
-            check_said(folder, recorded_statements(project.base), asked_statements(said[0], zero_snr=said[1]))
-        return replace(open_project(folder), said=said)
-    # Before ComfyUI, which knows more models than clora can teach, loads some gigabytes.
-    prediction = _prediction(base or DEMO_MODEL, asked_statements(said[0], zero_snr=said[1]))
-    return replace(_loaded(folder, base, base or DEMO_MODEL, prediction), said=said)
+            check_said(folder, recorded_statements(project.base), statements)
+        return replace(open_project(folder, named), said=said, variant=variant)
+    place = find_place(base or DEMO_MODEL, named, _listed())
+    return replace(
+        _loaded(folder, base, place, statements), said=said, companions=place.companions, variant=variant
+    )
 
 
-def open_project(folder: Path) -> Evolving:
-    """A project as it is now.
+def _listed() -> Mapping[str, Sequence[Path]]:
+    """Files that ComfyUI lists, by the component that they may be."""
+    return {name: [host.listed_path(kind, one) for one in host.listed(kind)] for name, kind in LISTS.items()}
+
+
+def open_project(folder: Path, named: Mapping[str, Path] = MappingProxyType({})) -> Evolving:
+    """A project as it is now; ``named``: where files beside its base lie now, by component.
 
     Raises:
         CloraError: it is none, its files are damaged, or it has learned nothing and its base has gone.
@@ -153,9 +180,8 @@ def open_project(folder: Path) -> Evolving:
     project = Project.open(folder)
     project.verify()
     base = None if project.base is None or project.base.path is None else Path(project.base.path)
-    checkpoint = project.model_file()
-    prediction = _prediction(checkpoint, recorded_statements(project.base))
-    return _loaded(folder, base, checkpoint, prediction)
+    place = project.model_place(companions=named)
+    return replace(_loaded(folder, base, place, recorded_statements(project.base)), companions=named)
 
 
 def current(evolving: Evolving) -> Evolving:
@@ -164,7 +190,7 @@ def current(evolving: Evolving) -> Evolving:
         return evolving
     project = Project.open(evolving.folder)
     same = project.checkpoint_path == evolving.checkpoint
-    return evolving if same else open_project(evolving.folder)
+    return evolving if same else open_project(evolving.folder, evolving.companions)
 
 
 def go_back(evolving: Evolving, concepts: int) -> Evolving:
@@ -178,31 +204,31 @@ def go_back(evolving: Evolving, concepts: int) -> Evolving:
     with Project.writing(evolving.folder) as project:
         while project.number > concepts:
             project.undo()
-    return open_project(evolving.folder)
+    return open_project(evolving.folder, evolving.companions)
 
 
-def _prediction(checkpoint: Path, said: Sequence[Statement]) -> Prediction:
-    """What a checkpoint predicts.
+def _loaded(folder: Path, base: Path | None, place: ModelPlace, said: Sequence[Statement]) -> Evolving:
+    """With ComfyUI's objects; where it does not know the model, nodes that ask for them are blocked.
 
     Raises:
         CheckpointError: it is of a kind that cannot be taught.
-        UsageError: it can, but not here.
+        UsageError: ComfyUI cannot load it as it lies.
     """
-    header = open_model(checkpoint, *said).header
+    checkpoint = place.path
+    # Before ComfyUI, which knows more models than clora can teach, loads some gigabytes.
+    header = place.header(*said)
     family = families.detect(header, checkpoint)
-    if family.companions:
-        message = f"{checkpoint} is {family.title}, which the nodes do not teach yet"
-        raise UsageError(message, fix="teach it by the command: clora add-concept --base FILE")
-    return family.prediction(header)
-
-
-def _loaded(folder: Path, base: Path | None, checkpoint: Path, prediction: Prediction) -> Evolving:
-    """With ComfyUI's objects; where it does not know the model, nodes that ask for them are blocked."""
+    prediction = family.prediction(header)
     if folder_at(checkpoint) is not None:
         raise UsageError(f"{checkpoint} is a diffusers folder", fix="start from a .safetensors checkpoint")
+    if family.companions:
+        models.check_version(family.title)
+    if place.companions:
+        kind = family_data(family.name)["clip_type"]
+        return Evolving(folder, base, checkpoint, *models.load_parts(checkpoint, place.companions, kind))
     try:
-        model, clip, vae = host.load_checkpoint(checkpoint)
-        objects = (host.predicting(model, prediction), clip, vae)
+        model, clip, vae = models.load_checkpoint(checkpoint)
+        objects = (models.predicting(model, prediction), clip, vae)
     except RuntimeError:
         if base is not None:
             raise

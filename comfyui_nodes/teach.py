@@ -48,7 +48,7 @@ def teach(
     prediction, zero_snr = evolving.said
     asked = asked_statements(prediction, zero_snr=zero_snr)
     base = _new_base(evolving, target)
-    suggested = suggested_settings(target, base, asked)
+    suggested = suggested_settings(target, base, asked, evolving.variant)
     request = Request(
         source=Pictures(dataset.folder),
         project=target,
@@ -58,6 +58,9 @@ def teach(
         settings=asked_settings(suggested, preset, requested),
         prediction=prediction,
         zero_snr=zero_snr,
+        text_encoder_file=evolving.companions.get("text_encoder"),
+        vae_file=evolving.companions.get("vae"),
+        variant=evolving.variant,
     )
     if Project.exists(target):
         _check_copy(evolving, Project.open(target), request)
@@ -87,6 +90,8 @@ def teach_lora(
     request = Request(
         Lora(file, weight), target, _new_base(evolving, target), token, class_name, settings,
         prediction=evolving.said[0], zero_snr=evolving.said[1],
+        text_encoder_file=evolving.companions.get("text_encoder"), vae_file=evolving.companions.get("vae"),
+        variant=evolving.variant,
     )  # fmt: skip
     return _taught(evolving, request)
 

@@ -42,6 +42,12 @@ class SaveCheckpoint(io.ComfyNode):
                     default="",
                     tooltip="The web UI's folder, if ComfyUI was started with CLORA_ANY_FOLDER=1.",
                 ),
+                io.Boolean.Input(
+                    "all_in_one",
+                    optional=True,
+                    default=False,
+                    tooltip="Of a model in parts, for ComfyUI: text encoder and VAE in the same file.",
+                ),
             ],
             outputs=[
                 io.String.Output("PATHS", display_name="paths", tooltip="What was written, a line each.")
@@ -50,12 +56,15 @@ class SaveCheckpoint(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, project: Evolving, name: str, target: str, dtype: str, webui_folder: str = ""
-    ) -> io.NodeOutput:
+        cls, project: Evolving, name: str, target: str, dtype: str, webui_folder: str = "", *,
+        all_in_one: bool = False,
+    ) -> io.NodeOutput:  # fmt: skip
         """Export."""
         programs = ("comfyui", "a1111") if target == "both" else (target,)
         wish = None if dtype == "as stored" else dtype
-        paths = [save(project, program, name, wish, webui_folder) for program in programs]
+        paths = [
+            save(project, program, name, wish, webui_folder, all_in_one=all_in_one) for program in programs
+        ]
         text = "\n".join(map(str, paths))
         return io.NodeOutput(text, ui={"text": (text,)})
 
@@ -70,7 +79,8 @@ class ExportLora(io.ComfyNode):
             node_id="CloraExportLora",
             display_name="Clora Export LoRA",
             category=CATEGORY,
-            description="Write everything learned since the base as one LoRA in kohya's format.",
+            description="Write everything learned since the base as one LoRA, in the format that suits the "
+            "model.",
             is_output_node=True,
             inputs=[
                 EVOLVING.Input("project", tooltip="What to write."),

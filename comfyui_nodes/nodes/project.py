@@ -2,10 +2,20 @@
 
 from typing import Any, get_args
 
+from clora_ext import families
 from clora_ext.formats.prediction import PredictionKind
 
-from ..host import checkpoint_names, io
-from ..state import DEMO, Evolving, go_back, open_project, project_folder, project_names, start_project
+from ..host import io, listed, listed_path, model_names
+from ..state import (
+    DEMO,
+    LISTS,
+    Evolving,
+    go_back,
+    open_project,
+    project_folder,
+    project_names,
+    start_project,
+)
 from .types import CATEGORY, EVOLVING, evolving_outputs, state_of
 
 __all__ = ["LoadEvolvingModel", "StartProject", "Undo"]
@@ -13,6 +23,23 @@ __all__ = ["LoadEvolvingModel", "StartProject", "Undo"]
 
 _AS_IT_SAYS = "as its files say"
 _TRUTH = {"yes": True, "no": False}
+_FOUND = "the one that fits"
+
+
+def _variants() -> list[str]:
+    """Names of variants of any family, each once."""
+    return sorted({one.name for name in families.names() for one in families.load(name).variants})
+
+
+def _companion_input(component: str, title: str) -> Any:
+    """The choice of a file of what a model may lack."""
+    return io.Combo.Input(
+        component,
+        optional=True,
+        options=[_FOUND, *listed(LISTS[component])],
+        default=_FOUND,
+        tooltip=f"The {title} of a model whose file is a transformer alone; others have their own.",
+    )
 
 
 class StartProject(io.ComfyNode):
@@ -25,12 +52,13 @@ class StartProject(io.ComfyNode):
             node_id="CloraStartProject",
             display_name="Clora Start Project",
             category=CATEGORY,
-            description="Begin to teach a checkpoint. The checkpoint itself is never written.",
+            description="Begin to teach a model. Its file itself is never written.",
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
-                    options=[*checkpoint_names(), DEMO],
-                    tooltip="The model to start from: Stable Diffusion 1.5, SDXL, or clora's small one.",
+                    options=[*model_names(), DEMO],
+                    tooltip="The model to start from: Stable Diffusion 1.5, SDXL, Z-Image (in "
+                    "diffusion_models/), or clora's small one.",
                 ),
                 io.String.Input(
                     "name",
@@ -52,25 +80,37 @@ class StartProject(io.ComfyNode):
                     tooltip="Whether the checkpoint was trained on a noise schedule that ends in pure noise "
                     "(zero terminal SNR).",
                 ),
+                _companion_input("text_encoder", "text encoder"),
+                _companion_input("vae", "VAE"),
+                io.Combo.Input(
+                    "variant",
+                    optional=True,
+                    options=[_AS_IT_SAYS, *_variants()],
+                    default=_AS_IT_SAYS,
+                    tooltip="Which variant the model is, where shapes do not tell and neither its name nor "
+                    "its metadata says it: of Z-Image base or turbo.",
+                ),
             ],
             outputs=evolving_outputs(),
         )
 
     @classmethod
     def execute(
-        cls, checkpoint: str, name: str, prediction: str = _AS_IT_SAYS, zero_snr: str = _AS_IT_SAYS
-    ) -> io.NodeOutput:
+        cls, checkpoint: str, name: str, prediction: str = _AS_IT_SAYS, zero_snr: str = _AS_IT_SAYS,
+        text_encoder: str = _FOUND, vae: str = _FOUND, variant: str = _AS_IT_SAYS,
+    ) -> io.NodeOutput:  # fmt: skip
         """Open or begin."""
         kind = None if prediction == _AS_IT_SAYS else prediction
-        evolving = start_project(name, checkpoint, (kind, _TRUTH.get(zero_snr)))
+        chosen = {"text_encoder": text_encoder, "vae": vae}
+        named = {one: listed_path(LISTS[one], file) for one, file in chosen.items() if file != _FOUND}
+        which = None if variant == _AS_IT_SAYS else variant
+        evolving = start_project(name, checkpoint, (kind, _TRUTH.get(zero_snr)), named, which)
         return io.NodeOutput(*evolving.outputs, evolving, evolving.triggers)
 
     @classmethod
-    def fingerprint_inputs(
-        cls, checkpoint: str, name: str, prediction: str = _AS_IT_SAYS, zero_snr: str = _AS_IT_SAYS
-    ) -> Any:
+    def fingerprint_inputs(cls, name: str, **inputs: str) -> Any:
         """Looks again when the project has changed, whoever has changed it."""
-        return checkpoint, name, prediction, zero_snr, state_of(name)
+        return name, tuple(sorted(inputs.items())), state_of(name)
 
 
 class LoadEvolvingModel(io.ComfyNode):

@@ -62,16 +62,27 @@ class Draw(io.ComfyNode):
                 io.Int.Input("steps", default=30, min=1, max=1000, tooltip="Denoising steps."),
                 io.Float.Input("guidance", default=4.0, min=1.0, max=30.0, step=0.5, tooltip="1: none."),
                 io.Int.Input("seed", default=0, min=0, max=2**62, tooltip="Of the first picture."),
+                io.Int.Input(
+                    "size",
+                    optional=True,
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=16,
+                    tooltip="Side of the pictures, pixels. 0: the model's own.",
+                ),
             ],
             outputs=[io.Image.Output("IMAGE", display_name="image", tooltip="The pictures.")],
         )
 
     @classmethod
     def execute(
-        cls, project: Evolving, prompt: str, count: int, steps: int, guidance: float, seed: int
+        cls, project: Evolving, prompt: str, count: int, steps: int, guidance: float, seed: int, size: int = 0
     ) -> io.NodeOutput:
         """Draw."""
-        wish = GenerateRequest(prompt, count=count, steps=steps, guidance=guidance, seed=seed)
+        wish = GenerateRequest(
+            prompt, count=count, steps=steps, guidance=guidance, seed=seed, size=size or None
+        )
         return io.NodeOutput(to_image(drawn(project, wish)))
 
 

@@ -4,7 +4,7 @@ from clora_ext import strategies
 from clora_ext.config.presets import PRESETS, preset_summaries
 from clora_ext.config.settings import Settings
 
-from ..host import io, lora_names, lora_path, to_image, ui
+from ..host import io, listed, listed_path, to_image, ui
 from ..knobs import knob_input, requested_values
 from ..state import Dataset, Evolving
 from ..teach import teach, teach_lora
@@ -113,7 +113,7 @@ class AddLora(io.ComfyNode):
                     "project", tooltip="From Start Project, Load Evolving Model or another concept."
                 ),
                 io.Combo.Input(
-                    "lora", options=lora_names(), tooltip="LoRA, LoHa, LoKr or DoRA, from any trainer."
+                    "lora", options=listed("loras"), tooltip="LoRA, LoHa, LoKr or DoRA, from any trainer."
                 ),
                 _STRATEGY,
                 io.Float.Input(
@@ -138,7 +138,9 @@ class AddLora(io.ComfyNode):
         named = (token.strip() or None, class_name.strip() or None)
         options = strategies.read_pairs(strategy_options.splitlines())
         joined = (strategy, strategies.typed_options(strategy, options))
-        evolving, report, sheet = teach_lora(project, lora_path(lora), joined, weight, named, copy_to)
+        evolving, report, sheet = teach_lora(
+            project, listed_path("loras", lora), joined, weight, named, copy_to
+        )
         image = to_image([sheet])
         outputs = (*evolving.outputs, evolving, evolving.triggers, image, report)
         return io.NodeOutput(*outputs, ui=ui.PreviewImage(image, cls=cls))

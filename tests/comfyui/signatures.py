@@ -18,7 +18,8 @@ def main() -> None:
 
     args.cpu = True
     sys.path.append(str(Path(__file__).parents[1] / "nodes"))
-    from fake_comfy import Comfy, Patcher, _modules
+    from fake_comfy import Comfy, _modules
+    from fake_models import Patcher
 
     found = list(_missing(_modules(Comfy(Path()))))
     from comfy.model_patcher import ModelPatcher

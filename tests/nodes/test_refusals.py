@@ -11,7 +11,6 @@ from calling_nodes import batch, dataset, same, start, state, taught
 from cases import check_each
 from fake_comfy import Comfy
 from safetensors.torch import load_file, save_file
-from tiny_flow import write_everything
 
 from clora_ext import Project
 from clora_ext.errors import (
@@ -51,14 +50,6 @@ def test_what_cannot_be_taught_is_refused_before_comfyui_loads_it(
         assert caught.value.fix in str(caught.value)
 
     check_each(models, check)
-
-
-def test_a_model_in_parts_is_refused_with_the_command(pack: Any, comfy: Comfy) -> None:
-    comfy.known = False
-    write_everything(comfy.base / "models" / "checkpoints" / "z_image.safetensors")
-    with pytest.raises(UsageError, match="nodes do not teach yet") as caught:
-        pack.StartProject.execute("z_image.safetensors", "mine")
-    assert "clora add-concept" in str(caught.value)
 
 
 def test_a_full_disk_in_the_middle_leaves_the_project_as_it_was(

@@ -1,0 +1,173 @@
+"""The nodes teach a Z-Image in a real ComfyUI, whose own nodes load and draw what comes of it."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import launch  # noqa: F401 - before anything imports diffusers
+import numpy as np
+import pytest
+import torch
+from graphs import Graph, drawing, node
+from PIL import Image
+from server import HERE, Comfy, pack_in, running
+from sized_flow import sized_flow
+from small_runs import pictures
+from tiny_flow import write_flow
+
+from clora_ext import Project
+
+pytestmark = pytest.mark.comfyui
+
+NAME = "diffusion_models/z_image_tiny.safetensors"
+SIZES = f"""import sys
+sys.path.append({str(HERE)!r})
+from sizes import teach_sizes
+teach_sizes()
+NODE_CLASS_MAPPINGS = {{}}
+"""
+
+
+@pytest.fixture(scope="module")
+def host(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
+    """A ComfyUI with the nodes, a small Z-Image in its folders, and pictures."""
+    base = tmp_path_factory.mktemp("flow_nodes")
+    pack_in(base)
+    write_flow(base / "models", sized_flow(layers=1), torch.bfloat16)
+    (base / "custom_nodes" / "small_sizes").mkdir()
+    (base / "custom_nodes" / "small_sizes" / "__init__.py").write_text(SIZES, encoding="utf-8")
+    pictures(base / "made")
+    shutil.copytree(base / "made", base / "input" / "my_dog")
+    shutil.copytree(pictures(base / "more", seed=1), base / "input" / "my_cat")
+    with running(base) as server:
+        yield server
+
+
+def taught(project: list[Any], folder: str, **values: Any) -> Graph:
+    """Teach a folder and draw with ComfyUI's own sampler."""
+    inputs = {
+        "strategy": "merge", "preset": "balanced", "steps": 2, "rank": 4, "learning_rate": 0.001, "seed": 0,
+        "resolution": 32, "text_encoder": False, "sample_prompt": "", "preview_every": 0, **values,
+    }  # fmt: skip
+    return {
+        "dataset": node("CloraDatasetFromFolder", folder=folder, token="", class_name="", path=""),
+        "taught": node("CloraAddConcept", project=project, dataset=["dataset", 0], **inputs),
+        **drawing(["taught", 0], ["taught", 1], ["taught", 2], "sks dog", 32, 2),
+    }
+
+
+def first() -> Graph:
+    start = node("CloraStartProject", checkpoint=NAME, name="mine")
+    return {"start": start, **taught(["start", 3], "my_dog")}
+
+
+def loaded(transformer: str) -> Graph:
+    """The same picture by ComfyUI's own loaders."""
+    return {
+        "model": node("UNETLoader", unet_name=transformer, weight_dtype="default"),
+        "clip": node("CLIPLoader", clip_name="qwen_3_4b.safetensors", type="lumina2"),
+        "vae": node("VAELoader", vae_name="ae.safetensors"),
+        **drawing(["model", 0], ["clip", 0], ["vae", 0], "sks dog", 32, 2),
+    }
+
+
+def project_of(host: Comfy) -> Project:
+    return Project.open(host.base / "output" / "clora" / "mine")
+
+
+def pixels(host: Comfy, outputs: dict[str, Any], name: str = "saved") -> np.ndarray:
+    (file,) = host.pictures({name: outputs[name]})
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def test_1_start_project_lists_transformers_and_asks_for_the_rest(host: Comfy) -> None:
+    inputs = host.ask("/object_info/CloraStartProject")["CloraStartProject"]["input"]
+    assert inputs["required"]["checkpoint"][1]["options"] == [NAME, "clora's built-in demo model"]
+    found = "the one that fits"
+    assert inputs["optional"]["text_encoder"][1]["options"] == [found, "qwen_3_4b.safetensors"]
+    assert "ae.safetensors" in inputs["optional"]["vae"][1]["options"]
+
+
+def test_2_a_concept_is_taught_and_drawn_as_its_file_is(host: Comfy) -> None:
+    graph = first()
+    graph["written"] = node(
+        "CloraSaveCheckpoint", project=["taught", 3], name="out", target="comfyui", dtype="as stored"
+    )
+    drawn = pixels(host, host.run(graph))
+    assert project_of(host).tokens == ("sks",)
+    assert (host.base / "models" / "diffusion_models" / "out.safetensors").is_file()
+    again, base = (pixels(host, host.run(loaded(f"{name}.safetensors"))) for name in ("out", "z_image_tiny"))
+    assert np.array_equal(drawn, again)
+    assert not np.array_equal(drawn, base)
+    assert host.trouble() == []
+
+
+def test_3_a_second_one_with_everything_that_looks_at_it(host: Comfy) -> None:
+    graph = {"model": node("CloraLoadModel", project="mine"), **taught(["model", 3], "my_cat")}
+    project: list[Any] = ["taught", 3]
+    graph |= {
+        "report": node("CloraForgettingReport", project=project),
+        "info": node("CloraProjectInfo", project=project),
+        "own": node(
+            "CloraDraw", project=project, prompt="sks dog", count=1, steps=2, guidance=4.0, seed=0, size=32
+        ),
+        "kept": node("SaveImage", images=["own", 0], filename_prefix="own"),
+        "lora": node("CloraExportLora", project=project, name="mine", rank=8),
+        "everything": node(
+            "CloraSaveCheckpoint", project=project, name="all", target="comfyui", dtype="as stored",
+            all_in_one=True,
+        ),
+    }  # fmt: skip
+    outputs = host.run(graph)
+    assert project_of(host).number == 2
+    assert "| 2 | zwz my cat | merge |" in outputs["info"]["text"][0]
+    assert len(host.pictures({"report": outputs["report"]})) == 1
+    assert pixels(host, outputs, "kept").shape == (32, 32, 3)
+    whole = {
+        "model": node("CheckpointLoaderSimple", ckpt_name="all.safetensors"),
+        **drawing(["model", 0], ["model", 1], ["model", 2], "sks dog", 32, 2),
+    }
+    assert np.array_equal(pixels(host, outputs), pixels(host, host.run(whole)))
+    assert host.trouble() == []
+
+
+def test_4_its_lora_is_applied_whole_to_the_base(host: Comfy) -> None:
+    (host.base / "models" / "loras").mkdir(exist_ok=True)
+    shutil.copy(host.base / "output" / "loras" / "mine.safetensors", host.base / "models" / "loras")
+    base = loaded("z_image_tiny.safetensors")
+    graph = {
+        **base,
+        "lora": node(
+            "LoraLoaderModelOnly", model=["model", 0], lora_name="mine.safetensors", strength_model=1.0
+        ),
+    }
+    graph["sampler"] = node("KSampler", **{**base["sampler"]["inputs"], "model": ["lora", 0]})
+    assert not np.array_equal(pixels(host, host.run(graph)), pixels(host, host.run(base)))
+    assert host.trouble() == []
+
+
+def test_5_undo_and_the_first_is_there_at_once(host: Comfy) -> None:
+    graph = {
+        "model": node("CloraLoadModel", project="mine"),
+        "undone": node("CloraUndo", project=["model", 3], concepts=1),
+        "info": node("CloraProjectInfo", project=["undone", 3]),
+    }
+    host.run(graph)
+    state = project_of(host).current
+    assert project_of(host).number == 1
+    again = first()
+    again["sampler"]["inputs"]["seed"] = 2
+    host.run(again)
+    assert project_of(host).current == state
+
+
+def test_6_web_interfaces_are_refused_by_name(host: Comfy) -> None:
+    graph = {
+        "model": node("CloraLoadModel", project="mine"),
+        "written": node(
+            "CloraSaveCheckpoint", project=["model", 3], name="out", target="a1111", dtype="as stored"
+        ),
+    }
+    (told,) = host.complaints(graph)
+    assert "web UIs cannot load Z-Image" in told
