@@ -334,7 +334,7 @@ BUGS = (
     ),
     Bug(
         "a transformer's answer keeps the sign of its authors",
-        "families/flow/model.py",
+        "families/z_image.py",
         "return -torch.stack(found).squeeze(2)",
         "return torch.stack(found).squeeze(2)",
         "tests/families/test_z_image.py",
@@ -349,8 +349,8 @@ BUGS = (
     Bug(
         "a text is asked for the last states of the language model",
         "families/flow/text.py",
-        "found.hidden_states[self.reading.layer]",
-        "found.last_hidden_state",
+        "found.hidden_states[layer] for layer in self.reading.layers",
+        "found.last_hidden_state for layer in self.reading.layers",
         "tests/families/test_z_image.py",
     ),
     Bug(
