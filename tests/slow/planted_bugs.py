@@ -367,4 +367,25 @@ BUGS = (
         "change.rows(*(pieces[0].rows or ())) for one in pieces",
         "tests/formats/lora/test_z_image_loras.py",
     ),
+    Bug(
+        "shift and scale of the last modulation are read as they are stored",
+        "families/latent/filling.py",
+        "if place.swapped:",
+        "if place.swapped and place.transposed:",
+        "tests/families/test_klein.py",
+    ),
+    Bug(
+        "the VAE's latents are given without their mean",
+        "families/flow/vae_kind.py",
+        "return (places - centre) / spread",
+        "return places / spread",
+        "tests/families/test_klein.py",
+    ),
+    Bug(
+        "what a text is filled up with is read by the language model as its words are",
+        "families/flow/text.py",
+        "attention_mask=to_device(mask, device) if filling else None",
+        "attention_mask=None",
+        "tests/families/test_klein.py",
+    ),
 )

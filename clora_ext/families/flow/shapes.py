@@ -91,9 +91,12 @@ def flux2_vae_config(header: Header, prefix: str, known: Mapping[str, Any]) -> d
     channels = config["latent_channels"]
     if shapes.side("bn.running_mean", 0) != 4 * channels:
         raise CheckpointError(f"the statistics of its VAE are not of {channels} channels", fix=_FIX)
+    narrower = (
+        {} if decoder == widths else {"decoder_block_out_channels": decoder}
+    )  # diffusers 0.37 knows none
     return {
         **config,
-        "decoder_block_out_channels": None if decoder == widths else decoder,
+        **narrower,
         "use_quant_conv": "encoder.quant_conv.weight" in shapes,
         "use_post_quant_conv": "decoder.post_quant_conv.weight" in shapes,
     }
