@@ -13,7 +13,7 @@ from flow_captions import captions
 from tiny_flow import CHANNELS, modules, write_everything
 
 from clora_ext import families
-from clora_ext.config.precision import pick_precision
+from clora_ext.config.precision import pick_precision, to_keep
 from clora_ext.families.latent.layout import family_data
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.formats.flow_keys import FLOW_PREFIX
@@ -110,6 +110,17 @@ def test_tokens_are_filled_up_behind_the_authors_template(model: Any) -> None:
     numbers = [reading._all(caption) for caption in captions()]
     assert sha256(json.dumps(numbers).encode()).hexdigest() == TOKENS
     assert FAMILY.tokens_cut(Header({}), "猫" * 600, None) == 612 - 512  # type: ignore[arg-type]
+
+
+def test_what_is_kept_in_bfloat16_is_read_again_without_a_loss(model: Any) -> None:
+    states = torch.randn(1, 512, 8, generator=torch.Generator().manual_seed(0))
+    said = {"states": states.bfloat16(), "mask": torch.ones(1, 512)}
+    kept = {name: to_keep(value) for name, value in said.items()}
+    assert (kept["states"].dtype, kept["mask"].dtype) == (torch.bfloat16, torch.float32)
+    assert to_keep(states.half()).dtype == torch.float32
+    both = model.collate([kept, kept])
+    assert both["states"].dtype == torch.float32
+    assert torch.equal(both["states"][1], said["states"][0].float())
 
 
 def pipeline(model: Any, parts: dict[str, Any]) -> Flux2KleinPipeline:

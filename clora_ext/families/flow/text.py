@@ -137,10 +137,10 @@ class Text:
 
 
 def collate(conditions: Sequence[Conditioning]) -> Conditioning:
-    """Several pictures' conditions as one: texts are padded with zeros to the longest one."""
+    """Several pictures' conditions as one, float32: texts are padded with zeros to the longest one."""
     longest = max(int(condition["states"].shape[1]) for condition in conditions)
     return {
-        name: torch.cat([_padded(condition[name], longest) for condition in conditions])
+        name: torch.cat([_padded(condition[name], longest) for condition in conditions]).float()
         for name in ("states", "mask")
     }
 
