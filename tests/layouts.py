@@ -20,11 +20,14 @@ def originals(table: KeyTable, state: Mapping[str, Tensor]) -> Iterator[tuple[st
         )
         place = table.place(f"text_model.{name}" if flat else name)
         shaped = tensor.T if place.transposed else tensor
+        if place.swapped:
+            shaped = torch.cat(tensor.chunk(2)[::-1])
         if table.component == "vae" and ".attentions." in name and tensor.ndim == 2:
             shaped = tensor[..., None, None]
         parts.setdefault(place.tensor, []).append((place.part[0], shaped))
     for tensor_name, found in parts.items():
-        yield tensor_name, torch.cat([tensor for _, tensor in sorted(found, key=lambda item: item[0])])
+        ordered = [tensor for _, tensor in sorted(found, key=lambda item: item[0])]
+        yield tensor_name, torch.cat(ordered) if len(ordered) > 1 else ordered[0]
 
 
 def write_modules(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from clora_ext.formats.flow_keys import FLOW_PREFIX, FLOW_VAE_PREFIX, QWEN3_4B_PREFIX
+from clora_ext.formats.flow_keys import FLOW_PREFIX, FLOW_VAE_PREFIX, QWEN3_4B_PREFIX, QWEN3_8B_PREFIX
 from clora_ext.formats.header import Header, encode_header, layout
 
 GOLDEN = Path(__file__).parent / "formats" / "golden"
@@ -18,7 +18,16 @@ def published_shapes(golden: str) -> dict[str, tuple[int, ...]]:
 
 def z_image_header() -> Header:
     """Of a file of everything that belongs to Z-Image."""
-    parts = {FLOW_PREFIX: "z_image", QWEN3_4B_PREFIX: "qwen3_4b", FLOW_VAE_PREFIX: "flux1_vae"}
+    return _everything({FLOW_PREFIX: "z_image", QWEN3_4B_PREFIX: "qwen3_4b", FLOW_VAE_PREFIX: "flux1_vae"})
+
+
+def klein_header(name: str) -> Header:
+    """Of a file of everything that belongs to a Flux.2 klein."""
+    text = {"flux2_klein_4b": {QWEN3_4B_PREFIX: "qwen3_4b"}, "flux2_klein_9b": {QWEN3_8B_PREFIX: "qwen3_8b"}}
+    return _everything({FLOW_PREFIX: name, **text[name], FLOW_VAE_PREFIX: "flux2_vae"})
+
+
+def _everything(parts: Mapping[str, str]) -> Header:
     shapes = {
         prefix + name: ("BF16", shape)
         for prefix, golden in parts.items()

@@ -1,12 +1,18 @@
-"""A Z-Image of random weights, small enough to train on a processor, in the files that ComfyUI keeps."""
+"""Small models of flow matching of random weights, in the files that ComfyUI keeps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ZImageTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLFlux2,
+    Flux2Transformer2DModel,
+    ZImageTransformer2DModel,
+)
 from layouts import originals
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model
@@ -16,15 +22,18 @@ from clora_ext.formats.flow_keys import (
     FLOW_PREFIX,
     QWEN3_4B_PREFIX,
     flow_vae_table,
+    flux2_table,
+    flux2_vae_table,
     qwen3_table,
     z_image_table,
 )
 from clora_ext.formats.keys import KeyTable
 
 RESOLUTION = 16
-CHANNELS = 4  # fewer than published, so that the narrow transformer can tell all of them
+CHANNELS = 4  # of the VAE: fewer than published, so that the narrow transformer can tell all of them
 WIDTH, HEAD, TEXT = 32, 16, 24
 _TOKENS = 151_680  # as many as the tokenizer has, and some more
+_DOWN, _UP = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
 
 
 @dataclass(frozen=True)
@@ -36,24 +45,94 @@ class FlowFiles:
     vae: Path
 
 
-def modules(seed: int = 0) -> dict[str, nn.Module]:
+@dataclass(frozen=True)
+class Kind:
+    """One of the families, in small.
+
+    Attributes:
+        transformer: makes it.
+        vae: likewise.
+        layers: of the language model.
+        tables: of the two, from their configurations.
+        files: names of the transformer's file and the VAE's.
+    """
+
+    transformer: Callable[[], nn.Module]
+    vae: Callable[[], nn.Module]
+    layers: int
+    tables: tuple[Callable[[Any], KeyTable], Callable[[Any], KeyTable]]
+    files: tuple[str, str]
+
+
+def _z_image() -> nn.Module:
+    found: nn.Module = ZImageTransformer2DModel(
+        in_channels=CHANNELS, dim=WIDTH, n_layers=2, n_refiner_layers=1, n_heads=WIDTH // HEAD,
+        n_kv_heads=WIDTH // HEAD, cap_feat_dim=TEXT, axes_dims=[4, 6, 6],
+    )  # fmt: skip
+    return found
+
+
+def _flux1_vae() -> nn.Module:
+    found: nn.Module = AutoencoderKL(
+        block_out_channels=(32, 32), layers_per_block=1, latent_channels=CHANNELS,
+        down_block_types=_DOWN, up_block_types=_UP,
+        scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False,
+    )  # fmt: skip
+    return found
+
+
+def _klein() -> nn.Module:
+    found: nn.Module = Flux2Transformer2DModel(
+        in_channels=4 * CHANNELS, num_layers=2, num_single_layers=2, attention_head_dim=HEAD,
+        num_attention_heads=WIDTH // HEAD, joint_attention_dim=3 * TEXT, axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )  # fmt: skip
+    return found
+
+
+def _flux2_vae() -> nn.Module:
+    found: Any = AutoencoderKLFlux2(
+        block_out_channels=(32, 32), layers_per_block=1, latent_channels=CHANNELS,
+        down_block_types=_DOWN, up_block_types=_UP,
+    )  # fmt: skip
+    nn.init.normal_(found.bn.running_mean)
+    nn.init.uniform_(found.bn.running_var, 0.5, 2.0)
+    return found  # type: ignore[no-any-return]
+
+
+def _sized_klein() -> nn.Module:
+    found: nn.Module = Flux2Transformer2DModel(
+        in_channels=128, num_layers=2, num_single_layers=2, attention_head_dim=128, num_attention_heads=2,
+        joint_attention_dim=3 * TEXT, axes_dims_rope=(32,) * 4, guidance_embeds=False,
+    )  # fmt: skip
+    return found
+
+
+KINDS = {
+    "z_image": Kind(
+        _z_image, _flux1_vae, 3, (z_image_table, flow_vae_table), ("z_image_tiny", "ae")
+    ),
+    "flux2_klein_4b": Kind(
+        _klein, _flux2_vae, 28, (flux2_table, flux2_vae_table), ("flux_klein_base_tiny", "flux2-vae")
+    ),
+    # As small as ComfyUI's own modules can be: heads and VAE are of a fixed size there.
+    "flux2_klein_sized": Kind(
+        _sized_klein, AutoencoderKLFlux2, 28, (flux2_table, flux2_vae_table), ("klein_sized", "flux2-vae")
+    ),
+}  # fmt: skip
+
+
+def modules(seed: int = 0, kind: str = "z_image") -> dict[str, nn.Module]:
     """The modules, with random weights, by component."""
     torch.manual_seed(seed)
     found: dict[str, Any] = {
-        "transformer": ZImageTransformer2DModel(
-            in_channels=CHANNELS, dim=WIDTH, n_layers=2, n_refiner_layers=1, n_heads=WIDTH // HEAD,
-            n_kv_heads=WIDTH // HEAD, cap_feat_dim=TEXT, axes_dims=[4, 6, 6],
-        ),
-        "vae": AutoencoderKL(
-            block_out_channels=(32, 32), layers_per_block=1, latent_channels=CHANNELS,
-            down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-            scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False,
-        ),
+        "transformer": KINDS[kind].transformer(),
+        "vae": KINDS[kind].vae(),
         "text_encoder": Qwen3Model(
             Qwen3Config(
-                vocab_size=_TOKENS, hidden_size=TEXT, intermediate_size=2 * TEXT, num_hidden_layers=3,
-                num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=40960,
-                rms_norm_eps=1e-6, rope_theta=1e6,
+                vocab_size=_TOKENS, hidden_size=TEXT, intermediate_size=2 * TEXT,
+                num_hidden_layers=KINDS[kind].layers, num_attention_heads=2, num_key_value_heads=1,
+                head_dim=16, max_position_embeddings=40960, rms_norm_eps=1e-6, rope_theta=1e6,
             )
         ),
     }  # fmt: skip
@@ -63,33 +142,40 @@ def modules(seed: int = 0) -> dict[str, nn.Module]:
     return found
 
 
-def tables(parts: dict[str, nn.Module]) -> dict[str, KeyTable]:
+def tables(parts: dict[str, nn.Module], kind: str = "z_image") -> dict[str, KeyTable]:
     """Their names in a file of everything."""
     transformer, vae = (dict(parts[name].config) for name in ("transformer", "vae"))  # type: ignore[call-overload]
     return {
-        "transformer": z_image_table(transformer),
-        "vae": flow_vae_table(vae),
+        "transformer": KINDS[kind].tables[0](transformer),
+        "vae": KINDS[kind].tables[1](vae),
         "text_encoder": qwen3_table(QWEN3_4B_PREFIX),
     }
 
 
-def tensors(seed: int = 0) -> dict[str, dict[str, Tensor]]:
+def tensors(seed: int = 0, kind: str = "z_image") -> dict[str, dict[str, Tensor]]:
     """Every component's tensors by their names in a file of everything."""
-    return tensors_of(modules(seed))
+    return tensors_of(modules(seed, kind), kind)
 
 
-def tensors_of(parts: dict[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
+def tensors_of(parts: dict[str, nn.Module], kind: str = "z_image") -> dict[str, dict[str, Tensor]]:
     """The same of other modules."""
-    return {name: dict(originals(table, parts[name].state_dict())) for name, table in tables(parts).items()}
+    return {
+        name: dict(originals(table, parts[name].state_dict())) for name, table in tables(parts, kind).items()
+    }
 
 
 @cache
-def _stored(seed: int) -> dict[str, dict[str, Tensor]]:
-    return tensors(seed)
+def _stored(seed: int, kind: str) -> dict[str, dict[str, Tensor]]:
+    return tensors(seed, kind)
 
 
 def write_tiny_flow(
-    models: Path, *, seed: int = 0, dtype: torch.dtype = torch.bfloat16, prefix: str = ""
+    models: Path,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.bfloat16,
+    prefix: str = "",
+    kind: str = "z_image",
 ) -> FlowFiles:
     """Write the model as ComfyUI keeps it; give its files.
 
@@ -98,18 +184,24 @@ def write_tiny_flow(
         seed: of the weights.
         dtype: of transformer and text encoder; the VAE is stored in float32.
         prefix: before the names of the transformer's tensors.
+        kind: the family.
     """
-    return write_flow(models, _stored(seed), dtype, prefix)
+    return write_flow(models, _stored(seed, kind), dtype, prefix, kind)
 
 
 def write_flow(
-    models: Path, parts: dict[str, dict[str, Tensor]], dtype: torch.dtype, prefix: str = ""
+    models: Path,
+    parts: dict[str, dict[str, Tensor]],
+    dtype: torch.dtype,
+    prefix: str = "",
+    kind: str = "z_image",
 ) -> FlowFiles:
     """Write these tensors in the same way."""
+    transformer, vae = KINDS[kind].files
     files = FlowFiles(
-        models / "diffusion_models" / "z_image_tiny.safetensors",
+        models / "diffusion_models" / f"{transformer}.safetensors",
         models / "text_encoders" / "qwen_3_4b.safetensors",
-        models / "vae" / "ae.safetensors",
+        models / "vae" / f"{vae}.safetensors",
     )
     _write(files.transformer, parts["transformer"], FLOW_PREFIX, prefix, dtype)
     _write(files.text_encoder, parts["text_encoder"], QWEN3_4B_PREFIX, "", dtype)
@@ -123,11 +215,12 @@ def write_everything(
     seed: int = 0,
     dtype: torch.dtype = torch.bfloat16,
     parts: dict[str, dict[str, Tensor]] | None = None,
+    kind: str = "z_image",
 ) -> Path:
     """Write all of the model as one file, the VAE in float32; give ``file``. ``parts``: other tensors."""
     sources = {
-        name: Source.of(tensor.to(torch.float32 if component == "vae" else dtype).contiguous())
-        for component, found in (parts or _stored(seed)).items()
+        name: Source.of(_cast(tensor, torch.float32 if component == "vae" else dtype))
+        for component, found in (parts or _stored(seed, kind)).items()
         for name, tensor in found.items()
     }
     write_checkpoint(file, sources, {})
@@ -137,7 +230,11 @@ def write_everything(
 def _write(file: Path, found: dict[str, Tensor], cut: str, prefix: str, dtype: torch.dtype) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     sources = {
-        prefix + name.removeprefix(cut): Source.of(tensor.to(dtype).contiguous())
-        for name, tensor in found.items()
+        prefix + name.removeprefix(cut): Source.of(_cast(tensor, dtype)) for name, tensor in found.items()
     }
     write_checkpoint(file, sources, {})
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Whole numbers stay what they are."""
+    return tensor.to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()

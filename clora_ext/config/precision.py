@@ -7,7 +7,7 @@ from torch import Tensor, autocast
 
 from .processes import computes_on_processor
 
-__all__ = ["Precision", "pick_precision", "to_device"]
+__all__ = ["Precision", "pick_precision", "to_device", "to_keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +69,11 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def to_keep(tensor: Tensor) -> Tensor:
+    """What an encoder gave as it is kept: on the processor, float32; bfloat16 stays, which is half as large.
+
+    What reads it again widens it: no bit is lost.
+    """
+    return tensor.cpu() if tensor.dtype == torch.bfloat16 else tensor.float().cpu()

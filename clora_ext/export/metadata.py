@@ -23,7 +23,13 @@ _MODELSPEC = "modelspec."
 _CLORA = "clora."
 _SETTINGS = ("steps", "rank", "alpha", "learning_rate", "batch_size", "resolution")
 _FEWEST = 100
-_LAYOUTS = {SMALL: "clora", "z-image": "https://github.com/Tongyi-MAI/Z-Image"}
+_FLUX_2 = "https://github.com/black-forest-labs/flux2"
+_LAYOUTS = {
+    SMALL: "clora",
+    "z-image": "https://github.com/Tongyi-MAI/Z-Image",
+    "flux-2-klein-4b": _FLUX_2,
+    "flux-2-klein-9b": _FLUX_2,
+}
 _LONGEST = 200
 
 

@@ -139,7 +139,7 @@ class Model(Protocol):
         ...
 
     def collate(self, conditions: Sequence[Conditioning]) -> Conditioning:
-        """Conditions of several pictures as one, in their order, on the device that they lie on.
+        """Conditions of several pictures as one, in their order, on the device that they lie on; float32.
 
         Where texts differ in length, the family pads them and adds a mask that :meth:`predict` reads.
         """

@@ -55,8 +55,13 @@ class Process(Protocol):
         """How much each picture's error counts, (n,); None: all alike, the plain mean."""
         ...
 
-    def sampling_times(self, steps: int) -> "Tensor":
-        """The times, (steps,), at which sampling in so many steps asks the denoiser, noise first."""
+    def sampling_times(self, steps: int, shape: Sequence[int]) -> "Tensor":
+        """The times, (steps,), at which sampling in so many steps asks the denoiser, noise first.
+
+        Args:
+            steps: of the whole.
+            shape: of the latents, (..., channels, h, w): large pictures may need more noise.
+        """
         ...
 
     def advance(self, latents: "Tensor", output: "Tensor", done: int, steps: int) -> "Tensor":

@@ -14,8 +14,9 @@ from clora_ext.formats.quantised import quantised
 __all__ = ["refuse_known"]
 
 _BASE = "use the base model it was made from"
-_TAUGHT = "use Stable Diffusion 1, SDXL or Z-Image"
+_TAUGHT = "use Stable Diffusion 1, SDXL, Z-Image or Flux.2 klein"
 _Z_IMAGE = "use Z-Image (Base or Turbo)"
+_KLEIN = "use Flux.2 klein (base 4B or 9B)"
 _DENOISER = "name the file of the model that paints; this one is found beside it"
 
 
@@ -72,6 +73,19 @@ def _lumina(header: Header) -> bool:
     )(header)
 
 
+def _flux2(header: Header) -> bool:
+    return _inside("double_stream_modulation_img.")(header)
+
+
+def _flux2_dev(header: Header) -> bool:
+    """Larger than any klein, and told how much guidance there is."""
+    return _flux2(header) and _inside("guidance_in.", "time_guidance_embed.guidance_embedder.")(header)
+
+
+def _flux1(header: Header) -> bool:
+    return _inside("double_blocks.")(header) and not _flux2(header)
+
+
 def _vae(header: Header) -> bool:
     return {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= set(header.tensors)
 
@@ -90,7 +104,8 @@ _KNOWN = (
     _Refused("the SDXL refiner", _refiner, "use the SDXL base model"),
     _Refused("Stable Diffusion 2", _begins("cond_stage_model.model."), _TAUGHT),
     _Refused("Stable Diffusion 3", _inside("joint_blocks."), _TAUGHT),
-    _Refused("Flux", _inside("double_blocks."), _TAUGHT),
+    _Refused("Flux.2 dev, of 32 billion parameters", _flux2_dev, _KLEIN),
+    _Refused("Flux 1 or a relative of it", _flux1, _TAUGHT),
     _Refused(
         "one component of a diffusers folder",
         _begins("down_blocks.", "encoder.down_blocks.", "text_model."),

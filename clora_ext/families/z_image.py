@@ -5,44 +5,27 @@ The configuration is read from the shapes in the header and from ``z_image.json`
 
 import re
 from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError
-from clora_ext.formats.companion_files import flow_vae_pieces
-from clora_ext.formats.flow_keys import (
-    FLOW_PREFIX,
-    FLOW_VAE_PREFIX,
-    QWEN3_4B_PREFIX,
-    flow_vae_table,
-    qwen3_table,
-    z_image_table,
-)
-from clora_ext.formats.header import Header
-from clora_ext.formats.keys import KeyTable
-from clora_ext.formats.language_model import language_model_pieces
+from clora_ext.formats.flow_keys import z_image_table
 
-from .companion import Companion
-from .components import Component, components_by_name
-from .flow.layout import Config, FlowLayout
-from .flow.shapes import flow_vae_config, qwen3_config
-from .latent.layout import family_data
+from .flow.kinds import QWEN3_4B, Config, TransformerKind
+from .flow.layout import FlowLayout
+from .flow.vae_kind import FLUX_1
 from .latent.shapes import Shapes
+from .model import Conditioning
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+    from torch import Tensor, nn
 
 __all__ = ["FAMILY"]
 
-_NAME = "z_image"
 _FIX = "use a Z-Image checkpoint"
 _MOST = 1 << 16  # no width or count of such a model comes near
-_COMPONENTS = components_by_name(
-    (
-        Component("text_encoder", QWEN3_4B_PREFIX, "text_encoder"),
-        Component("vae", FLOW_VAE_PREFIX, "vae"),
-        Component("transformer", FLOW_PREFIX, "denoiser"),
-    )
-)
 _MARKS = ("cap_embedder.1.weight", "cap_pad_token", "noise_refiner.0.attention.qkv.weight")
 
 # The refiners and what tells the time stay as they are: so do the programs that train Z-Image.
@@ -51,31 +34,12 @@ _MLP = re.compile(r"layers\.\d+\.feed_forward\.w[123]")
 _SHARED = re.compile(r"(.+\.(?:attention|feed_forward))\.(?:to_[qkv]|w[13])")
 
 
-def _config(header: Header, where: Path) -> Config:
-    """The configuration.
+def _configure(shapes: Shapes, data: Config) -> dict[str, Any]:
+    """diffusers' configuration of a ZImageTransformer2DModel.
 
     Raises:
         CheckpointError: the tensors are not those of such a model.
     """
-    data = family_data(_NAME)
-    try:
-        config = {**data, "transformer": _transformer(header, data)}
-        for part in ("text_encoder", "vae"):
-            del config[part]
-        if any(name.startswith(QWEN3_4B_PREFIX) for name in header.tensors):
-            config["text_encoder"] = qwen3_config(header, QWEN3_4B_PREFIX, data["text_encoder"])
-            _check_text(config)
-        if any(name.startswith(FLOW_VAE_PREFIX) for name in header.tensors):
-            config["vae"] = flow_vae_config(header, FLOW_VAE_PREFIX, data["vae"])
-            _check_vae(config)
-    except CheckpointError as error:
-        raise CheckpointError(f"{where}: {error.message}", fix=error.fix) from error
-    return config
-
-
-def _transformer(header: Header, data: Config) -> Config:
-    """diffusers' configuration of a ZImageTransformer2DModel."""
-    shapes = Shapes(header, FLOW_PREFIX)
     width, head = shapes.side("cap_embedder.1.weight", 0), shapes.side("layers.0.attention.q_norm.weight", 0)
     fused = shapes.side("layers.0.attention.qkv.weight", 0)
     axes = data["axes"]
@@ -94,42 +58,6 @@ def _transformer(header: Header, data: Config) -> Config:
     }
 
 
-def _check_text(config: Config) -> None:
-    """The transformer must read what the language model gives."""
-    needed, width = config["transformer"]["cap_feat_dim"], config["text_encoder"]["hidden_size"]
-    if needed != width:
-        message = f"its transformer reads text of width {needed}, the text encoder gives {width}"
-        raise CheckpointError(message, fix="use Qwen3-4B, such as qwen_3_4b.safetensors")
-
-
-def _check_vae(config: Config) -> None:
-    """The transformer must paint what the VAE decodes."""
-    needed, channels = config["transformer"]["in_channels"], config["vae"]["latent_channels"]
-    if needed != channels:
-        message = f"its transformer paints {needed} channels, the VAE decodes {channels}"
-        raise CheckpointError(message, fix="use the VAE of Flux 1, such as ae.safetensors")
-
-
-def _fits(model: Header, own: Header, file: Path) -> None:
-    """Make sure that a companion fits a transformer; both are one header then.
-
-    Raises:
-        CheckpointError: it does not.
-    """
-    transformer = {name: info for name, info in model.tensors.items() if name.startswith(FLOW_PREFIX)}
-    _config(Header({**transformer, **own.tensors}), file)
-
-
-def _tables(config: Config) -> Mapping[str, KeyTable]:
-    """The key tables of the components that are there."""
-    found = {"transformer": z_image_table(config["transformer"])}
-    if "text_encoder" in config:
-        found["text_encoder"] = qwen3_table(QWEN3_4B_PREFIX)
-    if "vae" in config:
-        found["vae"] = flow_vae_table(config["vae"])
-    return found
-
-
 def _taught(target: Target, chosen: TargetSet) -> bool:
     """Attention and, for the whole transformer, the MLPs of its main layers."""
     in_attention = _ATTENTION.fullmatch(target.module) is not None
@@ -146,25 +74,43 @@ def _read_by(module: str) -> str:
     return found[1] if found else ""
 
 
-_COMPANIONS = {
-    "text_encoder": Companion(
-        component="text_encoder",
-        title="Qwen3-4B text encoder",
-        option="--text-encoder-file",
-        folders=("text_encoders", "clip"),
-        usual=("qwen_3_4b.safetensors",),
-        read=partial(language_model_pieces, prefix=QWEN3_4B_PREFIX),
-        check=_fits,
-    ),
-    "vae": Companion(
-        component="vae",
-        title="VAE of Flux 1",
-        option="--vae-file",
-        folders=("vae",),
-        usual=("ae.safetensors",),
-        read=flow_vae_pieces,
-        check=_fits,
-    ),
-}
+def _build(config: Mapping[str, Any]) -> "nn.Module":
+    from diffusers import ZImageTransformer2DModel
 
-FAMILY = FlowLayout(_NAME, _COMPONENTS, _COMPANIONS, _MARKS, _config, _tables, _taught, _read_by)
+    found: nn.Module = ZImageTransformer2DModel.from_config(dict(config))
+    return found
+
+
+def _velocity(network: Any, latents: "Tensor", times: "Tensor", condition: Conditioning) -> "Tensor":  # noqa: ANN401 - diffusers'
+    """The authors' network gives it with the other sign, and is told how much of the picture is there."""
+    import torch
+
+    from .flow.text import states_of
+
+    frames = list(latents.unsqueeze(2).unbind())  # of a film of one picture
+    found = network(frames, 1 - times, states_of(condition), return_dict=False)[0]
+    return -torch.stack(found).squeeze(2)
+
+
+def _pipeline(**parts: Any) -> "DiffusionPipeline":  # noqa: ANN401 - of several libraries
+    from diffusers import ZImagePipeline
+
+    return ZImagePipeline(**parts)
+
+
+_TRANSFORMER = TransformerKind(
+    marks=_MARKS,
+    fits=lambda header: True,
+    configure=_configure,
+    width=lambda config: int(config["dim"]),
+    depths=("n_layers",),
+    reads="cap_feat_dim",
+    table=z_image_table,
+    taught=_taught,
+    read_by=_read_by,
+    build=_build,
+    velocity=_velocity,
+    pipeline=_pipeline,
+)
+
+FAMILY = FlowLayout("z_image", _TRANSFORMER, QWEN3_4B, FLUX_1)

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from .flow_keys import FLOW_VAE_PREFIX
+from .flow_layouts import FLUX2_KLEIN
 from .hash_cache import cached_sha256
 from .header import Header, read_header
 from .keys import VAE_PREFIX
@@ -30,9 +31,13 @@ def flow_vae_pieces(file: Path) -> Mapping[str, Piece]:
     header = Header({}) if file.is_dir() else read_header(file)
     if f"{FLOW_VAE_PREFIX}encoder.conv_in.weight" in header.tensors:
         everything = file_pieces(file, header)
-        return {name: piece for name, piece in everything.items() if name.startswith(FLOW_VAE_PREFIX)}
-    found: Pieces = vae_pieces(file)
-    return {FLOW_VAE_PREFIX + name.removeprefix(VAE_PREFIX): piece for name, piece in found.tensors.items()}
+        found = {name: piece for name, piece in everything.items() if name.startswith(FLOW_VAE_PREFIX)}
+    else:
+        alone: Pieces = vae_pieces(file)
+        found = {FLOW_VAE_PREFIX + n.removeprefix(VAE_PREFIX): piece for n, piece in alone.tensors.items()}
+    if f"{FLOW_VAE_PREFIX}bn.running_mean" not in found:
+        return found
+    return {FLUX2_KLEIN.usual(name): piece for name, piece in found.items()}
 
 
 def companion_sha256(file: Path) -> str:

@@ -5,12 +5,13 @@ Needs no torch.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from clora_ext.errors import CheckpointError
 
+from .flow_layouts import FLOW_LAYOUTS
 from .folder_files import COMPONENTS, INDEX, SAVE_AGAIN, FolderFiles
 from .header import Header, TensorInfo, read_header
 from .keys import (
@@ -79,8 +80,9 @@ def _check_index(folder: Path) -> None:
     """Known pipelines only."""
     kind = read_table(folder / INDEX).get("_class_name")
     if kind not in _KINDS:
+        known = (*_KINDS, *(one.pipeline for one in FLOW_LAYOUTS))
         message = f"{folder} is a diffusers folder of the kind {str(kind)[:80]!r}"
-        raise CheckpointError(message, fix=f"use one of the kind {', '.join(_KINDS)} or ZImagePipeline")
+        raise CheckpointError(message, fix=f"use one of the kind {', '.join(known)}")
 
 
 def _tables(folder: Path) -> dict[str, KeyTable]:
@@ -196,7 +198,15 @@ def _piece(component: str, found: Sequence[_Part]) -> Piece:
         shape = (shape[0] * len(found), *shape[1:])
     if component == "vae" and ".attentions." in name and len(shape) == 2:  # noqa: PLR2004 - a matrix
         shape = (*shape, 1, 1)
-    return Piece(infos[0].dtype, shape, tuple(part.span for part in found), place.transposed)
+    spans = tuple(part.span for part in found)
+    return Piece(infos[0].dtype, shape, _swapped(spans[0]) if place.swapped else spans, place.transposed)
+
+
+def _swapped(span: Span) -> tuple[Span, Span]:
+    """The second half before the first one."""
+    half = span.length // 2
+    upper, lower = replace(span, length=half), replace(span, start=span.start + half, length=half)
+    return lower, upper
 
 
 def _canonical(name: str, component: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from clora_ext.errors import CheckpointError
 
 from .diffusers_folder import component_pieces, read_table
-from .flow_keys import QWEN3_4B_PREFIX, flow_vae_table, z_image_table
+from .flow_layouts import FLOW_LAYOUTS, FlowNames
 from .folder_files import INDEX, SAVE_AGAIN, FolderFiles
 from .language_model import language_model_pieces
 from .pieces import Pieces
@@ -17,16 +17,22 @@ __all__ = ["FLOW_COMPONENTS", "flow_files_of", "flow_folder_pieces", "is_flow_fo
 FLOW_COMPONENTS = ("text_encoder", "transformer", "vae")
 """Its folders that are read."""
 
-_KIND = "ZImagePipeline"
 _MOST = 1000  # blocks; far beyond any
+_WIDEST = 1 << 16
 
 
 def is_flow_folder(files: FolderFiles) -> bool:
     """Whether it says so; one that says nothing that can be read is none."""
+    return _layout(files) is not None
+
+
+def _layout(files: FolderFiles) -> FlowNames | None:
+    """How its kind of model lies in files."""
     try:
-        return read_table(files.path / INDEX).get("_class_name") == _KIND
+        kind = read_table(files.path / INDEX).get("_class_name")
     except CheckpointError:
-        return False
+        return None
+    return next((one for one in FLOW_LAYOUTS if one.pipeline == kind), None)
 
 
 def flow_folder_pieces(files: FolderFiles) -> Pieces:
@@ -35,9 +41,15 @@ def flow_folder_pieces(files: FolderFiles) -> Pieces:
     Raises:
         CheckpointError: it is not complete.
     """
-    transformer = z_image_table(_counts(files.path, "transformer", "n_layers", "n_refiner_layers"))
-    vae = flow_vae_table(_widths(files.path))
-    text = language_model_pieces(files.path / "text_encoder", QWEN3_4B_PREFIX, files.shards("text_encoder"))
+    layout = _layout(files)
+    if layout is None:
+        raise CheckpointError(f"{files.path} holds no transformer", fix=SAVE_AGAIN)
+    transformer = layout.table(_counts(files.path, "transformer", *layout.stacks))
+    vae = layout.vae_table(_widths(files.path))
+    prefix = layout.text_prefix(
+        _counts(files.path, "text_encoder", "hidden_size", most=_WIDEST)["hidden_size"]
+    )
+    text = language_model_pieces(files.path / "text_encoder", prefix, files.shards("text_encoder"))
     return Pieces(
         {
             **text,
@@ -58,7 +70,7 @@ def flow_files_of(files: FolderFiles) -> tuple[Path, ...]:
     return (*weights, *(config for config in configs if config.is_file()))
 
 
-def _counts(folder: Path, component: str, *names: str) -> Mapping[str, Any]:
+def _counts(folder: Path, component: str, *names: str, most: int = _MOST) -> Mapping[str, Any]:
     """Whole numbers of a component's configuration.
 
     Raises:
@@ -67,7 +79,7 @@ def _counts(folder: Path, component: str, *names: str) -> Mapping[str, Any]:
     config = read_table(folder / component / "config.json")
     found = {name: config.get(name) for name in names}
     for name, value in found.items():
-        if not isinstance(value, int) or not 0 < value <= _MOST:
+        if not isinstance(value, int) or not 0 < value <= most:
             message = f"{folder / component / 'config.json'}: {name} is {value!r:.40}"
             raise CheckpointError(message, fix=SAVE_AGAIN)
     return found

@@ -14,7 +14,10 @@ __all__ = [
     "FLOW_PREFIX",
     "FLOW_VAE_PREFIX",
     "QWEN3_4B_PREFIX",
+    "QWEN3_8B_PREFIX",
     "flow_vae_table",
+    "flux2_table",
+    "flux2_vae_table",
     "qwen3_table",
     "z_image_table",
 ]
@@ -27,6 +30,9 @@ FLOW_VAE_PREFIX = "vae."
 
 QWEN3_4B_PREFIX = "text_encoders.qwen3_4b.transformer."
 """Where Qwen3-4B's stand."""
+
+QWEN3_8B_PREFIX = "text_encoders.qwen3_8b.transformer."
+"""Where Qwen3-8B's stand."""
 
 _Z_IMAGE_BLOCK = {
     "attention.norm_q": "attention.q_norm",
@@ -46,6 +52,42 @@ _Z_IMAGE_BLOCK = {
 }
 _Z_IMAGE_OTHERS = ("t_embedder", "cap_embedder", "x_pad_token", "cap_pad_token")
 
+_FLUX2_DOUBLE = {
+    "attn.norm_q.weight": "img_attn.norm.query_norm.scale",
+    "attn.norm_k.weight": "img_attn.norm.key_norm.scale",
+    "attn.norm_added_q.weight": "txt_attn.norm.query_norm.scale",
+    "attn.norm_added_k.weight": "txt_attn.norm.key_norm.scale",
+    "attn.to_out.0": "img_attn.proj",
+    "attn.to_add_out": "txt_attn.proj",
+    "ff.linear_in": "img_mlp.0",
+    "ff.linear_out": "img_mlp.2",
+    "ff_context.linear_in": "txt_mlp.0",
+    "ff_context.linear_out": "txt_mlp.2",
+}
+_FLUX2_FUSED = {
+    "img_attn.qkv.weight": ("to_q", "to_k", "to_v"),
+    "txt_attn.qkv.weight": ("add_q_proj", "add_k_proj", "add_v_proj"),
+}
+_FLUX2_SINGLE = {
+    "attn.norm_q.weight": "norm.query_norm.scale",
+    "attn.norm_k.weight": "norm.key_norm.scale",
+    "attn.to_qkv_mlp_proj": "linear1",
+    "attn.to_out": "linear2",
+}
+_FLUX2_OTHERS = {
+    "x_embedder": "img_in",
+    "context_embedder": "txt_in",
+    "time_guidance_embed.timestep_embedder.linear_1": "time_in.in_layer",
+    "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
+    "double_stream_modulation_img.linear": "double_stream_modulation_img.lin",
+    "double_stream_modulation_txt.linear": "double_stream_modulation_txt.lin",
+    "single_stream_modulation.linear": "single_stream_modulation.lin",
+    "norm_out.linear": "final_layer.adaLN_modulation.1",
+    "proj_out": "final_layer.linear",
+}
+# The authors give the shift before the scale, diffusers behind it.
+_FLUX2_SWAPPED = frozenset({"final_layer.adaLN_modulation.1.weight"})
+
 
 def z_image_table(config: Mapping[str, Any]) -> KeyTable:
     """Pairs of a ZImageTransformer2DModel with this configuration; its queries, keys and values are one."""
@@ -62,6 +104,24 @@ def z_image_table(config: Mapping[str, Any]) -> KeyTable:
     return KeyTable("transformer", FLOW_PREFIX, tuple(pairs), fused)
 
 
+def flux2_table(config: Mapping[str, Any]) -> KeyTable:
+    """Pairs of a Flux2Transformer2DModel with this configuration.
+
+    Queries, keys and values are one in the double blocks; in the single ones, they and the MLP are in either
+    layout.
+    """
+    pairs, fused = list(_FLUX2_OTHERS.items()), {}
+    for index in range(config["num_layers"]):
+        ours, original = f"transformer_blocks.{index}", f"double_blocks.{index}"
+        pairs += [(f"{ours}.{a}", f"{original}.{b}") for a, b in _FLUX2_DOUBLE.items()]
+        for tensor, parts in _FLUX2_FUSED.items():
+            fused[f"{original}.{tensor}"] = tuple(f"{ours}.attn.{part}.weight" for part in parts)
+    for index in range(config["num_single_layers"]):
+        ours, original = f"single_transformer_blocks.{index}", f"single_blocks.{index}"
+        pairs += [(f"{ours}.{a}", f"{original}.{b}") for a, b in _FLUX2_SINGLE.items()]
+    return KeyTable("transformer", FLOW_PREFIX, tuple(pairs), fused, swapped=_FLUX2_SWAPPED)
+
+
 def qwen3_table(prefix: str) -> KeyTable:
     """Pairs of a Qwen3Model, which every layout keeps as transformers' Qwen3ForCausalLM does."""
     parts = ("embed_tokens", "layers", "norm")
@@ -71,3 +131,15 @@ def qwen3_table(prefix: str) -> KeyTable:
 def flow_vae_table(config: Mapping[str, Any]) -> KeyTable:
     """Pairs of an AutoencoderKL: those of Stable Diffusion, under another prefix."""
     return replace(vae_table(config), prefix=FLOW_VAE_PREFIX)
+
+
+def flux2_vae_table(config: Mapping[str, Any]) -> KeyTable:
+    """Pairs of an AutoencoderKLFlux2: a norm's statistics, and convolutions that belong to either half."""
+    table = flow_vae_table(config)
+    own = {
+        "quant_conv": "encoder.quant_conv",
+        "post_quant_conv": "decoder.post_quant_conv",
+        "bn": "bn",
+    }
+    pairs = [pair for pair in table.pairs if pair[0] not in own]
+    return replace(table, pairs=(*own.items(), *pairs))

@@ -73,11 +73,13 @@ class Place:
         part: (index, count): the parameter is the index-th of count equally high blocks of the tensor's
             rows; (0, 1): it is the whole tensor.
         transposed: whether rows and columns are exchanged.
+        swapped: whether the lower half of its rows stands above the upper one there.
     """
 
     tensor: str
     part: tuple[int, int] = (0, 1)
     transposed: bool = False
+    swapped: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class KeyTable:
         pairs: (diffusers, original): each name begins with exactly one of the prefixes; the longest counts.
         fused: original tensors that hold several parameters below one another, with their names.
         transposed: original tensors with rows and columns exchanged.
+        swapped: original tensors with the two halves of their rows exchanged.
     """
 
     component: str
@@ -97,6 +100,7 @@ class KeyTable:
     pairs: tuple[tuple[str, str], ...]
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     transposed: frozenset[str] = frozenset()
+    swapped: frozenset[str] = frozenset()
 
     def place(self, name: str) -> Place:
         """Where a parameter, by its diffusers name, stands.
@@ -108,7 +112,8 @@ class KeyTable:
             if name in parts:
                 return Place(self.prefix + tensor, (parts.index(name), len(parts)))
         tensor = self._translate(name, self.pairs)
-        return Place(self.prefix + tensor, transposed=tensor in self.transposed)
+        transposed, swapped = tensor in self.transposed, tensor in self.swapped
+        return Place(self.prefix + tensor, transposed=transposed, swapped=swapped)
 
     def to_original(self, name: str) -> str:
         """The checkpoint's tensor that holds a diffusers parameter.

@@ -20,7 +20,7 @@ _ALSO: Mapping[str, str] = {
     ),
     # open_clip's projection is `text_projection`, and is read; a second one may lie beside it.
     "text_encoder_2": r"text_projection\.weight|visual\..*",
-    "vae": r"logvar|quantize\..*",
+    "vae": r"logvar|quantize\..*|bn\.num_batches_tracked",
     # Of Z-Image; no program reads it.
     "transformer": r"norm_final\.weight",
 }

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from clora_ext.errors import CheckpointError
 
 from .diffusers_folder import component_pieces
+from .flow_keys import flux2_vae_table
 from .header import read_header
 from .keys import VAE_PREFIX, vae_table
 from .models import model_pieces
@@ -34,7 +36,10 @@ def vae_pieces(file: Path) -> Pieces:
         message = f"{file} holds no VAE of Stable Diffusion's kind"
         raise CheckpointError(message, fix="name one, such as vae-ft-mse-840000-ema-pruned.safetensors")
     if any(_BLOCK.match(name) for name in header.tensors):
-        return Pieces(dict(component_pieces([file], vae_table(_described(header.tensors)))))
+        described = _described(header.tensors)
+        normed = "bn.running_mean" in header.tensors  # of Flux.2
+        table = replace(flux2_vae_table(described), prefix=VAE_PREFIX) if normed else vae_table(described)
+        return Pieces(dict(component_pieces([file], table)))
     return Pieces({VAE_PREFIX + name: piece for name, piece in file_pieces(file, header).items()})
 
 

@@ -186,10 +186,12 @@ def _conditioned(model: "Model", example: "Example", encodings: Encodings) -> "E
     """The same with its condition, on the processor."""
     import torch
 
+    from clora_ext.config.precision import to_keep
+
     def condition() -> "Conditioning":
         with torch.no_grad():
             encoded = model.condition([example.prompt], [example.size_conditioning])
-        return {name: value.float().cpu() for name, value in encoded.items()}
+        return {name: to_keep(value) for name, value in encoded.items()}
 
     found = encodings.condition(example.prompt, example.size_conditioning, condition)
     return replace(example, condition=found)

@@ -40,7 +40,7 @@ class Encodings:
     def condition(
         self, prompt: str, cut: "SizeConditioning", compute: "Callable[[], Conditioning]"
     ) -> "Conditioning":
-        """What the denoiser is given for a caption, float32, on the processor."""
+        """What the denoiser is given for a caption, as :func:`clora_ext.config.precision.to_keep` has it."""
         del prompt, cut
         return compute()
 

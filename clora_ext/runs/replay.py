@@ -125,6 +125,7 @@ def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
     """
     import torch
 
+    from clora_ext.config.precision import to_keep
     from clora_ext.training.replay import replay_prompts
 
     plan = run.plan
@@ -135,11 +136,10 @@ def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
     replay = wished.beside(plan.settings.data.batch_size)
     prompts = replay_prompts(replay, plan.settings.seed, plan.settings.batches)
     with torch.no_grad():
-        read = {prompt: _read(model, [prompt], plan.sample_size) for prompt in prompts}
-    conditions = {
-        prompt: {name: value.float().cpu() for name, value in condition.items()}
-        for prompt, condition in read.items()
-    }
+        conditions = {
+            prompt: {name: to_keep(value) for name, value in _read(model, [prompt], plan.sample_size).items()}
+            for prompt in prompts
+        }
     return EncodedReplay(replay, conditions, model.latent_shape(plan.sample_size))
 
 

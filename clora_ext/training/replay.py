@@ -100,7 +100,7 @@ class TrajectoryReplay:
     place: Place = ALONE
 
     def __post_init__(self) -> None:
-        self._times = self.model.process.sampling_times(self.replay.steps)
+        self._times = self.model.process.sampling_times(self.replay.steps, self.shape)
         self._own = self.place.part(_number(self.replay))
         self._latents = torch.zeros(len(self._own), *self.shape, device=self.device)
         self._next: int | None = None

@@ -14,13 +14,15 @@ from torch import nn
 
 from clora_ext import families
 from clora_ext.families.flow.activations import training_bytes
+from clora_ext.families.latent.layout import family_data
 from clora_ext.families.step_shape import StepShape
 
 RANK, SIDE, CAPTION = 8, 32, 32
 CONFIG: dict[str, Any] = {
-    "transformer": {"n_layers": 6, "dim": 256},
+    **family_data("z_image"),
+    "width": 256,
+    "depths": [6],
     "vae": {"block_out_channels": [32] * 2},
-    "patch": 2,
     "text": {"longest": CAPTION},
 }
 TAUGHT = {
@@ -37,9 +39,9 @@ def step(targets: Any, *, half: bool, recompute: bool) -> StepShape:
 
 def counted(asked: StepShape) -> int:
     """Bytes at the most of one training step, with the gradients that there are by then."""
-    width = CONFIG["transformer"]["dim"]
+    width = CONFIG["width"]
     network = ZImageTransformer2DModel(
-        in_channels=16, dim=width, n_layers=CONFIG["transformer"]["n_layers"], n_refiner_layers=2,
+        in_channels=16, dim=width, n_layers=CONFIG["depths"][0], n_refiner_layers=2,
         n_heads=width // 64, n_kv_heads=width // 64, cap_feat_dim=64, axes_dims=[16, 24, 24],
     ).requires_grad_(requires_grad=False)  # fmt: skip
     names = [
@@ -69,7 +71,7 @@ def counted(asked: StepShape) -> int:
 def test_a_steps_memory_is_as_counted() -> None:
     def check(case: tuple[str, bool, bool]) -> None:
         asked = step(case[0], half=case[1], recompute=case[2])
-        found, said = counted(asked), training_bytes(CONFIG, asked)
+        found, said = counted(asked), training_bytes(CONFIG, asked, 4)
         assert said is not None
         assert abs(said - found) < 0.1 * found
 

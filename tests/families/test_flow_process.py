@@ -8,8 +8,9 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from clora_ext.config.loss_settings import LossSettings, loss_problems
 from clora_ext.families.flow.process import FlowProcess, shifted
+from clora_ext.families.flow.shifts import Fixed
 
-PROCESS = FlowProcess(shift=3.0, training_shift=2.0)
+PROCESS = FlowProcess(Fixed(3.0), Fixed(2.0))
 COUNT = 4000
 LIMIT = 1.95 / math.sqrt(COUNT)  # of Kolmogorov and Smirnov: once in a thousand
 
@@ -35,7 +36,7 @@ def test_times_are_logit_normal_and_shifted() -> None:
     assert float(times.min()) > 0
     assert float(times.max()) < 1
     rng = torch.Generator().manual_seed(0)
-    other = FlowProcess(shift=3.0, training_shift=1.0).sample_times((COUNT, 16, 8, 8), rng)
+    other = FlowProcess(Fixed(3.0), Fixed(1.0)).sample_times((COUNT, 16, 8, 8), rng)
     assert distance(other) > 5 * LIMIT
 
 
@@ -66,7 +67,7 @@ def test_sampling_walks_as_diffusers_does() -> None:
     theirs = FlowMatchEulerDiscreteScheduler(shift=3.0)
     for steps in (1, 3, 8):
         theirs.set_timesteps(sigmas=[1 - step / steps for step in range(steps)])
-        torch.testing.assert_close(PROCESS.sampling_times(steps), theirs.timesteps / 1000)
+        torch.testing.assert_close(PROCESS.sampling_times(steps, (16, 4, 4)), theirs.timesteps / 1000)
         ours = other = torch.randn(1, 16, 4, 4, generator=rng)
         for done, time in enumerate(theirs.timesteps):
             output = torch.randn(1, 16, 4, 4, generator=rng)

@@ -133,7 +133,6 @@ def vae_of_flux() -> AutoencoderKL:
 
 REFUSED = [
     ("flux1_dev", "Flux"),
-    ("flux2_klein_4b", "Flux"),
     ("chroma", "Flux"),
     ("sd35_medium", "Stable Diffusion 3"),
     ("krea2", "Krea 2"),

@@ -171,7 +171,7 @@ def _modules(comfy: Comfy) -> dict[str, dict[str, Any]]:
             "load_checkpoint_guess_config": lambda path, **options: _load(comfy, path, **options),
             "load_diffusion_model": load_diffusion_model,
             "load_clip": load_clip,
-            "CLIPType": types.SimpleNamespace(LUMINA2="lumina2"),
+            "CLIPType": types.SimpleNamespace(LUMINA2="lumina2", FLUX2="flux2"),
             "VAE": VAE,
         },
         "comfyui_version": {"__version__": "0.33.0"},

@@ -27,6 +27,19 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> FlowFiles:
     return write_tiny_flow(tmp_path_factory.mktemp("flow") / "models")
 
 
+@pytest.fixture(scope="session")
+def klein_files(tmp_path_factory: pytest.TempPathFactory) -> FlowFiles:
+    """A tiny Flux.2 klein, likewise."""
+    return write_tiny_flow(tmp_path_factory.mktemp("klein") / "models", kind="flux2_klein_4b")
+
+
+@pytest.fixture
+def asked_klein(klein_files: FlowFiles, tmp_path: Path) -> Request:
+    """A request to teach it."""
+    images = pictures(tmp_path / "dog_images")
+    return Request(Pictures(images), tmp_path / "model", base=klein_files.transformer, settings=FLOW)
+
+
 @pytest.fixture
 def asked(stored: FlowFiles, tmp_path: Path) -> Request:
     """A request to teach it."""

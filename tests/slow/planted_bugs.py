@@ -334,7 +334,7 @@ BUGS = (
     ),
     Bug(
         "a transformer's answer keeps the sign of its authors",
-        "families/flow/model.py",
+        "families/z_image.py",
         "return -torch.stack(found).squeeze(2)",
         "return torch.stack(found).squeeze(2)",
         "tests/families/test_z_image.py",
@@ -349,8 +349,8 @@ BUGS = (
     Bug(
         "a text is asked for the last states of the language model",
         "families/flow/text.py",
-        "found.hidden_states[self.reading.layer]",
-        "found.last_hidden_state",
+        "found.hidden_states[layer] for layer in self.reading.layers",
+        "found.last_hidden_state for layer in self.reading.layers",
         "tests/families/test_z_image.py",
     ),
     Bug(
@@ -366,5 +366,26 @@ BUGS = (
         "change.rows(*one.rows) for one in pieces",
         "change.rows(*(pieces[0].rows or ())) for one in pieces",
         "tests/formats/lora/test_z_image_loras.py",
+    ),
+    Bug(
+        "shift and scale of the last modulation are read as they are stored",
+        "families/latent/filling.py",
+        "if place.swapped:",
+        "if place.swapped and place.transposed:",
+        "tests/families/test_klein.py",
+    ),
+    Bug(
+        "the VAE's latents are given without their mean",
+        "families/flow/vae_kind.py",
+        "return (places - centre) / spread",
+        "return places / spread",
+        "tests/families/test_klein.py",
+    ),
+    Bug(
+        "what a text is filled up with is read by the language model as its words are",
+        "families/flow/text.py",
+        "attention_mask=to_device(mask, device) if filling else None",
+        "attention_mask=None",
+        "tests/families/test_klein.py",
     ),
 )

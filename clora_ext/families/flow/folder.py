@@ -2,52 +2,45 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    FlowMatchEulerDiscreteScheduler,
-    ZImagePipeline,
-    ZImageTransformer2DModel,
-)
+from diffusers import FlowMatchEulerDiscreteScheduler
+from torch import nn
 
 from clora_ext.families.components import Role
+from clora_ext.families.latent.layout import family_data
 from clora_ext.families.latent.pipeline_folder import cast_parts, finish_folder, without_bars
 
-from .process import FlowProcess
 from .text import Text
+
+if TYPE_CHECKING:
+    from .layout import FlowLayout
 
 __all__ = ["save_folder"]
 
 
 def save_folder(
-    denoiser: ZImageTransformer2DModel,
-    vae: AutoencoderKL,
+    parts: Mapping[str, nn.Module],
     text: Text,
-    process: FlowProcess,
+    family: "FlowLayout",
     folder: Path,
     dtypes: Mapping[Role, torch.dtype],
 ) -> None:
     """Write a new folder; the modules are cast in place, and nobody needs them afterwards.
 
     Args:
-        denoiser: the transformer.
-        vae: decodes latents.
+        parts: every component by its name.
         text: the language model and its tokenizer.
-        process: at which times sampling asks.
+        family: says which pipeline they make, and at which times sampling asks.
         folder: that does not exist yet.
         dtypes: of the components of each role.
 
     Raises:
         CheckpointError: a value does not fit its dtype.
     """
-    pipeline = ZImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=process.shift),
-        vae=vae,
-        text_encoder=text.encoder,
-        tokenizer=text.reading.tokenizer,
-        transformer=denoiser,
-    )
+    scheduler = FlowMatchEulerDiscreteScheduler(**family_data(family.name)["scheduler"])
+    pipeline = family.transformer.pipeline(**parts, scheduler=scheduler, tokenizer=text.reading.tokenizer)
     cast_parts(pipeline, dtypes)
     with without_bars():
         pipeline.save_pretrained(folder, safe_serialization=True)

@@ -6,6 +6,7 @@ no torch.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import PromptSettings, TargetSet
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.companion import Companion
-from clora_ext.families.components import Component, Role, component_of, denoiser_of
+from clora_ext.families.components import Component, Role, component_of, components_by_name, denoiser_of
 from clora_ext.families.latent.activations import picture_bytes
 from clora_ext.families.latent.layout import family_data
 from clora_ext.families.latent.parameters import parameters_of
@@ -21,12 +22,17 @@ from clora_ext.families.latent.verdicts import Verdict
 from clora_ext.families.model import Model
 from clora_ext.families.step_shape import StepShape
 from clora_ext.families.variant import Variant, variants_in
+from clora_ext.formats.flow_keys import FLOW_PREFIX, FLOW_VAE_PREFIX, qwen3_table
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import Prediction, kind_of
 
 from .activations import copied_numbers, training_bytes
+from .companions import companions_of
+from .configuration import configuration
+from .kinds import Config, TextKind, TransformerKind
+from .vae_kind import VaeKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,14 +40,10 @@ if TYPE_CHECKING:
     from clora_ext.config.precision import Precision
     from clora_ext.formats.checkpoint import Checkpoint
 
-__all__ = ["Config", "FlowLayout"]
-
-Config = dict[str, Any]
-"""``transformer``, ``text_encoder`` and ``vae``, the latter two where the header has them: diffusers' and
-transformers' configurations; and the family's own data."""
+__all__ = ["FlowLayout"]
 
 _HERE = Path("the checkpoint")
-_PARAMETERS = ("weight", "bias")
+_PARAMETERS = ("weight", "bias", "scale")
 
 
 @dataclass(frozen=True)
@@ -50,23 +52,44 @@ class FlowLayout:
 
     Attributes:
         name: of the family.
-        components: by name.
-        companions: those that may lie in files of their own.
-        marks: names of tensors by which the transformer is known.
-        config: the configuration that a header tells; raises CheckpointError, naming the given file.
-        tables: the key tables of the components that a configuration has, by name.
-        taught: whether a layer of the transformer is among the chosen.
-        read_by: what a layer's input is called where other layers read the same; empty: its own.
+        transformer: what is taught.
+        text: what reads.
+        vae: what encodes and decodes.
     """
 
     name: str
-    components: Mapping[str, Component]
-    companions: Mapping[str, Companion]
-    marks: tuple[str, ...]
-    config: Callable[[Header, Path], Config]
-    tables: Callable[[Config], Mapping[str, KeyTable]]
-    taught: Callable[[Target, TargetSet], bool]
-    read_by: Callable[[str], str]
+    transformer: TransformerKind
+    text: TextKind
+    vae: VaeKind
+
+    @cached_property
+    def components(self) -> Mapping[str, Component]:
+        """All three, in the order in which they are loaded."""
+        return components_by_name(
+            (
+                Component("text_encoder", self.text.prefix, "text_encoder"),
+                Component("vae", FLOW_VAE_PREFIX, "vae"),
+                Component("transformer", FLOW_PREFIX, "denoiser"),
+            )
+        )
+
+    @cached_property
+    def companions(self) -> Mapping[str, Companion]:
+        """What is not taught."""
+        return companions_of(self)
+
+    def config(self, header: Header, where: Path) -> Config:
+        """See :func:`clora_ext.families.flow.configuration.configuration`."""
+        return configuration(self, header, where)
+
+    def tables(self, config: Config) -> Mapping[str, KeyTable]:
+        """The key tables of the components that a configuration has, by name."""
+        found = {"transformer": self.transformer.table(config["transformer"])}
+        if "text_encoder" in config:
+            found["text_encoder"] = qwen3_table(self.text.prefix)
+        if "vae" in config:
+            found["vae"] = self.vae.table(config["vae"])
+        return found
 
     @property
     def title(self) -> str:
@@ -92,9 +115,9 @@ class FlowLayout:
         )
 
     def matches(self, header: Header) -> bool:
-        """By the marks, whatever else there is."""
-        prefix = denoiser_of(self.components).prefix
-        return all(prefix + mark in header.tensors for mark in self.marks)
+        """By the transformer's marks, whatever else there is."""
+        marked = all(FLOW_PREFIX + mark in header.tensors for mark in self.transformer.marks)
+        return marked and self.transformer.fits(header)
 
     def check(self, header: Header, where: Path) -> None:
         """Refuse checkpoints without a usable configuration, and a word against what the family predicts."""
@@ -108,8 +131,8 @@ class FlowLayout:
     def architecture(self, header: Header) -> str | None:
         """The published name, if the transformer is as wide as the published one."""
         data = family_data(self.name)
-        config = self.config(header, _HERE)["transformer"]
-        return str(data["architecture"]) if config["dim"] == data["width"] else None
+        width = self.config(header, _HERE)["width"]
+        return str(data["architecture"]) if width == data["published_width"] else None
 
     def prediction(self, header: Header) -> Prediction:
         """A flow, from the picture to the noise."""
@@ -129,22 +152,22 @@ class FlowLayout:
         config = self.config(header, _HERE)
         reduction = config["reduction"]
         if "vae" in config:
-            reduction = 2 ** (len(config["vae"]["block_out_channels"]) - 1)
+            reduction = self.vae.reduction(config["vae"])
         return int(reduction * config["patch"])
 
     def training_bytes(self, header: Header, step: StepShape) -> int | None:
         """See :func:`clora_ext.families.flow.activations.training_bytes`; copies of weights."""
         config = self.config(header, _HERE)
-        found = training_bytes(config, step) if "vae" in config else None
+        place = self.size_multiple(header)
+        found = training_bytes(config, step, place) if "vae" in config else None
         if found is None or not step.copies_weights:
             return found
-        prefix = denoiser_of(self.components).prefix
         shapes = {
-            name.removeprefix(prefix): info.shape
+            name.removeprefix(FLOW_PREFIX): info.shape
             for name, info in header.tensors.items()
-            if name.startswith(prefix)
+            if name.startswith(FLOW_PREFIX)
         }
-        wide = copied_numbers(shapes, recompute=step.recompute)
+        wide = copied_numbers(shapes, config["activations"]["stacks"], recompute=step.recompute)
         return found + wide * (2 if step.is_half else 4)
 
     def picture_bytes(self, header: Header, size: tuple[int, int]) -> int | None:
@@ -184,7 +207,7 @@ class FlowLayout:
         """Weights, norms and biases of the transformer, in order of names."""
         denoiser = denoiser_of(self.components)
         table = self.tables(self.config(header, _HERE))[denoiser.name]
-        found = parameters_of(header, table, denoiser, self.read_by)
+        found = parameters_of(header, table, denoiser, self.transformer.read_by)
         named = (target for target in found if target.module and _is_parameter(target))
         return tuple(sorted(named, key=lambda target: target.name))
 
@@ -203,7 +226,7 @@ class FlowLayout:
             raise UsageError(f"{self.title} has no convolutions to teach", fix="leave --conv-rank out")
         if chosen is None:
             return ()
-        return tuple(target for target in self.modules(header) if self.taught(target, chosen))
+        return tuple(target for target in self.modules(header) if self.transformer.taught(target, chosen))
 
     def token_tables(self, header: Header) -> tuple[Target, ...]:
         """None: the language model stays as it is."""
@@ -229,7 +252,7 @@ class FlowLayout:
         if not verdict.is_known():
             from .modules import check_modules
 
-            check_modules(header, where, config, self.tables(config))
+            check_modules(self, header, where, config)
             verdict.remember()
 
     def load(
@@ -239,7 +262,7 @@ class FlowLayout:
         from .load import load_model
 
         config = self._whole(checkpoint.header, checkpoint.path)
-        return load_model(checkpoint, config, self.tables(config), precision, weights or {})
+        return load_model(self, checkpoint, config, precision, weights or {})
 
     def _whole(self, header: Header, where: Path) -> Config:
         """The configuration of a model that lacks nothing.

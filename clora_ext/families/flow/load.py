@@ -1,7 +1,7 @@
 """A model of flow matching built from its configuration and filled from a checkpoint."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,13 +14,16 @@ from clora_ext.families.latent.modules import empty_module
 from clora_ext.families.placement import Placement
 from clora_ext.families.stored_weights import offload
 from clora_ext.formats.checkpoint import Checkpoint
-from clora_ext.formats.keys import KeyTable
 from clora_ext.formats.pages import release_on_free
 
 from .model import FlowModel
 from .modules import builders, check_words
 from .process import FlowProcess
+from .shifts import read_shift
 from .text import Text, load_reading
+
+if TYPE_CHECKING:
+    from .layout import FlowLayout
 
 __all__ = ["load_model"]
 
@@ -28,18 +31,18 @@ __all__ = ["load_model"]
 @release_on_free()
 @reporting_out_of_memory("loading the model")
 def load_model(
+    family: "FlowLayout",
     checkpoint: Checkpoint,
     config: Mapping[str, Any],
-    tables: Mapping[str, KeyTable],
     precision: Precision,
     weights: Mapping[str, Tensor],
 ) -> FlowModel:
     """Build the modules that ``config`` describes and fill them.
 
     Args:
+        family: of the model.
         checkpoint: of everything.
-        config: see :data:`clora_ext.families.flow.layout.Config`.
-        tables: the components' names in the checkpoint.
+        config: see :data:`clora_ext.families.flow.kinds.Config`.
         precision: where the model goes and in which dtype; the VAE stays float32.
         weights: float32 matrices by :attr:`Target.name` that stand in for the file's own.
 
@@ -52,7 +55,7 @@ def load_model(
         message = f"{config['title']} needs bfloat16 or float32: in float16 it gives no numbers"
         raise UsageError(message, fix="use a GPU with bfloat16 (RTX 30 or newer)")
     check_words(config, checkpoint.path)
-    build = builders(config)
+    build, tables = builders(family, config), family.tables(dict(config))
 
     def filled(component: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - each of another class
         empty = empty_module(build[component], component, checkpoint.path)
@@ -74,6 +77,9 @@ def load_model(
         denoiser=denoiser,
         vae=vae,
         text=text,
-        process=FlowProcess(**config["scheduler"]),
+        process=FlowProcess(
+            read_shift(config["times"]["sampling"]), read_shift(config["times"]["training"]), config["patch"]
+        ),
         precision=precision,
+        family=family,
     )

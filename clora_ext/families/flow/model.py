@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL, ZImageTransformer2DModel
 from diffusers.image_processor import VaeImageProcessor
 from PIL.Image import Image
 from torch import Tensor, nn
@@ -25,8 +25,11 @@ from clora_ext.families.stored_weights import store_narrowly
 from .folder import save_folder
 from .process import FlowProcess
 from .sample import Sampler
-from .text import Text, collate, states_of
+from .text import Text, collate
 from .vae import load_flow_vae
+
+if TYPE_CHECKING:
+    from .layout import FlowLayout
 
 __all__ = ["FlowModel"]
 
@@ -38,18 +41,20 @@ class FlowModel:
     """The parts of a loaded model; see :class:`clora_ext.families.model.Model`.
 
     Attributes:
-        denoiser: gives the velocity, with the other sign, of noised latents.
-        vae: pictures to latents and back; float32.
+        denoiser: the transformer; a module of diffusers.
+        vae: pictures to latents and back; float32; another.
         text: reads prompts.
         process: how the denoiser was trained.
         precision: where it lies.
+        family: says how transformer and VAE are asked.
     """
 
-    denoiser: ZImageTransformer2DModel
-    vae: AutoencoderKL
+    denoiser: Any  # each family's is of another class
+    vae: Any  # likewise
     text: Text
     process: FlowProcess
     precision: Precision
+    family: "FlowLayout"
     _remembered: dict[tuple[object, ...], EncodedPrompt] = field(default_factory=dict, repr=False)
 
     @property
@@ -60,8 +65,8 @@ class FlowModel:
     @property
     def picture_encoder(self) -> nn.Module:
         """The VAE."""
-        vae: nn.Module = self.vae
-        return vae
+        found: nn.Module = self.vae
+        return found
 
     @property
     def text_encoders(self) -> Sequence[nn.Module]:
@@ -119,21 +124,21 @@ class FlowModel:
         """Scaled latents' mean and standard deviation (n, c, h, w) of pixels (n, 3, H, W) in [-1, 1]."""
         self._make_room(pixels.shape[-1], pixels.shape[-2])
         place = self.vae.encode(pixels.to(self.precision.device)).latent_dist
-        scale, shift = self._scale
-        return (place.mean - shift) * scale, place.std * scale
+        return self.family.vae.scaled(self.vae, place.mean, place.std)
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> list[Image]:
         """The pictures of scaled latents (n, c, h, w)."""
         self._make_room(latents.shape[-1] * self._reduction, latents.shape[-2] * self._reduction)
-        scale, shift = self._scale
-        pixels = self.vae.decode(latents.to(self.precision.device).float() / scale + shift).sample
+        own = self.family.vae.unscaled(self.vae, latents.to(self.precision.device).float())
+        pixels = self.vae.decode(own).sample
         images: list[Image] = VaeImageProcessor().postprocess(pixels)
         return images
 
     def with_vae(self, file: Path) -> "FlowModel":
         """The same parts but for the VAE."""
-        return replace(self, vae=load_flow_vae(file, dict(self.vae.config), self.precision.device))
+        kind, config = self.family.vae, dict(self.vae.config)
+        return replace(self, vae=load_flow_vae(file, kind, config, self.precision.device))
 
     def reading(self, prompts: PromptSettings) -> "FlowModel":
         """The same: a language model is asked in one way."""
@@ -150,7 +155,7 @@ class FlowModel:
         return collate(conditions)
 
     def latent_shape(self, size: int) -> tuple[int, ...]:
-        """(channels, h, w): the VAE halves the sides between its levels."""
+        """(channels, h, w) of what the transformer is given."""
         return self._latent_shape(size, size)
 
     def tokens(self, text: str) -> Sequence[int]:
@@ -164,9 +169,7 @@ class FlowModel:
     def predict(self, latents: Tensor, times: Tensor, condition: Conditioning) -> Tensor:
         """The velocity at the times, of the latents' shape."""
         self._placement.fetch(self.denoiser)
-        frames = list(latents.unsqueeze(2).unbind())  # of a film of one picture
-        found = self.denoiser(frames, 1 - times, states_of(condition), return_dict=False)[0]
-        return -torch.stack(found).squeeze(2)
+        return self.family.transformer.velocity(self.denoiser, latents, times, condition)
 
     @torch.no_grad()
     def encode_prompt(self, prompt: str, negative: str, size: PictureSize) -> EncodedPrompt:
@@ -218,16 +221,11 @@ class FlowModel:
 
     def save(self, folder: Path, dtypes: Mapping[Role, torch.dtype]) -> None:
         """Write a new folder that diffusers' ``from_pretrained`` reads."""
-        save_folder(self.denoiser, self.vae, self.text, self.process, folder, dtypes)
-
-    @property
-    def _scale(self) -> tuple[float, float]:
-        """By what latents are multiplied, and what is taken from them before."""
-        return float(self.vae.config["scaling_factor"]), float(self.vae.config["shift_factor"])
+        save_folder(self.parts, self.text, self.family, folder, dtypes)
 
     @property
     def _reduction(self) -> int:
-        return int(2 ** (len(self.vae.config["block_out_channels"]) - 1))
+        return self.family.vae.reduction(self.vae.config)
 
     def _latent_shape(self, width: int, height: int) -> tuple[int, ...]:
         channels = int(self.denoiser.config["in_channels"])

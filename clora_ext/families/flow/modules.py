@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL, ZImageTransformer2DModel
 from torch import nn
 from transformers import Qwen3Config, Qwen3Model
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
@@ -13,19 +12,21 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 from clora_ext.errors import CheckpointError
 from clora_ext.families.latent.modules import empty_module, places_in
 from clora_ext.formats.header import Header
-from clora_ext.formats.keys import KeyTable
 
 from .text import load_reading
+
+if TYPE_CHECKING:
+    from .layout import FlowLayout
 
 __all__ = ["builders", "check_modules", "check_words"]
 
 
-def builders(config: Mapping[str, Any]) -> dict[str, Callable[[], nn.Module]]:
+def builders(family: "FlowLayout", config: Mapping[str, Any]) -> dict[str, Callable[[], nn.Module]]:
     """What makes each component, by its name, in the order in which they are loaded."""
     return {
         "text_encoder": lambda: _language_model(Qwen3Config(**config["text_encoder"], use_cache=False)),
-        "vae": lambda: AutoencoderKL.from_config(config["vae"]),
-        "transformer": lambda: ZImageTransformer2DModel.from_config(config["transformer"]),
+        "vae": lambda: family.vae.build(config["vae"]),
+        "transformer": lambda: family.transformer.build(config["transformer"]),
     }
 
 
@@ -37,22 +38,21 @@ def _language_model(config: Qwen3Config) -> Qwen3Model:
     return model
 
 
-def check_modules(
-    header: Header, where: Path, config: Mapping[str, Any], tables: Mapping[str, KeyTable]
-) -> None:
+def check_modules(family: "FlowLayout", header: Header, where: Path, config: Mapping[str, Any]) -> None:
     """Make sure that a model with this header loads, but for values that are NaN or infinite.
 
     Args:
+        family: of the model.
         header: of everything.
         where: it lies, for messages.
-        config: see :data:`clora_ext.families.flow.layout.Config`.
-        tables: the components' names.
+        config: see :data:`clora_ext.families.flow.kinds.Config`.
 
     Raises:
         CheckpointError: as loading would raise it.
     """
     check_words(config, where)
-    for component, build in builders(config).items():
+    tables = family.tables(dict(config))
+    for component, build in builders(family, config).items():
         places_in(empty_module(build, component, where), tables[component], header, where)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from .shifts import Shift
+
 __all__ = ["FlowProcess", "shifted"]
 
 _LEAST = 1e-6  # the smallest chance that is drawn: the time is never the very end of the line
@@ -16,12 +18,14 @@ class FlowProcess:
     """Times are shares of noise in [0, 1]; see :class:`clora_ext.families.process.Process`.
 
     Attributes:
-        shift: of the times at which sampling asks, towards noise (arXiv 2403.03206, section 5.3.2).
-        training_shift: the same of the times that training draws.
+        sampling: how far the times at which sampling asks are moved towards noise.
+        training: the same of the times that training draws.
+        patch: side of the square of latents that the transformer sees as one token.
     """
 
-    shift: float
-    training_shift: float
+    sampling: Shift
+    training: Shift
+    patch: int = 1
 
     @property
     def predicts(self) -> str:
@@ -37,16 +41,12 @@ class FlowProcess:
         self, shape: Sequence[int], rng: Generator, *, least: int = 0, most: int | None = None
     ) -> Tensor:
         """Logit-normal times, shifted, (n,), float32; between bounds, that part of the distribution."""
-        ends = [self._chance(end / 1000) for end in (least, 1000 if most is None else most)]
+        shift = self.training.factor(self._tokens(shape), 1)
+        ends = [_chance(end / 1000, shift) for end in (least, 1000 if most is None else most)]
         drawn = torch.rand(shape[0], generator=rng, dtype=torch.float64)
         chance = (ends[0] + (ends[1] - ends[0]) * drawn).clamp(_LEAST, 1 - _LEAST)
         times = torch.sigmoid(torch.special.ndtri(chance))
-        return shifted(times, self.training_shift).float()
-
-    def _chance(self, time: float) -> float:
-        """How likely a time is below this one."""
-        plain = shifted(torch.tensor(time, dtype=torch.float64), 1 / self.training_shift)
-        return float(torch.special.ndtr(torch.logit(plain)))
+        return shifted(times, shift).float()
 
     def signal_to_noise(self, times: Tensor) -> Tensor:
         """Of variances; infinite without noise."""
@@ -65,19 +65,30 @@ class FlowProcess:
     def weight(self, times: Tensor) -> None:
         """All pictures count alike."""
 
-    def sampling_times(self, steps: int) -> Tensor:
+    def sampling_times(self, steps: int, shape: Sequence[int]) -> Tensor:
         """Evenly spaced before the shift, (steps,), float32, from 1; sampling ends at 0."""
-        return self._ends(steps)[:-1]
+        return self._ends(steps, shape)[:-1]
 
     def advance(self, latents: Tensor, output: Tensor, done: int, steps: int) -> Tensor:
         """One step of Euler's method."""
-        times = self._ends(steps).tolist()
+        times = self._ends(steps, latents.shape).tolist()
         length: float = times[done + 1] - times[done]
         return latents + length * output
 
-    def _ends(self, steps: int) -> Tensor:
+    def _ends(self, steps: int, shape: Sequence[int]) -> Tensor:
         """The ends of the steps, (steps + 1,)."""
-        return shifted(torch.linspace(1, 0, steps + 1, dtype=torch.float64), self.shift).float()
+        shift = self.sampling.factor(self._tokens(shape), steps)
+        return shifted(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).float()
+
+    def _tokens(self, shape: Sequence[int]) -> int:
+        """Of a picture with latents of this shape, (..., h, w)."""
+        return int(shape[-2] * shape[-1]) // self.patch**2
+
+
+def _chance(time: float, shift: float) -> float:
+    """How likely a time is drawn below this one."""
+    plain = shifted(torch.tensor(time, dtype=torch.float64), 1 / shift)
+    return float(torch.special.ndtr(torch.logit(plain)))
 
 
 def shifted(times: Tensor, shift: float) -> Tensor:

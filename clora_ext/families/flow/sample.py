@@ -73,7 +73,7 @@ class Sampler:
         noises = [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed)) for seed in seeds]
         latents = torch.stack(noises).to(self.precision.device)
         wanted, unwanted = (_repeated(one, len(seeds)) for one in (prompt.wanted, prompt.unwanted))
-        for done, time in enumerate(self.process.sampling_times(self.steps).tolist()):
+        for done, time in enumerate(self.process.sampling_times(self.steps, shape).tolist()):
             times = torch.full((len(seeds),), time, device=latents.device)
             with self.precision.autocast():
                 output = self.predict(latents, times, wanted).float()

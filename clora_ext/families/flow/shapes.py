@@ -10,7 +10,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.families.latent.shapes import Shapes
 from clora_ext.formats.header import Header
 
-__all__ = ["flow_vae_config", "qwen3_config"]
+__all__ = ["flow_vae_config", "flux2_vae_config", "qwen3_config"]
 
 _FIX = "use the file that is published with the model"
 
@@ -70,4 +70,33 @@ def flow_vae_config(header: Header, prefix: str, known: Mapping[str, Any]) -> di
         "latent_channels": shapes.side("decoder.conv_in.weight", 1),
         "use_quant_conv": False,
         "use_post_quant_conv": False,
+    }
+
+
+def flux2_vae_config(header: Header, prefix: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """diffusers' configuration of an AutoencoderKLFlux2, whose decoder may be narrower than its encoder.
+
+    Args:
+        header: of everything.
+        prefix: where its tensors stand.
+        known: what shapes do not tell.
+
+    Raises:
+        CheckpointError: tensors are missing.
+    """
+    shapes = Shapes(header, prefix)
+    config = flow_vae_config(header, prefix, known)
+    widths = config["block_out_channels"]
+    decoder = [shapes.side(f"decoder.up.{block}.block.0.conv2.weight", 0) for block in range(len(widths))]
+    channels = config["latent_channels"]
+    if shapes.side("bn.running_mean", 0) != 4 * channels:
+        raise CheckpointError(f"the statistics of its VAE are not of {channels} channels", fix=_FIX)
+    narrower = (
+        {} if decoder == widths else {"decoder_block_out_channels": decoder}
+    )  # diffusers 0.37 knows none
+    return {
+        **config,
+        **narrower,
+        "use_quant_conv": "encoder.quant_conv.weight" in shapes,
+        "use_post_quant_conv": "decoder.post_quant_conv.weight" in shapes,
     }

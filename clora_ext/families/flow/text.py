@@ -30,7 +30,9 @@ _WORDS = (
 )  # fmt: skip
 _CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+    "{% endif %}"
 )
 
 
@@ -42,13 +44,16 @@ class Reading:
         tokenizer: Qwen's.
         template: with ``{}`` where the text stands.
         longest: tokens that are read at the most, those of the template included.
-        layer: whose states are read, counted as Python counts.
+        layers: whose states are read side by side, counted as Python counts; 0 is what the first one reads.
+        padded: whether the transformer was trained on texts that are all filled up to the longest, and sees
+            what they are filled with.
     """
 
     tokenizer: Qwen2Tokenizer
     template: str
     longest: int
-    layer: int
+    layers: tuple[int, ...]
+    padded: bool
 
     def asked(self, text: str) -> list[int]:
         """The numbers of the tokens that are read."""
@@ -72,7 +77,8 @@ class Reading:
 
 def load_reading(text: Mapping[str, Any]) -> Reading:
     """What a family's data say."""
-    return Reading(_tokenizer(), text["template"], text["longest"], text["layer"])
+    layers, padded = tuple(text["layers"]), bool(text["padded"])
+    return Reading(_tokenizer(), text["template"], text["longest"], layers, padded)
 
 
 @cache  # reading the vocabulary takes half a second
@@ -102,7 +108,7 @@ class Text:
     said: Said = field(default_factory=Said, repr=False, compare=False)
 
     def condition(self, prompts: Sequence[str]) -> Conditioning:
-        """``states`` (n, tokens, width), and ``mask`` (n, tokens), 1 where a text has a token.
+        """``states`` (n, tokens, width), and ``mask`` (n, tokens), 1 where the transformer sees a token.
 
         Each text is read alone, so that what it says does not depend on its neighbours.
         """
@@ -114,21 +120,27 @@ class Text:
 
     def _states(self, prompt: str) -> Tensor:
         """Of one text, (1, tokens, width)."""
-        numbers = torch.tensor([self.reading.asked(prompt)])
+        asked = self.reading.asked(prompt)
+        filling = self.reading.longest - len(asked) if self.reading.padded else 0
+        numbers = torch.tensor([asked + [self.reading.tokenizer.pad_token_id] * filling])
+        device = next(self.encoder.parameters()).device
+        mask = (torch.arange(numbers.shape[1]) < len(asked)).long()[
+            None
+        ]  # no token looks at what is filled up
         found = self.encoder(
-            to_device(numbers, next(self.encoder.parameters()).device),
+            to_device(numbers, device),
+            attention_mask=to_device(mask, device) if filling else None,
             output_hidden_states=True,
             use_cache=False,
         )
-        states: Tensor = found.hidden_states[self.reading.layer]
-        return states
+        return torch.cat([found.hidden_states[layer] for layer in self.reading.layers], dim=-1)
 
 
 def collate(conditions: Sequence[Conditioning]) -> Conditioning:
-    """Several pictures' conditions as one: texts are padded with zeros to the longest one."""
+    """Several pictures' conditions as one, float32: texts are padded with zeros to the longest one."""
     longest = max(int(condition["states"].shape[1]) for condition in conditions)
     return {
-        name: torch.cat([_padded(condition[name], longest) for condition in conditions])
+        name: torch.cat([_padded(condition[name], longest) for condition in conditions]).float()
         for name in ("states", "mask")
     }
 

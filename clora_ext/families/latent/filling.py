@@ -84,4 +84,6 @@ def _weight(checkpoint: Checkpoint, place: Place, weights: Mapping[str, Tensor])
     if not is_finite(tensor):
         message = f"{checkpoint.path}: {place.tensor!r} has values that are NaN or infinite"
         raise CheckpointError(message, fix="use another copy of the model; this one is broken")
+    if place.swapped:
+        return tensor.roll(tensor.shape[0] // 2, dims=0)
     return tensor.T.contiguous() if place.transposed else tensor

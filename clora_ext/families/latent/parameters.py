@@ -41,8 +41,11 @@ def parameters_of(
             layout = "transposed"
         matrix = (height, prod(info.shape[1:]))
         kernel = (info.shape[2], info.shape[3]) if len(info.shape) == 4 else None  # noqa: PLR2004
+        original = inside.rpartition(".")[0]
         for place, parameter in enumerate(parameters):
             module, _, leaf = parameter.rpartition(".")
+            if inside in table.swapped:
+                module = original  # as it is stored: by the module's name it would be other rows
             yield Target(
                 table.component,
                 module,
@@ -50,7 +53,7 @@ def parameters_of(
                 matrix if layout != "transposed" else (matrix[1], matrix[0]),
                 kernel,
                 (place * height, (place + 1) * height) if len(parameters) > 1 else None,
-                inside.removesuffix(f".{leaf}") if is_denoiser else module,
+                original if is_denoiser else module,
                 "bias" if leaf == "bias" else "weight",
                 layout,
                 read_by(module),

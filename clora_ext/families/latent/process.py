@@ -60,7 +60,7 @@ class DiffusionProcess:
     def weight(self, times: Tensor) -> None:
         """All pictures count alike."""
 
-    def sampling_times(self, steps: int) -> Tensor:
+    def sampling_times(self, steps: int, shape: Sequence[int]) -> Tensor:
         """Those of DDIM (arXiv 2010.02502), (steps,), int64."""
         times: Tensor = self._sampler(steps).timesteps
         return times

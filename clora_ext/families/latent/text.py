@@ -83,8 +83,8 @@ class Text(Protocol):
 
 
 def collate(conditions: Sequence[Conditioning]) -> Conditioning:
-    """Several pictures' conditions as one: CLIP's texts are all padded to one length, so they are stacked."""
-    return {name: torch.cat([condition[name] for condition in conditions]) for name in conditions[0]}
+    """Several pictures' conditions as one: CLIP's texts are all padded to one length; float32."""
+    return {name: torch.cat([condition[name] for condition in conditions]).float() for name in conditions[0]}
 
 
 def tokens_cut(tokenizer: CLIPTokenizer, prompt: str, parts: int) -> int:

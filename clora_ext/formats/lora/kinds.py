@@ -21,6 +21,7 @@ class LoraKind:
         implementation: modelspec's name of the code whose layer names are used.
         resolution: side of a square picture, pixels, when the caller does not say.
         endings: of the names of the two factors, the one that reads first.
+        alpha: whether alpha stands beside the factors; else the factors are such that it is the rank.
     """
 
     prefixes: Mapping[str, str]
@@ -31,6 +32,22 @@ class LoraKind:
     implementation: str
     resolution: int
     endings: tuple[str, str] = ("lora_down.weight", "lora_up.weight")
+    alpha: bool = True
+
+
+def _klein(size: str) -> LoraKind:
+    """diffusers' names, which know no alpha: by those that do, queries, keys and values are one adapter."""
+    return LoraKind(
+        prefixes={"transformer": "transformer."},
+        embeddings={},
+        original=False,
+        base_version=f"flux2_klein_{size}",
+        architecture=f"flux-2-klein-{size}/lora",
+        implementation="diffusers",
+        resolution=1024,
+        endings=("lora_A.weight", "lora_B.weight"),
+        alpha=False,
+    )
 
 
 KINDS: Mapping[str, LoraKind] = {
@@ -63,6 +80,8 @@ KINDS: Mapping[str, LoraKind] = {
         resolution=1024,
         endings=("lora_A.weight", "lora_B.weight"),
     ),
+    "flux2_klein_4b": _klein("4b"),
+    "flux2_klein_9b": _klein("9b"),
 }
 """By the family's name."""
 

@@ -10,7 +10,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import TensorInfo
 from clora_ext.formats.text import quoted
 
-from .keys import parse_key
+from .keys import Key, parse_key
 
 if TYPE_CHECKING:
     from clora_ext.formats.checkpoint import Checkpoint
@@ -59,11 +59,21 @@ _OTHER_KINDS: Sequence[tuple[re.Pattern[str], str, str]] = tuple(
     )
 )
 
+_FLUX = "Flux"  # of either generation: their authors' names are mostly the same
+
+# Rows for each column of a matrix that both generations have: the MLP's is gated in the later one.
+_HEIGHTS = {
+    re.compile(r"single_blocks[._]\d+[._]linear1$"): {7: "Flux 1", 9: "Flux.2"},
+    re.compile(r"double_blocks[._]\d+[._](?:img|txt)_mlp[._]0$"): {4: "Flux 1", 6: "Flux.2"},
+}
+
 # Marks of a model in the names of its layers; the first that is found counts. Stable Diffusion 1 and 2 have
 # the same names: the width of the text states tells them apart.
 _MODELS: Sequence[tuple[str, re.Pattern[str]]] = (
     ("Z-Image", re.compile(r"layers[._]\d+[._](?:attention|feed_forward)[._](?:to_|qkv|out|w[123])")),
-    ("Flux", re.compile(r"double_blocks|single_blocks|single_transformer_blocks")),
+    ("Flux.2", re.compile(r"to_qkv_mlp_proj|[._]ff(?:_context)?[._]linear_(?:in|out)|_stream_modulation")),
+    ("Flux 1", re.compile(r"(?:img|txt)_mod[._]lin|[._]modulation[._]lin|proj_mlp|ff_context[._]net")),
+    (_FLUX, re.compile(r"double_blocks|single_blocks|single_transformer_blocks")),
     ("a diffusion transformer", re.compile(r"joint_blocks|(?:^|_)transformer\.|^lora_transformer_")),
     (
         "SDXL",
@@ -110,7 +120,7 @@ def refuse_other_kinds(path: Path, names: Iterable[str]) -> None:
 def refuse_other_model(file: "Checkpoint", model: str | None) -> None:
     """Refuse a file that is recognisably for another kind of model than ``model``."""
     theirs = recognise_file(file.header.tensors)
-    if theirs is not None and model is not None and theirs != model:
+    if theirs is not None and model is not None and not model.startswith(theirs):
         message = f"{file.path} is a LoRA for {theirs}, the model is {model}"
         raise CheckpointError(message, fix=f"use a LoRA that was trained on {model}")
 
@@ -123,7 +133,22 @@ def recognise_file(tensors: Mapping[str, TensorInfo]) -> str | None:
         for name, key in found.items()
         if key.role == "down" and _TEXT_SIDE.search(key.stem) and len(tensors[name].shape) > 1
     )
-    return _recognise([key.stem for key in found.values()], widths)
+    named = _recognise([key.stem for key in found.values()], widths)
+    return named if named != _FLUX else _generation(tensors, found) or _FLUX
+
+
+def _generation(tensors: Mapping[str, TensorInfo], found: Mapping[str, Key]) -> str | None:
+    """Which Flux a file is for, by how high a matrix is that it changes; None: that does not tell."""
+    sides: dict[str, dict[str, int]] = {}
+    for name, key in found.items():
+        if key.role in {"down", "up"} and len(tensors[name].shape) > 1:
+            side = tensors[name].shape[1 if key.role == "down" else 0]
+            sides.setdefault(key.stem, {})[key.role] = side
+    for stem, both in sides.items():
+        for mark, heights in _HEIGHTS.items():
+            if len(both) > 1 and both["down"] and mark.search(stem):
+                return heights.get(both["up"] // both["down"])
+    return None
 
 
 def recognise_sites(sites: Sequence[Site]) -> str | None:

@@ -96,9 +96,11 @@ def write_lora(
     """
     kind = kind_of(family)
     _check(factors, details, dtype)
+    if not kind.alpha:
+        factors = {site: adapter.with_alpha(float(adapter.rank)) for site, adapter in factors.items()}
     sources: dict[str, Source] = {}
     for site, adapter in factors.items():
-        sources |= _sources(site, adapter, kohya_name(site, kind), dtype, kind.endings)
+        sources |= _sources(site, adapter, kohya_name(site, kind), dtype, kind)
     for site, magnitude in (magnitudes or {}).items():
         sources[f"{kohya_name(site, kind)}.dora_scale"] = _magnitude(site, magnitude)
     for word, vectors in (embeddings or {}).items():
@@ -132,20 +134,20 @@ def _check(factors: Mapping[Site, Factors], details: Details, dtype: str) -> Non
             raise CheckpointError(message, fix="report this: it is a bug in clora")
 
 
-def _sources(
-    site: Site, adapter: Factors, name: str, dtype: str, endings: tuple[str, str]
-) -> dict[str, Source]:
-    """The three tensors of one layer."""
+def _sources(site: Site, adapter: Factors, name: str, dtype: str, kind: LoraKind) -> dict[str, Source]:
+    """The tensors of one layer: two, or three with alpha."""
     rank, kernel = adapter.rank, site.shape[2:]
     stored = _storable(adapter, _DTYPES[dtype])
     shapes = dict(
-        zip(endings, ((rank, *site.shape[1:]), (site.shape[0], rank, *(1 for _ in kernel))), strict=True)
+        zip(kind.endings, ((rank, *site.shape[1:]), (site.shape[0], rank, *(1 for _ in kernel))), strict=True)
     )
-    parts = dict(zip(endings, (stored.down, stored.up), strict=True))
+    parts = dict(zip(kind.endings, (stored.down, stored.up), strict=True))
     sources = {
         f"{name}.{part}": Source(dtype, shape, _reshaped(parts[part], shape))
         for part, shape in shapes.items()
     }
+    if not kind.alpha:
+        return sources
     alpha = torch.tensor(stored.alpha, dtype=torch.float64)
     return {**sources, f"{name}.alpha": Source(dtype, (), lambda: alpha)}
 
