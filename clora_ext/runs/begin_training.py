@@ -23,7 +23,7 @@ from .prepared import PreparedRun
 from .previews import PreviewPrompt
 from .replay import EncodedReplay, encode_replay
 from .step_captions import varies
-from .step_examples import pixels_change, step_examples
+from .step_examples import first_shown, pixels_change, step_examples
 from .token_rows import own_rows
 
 if TYPE_CHECKING:
@@ -111,7 +111,9 @@ def begin_training(
         replay = encode_replay(run, model)
         text_changes = bool(rows) or _reads_anew(plan, replay)
         encodings = encodings_of(model, plan, plan.cache_dir)
-        encoded = encode_pictures(model, plan, encodings, sink, text_changes=text_changes)
+        # On the processor a VAE that leaves frees nothing: no step waits for a picture of another one.
+        at_once = precision.device.type != "cpu"
+        encoded = encode_pictures(model, plan, encodings, sink, text_changes=text_changes, at_once=at_once)
         if not text_changes and not has_own_scorer(plan):  # else they are asked again
             _free_text_encoders(run, asked, model)
     _free_vaes(plan, drawing, model, previews_are_drawn=bool(asked))
@@ -175,6 +177,7 @@ def _training(
         objective=objective_of(run, model, adapters, beginning.replay, precision.device, place),
         examples=encoded.examples,
         batch_at=step_examples(encoded, plan, model, place),
+        prepare=first_shown(encoded, plan),
         settings=plan.settings,
         precision=precision,
         state_file=run.project.training_dir / STATE_FILE,

@@ -1,6 +1,6 @@
 """Pictures as a model reads them: latents and conditioning of each, and which of them every step sees."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from clora_ext.formats.text import escaped
 
 from .kept_encodings import Encodings
 from .memory_remedies import sampling_remedies
+from .on_demand import OnDemand
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from clora_ext.families.model import Conditioning, Model, SizeConditioning
     from clora_ext.strategies.objective import Example
 
-__all__ = ["Encoded", "as_latents", "encode_latents", "encode_pictures", "encode_varied"]
+__all__ = ["Encoded", "as_latents", "encode_pictures", "encode_varied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,45 @@ class Encoded:
 
     Attributes:
         examples: one for each picture, in the plan's order.
-        mirrored: the same of those that are shown mirrored too, by their number.
+        mirrored: the same of the mirrored pictures; those that are never shown so may not be asked for.
         held_out: those that are not trained on.
         schedule: which of the examples every step sees.
     """
 
-    examples: "list[Example]"
-    mirrored: "Mapping[int, Example]"
-    held_out: "list[Example]"
+    examples: "Sequence[Example]"
+    mirrored: "Sequence[Example]"
+    held_out: "Sequence[Example]"
     schedule: Batches
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A picture as it is shown."""
+
+    picture: Picture
+    cut: Cut
+    mirrored: bool = False
+
+    @property
+    def size_conditioning(self) -> "SizeConditioning":
+        """What SDXL is told of it."""
+        from clora_ext.families.model import SizeConditioning
+
+        left, top = self.cut.mirrored_corner if self.mirrored else self.cut.corner
+        width, height = self.cut.size
+        return SizeConditioning((self.picture.height, self.picture.width), (top, left), (height, width))
+
+    def turned(self, pixels: "Tensor") -> "Tensor":
+        """What lies on the cut picture's pixels, its last dimension the width, as it is shown."""
+        return pixels.flip(-1) if self.mirrored else pixels
+
+
 def encode_pictures(
-    model: "Model", plan: Plan, encodings: Encodings, sink: Sink, *, text_changes: bool
+    model: "Model", plan: Plan, encodings: Encodings, sink: Sink, *, text_changes: bool, at_once: bool
 ) -> Encoded:
-    """Encode every picture at the size at which it is trained.
+    """Encode every picture at the size at which it is trained: captions now, pixels now or when asked for.
+
+    No number depends on when that is. Of a picture with a mask it is now: it may turn out to count nowhere.
 
     Args:
         model: the one that learns.
@@ -63,55 +88,53 @@ def encode_pictures(
         sink: told that it begins.
         text_changes: whether what the text encoders say of a picture changes from step to step: they learn,
             or its caption varies.
+        at_once: whether all pixels are encoded now, so that the VAE may leave.
 
     Raises:
-        OutOfMemory: a picture is too large for the VAE.
+        OutOfMemory: a picture is too large for the VAE; also whoever asks for it later is told so.
     """
     from clora_ext.config.memory import reporting_out_of_memory
 
     pictures = plan.dataset.pictures
     sink(Stage("encode", f"{len(pictures)} pictures"))
-    with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
-        examples = [encode_latents(model, plan, number, encodings) for number in range(len(pictures))]
-        mirrored = {
-            number: encode_mirrored(model, plan, number, encodings)
-            for number, picture in enumerate(pictures)
-            if picture.subset.augmentation.flip_aug and not picture.subset.augmentation.changes_pixels
+
+    def examples(views: Mapping[int, _View]) -> "OnDemand[Example]":
+        texts = {
+            number: None if text_changes else _condition(model, view, encodings)
+            for number, view in views.items()
         }
-        apart = zip(plan.dataset.held_out, plan.held_out_cuts, strict=True)
-        held_out = [_as_it_is(model, plan, picture, cut, encodings) for picture, cut in apart]
-    if not text_changes:
-        held_out = [_conditioned(model, example, encodings) for example in held_out]
-        examples = [_conditioned(model, example, encodings) for example in examples]
-        mirrored = {number: _conditioned(model, one, encodings) for number, one in mirrored.items()}
-    schedule = batches(plan.bucketed, plan.settings.data.batch_size, plan.settings.seed)
-    return Encoded(examples, mirrored, held_out, schedule)
+
+        def encoded(number: int) -> "Example":
+            with reporting_out_of_memory("encoding the pictures", sampling_remedies(plan)):
+                return replace(_encoded(model, plan, views[number], encodings), condition=texts[number])
+
+        now = [number for number, view in views.items() if at_once or view.picture.mask is not None]
+        return OnDemand(len(pictures), encoded, now)
+
+    cuts = list(zip(pictures, plan.cuts, strict=True))
+    mirrored = {
+        number: _View(picture, cut, mirrored=True)
+        for number, (picture, cut) in enumerate(cuts)
+        if picture.subset.augmentation.flip_aug and not picture.subset.augmentation.changes_pixels
+    }
+    apart = enumerate(zip(plan.dataset.held_out, plan.held_out_cuts, strict=True))
+    held_out = examples({number: _View(*one) for number, one in apart})
+    return Encoded(
+        examples({number: _View(*one) for number, one in enumerate(cuts)}),
+        examples(mirrored),
+        [held_out[number] for number in range(len(plan.dataset.held_out))],
+        batches(plan.bucketed, plan.settings.data.batch_size, plan.settings.seed),
+    )
 
 
-def encode_latents(model: "Model", plan: Plan, number: int, encodings: Encodings) -> "Example":
-    """One of the plan's pictures on the processor, without its condition: the model is asked when it is."""
-    return _as_it_is(model, plan, plan.dataset.pictures[number], plan.cuts[number], encodings)
+def _encoded(model: "Model", plan: Plan, view: _View, encodings: Encodings) -> "Example":
+    """A picture on the processor, without its condition."""
 
-
-def _as_it_is(model: "Model", plan: Plan, picture: Picture, cut: Cut, encodings: Encodings) -> "Example":
     def moments() -> "tuple[Tensor, Tensor]":
-        return _moments(model, load_pixels(picture, cut, convert=plan.converts))
+        return _moments(model, view.turned(load_pixels(view.picture, view.cut, convert=plan.converts)))
 
-    found = encodings.moments(picture, cut, moments, mirrored=False)
-    conditioning = _size_conditioning(picture, cut.size, cut.corner)
-    return _example(found, picture, conditioning, _mask(picture, cut))
-
-
-def encode_mirrored(model: "Model", plan: Plan, number: int, encodings: Encodings) -> "Example":
-    """The same of the mirrored picture."""
-    picture, cut = plan.dataset.pictures[number], plan.cuts[number]
-
-    def moments() -> "tuple[Tensor, Tensor]":
-        return _moments(model, load_pixels(picture, cut, convert=plan.converts).flip(-1))
-
-    found = encodings.moments(picture, cut, moments, mirrored=True)
-    conditioning, mask = _size_conditioning(picture, cut.size, cut.mirrored_corner), _mask(picture, cut)
-    return _example(found, picture, conditioning, None if mask is None else mask.flip(-1))
+    found = encodings.moments(view.picture, view.cut, moments, mirrored=view.mirrored)
+    return _example(found, view)
 
 
 def encode_varied(
@@ -133,12 +156,8 @@ def encode_varied(
         cut = cut.elsewhere(picture.width, picture.height, rng)
     shown = cut_out(image, cut, picture.subset.interpolation)
     pixels = as_pixels(varied_colours(shown, rng) if rules.color_aug else shown)
-    corner, mask = (cut.mirrored_corner if mirrored else cut.corner), _mask(picture, cut)
-    conditioning = _size_conditioning(picture, cut.size, corner)
-    if not mirrored:
-        return _example(_moments(model, pixels), picture, conditioning, mask)
-    flipped = None if mask is None else mask.flip(-1)
-    return _example(_moments(model, pixels.flip(-1)), picture, conditioning, flipped)
+    view = _View(picture, cut, mirrored)
+    return _example(_moments(model, view.turned(pixels)), view)
 
 
 def _moments(model: "Model", pixels: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -147,24 +166,17 @@ def _moments(model: "Model", pixels: "Tensor") -> "tuple[Tensor, Tensor]":
     return mean, deviation
 
 
-def _example(
-    moments: "tuple[Tensor, Tensor]", picture: Picture, cut: "SizeConditioning", mask: "Tensor | None"
-) -> "Example":
+def _example(moments: "tuple[Tensor, Tensor]", view: _View) -> "Example":
     from clora_ext.strategies.objective import Example
 
     mean, deviation = moments
-    shrunk = None if mask is None else as_latents(mask, mean, picture)
-    subset = picture.subset
-    return Example(
-        mean, deviation, picture.caption, cut, None, subset.loss_weight, shrunk, subset.preservation
-    )
-
-
-def _mask(picture: Picture, cut: Cut) -> "Tensor | None":
-    """What counts of the cut picture, (height, width); None: all of it."""
-    if picture.mask is None:
-        return None
-    return load_mask(picture.mask, cut, (picture.width, picture.height))
+    picture, subset = view.picture, view.picture.subset
+    mask = None
+    if picture.mask is not None:
+        whole = load_mask(picture.mask, view.cut, (picture.width, picture.height))
+        mask = as_latents(view.turned(whole), mean, picture)
+    shown = picture.caption, view.size_conditioning
+    return Example(mean, deviation, *shown, None, subset.loss_weight, mask, subset.preservation)
 
 
 def as_latents(mask: "Tensor", latents: "Tensor", picture: Picture) -> "Tensor":
@@ -182,25 +194,17 @@ def as_latents(mask: "Tensor", latents: "Tensor", picture: Picture) -> "Tensor":
     return small / small.mean() if picture.subset.masks.normalize_masks else small
 
 
-def _conditioned(model: "Model", example: "Example", encodings: Encodings) -> "Example":
-    """The same with its condition, on the processor."""
+def _condition(model: "Model", view: _View, encodings: Encodings) -> "Conditioning":
+    """What the denoiser is given for the picture, on the processor."""
     import torch
 
     from clora_ext.config.precision import to_keep
 
+    prompt, cut = view.picture.caption, view.size_conditioning
+
     def condition() -> "Conditioning":
         with torch.no_grad():
-            encoded = model.condition([example.prompt], [example.size_conditioning])
+            encoded = model.condition([prompt], [cut])
         return {name: to_keep(value) for name, value in encoded.items()}
 
-    found = encodings.condition(example.prompt, example.size_conditioning, condition)
-    return replace(example, condition=found)
-
-
-def _size_conditioning(
-    picture: Picture, size: tuple[int, int], corner: tuple[float, float]
-) -> "SizeConditioning":
-    """What SDXL is told of a picture that is cut to ``size`` at ``corner``, (left, top)."""
-    from clora_ext.families.model import SizeConditioning
-
-    return SizeConditioning((picture.height, picture.width), (corner[1], corner[0]), (size[1], size[0]))
+    return encodings.condition(prompt, cut, condition)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clora_ext.families.model import Model
     from clora_ext.strategies.objective import Example
 
-__all__ = ["pixels_change", "step_examples"]
+__all__ = ["first_shown", "pixels_change", "step_examples"]
 
 _DECODED = 16  # whole pictures that stay in memory: of 24 megapixels each has 72 MB
 
@@ -52,8 +52,7 @@ def step_examples(
 
     def shown(index: int, step: int) -> "Example":
         rules = plan.dataset.pictures[index].subset.augmentation
-        rng = Random(f"mirror/{seed}/{step}/{index}")  # a coin, no secret
-        mirrored = rules.flip_aug and not rng.getrandbits(1)
+        mirrored = _is_mirrored(plan, index, step)
         if rules.changes_pixels:
             chance = Random(f"pixels/{seed}/{step}/{index}")  # a place and a colour, no secret
             return encode_varied(model, plan, index, whole(index), chance, mirrored=mirrored)
@@ -72,3 +71,21 @@ def step_examples(
         return [captioned(example, index, step) for example, index in zip(chosen, batch, strict=True)]
 
     return examples
+
+
+def first_shown(encoded: Encoded, plan: Plan) -> Callable[[int], None]:
+    """By the step, from 0: encodes the pictures of it that are encoded once and were not yet."""
+
+    def encode(step: int) -> None:
+        for index in encoded.schedule.batch_at(step):
+            pixels = plan.dataset.pictures[index].subset.augmentation
+            if not pixels.changes_pixels:
+                (encoded.mirrored if _is_mirrored(plan, index, step) else encoded.examples)[index]
+
+    return encode
+
+
+def _is_mirrored(plan: Plan, index: int, step: int) -> bool:
+    """Whether the picture is shown mirrored in that step."""
+    coin = Random(f"mirror/{plan.settings.seed}/{step}/{index}")  # no secret
+    return plan.dataset.pictures[index].subset.augmentation.flip_aug and not coin.getrandbits(1)

@@ -144,6 +144,8 @@ class _Run:
             OutOfMemory: it does not fit.
             TrainingError: the loss is NaN or infinite, or the gradients are; or nothing can be compiled here.
         """
+        for number in self._batches(step):
+            self._training.prepare(number)
         began = time.monotonic()
         with reporting_out_of_memory(f"training step {step + 1}"), reporting_no_compiler():
             loss, norm = self.step(step, rate)
@@ -159,8 +161,8 @@ class _Run:
         processor. What is not finite is noticed here all the same, before anything is saved.
         """
         training = self._training
-        each = training.settings.algorithm.gradient_accumulation_steps
-        losses = [self._backward(number, each) for number in range(step * each, (step + 1) * each)]
+        numbers = self._batches(step)
+        losses = [self._backward(number, len(numbers)) for number in numbers]
         batch, loss = (
             [one for shown, _ in losses for one in shown],
             torch.stack([one for _, one in losses]).sum(),
@@ -179,6 +181,11 @@ class _Run:
         self._whole = True
         self.losses.append(value)
         return value, found_norm
+
+    def _batches(self, step: int) -> range:
+        """Numbers of the batches that a step consists of."""
+        each = self._training.settings.algorithm.gradient_accumulation_steps
+        return range(step * each, (step + 1) * each)
 
     def _backward(self, number: int, each: int) -> tuple[Sequence[Example], torch.Tensor]:
         """What one batch adds to the gradients of a step of so many; gives it, and its share of the loss."""

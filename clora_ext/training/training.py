@@ -38,7 +38,8 @@ class Training:
         row_rate: the rows' learning rate, as a multiple of the adapters'.
         objective: what is minimised.
         examples: the pictures.
-        batch_at: what a step (from 0) is shown of them, of one size.
+        batch_at: what a batch (from 0) shows of them, of one size.
+        prepare: makes what a batch (from 0) is first to show: what is done once is no part of a step's time.
         settings: steps, rate, seed, ...
         precision: where the model lies.
         state_file: where a stopped run leaves its state; it is read if it belongs to ``fingerprint``.
@@ -56,6 +57,7 @@ class Training:
     objective: Objective
     examples: Sequence[Example]
     batch_at: Callable[[int], Sequence[Example]]
+    prepare: Callable[[int], None]
     settings: Settings
     precision: Precision
     state_file: Path
