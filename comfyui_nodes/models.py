@@ -13,6 +13,7 @@ import torch
 from comfyui_version import __version__
 
 from clora_ext.errors import UsageError
+from clora_ext.formats.composed import open_model
 from clora_ext.formats.prediction import Prediction
 
 __all__ = ["check_version", "load_checkpoint", "load_clip", "load_parts", "patched", "predicting"]
@@ -48,12 +49,30 @@ def load_parts(transformer: Path, companions: Mapping[str, Path], kind: str) -> 
     text, vae = companions["text_encoder"], companions["vae"]
     embeddings = folder_paths.get_folder_paths("embeddings")
     clip_type = getattr(comfy.sd.CLIPType, kind.upper())
-    model = comfy.sd.load_diffusion_model(str(transformer))
+    model = _load_transformer(transformer)
     clip = comfy.sd.load_clip([str(text)], embedding_directory=embeddings, clip_type=clip_type)
     weights, metadata = comfy.utils.load_torch_file(str(vae), return_metadata=True)
     loaded = comfy.sd.VAE(sd=weights, metadata=metadata)
     loaded.throw_exception_if_invalid()
     return model, clip, loaded
+
+
+def _load_transformer(file: Path) -> Any:
+    """MODEL of a transformer, whatever its names.
+
+    Raises:
+        RuntimeError: ComfyUI does not know this kind of model.
+    """
+    try:
+        return comfy.sd.load_diffusion_model(str(file))
+    except KeyError:  # ComfyUI 0.33 takes diffusers' names of Flux.2 for those of Flux 1, and misses one
+        stored = open_model(file)
+        weights = {name: stored.read(name) for name in stored.names}
+        model = comfy.sd.load_diffusion_model_state_dict(weights)
+    if model is None:
+        message = f"ComfyUI does not know the model in {file}"
+        raise RuntimeError(message)
+    return model
 
 
 def load_clip(file: Path) -> Any:

@@ -100,24 +100,12 @@ def _flux2_vae() -> nn.Module:
     return found  # type: ignore[no-any-return]
 
 
-def _sized_klein() -> nn.Module:
-    found: nn.Module = Flux2Transformer2DModel(
-        in_channels=128, num_layers=2, num_single_layers=2, attention_head_dim=128, num_attention_heads=2,
-        joint_attention_dim=3 * TEXT, axes_dims_rope=(32,) * 4, guidance_embeds=False,
-    )  # fmt: skip
-    return found
-
-
 KINDS = {
     "z_image": Kind(
         _z_image, _flux1_vae, 3, (z_image_table, flow_vae_table), ("z_image_tiny", "ae")
     ),
     "flux2_klein_4b": Kind(
         _klein, _flux2_vae, 28, (flux2_table, flux2_vae_table), ("flux_klein_base_tiny", "flux2-vae")
-    ),
-    # As small as ComfyUI's own modules can be: heads and VAE are of a fixed size there.
-    "flux2_klein_sized": Kind(
-        _sized_klein, AutoencoderKLFlux2, 28, (flux2_table, flux2_vae_table), ("klein_sized", "flux2-vae")
     ),
 }  # fmt: skip
 

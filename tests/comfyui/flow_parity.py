@@ -1,4 +1,4 @@
-"""ComfyUI's own Z-Image on our files, in one process: ``python flow_parity.py COMFYUI_DIR WHAT FILE...``.
+"""ComfyUI's own modules on our files, in one process: ``python flow_parity.py COMFYUI_DIR WHAT FILE...``.
 
 Prints one line of JSON: what ``WHAT``, a function below, finds.
 """
@@ -18,6 +18,7 @@ from sizes import teach_sizes
 from clora_ext import families
 from clora_ext.adapters.sites import Site
 from clora_ext.config.precision import pick_precision
+from clora_ext.families.latent.layout import family_data
 from clora_ext.families.place import find_place
 from clora_ext.formats.flow_keys import FLOW_PREFIX
 from clora_ext.formats.header import Header
@@ -44,13 +45,20 @@ def modules(transformer: str, text_encoder: str, vae: str) -> dict[str, Any]:
 
     model = ours(Path(transformer))
     theirs = comfy.sd.load_diffusion_model(transformer, model_options={"dtype": torch.float32})
-    clip = comfy.sd.load_clip([text_encoder], clip_type=comfy.sd.CLIPType.LUMINA2)
+    clip = comfy.sd.load_clip([text_encoder], clip_type=_clip_type(model))
     decoder = comfy.sd.VAE(sd=comfy.utils.load_torch_file(vae))
     kind = type(theirs.model.model_config).__mro__
     found = {"kind": [one.__name__ for one in kind], "transformer": _transformer(model, theirs)}
     texts = [*TEXTS, "猫が窓辺で眠っている 🌙", "", "👩🏽\u200d🚀 on the 🌙"]
     found["text"] = max(_state(model, clip, text) for text in texts)
     return {**found, "vae": _vae(model, theirs, decoder), **_tokens(model, clip)}
+
+
+def _clip_type(model: Any) -> Any:
+    """As what ComfyUI loads the text encoder."""
+    import comfy.sd
+
+    return comfy.sd.CLIPType[family_data(model.family.name)["clip_type"].upper()]
 
 
 def _transformer(model: Any, theirs: Any) -> float:
@@ -60,7 +68,8 @@ def _transformer(model: Any, theirs: Any) -> float:
     condition = model.condition(TEXTS, [])
     worst = 0.0
     for height, width in SIZES:
-        latents, times = torch.randn(2, 16, height, width, generator=rng), torch.tensor(TIMES)
+        latents = torch.randn(2, model.latent_shape(32)[0], height, width, generator=rng)
+        times = torch.tensor(TIMES)
         mine = model.predict(latents, times, condition)
         for number in range(2):
             length = int(condition["mask"][number].sum())
@@ -85,21 +94,22 @@ def _vae(model: Any, theirs: Any, decoder: Any) -> dict[str, float]:
     mine, _ = model.encode_images(pixels)
     network, scale = decoder.first_stage_model.float(), theirs.model.latent_format
     answer = scale.process_in(network.encode(pixels))
-    plain = scale.process_out(mine)
-    drawn = model.vae.decode(plain).sample
+    drawn = model.vae.decode(model.family.vae.unscaled(model.vae, mine)).sample
     return {
         "encoder": float((mine - answer).abs().max()),
-        "decoder": float((drawn - network.decode(plain)).abs().max()),
+        "decoder": float((drawn - network.decode(scale.process_out(mine))).abs().max()),
     }
 
 
 def _tokens(model: Any, clip: Any) -> dict[str, Any]:
     """Captions whose tokens are others than ComfyUI's; what is longer than 512 we cut."""
-    other = []
+    other, reading = [], model.text.reading
     for text in captions():
         (theirs,) = clip.tokenize(text)["qwen3_4b"]
         numbers = [number for number, *_ in theirs]
-        if model.text.reading.asked(text) != numbers[:512] or model.text.reading._all(text) != numbers:
+        mine = reading._all(text)
+        filled = [reading.tokenizer.pad_token_id] * (512 - len(mine) if reading.padded else 0)
+        if reading.asked(text) != mine[:512] or mine + filled != numbers:
             other.append(text)
     return {"texts": len(captions()), "other tokens": other}
 
@@ -112,23 +122,35 @@ def drawn(transformer: str, text_encoder: str, vae: str) -> dict[str, Any]:
     import comfy.utils
 
     steps, seed, guidance = 4, 3, 4.0
+    model = ours(Path(transformer))
     theirs = comfy.sd.load_diffusion_model(transformer, model_options={"dtype": torch.float32})
-    clip = comfy.sd.load_clip([text_encoder], clip_type=comfy.sd.CLIPType.LUMINA2)
+    clip = comfy.sd.load_clip([text_encoder], clip_type=_clip_type(model))
     decoder = comfy.sd.VAE(sd=comfy.utils.load_torch_file(vae), dtype=torch.float32)
     wanted, unwanted = (
         clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a dog", "blurry")
     )
-    empty = torch.zeros(1, 16, 4, 6)
+    empty = torch.zeros_like(model.encode_images(torch.zeros(1, 3, 32, 48))[0])
     noise = comfy.sample.prepare_noise(empty, seed)
     latents = comfy.sample.sample(
-        theirs, noise, steps, guidance, "euler", "simple", wanted, unwanted, empty, seed=seed
-    )
+        theirs, noise, steps, guidance, "euler", "simple", wanted, unwanted, empty, seed=seed,
+        sigmas=_sigmas(theirs, steps, empty),
+    )  # fmt: skip
     picture = (decoder.decode(latents)[0] * 255).round()
-    (image,) = ours(Path(transformer)).sample(
+    (image,) = model.sample(
         "a dog", negative="blurry", seeds=[seed], steps=steps, guidance=guidance, size=(48, 32)
     )
     mine = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).reshape(picture.shape)
     return {"difference": float((mine - picture).abs().max()), "deviation": float(picture.std())}
+
+
+def _sigmas(theirs: Any, steps: int, latents: torch.Tensor) -> torch.Tensor | None:
+    """Times by the scheduler of its own that Flux.2 has in ComfyUI's workflows; None: the usual ones."""
+    if type(theirs.model).__name__ != "Flux2":
+        return None
+    from comfy_extras.nodes_flux import get_schedule
+
+    found: torch.Tensor = get_schedule(steps, latents.shape[-2] * latents.shape[-1])
+    return found
 
 
 def detected(file: str) -> dict[str, Any]:

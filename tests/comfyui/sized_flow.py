@@ -1,30 +1,36 @@
-"""A Z-Image of random weights as small as ComfyUI's own modules can be: some of its sizes are fixed there."""
+"""Models of random weights as small as ComfyUI's own modules can be: some of their sizes are fixed there."""
 
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ZImageTransformer2DModel
+from diffusers import AutoencoderKL, AutoencoderKLFlux2, Flux2Transformer2DModel, ZImageTransformer2DModel
 from sizes import HEAD, TEXT, TEXT_HEAD, TEXT_LAYERS, VOCABULARY, WIDTH
 from tiny_flow import tensors_of
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model
 
-__all__ = ["sized_flow"]
+__all__ = ["sized_flow", "sized_modules"]
 
 
-def sized_flow(width: int = WIDTH, layers: int = 2, seed: int = 0) -> dict[str, dict[str, Tensor]]:
-    """Every component's tensors by their names in a file of everything; the VAE is of the published size."""
+def sized_flow(
+    kind: str = "z_image", width: int = WIDTH, layers: int = 2, seed: int = 0
+) -> dict[str, dict[str, Tensor]]:
+    """Every component's tensors by their names in a file of everything; see :func:`sized_modules`."""
+    return tensors_of(sized_modules(kind, width, layers, seed), kind)
+
+
+def sized_modules(kind: str, width: int = WIDTH, layers: int = 2, seed: int = 0) -> dict[str, nn.Module]:
+    """Every component; the VAE is of the published size.
+
+    Args:
+        kind: the family.
+        width: of a Z-Image.
+        layers: of the transformer, of each kind that it has.
+        seed: of the weights.
+    """
     torch.manual_seed(seed)
     parts: dict[str, Any] = {
-        "transformer": ZImageTransformer2DModel(
-            in_channels=16, dim=width, n_layers=layers, n_refiner_layers=2, n_heads=width // HEAD,
-            n_kv_heads=width // HEAD, cap_feat_dim=TEXT, axes_dims=[32, 48, 48],
-        ),
-        "vae": AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=16,
-            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-            scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False,
-        ),
+        **(_klein(layers) if kind == "flux2_klein_4b" else _z_image(width, layers)),
         "text_encoder": Qwen3Model(
             Qwen3Config(
                 vocab_size=VOCABULARY, hidden_size=TEXT, intermediate_size=2 * TEXT,
@@ -39,7 +45,32 @@ def sized_flow(width: int = WIDTH, layers: int = 2, seed: int = 0) -> dict[str, 
         for name, parameter in parts["transformer"].named_parameters():
             if name.endswith("pad_token"):
                 nn.init.normal_(parameter)
-    return tensors_of(parts)
+    return parts
+
+
+def _z_image(width: int, layers: int) -> dict[str, nn.Module]:
+    return {
+        "transformer": ZImageTransformer2DModel(
+            in_channels=16, dim=width, n_layers=layers, n_refiner_layers=2, n_heads=width // HEAD,
+            n_kv_heads=width // HEAD, cap_feat_dim=TEXT, axes_dims=[32, 48, 48],
+        ),
+        "vae": AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=16,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+            scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False,
+        ),
+    }  # fmt: skip
+
+
+def _klein(layers: int) -> dict[str, nn.Module]:
+    vae: Any = AutoencoderKLFlux2()
+    nn.init.normal_(vae.bn.running_mean)
+    nn.init.uniform_(vae.bn.running_var, 0.5, 2.0)
+    transformer = Flux2Transformer2DModel(
+        in_channels=128, num_layers=layers, num_single_layers=layers, attention_head_dim=HEAD,
+        num_attention_heads=2, joint_attention_dim=3 * TEXT, axes_dims_rope=(32,) * 4, guidance_embeds=False,
+    )  # fmt: skip
+    return {"transformer": transformer, "vae": vae}
 
 
 def _move_norms(part: nn.Module) -> None:

@@ -1,6 +1,7 @@
-"""ComfyUI is taught the sizes of a small Z-Image; all else of its detection and its modules stays as it is.
+"""ComfyUI is taught the sizes of small models; all else of its detection and its modules stays as it is.
 
 It knows Z-Image by a width of 3840, and Qwen3-4B by one of 2560; both have all other numbers fixed with it.
+Of Flux.2 it reads every number but a head's width from the shapes.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 __all__ = ["HEAD", "TEXT", "TEXT_HEAD", "TEXT_LAYERS", "VOCABULARY", "WIDTH", "teach_sizes"]
 
 WIDTH, HEAD = 1152, 128  # narrower, its modules are not the published ones: the MLP's width is rounded there
-TEXT, TEXT_HEAD, TEXT_LAYERS = 64, 128, 4
+TEXT, TEXT_HEAD, TEXT_LAYERS = 64, 128, 28  # layers: Flux.2 klein reads what the 27th gives
 VOCABULARY = 151_936
 _PUBLISHED = 3840
 _EMBEDDER = "cap_embedder.1.weight"
@@ -17,7 +18,7 @@ _TEXT_NORM = "model.layers.0.post_attention_layernorm.weight"
 
 
 def teach_sizes() -> None:
-    """From now on ComfyUI detects the small model beside the published one."""
+    """From now on ComfyUI detects the small models beside the published ones."""
     _transformer()
     _text_encoder()
 

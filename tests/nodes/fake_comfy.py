@@ -19,6 +19,7 @@ from fake_models import (
     Patcher,
     load_clip,
     load_diffusion_model,
+    load_diffusion_model_state_dict,
     load_torch_file,
 )
 from safetensors.torch import load_file
@@ -170,6 +171,7 @@ def _modules(comfy: Comfy) -> dict[str, dict[str, Any]]:
         "comfy.sd": {
             "load_checkpoint_guess_config": lambda path, **options: _load(comfy, path, **options),
             "load_diffusion_model": load_diffusion_model,
+            "load_diffusion_model_state_dict": load_diffusion_model_state_dict,
             "load_clip": load_clip,
             "CLIPType": types.SimpleNamespace(LUMINA2="lumina2", FLUX2="flux2"),
             "VAE": VAE,

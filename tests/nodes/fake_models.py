@@ -81,7 +81,13 @@ class Patcher:
 
 def load_diffusion_model(unet_path: str) -> Patcher:
     state = load_file(unet_path)
-    return Patcher({f"diffusion_model.{name.removeprefix(UNET)}": value for name, value in state.items()})
+    if "x_embedder.weight" in state and "noise_refiner.0.attention.qkv.weight" not in state:
+        state["x_embedder.bias"]  # so ComfyUI fails on diffusers' names of Flux.2
+    return load_diffusion_model_state_dict(state)
+
+
+def load_diffusion_model_state_dict(sd: dict[str, Any]) -> Patcher:
+    return Patcher({f"diffusion_model.{name.removeprefix(UNET)}": value for name, value in sd.items()})
 
 
 def load_clip(ckpt_paths: list[str], embedding_directory: list[str], clip_type: str) -> tuple[str, str, str]:

@@ -8,25 +8,22 @@ from typing import Any
 
 import pytest
 import torch
-from calling_nodes import dataset, taught
+from calling_nodes import dataset, same, taught
 from fake_comfy import Comfy
-from tiny_flow import FlowFiles, write_everything, write_tiny_flow
+from safetensors.torch import save_file
+from tiny_flow import FlowFiles, modules, write_everything, write_tiny_flow
 
 from clora_ext import Project
 from clora_ext.errors import BaseChanged, CheckpointError, UsageError
 
 NAME = "diffusion_models/z_image_tiny.safetensors"
+KLEIN = "diffusion_models/flux_klein_base_tiny.safetensors"
 FAST = {"strategy": "merge", "resolution": 16, "steps": 2}
 
 
 @pytest.fixture
 def files(comfy: Comfy) -> FlowFiles:
     return write_tiny_flow(comfy.base / "models")
-
-
-@pytest.fixture
-def project(pack: Any, files: FlowFiles) -> Any:
-    return pack.StartProject.execute(NAME, "mine").args[3]
 
 
 def options(pack: Any, name: str) -> list[str]:
@@ -42,16 +39,27 @@ def test_transformers_are_listed_behind_checkpoints_and_their_parts_beside(
     assert options(pack, "vae") == ["the one that fits", "ae.safetensors"]
 
 
-def test_it_is_taught_undone_and_written(pack: Any, comfy: Comfy, project: Any, files: FlowFiles) -> None:
-    assert project.clip == ("clip", str(files.text_encoder), "lumina2")
+@pytest.mark.parametrize(
+    ("kind", "name", "title", "clip_type", "layers"),
+    [
+        ("z_image", NAME, "Z-Image", "lumina2", 10),
+        ("flux2_klein_4b", KLEIN, "Flux.2 klein 4B", "flux2", 20),
+    ],
+)
+def test_it_is_taught_undone_and_written(
+    pack: Any, comfy: Comfy, kind: str, name: str, title: str, clip_type: str, layers: int
+) -> None:
+    files = write_tiny_flow(comfy.base / "models", kind=kind)
+    project = pack.StartProject.execute(name, "mine").args[3]
+    assert project.clip == ("clip", str(files.text_encoder), clip_type)
     assert project.vae.sd == ("weights", str(files.vae))
     model, clip, vae, first, triggers, sheet, _ = taught(pack, project, **FAST)
     assert (clip, vae, triggers, sheet.shape[0]) == (project.clip, project.vae, "sks dog", 1)
     saved = Project.open(first.folder).model_place().open()
-    changed = [name for name in model.weights if name in model.patches]
-    assert len(changed) == 10
-    for name, weight in model.effective().items():
-        assert torch.equal(weight, saved.read(f"model.{name}")), name
+    changed = [tensor for tensor in model.weights if tensor in model.patches]
+    assert len(changed) == layers
+    for tensor, weight in model.effective().items():
+        assert torch.equal(weight, saved.read(f"model.{tensor}")), tensor
     second = taught(pack, first, seed=1, **FAST)[3]
     image, told = pack.ForgettingReport.execute(second).args
     assert image.shape[0] == 1
@@ -62,12 +70,12 @@ def test_it_is_taught_undone_and_written(pack: Any, comfy: Comfy, project: Any, 
     (path,) = pack.SaveCheckpoint.execute(second, "out", "comfyui", "as stored", all_in_one=True).args
     assert Path(path) == comfy.base / "models" / "checkpoints" / "out.safetensors"
     assert Path(pack.ExportLora.execute(second, "out", 4).args[0]).is_file()
-    with pytest.raises(UsageError, match="cannot load Z-Image"):
+    with pytest.raises(UsageError, match=f"cannot load {re.escape(title)}"):
         pack.SaveCheckpoint.execute(second, "out", "a1111", "as stored")
     undone = pack.Undo.execute(second, 1).args[3]
     assert Project.open(undone.folder).number == 1
     again = pack.LoadModel.execute("mine").args
-    assert "(z_image)" in pack.ProjectInfo.execute(again[3]).args[0]
+    assert f"({kind})" in pack.ProjectInfo.execute(again[3]).args[0]
     assert again[1:3][0] == project.clip
 
 
@@ -107,10 +115,28 @@ def test_one_file_of_everything_is_a_checkpoint(pack: Any, comfy: Comfy) -> None
     assert clip == ("clip", str(comfy.base / "models" / "checkpoints" / "all.safetensors"))
 
 
+def test_a_klein_by_diffusers_names_is_taught_as_by_its_authors(pack: Any, comfy: Comfy) -> None:
+    files = write_tiny_flow(comfy.base / "models", kind="flux2_klein_4b")
+    state = modules(kind="flux2_klein_4b")["transformer"].bfloat16().state_dict()
+    save_file(state, files.transformer.with_name("flux_klein_base_other.safetensors"))
+    models = []
+    for name in ("tiny", "other"):
+        listed = f"diffusion_models/flux_klein_base_{name}.safetensors"
+        project = pack.StartProject.execute(listed, name).args[3]
+        models.append(taught(pack, project, **FAST)[0])
+    assert len(models[1].patches) == 20
+    assert same(models[0].effective(), models[1].effective())
+
+
 def test_a_variant_that_is_said_suits_the_settings(pack: Any, files: FlowFiles) -> None:
-    assert options(pack, "variant") == ["as its files say", "base", "turbo"]
-    for said, steps in (("as its files say", 20), ("turbo", 8)):
-        project = pack.StartProject.execute(NAME, said, variant=said).args[3]
+    write_tiny_flow(files.transformer.parents[1], kind="flux2_klein_4b")
+    assert options(pack, "variant") == ["as its files say", "base", "distilled", "kv", "turbo"]
+    cases = [
+        (NAME, "as its files say", 20), (NAME, "turbo", 8), (KLEIN, "as its files say", 20),
+        (KLEIN, "distilled", 4),
+    ]  # fmt: skip
+    for number, (name, said, steps) in enumerate(cases):
+        project = pack.StartProject.execute(name, f"mine {number}", variant=said).args[3]
         record = Project.open(taught(pack, project, **FAST)[3].folder).concepts[0]
         assert record.settings["sampling"]["sample_steps"] == steps
 

@@ -1,4 +1,4 @@
-"""ComfyUI's own loaders, detection and modules on Z-Images that clora reads and on LoRAs that it writes."""
+"""ComfyUI's own loaders, detection and modules on models that clora reads and on LoRAs that it writes."""
 
 import json
 import os
@@ -24,14 +24,41 @@ from clora_ext.formats.models import model_header
 
 pytestmark = pytest.mark.comfyui
 
-FAMILY = families.load("z_image")
+KINDS = {"z_image": "ZImage", "flux2_klein_4b": "Flux2"}
+"""Families, and what ComfyUI calls them."""
+
+TAUGHT = {"z_image": 14, "flux2_klein_4b": 28}
+"""Adapters of two layers of each kind."""
+
+NAMES = {
+    "z_image": {
+        "dim": "dim", "cap_feat_dim": "cap_feat_dim", "n_layers": "n_layers", "n_heads": "n_heads",
+        "axes_dims": "axes_dims", "rope_theta": "rope_theta", "time_scale": "t_scale",
+    },
+    "flux2_klein_4b": {
+        "in_channels": "in_channels", "depth": "num_layers", "depth_single_blocks": "num_single_layers",
+        "num_heads": "num_attention_heads", "context_in_dim": "joint_attention_dim", "theta": "rope_theta",
+        "mlp_ratio": "mlp_ratio", "axes_dim": "axes_dims_rope",
+    },
+}  # fmt: skip
+"""By what ComfyUI calls a number, what diffusers calls it."""
+
+KNOWN = {"z_image": (276, 2000), "flux2_klein_4b": (110, 400)}
+"""Layers of the published model, and more names than these are known of them."""
+
 BOUNDS = {"transformer": 5e-5, "text": 1e-5}
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """A family."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> FlowFiles:
+def files(kind: str, tmp_path_factory: pytest.TempPathFactory) -> FlowFiles:
     """A small model in float32."""
-    return write_flow(tmp_path_factory.mktemp("flow"), sized_flow(), torch.float32)
+    return write_flow(tmp_path_factory.mktemp("flow"), sized_flow(kind), torch.float32, kind=kind)
 
 
 def figures(tree: Path, what: str, *files: Path) -> dict[str, Any]:
@@ -54,8 +81,10 @@ def agree(found: dict[str, Any]) -> None:
     assert (found["texts"], found["other tokens"]) == (202, [])
 
 
-def test_its_modules_give_our_numbers(tree: Path, files: FlowFiles) -> None:
-    agree(figures(tree, "modules", files.transformer, files.text_encoder, files.vae))
+def test_its_modules_give_our_numbers(tree: Path, kind: str, files: FlowFiles) -> None:
+    found = figures(tree, "modules", files.transformer, files.text_encoder, files.vae)
+    assert KINDS[kind] in found["kind"]
+    agree(found)
 
 
 def test_its_sampler_draws_our_picture(tree: Path, files: FlowFiles) -> None:
@@ -64,7 +93,7 @@ def test_its_sampler_draws_our_picture(tree: Path, files: FlowFiles) -> None:
     assert found["deviation"] > 2
 
 
-def test_a_taught_model_is_read_as_well(tree: Path, files: FlowFiles, tmp_path: Path) -> None:
+def test_a_taught_model_is_read_as_well(tree: Path, kind: str, files: FlowFiles, tmp_path: Path) -> None:
     """From the project and exported; its LoRA changes every weight as the model was changed."""
     project, kept, extracted = (tmp_path / name for name in ("model", "kept.safetensors", "x.safetensors"))
     images = Pictures(pictures(tmp_path / "dog_images"), export_lora=kept)
@@ -75,38 +104,43 @@ def test_a_taught_model_is_read_as_well(tree: Path, files: FlowFiles, tmp_path: 
     export_checkpoint(project, target)
     agree(figures(tree, "modules", target, files.text_encoder, files.vae))
     found = figures(tree, "loras", files.transformer, kept, extracted)["worst"]
-    assert [one["layers"] for one in found.values()] == [14, 14]
+    assert [one["layers"] for one in found.values()] == [TAUGHT[kind]] * 2
     assert max(one["worst"] for one in found.values()) < 1e-6
 
 
 def test_a_written_lora_changes_every_layer_by_its_delta(
-    tree: Path, files: FlowFiles, tmp_path: Path
+    tree: Path, kind: str, files: FlowFiles, tmp_path: Path
 ) -> None:
-    sites = [target.site for target in FAMILY.modules(model_header(files.transformer))]
+    header = model_header(files.transformer)
+    sites = [target.site for target in families.detect(header, files.transformer).modules(header)]
     file = tmp_path / "all.safetensors"
-    write_lora(file, random_factors(sites, rank=2, alpha=3.0), "z_image", Details("all"), dtype="F32")
+    write_lora(file, random_factors(sites, rank=2, alpha=3.0), kind, Details("all"), dtype="F32")
     (found,) = figures(tree, "loras", files.transformer, file)["worst"].values()
     assert found["layers"] == len(sites)
     assert found["worst"] < 1e-6
 
 
-def test_the_published_model_is_detected_with_or_without_the_prefix(tree: Path, tmp_path: Path) -> None:
+def test_the_published_model_is_detected_with_or_without_the_prefix(
+    tree: Path, kind: str, tmp_path: Path
+) -> None:
+    family: Any = families.load(kind)
     for prefix in ("", "model.diffusion_model."):
-        file = published_file(tmp_path / "x.safetensors", "z_image", prefix=prefix)
+        file = published_file(tmp_path / "x.safetensors", kind, prefix=prefix)
         found = figures(tree, "detected", file)
-        assert found["kind"] == "ZImage"
-        config = FAMILY.config(model_header(file), file)["transformer"]  # type: ignore[attr-defined]
-        names = {"dim": "dim", "cap_feat_dim": "cap_feat_dim", "n_layers": "n_layers", "n_heads": "n_heads"}
-        names |= {"axes_dims": "axes_dims", "rope_theta": "rope_theta", "time_scale": "t_scale"}
-        assert {name: found["config"][name] for name in names} == {
-            name: config[own] for name, own in names.items()
+        assert found["kind"] == KINDS[kind]
+        config = family.config(model_header(file), file)["transformer"]
+        assert {name: found["config"][name] for name in NAMES[kind]} == {
+            name: config[own] for name, own in NAMES[kind].items()
         }
 
 
-def test_every_name_that_it_knows_of_a_layer_is_read_as_that_layer(tree: Path, tmp_path: Path) -> None:
-    found = figures(tree, "names", published_file(tmp_path / "x.safetensors", "z_image"))
-    assert found["layers"] == 276
-    assert found["names"] > 2000
+def test_every_name_that_it_knows_of_a_layer_is_read_as_that_layer(
+    tree: Path, kind: str, tmp_path: Path
+) -> None:
+    found = figures(tree, "names", published_file(tmp_path / "x.safetensors", kind))
+    layers, names = KNOWN[kind]
+    assert found["layers"] == layers
+    assert found["names"] > names
     assert (found["lost"], found["unknown"], found["elsewhere"]) == ([], [], [])
 
 

@@ -1,7 +1,8 @@
-"""The nodes teach a Z-Image in a real ComfyUI, whose own nodes load and draw what comes of it."""
+"""The nodes teach transformers in a real ComfyUI, whose own nodes load and draw what comes of it."""
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 import torch
 from graphs import Graph, drawing, node
 from PIL import Image
+from safetensors.torch import save_file
 from server import HERE, Comfy, pack_in, running
-from sized_flow import sized_flow
+from sized_flow import sized_flow, sized_modules
 from small_runs import pictures
 from tiny_flow import write_flow
 
@@ -20,7 +22,6 @@ from clora_ext import Project
 
 pytestmark = pytest.mark.comfyui
 
-NAME = "diffusion_models/z_image_tiny.safetensors"
 SIZES = f"""import sys
 sys.path.append({str(HERE)!r})
 from sizes import teach_sizes
@@ -29,12 +30,52 @@ NODE_CLASS_MAPPINGS = {{}}
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A family.
+
+    Attributes:
+        name: of it.
+        title: what people call it.
+        file: of the transformer.
+        vae: of the VAE.
+        clip_type: as what Load CLIP loads the text encoder.
+    """
+
+    name: str
+    title: str
+    file: str
+    vae: str
+    clip_type: str
+
+    @property
+    def listed(self) -> str:
+        """What Clora Start Project calls it."""
+        return f"diffusion_models/{self.file}"
+
+
+KINDS = (
+    Kind("z_image", "Z-Image", "z_image_tiny.safetensors", "ae.safetensors", "lumina2"),
+    Kind(
+        "flux2_klein_4b", "Flux.2 klein 4B", "flux_klein_base_tiny.safetensors", "flux2-vae.safetensors",
+        "flux2",
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """A family."""
+    found: Kind = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def host(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
-    """A ComfyUI with the nodes, a small Z-Image in its folders, and pictures."""
+def host(kind: Kind, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
+    """A ComfyUI with the nodes, a small model in its folders, and pictures."""
     base = tmp_path_factory.mktemp("flow_nodes")
     pack_in(base)
-    write_flow(base / "models", sized_flow(layers=1), torch.bfloat16)
+    write_flow(base / "models", sized_flow(kind.name, layers=1), torch.bfloat16, kind=kind.name)
     (base / "custom_nodes" / "small_sizes").mkdir()
     (base / "custom_nodes" / "small_sizes" / "__init__.py").write_text(SIZES, encoding="utf-8")
     pictures(base / "made")
@@ -57,17 +98,17 @@ def taught(project: list[Any], folder: str, **values: Any) -> Graph:
     }
 
 
-def first() -> Graph:
-    start = node("CloraStartProject", checkpoint=NAME, name="mine")
+def first(kind: Kind) -> Graph:
+    start = node("CloraStartProject", checkpoint=kind.listed, name="mine")
     return {"start": start, **taught(["start", 3], "my_dog")}
 
 
-def loaded(transformer: str) -> Graph:
+def loaded(kind: Kind, transformer: str) -> Graph:
     """The same picture by ComfyUI's own loaders."""
     return {
         "model": node("UNETLoader", unet_name=transformer, weight_dtype="default"),
-        "clip": node("CLIPLoader", clip_name="qwen_3_4b.safetensors", type="lumina2"),
-        "vae": node("VAELoader", vae_name="ae.safetensors"),
+        "clip": node("CLIPLoader", clip_name="qwen_3_4b.safetensors", type=kind.clip_type),
+        "vae": node("VAELoader", vae_name=kind.vae),
         **drawing(["model", 0], ["clip", 0], ["vae", 0], "sks dog", 32, 2),
     }
 
@@ -81,23 +122,23 @@ def pixels(host: Comfy, outputs: dict[str, Any], name: str = "saved") -> np.ndar
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-def test_1_start_project_lists_transformers_and_asks_for_the_rest(host: Comfy) -> None:
+def test_1_start_project_lists_transformers_and_asks_for_the_rest(host: Comfy, kind: Kind) -> None:
     inputs = host.ask("/object_info/CloraStartProject")["CloraStartProject"]["input"]
-    assert inputs["required"]["checkpoint"][1]["options"] == [NAME, "clora's built-in demo model"]
+    assert inputs["required"]["checkpoint"][1]["options"] == [kind.listed, "clora's built-in demo model"]
     found = "the one that fits"
     assert inputs["optional"]["text_encoder"][1]["options"] == [found, "qwen_3_4b.safetensors"]
-    assert "ae.safetensors" in inputs["optional"]["vae"][1]["options"]
+    assert kind.vae in inputs["optional"]["vae"][1]["options"]
 
 
-def test_2_a_concept_is_taught_and_drawn_as_its_file_is(host: Comfy) -> None:
-    graph = first()
+def test_2_a_concept_is_taught_and_drawn_as_its_file_is(host: Comfy, kind: Kind) -> None:
+    graph = first(kind)
     graph["written"] = node(
         "CloraSaveCheckpoint", project=["taught", 3], name="out", target="comfyui", dtype="as stored"
     )
     drawn = pixels(host, host.run(graph))
     assert project_of(host).tokens == ("sks",)
     assert (host.base / "models" / "diffusion_models" / "out.safetensors").is_file()
-    again, base = (pixels(host, host.run(loaded(f"{name}.safetensors"))) for name in ("out", "z_image_tiny"))
+    again, base = (pixels(host, host.run(loaded(kind, name))) for name in ("out.safetensors", kind.file))
     assert np.array_equal(drawn, again)
     assert not np.array_equal(drawn, base)
     assert host.trouble() == []
@@ -132,10 +173,10 @@ def test_3_a_second_one_with_everything_that_looks_at_it(host: Comfy) -> None:
     assert host.trouble() == []
 
 
-def test_4_its_lora_is_applied_whole_to_the_base(host: Comfy) -> None:
+def test_4_its_lora_is_applied_whole_to_the_base(host: Comfy, kind: Kind) -> None:
     (host.base / "models" / "loras").mkdir(exist_ok=True)
     shutil.copy(host.base / "output" / "loras" / "mine.safetensors", host.base / "models" / "loras")
-    base = loaded("z_image_tiny.safetensors")
+    base = loaded(kind, kind.file)
     graph = {
         **base,
         "lora": node(
@@ -147,7 +188,7 @@ def test_4_its_lora_is_applied_whole_to_the_base(host: Comfy) -> None:
     assert host.trouble() == []
 
 
-def test_5_undo_and_the_first_is_there_at_once(host: Comfy) -> None:
+def test_5_undo_and_the_first_is_there_at_once(host: Comfy, kind: Kind) -> None:
     graph = {
         "model": node("CloraLoadModel", project="mine"),
         "undone": node("CloraUndo", project=["model", 3], concepts=1),
@@ -156,13 +197,22 @@ def test_5_undo_and_the_first_is_there_at_once(host: Comfy) -> None:
     host.run(graph)
     state = project_of(host).current
     assert project_of(host).number == 1
-    again = first()
+    again = first(kind)
     again["sampler"]["inputs"]["seed"] = 2
     host.run(again)
     assert project_of(host).current == state
 
 
-def test_6_web_interfaces_are_refused_by_name(host: Comfy) -> None:
+def test_6_a_base_by_diffusers_names_is_taught_and_drawn_alike(host: Comfy, kind: Kind) -> None:
+    name = f"diffusers_{kind.file}"
+    state = sized_modules(kind.name, layers=1)["transformer"].bfloat16().state_dict()
+    save_file(state, host.base / "models" / "diffusion_models" / name)
+    start = node("CloraStartProject", checkpoint=f"diffusion_models/{name}", name="other")
+    drawn = pixels(host, host.run({"start": start, **taught(["start", 3], "my_dog")}))
+    assert np.array_equal(drawn, pixels(host, host.run(loaded(kind, "out.safetensors"))))
+
+
+def test_7_web_interfaces_are_refused_by_name(host: Comfy, kind: Kind) -> None:
     graph = {
         "model": node("CloraLoadModel", project="mine"),
         "written": node(
@@ -170,4 +220,4 @@ def test_6_web_interfaces_are_refused_by_name(host: Comfy) -> None:
         ),
     }
     (told,) = host.complaints(graph)
-    assert "web UIs cannot load Z-Image" in told
+    assert f"web UIs cannot load {kind.title}" in told
