@@ -10,8 +10,8 @@ from clora_ext import Project, Result, families
 from clora_ext.errors import UsageError
 from clora_ext.export.names import check_name
 from clora_ext.families.components import denoiser_of
+from clora_ext.families.family_data import family_data
 from clora_ext.families.hub import DEMO_MODEL
-from clora_ext.families.latent.layout import family_data
 from clora_ext.families.place import ModelPlace, find_place
 from clora_ext.formats.changes import changes
 from clora_ext.formats.composed import open_model

@@ -5,9 +5,9 @@ Each taught tensor is a job of its own; a job holds a few blocks of rows, whatev
 the strategy wants to see whole layers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -26,7 +26,7 @@ from clora_ext.formats.kept_inputs import kept_shapes, stored_moment
 from clora_ext.formats.memory import DIGESTS, RESIDUAL, STRATEGY_KEY, memory_key
 from clora_ext.formats.spans import Files, reading
 from clora_ext.formats.stored import check_finite, dtype_of, raw
-from clora_ext.formats.threads import workers
+from clora_ext.formats.threads import one_thread, workers
 from clora_ext.formats.writer import Writer, combine, reserve
 from clora_ext.strategies.base import keeps_memory
 
@@ -81,7 +81,7 @@ def fold(
     with ExitStack() as stack:
         stack.enter_context(model.open())
         stack.enter_context(kept.open())
-        stack.enter_context(_one_thread_each())
+        stack.enter_context(one_thread())
         pool = stack.enter_context(workers())
         folds = _Folding(evolving, concept, model, kept)
         jobs = {name: _begin(pool, folds, name, by_tensor.get(name, ())) for name in model.tensors}
@@ -146,17 +146,6 @@ def _memory_shapes(
 def _begin(pool: Executor, folds: "_Folding", name: str, layers: Sequence[Target]) -> "Future[None]":
     """The job of one tensor."""
     return pool.submit(folds.write, name, layers) if layers else pool.submit(folds.carry, name)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Blocks are too small to be shared between torch's own threads: they would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write_digests(kept: Writer, digests: Mapping[str, str]) -> None:

@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Component", "Role", "component_of", "components_by_name", "denoiser_of"]
+from clora_ext.formats.header import Header
+from clora_ext.formats.leftovers import is_leftover
+
+__all__ = ["Component", "Role", "component_of", "components_by_name", "denoiser_of", "roles_of"]
 
 Role = Literal["denoiser", "text_encoder", "vae"]
 
@@ -39,3 +42,13 @@ def denoiser_of(components: Mapping[str, Component]) -> Component:
 def component_of(components: Mapping[str, Component], tensor: str) -> Component | None:
     """The component that a checkpoint's tensor belongs to; None: to none of them, such as a marker."""
     return next((one for one in components.values() if tensor.startswith(one.prefix)), None)
+
+
+def roles_of(components: Mapping[str, Component], header: Header) -> Mapping[str, Role | None]:
+    """The role of every tensor in a checkpoint's header; None: no component's, or a left-over of training."""
+    found: dict[str, Role | None] = {}
+    for name in header.tensors:
+        one = component_of(components, name)
+        left = one is None or is_leftover(one.name, name.removeprefix(one.prefix))
+        found[name] = None if one is None or left else one.role
+    return found

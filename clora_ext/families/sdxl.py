@@ -23,7 +23,8 @@ from clora_ext.formats.keys import (
 from clora_ext.formats.prediction import find_prediction
 
 from .components import Component, components_by_name
-from .latent.layout import Config, OriginalLayout, family_data
+from .family_data import family_data
+from .latent.layout import Config, OriginalLayout
 from .latent.shapes import clip_config, open_clip_config, unet_config, vae_config
 
 __all__ = ["FAMILY"]

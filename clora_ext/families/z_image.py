@@ -15,8 +15,8 @@ from clora_ext.formats.flow_keys import z_image_table
 from .flow.kinds import QWEN3_4B, Config, TransformerKind
 from .flow.layout import FlowLayout
 from .flow.vae_kind import FLUX_1
-from .latent.shapes import Shapes
 from .model import Conditioning
+from .shapes import Shapes
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

@@ -1,11 +1,11 @@
-"""A few threads that work on the tensors of a file."""
+"""A few threads that work on the tensors of a file, and how many torch has of its own."""
 
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-__all__ = ["workers"]
+__all__ = ["one_thread", "workers"]
 
 # More only wait for the disk, and each takes some megabytes.
 _MOST = 4
@@ -22,3 +22,20 @@ def workers() -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch's arithmetic: results then do not depend on how many cores a machine has.
+
+    What works in threads of its own is faster so, too: small tensors are not worth being shared between
+    torch's, which would wait for each other.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -7,8 +7,8 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -25,8 +25,9 @@ from clora_ext.errors import (
     UsageError,
 )
 from clora_ext.events import Event, Note, Sink, ignore
+from clora_ext.formats.threads import one_thread
 
-__all__ = ["one_thread", "work_alone", "work_in_processes"]
+__all__ = ["work_alone", "work_in_processes"]
 
 _PAUSE = 0.2  # seconds between two looks at the workers
 _REPLACED = 2  # workers that were killed, for each that was asked for
@@ -57,19 +58,6 @@ class _Worker:
 
     process: SpawnProcess
     told: Connection
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for arithmetic: results then do not depend on how many cores a machine has."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def work_in_processes(folder: Path, workers: int, sink: Sink, check: Callable[[], None]) -> None:

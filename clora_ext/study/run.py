@@ -104,7 +104,8 @@ def run_study(
 
         work_on_cluster(folder, workers, sink, check, options=cluster_options)
     elif workers == 1:
-        from .processes import one_thread
+        from clora_ext.formats.threads import one_thread
+
         from .worker import Worker
 
         with one_thread():

@@ -14,7 +14,7 @@ from tiny_flow import CHANNELS, modules, write_everything
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision, to_keep
-from clora_ext.families.latent.layout import family_data
+from clora_ext.families.family_data import family_data
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.formats.flow_keys import FLOW_PREFIX
 from clora_ext.formats.header import Header

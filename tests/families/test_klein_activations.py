@@ -12,8 +12,8 @@ from published_files import klein_header
 from torch import nn
 
 from clora_ext import families
+from clora_ext.families.family_data import family_data
 from clora_ext.families.flow.activations import training_bytes
-from clora_ext.families.latent.layout import family_data
 from clora_ext.families.step_shape import StepShape
 
 RANK, SIDE, CAPTION, WIDTH, HEAD = 4, 16, 32, 128, 64

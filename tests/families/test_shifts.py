@@ -6,9 +6,9 @@ import pytest
 import torch
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
+from clora_ext.families.family_data import family_data
 from clora_ext.families.flow.process import FlowProcess, shifted
 from clora_ext.families.flow.shifts import Fixed, Growing, read_shift
-from clora_ext.families.latent.layout import family_data
 
 TIMES = family_data("flux2_klein_4b")["times"]
 COUNT = 4000

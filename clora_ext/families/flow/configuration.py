@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clora_ext.errors import CheckpointError
-from clora_ext.families.latent.layout import family_data
-from clora_ext.families.latent.shapes import Shapes
+from clora_ext.families.family_data import family_data
+from clora_ext.families.shapes import Shapes
 from clora_ext.formats.flow_keys import FLOW_PREFIX, FLOW_VAE_PREFIX
 from clora_ext.formats.header import Header
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError
-from clora_ext.families.latent.shapes import Shapes
 from clora_ext.families.model import Conditioning
+from clora_ext.families.shapes import Shapes
 from clora_ext.formats.flow_keys import FLOW_PREFIX, flux2_table
 from clora_ext.formats.header import Header
 

@@ -9,7 +9,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import nn
 
 from clora_ext.families.components import Role
-from clora_ext.families.latent.layout import family_data
+from clora_ext.families.family_data import family_data
 from clora_ext.families.latent.pipeline_folder import cast_parts, finish_folder, without_bars
 
 from .text import Text

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
-from clora_ext.families.latent.shapes import Shapes
 from clora_ext.families.model import Conditioning
+from clora_ext.families.shapes import Shapes
 from clora_ext.formats.flow_keys import QWEN3_4B_PREFIX, QWEN3_8B_PREFIX
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable

@@ -14,9 +14,9 @@ from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import PromptSettings, TargetSet
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.companion import Companion
-from clora_ext.families.components import Component, Role, component_of, components_by_name, denoiser_of
+from clora_ext.families.components import Component, Role, components_by_name, denoiser_of, roles_of
+from clora_ext.families.family_data import family_data
 from clora_ext.families.latent.activations import picture_bytes
-from clora_ext.families.latent.layout import family_data
 from clora_ext.families.latent.parameters import parameters_of
 from clora_ext.families.latent.verdicts import Verdict
 from clora_ext.families.model import Model
@@ -25,7 +25,6 @@ from clora_ext.families.variant import Variant, variants_in
 from clora_ext.formats.flow_keys import FLOW_PREFIX, FLOW_VAE_PREFIX, qwen3_table
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
-from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import Prediction, kind_of
 
 from .activations import copied_numbers, training_bytes
@@ -233,13 +232,8 @@ class FlowLayout:
         return ()
 
     def roles(self, header: Header) -> Mapping[str, Role | None]:
-        """By the components' prefixes, left-overs aside."""
-        found: dict[str, Role | None] = {}
-        for name in header.tensors:
-            one = component_of(self.components, name)
-            left = one is None or is_leftover(one.name, name.removeprefix(one.prefix))
-            found[name] = None if one is None or left else one.role
-        return found
+        """See :func:`clora_ext.families.components.roles_of`."""
+        return roles_of(self.components, header)
 
     def check_vae(self, header: Header, file: Path) -> None:
         """By names and shapes."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clora_ext.errors import CheckpointError
-from clora_ext.families.latent.shapes import Shapes
+from clora_ext.families.shapes import Shapes, autoencoder_levels
 from clora_ext.formats.header import Header
 
 __all__ = ["flow_vae_config", "flux2_vae_config", "qwen3_config"]
@@ -55,18 +55,11 @@ def flow_vae_config(header: Header, prefix: str, known: Mapping[str, Any]) -> di
         CheckpointError: tensors are missing.
     """
     shapes = Shapes(header, prefix)
-    blocks = shapes.series("encoder.down.{}.block.0.conv1.weight")
-    widths = [shapes.side(f"encoder.down.{block}.block.0.conv1.weight", 0) for block in range(blocks)]
-    if not widths:
+    if "encoder.down.0.block.0.conv1.weight" not in shapes:
         raise CheckpointError("its VAE has no blocks", fix=_FIX)
     return {
         **known,
-        "block_out_channels": widths,
-        "layers_per_block": shapes.series("encoder.down.0.block.{}.conv1.weight"),
-        "down_block_types": ["DownEncoderBlock2D"] * blocks,
-        "up_block_types": ["UpDecoderBlock2D"] * blocks,
-        "in_channels": shapes.side("encoder.conv_in.weight", 1),
-        "out_channels": shapes.side("decoder.conv_out.weight", 0),
+        **autoencoder_levels(shapes),
         "latent_channels": shapes.side("decoder.conv_in.weight", 1),
         "use_quant_conv": False,
         "use_post_quant_conv": False,

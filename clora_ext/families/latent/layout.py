@@ -4,10 +4,9 @@ A family of this kind is its components and two functions; everything else follo
 and the key tables that they give. This file reads headers only; it imports no torch.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,13 +14,13 @@ from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import PromptSettings, TargetSet
 from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.companion import Companion
-from clora_ext.families.components import Component, Role, component_of, denoiser_of
+from clora_ext.families.components import Component, Role, denoiser_of, roles_of
+from clora_ext.families.family_data import family_data
 from clora_ext.families.model import Model
 from clora_ext.families.step_shape import StepShape
 from clora_ext.families.variant import Variant
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
-from clora_ext.formats.leftovers import is_leftover
 from clora_ext.formats.prediction import Prediction
 
 from . import activations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from clora_ext.config.precision import Precision
     from clora_ext.formats.checkpoint import Checkpoint
 
-__all__ = ["Config", "OriginalLayout", "family_data"]
+__all__ = ["Config", "OriginalLayout"]
 
 Config = dict[str, Any]
 """``unet``, ``vae``, ``text_encoder`` (and ``text_encoder_2``), ``scheduler``: diffusers' and transformers'
@@ -46,14 +45,6 @@ configurations; ``prediction``: a :class:`Prediction`, which the scheduler follo
 _Asked = TypeVar("_Asked")
 _HERE = Path("the checkpoint")
 _WORDS = {"denoiser": "UNet", "text_encoder": "text encoder", "vae": "VAE"}
-
-
-@cache
-def family_data(name: str) -> Config:
-    """What shapes do not tell of the family ``name``: the JSON file beside its module. Not to be changed."""
-    file = Path(__file__).parents[1] / f"{name}.json"
-    data: Config = json.loads(file.read_text(encoding="utf-8"))
-    return data
 
 
 @dataclass(frozen=True)
@@ -220,13 +211,8 @@ class OriginalLayout:
         return tuple(target for target in found if target.module.endswith(".token_embedding"))
 
     def roles(self, header: Header) -> Mapping[str, Role | None]:
-        """By the components' prefixes, left-overs aside."""
-        found: dict[str, Role | None] = {}
-        for name in header.tensors:
-            one = component_of(self.components, name)
-            left = one is None or is_leftover(one.name, name.removeprefix(one.prefix))
-            found[name] = None if one is None or left else one.role
-        return found
+        """See :func:`clora_ext.families.components.roles_of`."""
+        return roles_of(self.components, header)
 
     def check_vae(self, header: Header, file: Path) -> None:
         """By names and shapes."""

@@ -9,43 +9,13 @@ from itertools import count
 from typing import Any
 
 from clora_ext.errors import CheckpointError
+from clora_ext.families.shapes import Shapes, autoencoder_levels
 from clora_ext.formats.header import Header
 
-__all__ = ["Shapes", "clip_config", "open_clip_config", "unet_config", "vae_config"]
+__all__ = ["clip_config", "open_clip_config", "unet_config", "vae_config"]
 
 _HEAD = 64
 _FIX = "use a checkpoint in Stable Diffusion's original layout"
-
-
-class Shapes:
-    """Shapes by name, below one prefix."""
-
-    def __init__(self, header: Header, prefix: str) -> None:
-        self._prefix = prefix
-        self._shapes = {
-            name.removeprefix(prefix): info.shape
-            for name, info in header.tensors.items()
-            if name.startswith(prefix)
-        }
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._shapes
-
-    def side(self, name: str, dimension: int) -> int:
-        """One dimension of a tensor that must be there."""
-        try:
-            return self._shapes[name][dimension]
-        except (KeyError, IndexError) as error:
-            message = f"the tensor {self._prefix + name!r} is missing or has the wrong number of dimensions"
-            raise CheckpointError(message, fix=_FIX) from error
-
-    def dimensions(self, name: str) -> int:
-        """How many dimensions a tensor has; 0: it is not there."""
-        return len(self._shapes.get(name, ()))
-
-    def series(self, pattern: str) -> int:
-        """How many tensors ``pattern`` (with one ``{}``) names, counted from 0 without a gap."""
-        return next(number for number in count() if pattern.format(number) not in self)
 
 
 def unet_config(header: Header, prefix: str, heads: int | None) -> dict[str, Any]:
@@ -122,15 +92,8 @@ def vae_config(header: Header, prefix: str, scaling_factor: float) -> dict[str, 
         CheckpointError: tensors are missing.
     """
     shapes = Shapes(header, prefix)
-    blocks = shapes.series("encoder.down.{}.block.0.conv1.weight")
-    widths = [shapes.side(f"encoder.down.{block}.block.0.conv1.weight", 0) for block in range(blocks)]
     return {
-        "block_out_channels": widths,
-        "layers_per_block": shapes.series("encoder.down.0.block.{}.conv1.weight"),
-        "down_block_types": ["DownEncoderBlock2D"] * blocks,
-        "up_block_types": ["UpDecoderBlock2D"] * blocks,
-        "in_channels": shapes.side("encoder.conv_in.weight", 1),
-        "out_channels": shapes.side("decoder.conv_out.weight", 0),
+        **autoencoder_levels(shapes),
         "latent_channels": shapes.side("post_quant_conv.weight", 1),
         "scaling_factor": scaling_factor,
     }
