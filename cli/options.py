@@ -131,7 +131,8 @@ VariantOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Which variant the base is, where shapes do not tell: of Z-Image base or turbo.",
+        help="Which variant the base is, where shapes do not tell: of Z-Image base or turbo, of Flux.2 klein "
+        "base, distilled or kv.",
         show_default="what its name or its metadata say, else base",
         rich_help_panel=_BASE,
     ),

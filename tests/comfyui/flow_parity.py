@@ -18,7 +18,7 @@ from sizes import teach_sizes
 from clora_ext import families
 from clora_ext.adapters.sites import Site
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.latent.layout import family_data
+from clora_ext.families.family_data import family_data
 from clora_ext.families.place import find_place
 from clora_ext.formats.flow_keys import FLOW_PREFIX
 from clora_ext.formats.header import Header
