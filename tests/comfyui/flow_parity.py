@@ -13,7 +13,7 @@ import torch
 from flow_captions import captions
 from launch import stand_in_for_torchaudio
 from server import TROUBLE
-from sizes import teach_sizes
+from sizes import APART, teach_sizes
 
 from clora_ext import families
 from clora_ext.adapters.sites import Site
@@ -185,12 +185,15 @@ def names(file: str) -> dict[str, Any]:
     config = detection.model_config_from_unet(state, FLOW_PREFIX)
     config.set_inference_dtype(torch.float32, None)
     known = comfy.lora.model_lora_keys_unet(config.get_model(state, FLOW_PREFIX, device="meta"), {})
-    places = {stem: _place(place) for stem, place in known.items()}
+    # A third part says how to change what a LoRA gives: halves that are exchanged, which clora refuses.
+    plain = {stem: one for stem, one in known.items() if isinstance(one, str) or len(one) == 2}
+    places = {stem: _place(place) for stem, place in plain.items()}
     family = families.detect(header, Path(file))
     lost = [
         target.name
         for target in family.modules(header)
-        if places.get(f"diffusion_model.{target.module}") != _own_place(target.site)
+        if not target.module.startswith(APART)
+        and places.get(f"{WRITTEN[family.name]}{target.module}") != _own_place(target.site)
     ]
     table = NameTable([target.site for target in family.parameters(header)])
     weights = {_own_place(target.site)[0] for target in family.parameters(header)}
@@ -205,6 +208,9 @@ def names(file: str) -> dict[str, Any]:
         ),
     }
 
+
+WRITTEN = {"z_image": "diffusion_model.", "flux2_klein_4b": "transformer."}
+"""What stands before a layer's name in the LoRAs that clora writes, by family."""
 
 Place = tuple[str, tuple[int, int] | None]
 

@@ -7,7 +7,10 @@ Of Flux.2 it reads every number but a head's width from the shapes.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-__all__ = ["HEAD", "TEXT", "TEXT_HEAD", "TEXT_LAYERS", "VOCABULARY", "WIDTH", "teach_sizes"]
+__all__ = ["APART", "HEAD", "TEXT", "TEXT_HEAD", "TEXT_LAYERS", "VOCABULARY", "WIDTH", "teach_sizes"]
+
+APART = ("double_stream_modulation", "single_stream_modulation", "final_layer", "time_guidance_embed")
+"""Layers of a klein that ComfyUI knows by their authors' names alone; clora teaches none of them."""
 
 WIDTH, HEAD = 1152, 128  # narrower, its modules are not the published ones: the MLP's width is rounded there
 TEXT, TEXT_HEAD, TEXT_LAYERS = 64, 128, 28  # layers: Flux.2 klein reads what the 27th gives

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from lora_sites import random_factors
 from published_files import published_file
 from server import HERE
 from sized_flow import sized_flow
+from sizes import APART
 from small_runs import FLOW, pictures
 from tiny_flow import FlowFiles, write_flow
 
@@ -43,8 +45,14 @@ NAMES = {
 }  # fmt: skip
 """By what ComfyUI calls a number, what diffusers calls it."""
 
-KNOWN = {"z_image": (276, 2000), "flux2_klein_4b": (110, 400)}
+KNOWN = {"z_image": (276, 2000), "flux2_klein_4b": (109, 400)}
 """Layers of the published model, and more names than these are known of them."""
+
+FLUX_1 = re.compile(
+    r".*(single_transformer_blocks.(\d+).(attn.to_[qkv]|proj_mlp|proj_out)|[._]ff(_context)?.net..+"
+    r"|time_text_embed.+|linear1_qkv)"
+)
+"""Diffusers' names of Flux 1's layers, which ComfyUI takes for klein's too: clora refuses them."""
 
 BOUNDS = {"transformer": 5e-5, "text": 1e-5}
 
@@ -105,14 +113,15 @@ def test_a_taught_model_is_read_as_well(tree: Path, kind: str, files: FlowFiles,
     agree(figures(tree, "modules", target, files.text_encoder, files.vae))
     found = figures(tree, "loras", files.transformer, kept, extracted)["worst"]
     assert [one["layers"] for one in found.values()] == [TAUGHT[kind]] * 2
-    assert max(one["worst"] for one in found.values()) < 1e-6
+    assert max(one["worst"] for one in found.values()) < 1e-5  # two steps change little: W is rounded
 
 
 def test_a_written_lora_changes_every_layer_by_its_delta(
     tree: Path, kind: str, files: FlowFiles, tmp_path: Path
 ) -> None:
     header = model_header(files.transformer)
-    sites = [target.site for target in families.detect(header, files.transformer).modules(header)]
+    modules = families.detect(header, files.transformer).modules(header)
+    sites = [target.site for target in modules if not target.module.startswith(APART)]
     file = tmp_path / "all.safetensors"
     write_lora(file, random_factors(sites, rank=2, alpha=3.0), kind, Details("all"), dtype="F32")
     (found,) = figures(tree, "loras", files.transformer, file)["worst"].values()
@@ -141,7 +150,8 @@ def test_every_name_that_it_knows_of_a_layer_is_read_as_that_layer(
     layers, names = KNOWN[kind]
     assert found["layers"] == layers
     assert found["names"] > names
-    assert (found["lost"], found["unknown"], found["elsewhere"]) == ([], [], [])
+    assert (found["lost"], found["elsewhere"]) == ([], [])
+    assert [stem for stem in found["unknown"] if kind == "z_image" or not FLUX_1.fullmatch(stem)] == []
 
 
 def test_its_loader_takes_a_model_of_the_published_width(tree: Path, tmp_path: Path) -> None:
