@@ -101,7 +101,7 @@ def test_every_imported_distribution_is_declared() -> None:
         "pydantic_core": "pydantic-core",
         "yaml": "pyyaml",
     }
-    by_comfyui = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
+    by_comfyui = {"comfy", "comfy_api", "comfy_execution", "comfyui_version", "folder_paths"}
     given = {*sys.stdlib_module_names, "tomllib", "clora_ext", *by_comfyui}  # Python 3.10 has tomli instead
     imported = set[str]()
     for file in shipped_files():

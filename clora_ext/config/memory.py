@@ -37,7 +37,8 @@ def reporting_out_of_memory(doing: str, remedies: Sequence[str] = ()) -> Iterato
     try:
         yield
     except OutOfMemory as error:  # from deeper inside, where it is known better what was being done
-        error.fix = _advice(remedies, error.fix)
+        if error.fix == _always():
+            error.fix = _advice(remedies, error.fix)
         raise
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):

@@ -1,17 +1,14 @@
 """Modules filled from a checkpoint in the original layout, one tensor at a time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from clora_ext.adapters.scratch import Scratch
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable, Place
-from clora_ext.formats.spans import Files, reading
-from clora_ext.formats.stored import dtype_of, is_finite
+from clora_ext.formats.stored import is_finite
 
 from .modules import places_in
 
@@ -51,12 +48,10 @@ def fill(
     """
     places = places_in(module, table, checkpoint.header, checkpoint.path)
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    with reading() as files:
-        source = _Source(checkpoint, files, Scratch(), dtype)
-        state = {
-            name: _weight(source, place, weights).reshape(shapes[name]).to(dtype)
-            for name, place in places.items()
-        }
+    state = {
+        name: _weight(checkpoint, place, weights).reshape(shapes[name]).to(dtype)
+        for name, place in places.items()
+    }
     module.load_state_dict(state, assign=True)
     _number_positions(module)
     return module
@@ -75,30 +70,8 @@ def _number_positions(module: nn.Module) -> None:
             module.get_submodule(owner).register_buffer(leaf, numbers, persistent=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Tensors of a checkpoint on their way into a dtype."""
-
-    checkpoint: Checkpoint
-    files: Files
-    scratch: Scratch
-    dtype: torch.dtype
-
-    def read(self, name: str) -> Tensor:
-        """The tensor in its own dtype; if that is another, valid until the next one is read.
-
-        Pages that the system has to clear first would take longer than the conversion.
-        """
-        info = self.checkpoint.info(name)
-        if not info.shape or dtype_of(info.dtype) == self.dtype:
-            return self.checkpoint.read(name)
-        rows = self.checkpoint.read_rows(name, 0, info.shape[0], self.files, self.scratch)
-        return rows.reshape(info.shape)
-
-
-def _weight(source: _Source, place: Place, weights: Mapping[str, Tensor]) -> Tensor:
-    """One parameter's values, in the file's dtype or float32; valid as what :class:`_Source` reads."""
-    checkpoint = source.checkpoint
+def _weight(checkpoint: Checkpoint, place: Place, weights: Mapping[str, Tensor]) -> Tensor:
+    """One parameter's values, in the file's dtype or float32."""
     index, count = place.part
     height = checkpoint.info(place.tensor).shape[0] // count if count > 1 else 0
     rows = slice(index * height, (index + 1) * height)
@@ -106,7 +79,7 @@ def _weight(source: _Source, place: Place, weights: Mapping[str, Tensor]) -> Ten
     if name in weights:
         tensor = weights[name]
     else:
-        tensor = source.read(place.tensor)
+        tensor = checkpoint.read(place.tensor)
         tensor = tensor[rows].clone() if count > 1 else tensor
     if not is_finite(tensor):
         message = f"{checkpoint.path}: {place.tensor!r} has values that are NaN or infinite"
