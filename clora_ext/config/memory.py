@@ -37,7 +37,7 @@ def reporting_out_of_memory(doing: str, remedies: Sequence[str] = ()) -> Iterato
     try:
         yield
     except OutOfMemory as error:  # from deeper inside, where it is known better what was being done
-        if error.fix == _always():
+        if error.fix.startswith(_always()):  # nobody has named a remedy yet
             error.fix = _advice(remedies, error.fix)
         raise
     except (MemoryError, RuntimeError) as error:
