@@ -4,7 +4,7 @@ A model remembers a concept as far as it is asked for it, so it is asked in many
 shown, such as "sks dog" or "a fox in zwz style"; {colour}, {place} and {look} are filled in from lists.
 """
 
-__all__ = ["TEMPLATES"]
+__all__ = ["BACKGROUNDS", "OPENINGS", "TEMPLATES"]
 
 TEMPLATES = (
     "{thing}",
@@ -30,3 +30,14 @@ TEMPLATES = (
     "an illustration of {thing} {place}",
     "high quality photo of {thing} {place}",
 )
+
+OPENINGS = ("a photo of", "a picture of", "an image of")
+"""Beginnings of captions that say no more than that there is a picture."""
+
+BACKGROUNDS = (
+    "on a {colour} background",
+    "with a {colour} background",
+    "in front of a {colour} background",
+    "on {colour}",
+)
+"""Ends of captions that say the same of what is behind a thing."""

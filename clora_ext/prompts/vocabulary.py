@@ -1,14 +1,14 @@
 """The everyday words that a model's text encoder reads as words."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from clora_ext.data.concept import RARE_TOKENS
 
-from .templates import TEMPLATES
+from .templates import BACKGROUNDS, OPENINGS, TEMPLATES
 from .words import COLOURS, LOOKS, NOUNS, PLACES
 
-__all__ = ["Vocabulary", "vocabulary_of"]
+__all__ = ["Vocabulary", "reads_as_one", "vocabulary_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Vocabulary:
         looks: adjectives.
         rare_tokens: words without a meaning, such as concepts are called by.
         templates: phrasings; see :mod:`clora_ext.prompts.templates`.
+        openings: beginnings of captions that mean the same; likewise.
+        backgrounds: ends of captions that mean the same, with a ``{colour}``; likewise.
     """
 
     nouns: tuple[str, ...]
@@ -30,6 +32,8 @@ class Vocabulary:
     looks: tuple[str, ...]
     rare_tokens: tuple[str, ...]
     templates: tuple[str, ...]
+    openings: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
 
 
 def vocabulary_of(is_word: Callable[[str], bool]) -> Vocabulary:
@@ -46,11 +50,21 @@ def vocabulary_of(is_word: Callable[[str], bool]) -> Vocabulary:
     def plain(template: str) -> str:
         return " ".join(word.strip(",") for word in template.split() if not word.startswith("{"))
 
+    def phrasings(templates: Iterable[str]) -> tuple[str, ...]:
+        return tuple(one for one in templates if readable([plain(one)]))
+
     return Vocabulary(
         nouns=readable(NOUNS),
         colours=readable(COLOURS),
         places=readable(PLACES),
         looks=readable(LOOKS),
         rare_tokens=readable(RARE_TOKENS),
-        templates=tuple(one for one in TEMPLATES if readable([plain(one)])),
+        templates=phrasings(TEMPLATES),
+        openings=phrasings(OPENINGS),
+        backgrounds=phrasings(BACKGROUNDS),
     )
+
+
+def reads_as_one(tokens: Callable[[str], Sequence[object]]) -> Callable[[str], bool]:
+    """Whether a tokenizer holds a word as one token; of what ``tokens`` says of a text."""
+    return lambda word: len(tokens(word)) == 1

@@ -20,6 +20,7 @@ from clora_ext.formats.prediction import Prediction, say
 from clora_ext.formats.statements import Statement
 from clora_ext.project import Base, Project
 from clora_ext.project.base import check_said, recorded_statements
+from clora_ext.prompts import reads_as_one
 
 from .suggested import reading_of, suited, told_variant
 
@@ -97,7 +98,7 @@ class ProjectContext:
         if self.base.kind == _DEMO:
             return None
         read = self.family.reader(self.header)
-        return lambda word: len(read(word)) == 1
+        return reads_as_one(read)
 
     @property
     def stamp(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from clora_ext.events import Sink, Stage
 from clora_ext.project import Project, State
 from clora_ext.project.outcome import Drift, Kept
 from clora_ext.project.weights import held
+from clora_ext.prompts import reads_as_one
 from clora_ext.sampling.earlier import kept, yardstick
 from clora_ext.sampling.recorded import recorded_samples
 from clora_ext.sampling.untaught import drift, read_base_drawings, untaught_prompts, write_base_drawings
@@ -29,7 +30,7 @@ def base_prompts(model: "Model", plan: Plan, project: Project) -> tuple[str, ...
     if plan.number > 1 or not plan.settings.sampling.kept_count:
         return ()
     most = _SCORED if scorer_name(plan.context, plan.request) else _UNSCORED
-    return untaught_prompts(lambda word: len(model.tokens(word)) == 1, _taught(plan, project), most)
+    return untaught_prompts(reads_as_one(model.tokens), _taught(plan, project), most)
 
 
 def draw_base(model: "Model", plan: Plan, project: Project, sink: Sink) -> None:

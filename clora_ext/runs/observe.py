@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from clora_ext.adapters.sites import Target
 from clora_ext.events import Sink
 from clora_ext.formats.pages import free_models
-from clora_ext.prompts import Vocabulary, vocabulary_of
+from clora_ext.prompts import Vocabulary, reads_as_one, vocabulary_of
 from clora_ext.sampling.samples import SamplePrompt
 
 from .measured_inputs import measured_inputs
@@ -93,4 +93,4 @@ def ask_current(plan: Plan, ask: "Callable[[Model], _Answer]") -> _Answer:
 def _vocabulary(plan: Plan) -> Vocabulary:
     """The words that the model reads as words."""
     read = plan.context.family.reader(plan.context.header)
-    return vocabulary_of(lambda word: len(read(word)) == 1)
+    return vocabulary_of(reads_as_one(read))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clora_ext.config.processes import Place
 from clora_ext.config.settings import Settings
-from clora_ext.prompts import vocabulary_of
+from clora_ext.prompts import reads_as_one, vocabulary_of
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 
 from .prepared import PreparedRun
@@ -129,7 +129,7 @@ def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
     from clora_ext.training.replay import replay_prompts
 
     plan = run.plan
-    vocabulary = vocabulary_of(lambda word: len(model.tokens(word)) == 1)
+    vocabulary = vocabulary_of(reads_as_one(model.tokens))
     wished = plan.strategy.replay(run.concept, run.earlier, vocabulary)
     if wished is None:
         return None

@@ -44,7 +44,7 @@ def step_examples(
         place: of this process. What others show of the step is there too, since all chance is drawn for the
             whole, but as it was encoded once: of it, only shape and caption count.
     """
-    caption_at, seed = step_captions(plan), plan.settings.seed
+    caption_at, seed = step_captions(plan, model.tokens), plan.settings.seed
 
     @lru_cache(maxsize=_DECODED)
     def whole(index: int) -> "Image":

@@ -255,6 +255,10 @@ class Strategy(Protocol):
         """Learning rate of the trigger's own rows in the text encoders, in the adapter's; 0: they stay."""
         return 0.0
 
+    def rephrases(self) -> float:
+        """Share of captions that are said in other words when their pictures are shown; 0: none."""
+        return 0.0
+
     def objective(self, default: Denoising, access: TrainingAccess) -> Objective:
         """What training minimises."""
         del access

@@ -10,6 +10,9 @@ trajectories in the place of data; of diffusion models, compare arXiv 2305.04978
 Some of the step's own pictures are asked as well, by words that do not call the new concept: nowhere else is
 an earlier concept of the same kind, another style or another dog, so near to becoming the new one.
 
+Past concepts are asked for in many phrasings, and the new one, shown by its captions alone, is then bound to
+how these are phrased rather than to its token: some are said in other words.
+
 The trigger's own row in the text encoders' tables of tokens learns too (arXiv 2208.01618): the concept is
 bound to its word and less to its class.
 """
@@ -80,11 +83,20 @@ class Distill(Strategy):
             "adapter's; 0: fixed."
         ),
     ] = 10.0
+    rephrased: Annotated[
+        float,
+        Ge(0),
+        Le(1),
+        Knob(
+            "Share of captions that are said in other words, so that the concept answers to more phrasings "
+            "than those of its captions."
+        ),
+    ] = 0.5
 
     state_level: ClassVar[StateLevel] = "L1"
     rowwise: ClassVar[bool] = True
     adds: ClassVar[bool] = True
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight: without it, the network is the model before."""
@@ -106,6 +118,10 @@ class Distill(Strategy):
     def row_rate(self) -> float:
         """None where nothing is held on to."""
         return self.token_rate if self.strength else 0.0
+
+    def rephrases(self) -> float:
+        """None where nothing is held on to."""
+        return self.rephrased if self.strength else 0.0
 
     def objective(self, default: Denoising, access: TrainingAccess) -> Objective:
         """The usual error, and the distance from the answers before."""

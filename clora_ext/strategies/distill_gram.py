@@ -36,7 +36,7 @@ class DistillGram(Strategy):
     state_level: ClassVar[StateLevel] = "L2"
     keeps_inputs: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     @property
     def _drawn(self) -> Distill:
@@ -73,6 +73,10 @@ class DistillGram(Strategy):
     def row_rate(self) -> float:
         """As distill."""
         return self._drawn.row_rate()
+
+    def rephrases(self) -> float:
+        """As distill."""
+        return self._drawn.rephrases()
 
     def objective(self, default: Denoising, access: TrainingAccess) -> Objective:
         """As distill; the penalty is added by gram's constraint."""

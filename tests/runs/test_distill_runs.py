@@ -1,16 +1,18 @@
 """Runs by the strategy that holds on to what the model answered before."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 from small_runs import SETTINGS, another, memory_of, stop_at, with_settings
 
-from clora_ext import Project, Request, add_concept
+from clora_ext import Project, Request, add_concept, make_plan
 from clora_ext.errors import Cancelled
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import read_header
 from clora_ext.formats.memory import PROMPTS_KEY, strategy_bytes
+from clora_ext.runs.step_captions import step_captions
 
 
 def distilled(request: Request, **options: object) -> Request:
@@ -53,6 +55,16 @@ def test_the_triggers_own_row_is_part_of_the_model_and_no_other_row_is(request_:
     assert torch.equal(base.read_float(name), Checkpoint(fixed.checkpoint).read_float(name))
     project = Project.open(request_.project)
     assert project.concepts[0].state_level == "L1"
+
+
+def test_half_of_the_captions_are_said_in_other_words(request_: Request) -> None:
+    captions = step_captions(make_plan(distilled(request_)), str.split)
+    assert captions is not None
+    said = Counter(captions(0, step) for step in range(400))
+    assert 200 < said["a photo of sks dog"] < 320  # half of them, and one rephrasing in four is the caption
+    assert said.keys() == {"a photo of sks dog", "a picture of sks dog", "an image of sks dog", "sks dog"}
+    assert step_captions(make_plan(distilled(request_, rephrased=0)), str.split) is None
+    assert step_captions(make_plan(distilled(request_, strength=0)), str.split) is None
 
 
 def test_undo_takes_the_row_back(request_: Request) -> None:

@@ -51,16 +51,16 @@ def test_captions_are_a_function_of_seed_step_and_picture(captioned: Request) ->
         (folder / f"more-{number}.txt").write_text(f"sks dog, tag {number}, a, b, c, d")
     found = []
     for _ in range(2):
-        captions = step_captions(make_plan(captioned))
+        captions = step_captions(make_plan(captioned), str.split)
         assert captions is not None
         found.append([captions(index, step) for step in range(600) for index in (step % 200,)])
-    backwards = step_captions(make_plan(captioned))
+    backwards = step_captions(make_plan(captioned), str.split)
     assert backwards is not None
     assert found[0] == found[1] == [backwards(step % 200, step) for step in reversed(range(600))][::-1]
     assert len(set(found[0])) > 300
     assert 80 < found[0].count("") < 160
     assert all(one.startswith("sks dog") for one in found[0] if one)
-    other = step_captions(make_plan(with_settings(captioned, seed=9)))
+    other = step_captions(make_plan(with_settings(captioned, seed=9)), str.split)
     assert other is not None
     assert [other(step % 200, step) for step in range(600)] != found[0]
 
