@@ -14,7 +14,17 @@ from clora_ext.config.settings import Settings
 
 from .knobs import given_values, with_knobs
 from .learned import learned_words
-from .options import DEFAULT_PROJECT, BaseOption, JsonOption, ProjectOption
+from .options import (
+    DEFAULT_PROJECT,
+    BaseOption,
+    JsonOption,
+    PredictionOption,
+    ProjectOption,
+    TextEncoderFileOption,
+    VaeFileOption,
+    VariantOption,
+    ZeroSnrOption,
+)
 from .output import Output, tick
 from .tables import table
 from .watching import watching
@@ -43,6 +53,11 @@ def compare(  # noqa: PLR0913 - an argument for every option: Typer reads the co
     ] = ",".join(strategies.recommended()),
     project: ProjectOption = DEFAULT_PROJECT,
     base: BaseOption = None,
+    prediction: PredictionOption = None,
+    zero_snr: ZeroSnrOption = None,
+    text_encoder_file: TextEncoderFileOption = None,
+    vae_file: VaeFileOption = None,
+    variant: VariantOption = None,
     token: Annotated[
         str | None, typer.Option(help="A rare word that will call the concept.", show_default=False)
     ] = None,
@@ -64,12 +79,25 @@ def compare(  # noqa: PLR0913 - an argument for every option: Typer reads the co
     """
     from clora_ext.config.presets import at_preset
     from clora_ext.runs.compare import compare as compare_strategies
-    from clora_ext.runs.request import Pictures, Request
+    from clora_ext.runs.request import Pictures, Request, asked_statements
     from clora_ext.runs.suggested import suggested_settings
 
     output = Output(as_json=as_json)
-    settings = at_preset(suggested_settings(project, base), preset).with_values(**given_values(knobs))
-    request = Request(Pictures(images), project, base, token, class_name, settings)
+    statements = asked_statements(prediction, zero_snr=zero_snr)
+    suitable = suggested_settings(project, base, statements, variant)
+    request = Request(
+        Pictures(images),
+        project,
+        base,
+        token,
+        class_name,
+        at_preset(suitable, preset).with_values(**given_values(knobs)),
+        prediction=prediction,
+        zero_snr=zero_snr,
+        text_encoder_file=text_encoder_file,
+        vae_file=vae_file,
+        variant=variant,
+    )
     asked = [name.strip() for name in names.split(",") if name.strip()]
     with watching(output) as (sink, _):
         found = compare_strategies(request, asked, sink, keep_copies=keep_copies)

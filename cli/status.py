@@ -58,7 +58,13 @@ def _base(base: "Base | None") -> dict[str, object]:
     found = base.recorded_prediction
     predicts = {} if found is None else {"predicts": found.words}
     beside = {name.replace("_", " "): file for name, file in base.companions.items()}
-    return {"base": f"{where}, family {base.family}{gone}", **beside, **predicts, "sha256": base.sha256}
+    variant = f" ({base.variant})" if base.variant else ""
+    return {
+        "base": f"{where}, family {base.family}{variant}{gone}",
+        **beside,
+        **predicts,
+        "sha256": base.sha256,
+    }
 
 
 def _is_there(base: "Base") -> bool:
@@ -75,6 +81,7 @@ def _base_as_dict(base: "Base") -> dict[str, object]:
         "family": base.family,
         "prediction": base.prediction,
         "zero_snr": base.zero_snr,
+        "variant": base.variant,
         **({"companions": {name: str(file) for name, file in found.items()}} if found else {}),
     }
 

@@ -13,9 +13,10 @@ from typing import Any
 from clora_ext.errors import UsageError, did_you_mean
 from clora_ext.formats.text import quoted
 
-__all__ = ["ToldVariant", "Variant", "tell_variant", "variants_in"]
+__all__ = ["RECORD", "ToldVariant", "Variant", "tell_variant", "variants_in"]
 
 _METADATA = ("modelspec.title", "modelspec.architecture")
+RECORD = "the project"
 _HUB = "models--"  # folders of the hub's cache, in which a model's own folder has a number for a name
 
 
@@ -49,7 +50,7 @@ class ToldVariant:
 
     Attributes:
         variant: the one.
-        source: who says so; empty: nobody, it is the usual one.
+        source: who says so: ``--variant``, :data:`RECORD`, a name, metadata; empty: nobody, it is the usual one.
         others: names of the others.
     """
 
@@ -92,8 +93,9 @@ def tell_variant(
     file: Path,
     metadata: Mapping[str, str],
     said: str | None,
+    recorded: str | None = None,
 ) -> ToldVariant | None:
-    """Which variant a model is; None: its family has none.
+    """Which variant a model is; None: its family has none. The user counts most, then the project's record.
 
     Args:
         title: of the family.
@@ -101,17 +103,22 @@ def tell_variant(
         file: of the model; its name may say so.
         metadata: of its header, which may say so.
         said: what the user says; None: nothing.
+        recorded: what a project has recorded; None: nothing.
 
     Raises:
         UsageError: there is no such variant.
     """
     names = [one.name for one in variants]
+    told, source = (recorded, RECORD) if said is None else (said, "--variant")
     if said is not None and not variants:
         raise UsageError(f"{title} has no variants to tell apart", fix="leave --variant out")
-    if said is not None and said not in names:
-        raise UsageError(f"{title} has no variant {quoted(said)}", fix=did_you_mean(said, names))
+    if told is not None and told not in names:
+        message = f"{title} has no variant {quoted(told)}, which {source} names"
+        raise UsageError(message, fix=f"say --variant: {did_you_mean(told, names)}")
     if not variants:
         return None
+    if told is not None:
+        return _told(variants, variants[names.index(told)], source)
     name = next((part for part in file.parts if part.startswith(_HUB)), file.name)
     hints = [(f"its name {name}", name)]
     hints += [(key, metadata[key]) for key in _METADATA if key in metadata]
@@ -121,6 +128,8 @@ def tell_variant(
         if len(fitting) == 1:
             found, source = fitting[0], f"{who} ({metadata[who]})" if who in metadata else who
             break
-    if said is not None:
-        found, source = variants[names.index(said)], "--variant"
-    return ToldVariant(found, source, tuple(name for name in names if name != found.name))
+    return _told(variants, found, source)
+
+
+def _told(variants: Sequence[Variant], found: Variant, source: str) -> ToldVariant:
+    return ToldVariant(found, source, tuple(one.name for one in variants if one.name != found.name))

@@ -28,7 +28,7 @@ _DEMO = "demo"
 _GONE = "say where it lies now: `clora relocate FILE --project PROJECT`, or this command with --base FILE"
 _RECORD = "the project"
 _FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_PART = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_PART = re.compile(r"[a-z][a-z0-9_]{0,31}")  # also of a variant
 
 
 def recorded_statements(base: "Base | None") -> tuple[Statement, ...]:
@@ -101,6 +101,7 @@ class Base:
             files of their own.
         prediction: what its network predicts, ``epsilon`` or ``v``; None: not recorded, the base itself says.
         zero_snr: whether its noise schedule ends in pure noise; None: likewise.
+        variant: which of its family's variants it is, such as ``turbo``; None: nobody has said so.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = NO_UNKNOWN_FIELDS
@@ -109,6 +110,7 @@ class Base:
     parts: Mapping[Annotated[str, Checked(matching(_PART))], BasePart]
     prediction: Annotated[str | None, Checked(optional(one_of("epsilon", "v")))] = None
     zero_snr: Annotated[bool | None, Checked(optional(truth))] = None
+    variant: Annotated[str | None, Checked(optional(matching(_PART)))] = None
 
     @classmethod
     def of_checkpoint(cls, family: str, kind: str, path: str | None, sha256: str) -> "Base":

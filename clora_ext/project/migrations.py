@@ -10,12 +10,12 @@ from typing import Any
 
 __all__ = ["FORMAT_VERSION", "migrated"]
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Of the manifests that this clora writes.
 
 1: the first. 2: memories keep residuals, which a reader of 1 would not see. 3: the base has named parts,
 settings stand in groups. 4: what the base predicts is recorded. 5: changes of concepts may be kept, and
-concepts weighed anew.
+concepts weighed anew. 6: which variant of its family the base is.
 """
 
 
@@ -23,7 +23,7 @@ def migrated(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """A manifest of any format up to :data:`FORMAT_VERSION` in that one; ``content`` stays as it is.
 
     >>> migrated({"format_version": 1})
-    {'format_version': 5}
+    {'format_version': 6}
     """
     for migration in _MIGRATIONS[content["format_version"] - 1 :]:
         content = migration(content)
@@ -108,9 +108,18 @@ def _m004_to_005(content: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
+def _m005_to_006(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Each run said or guessed anew which variant the base is."""
+    new = {**content, "format_version": 6}
+    if isinstance(content.get("base"), dict):
+        new["base"] = {"variant": None, **content["base"]}
+    return new
+
+
 _MIGRATIONS: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
     _m001_to_002,
     _m002_to_003,
     _m003_to_004,
     _m004_to_005,
+    _m005_to_006,
 )

@@ -205,7 +205,8 @@ def project_context(
     header = found.model_place(file).header(*said, *kept)
     family = families.detect(header, file)
     prediction = family.prediction(header)
-    found = found.predicting(prediction)
+    told = told_variant(family, found.main.place, header, variant, recorded)
+    found = replace(found.predicting(prediction), variant=told.variant.name if told and told.source else None)
     current = project.current if project is not None else None
     return ProjectContext(
         new_project=manifest is None,
@@ -220,7 +221,7 @@ def project_context(
         used_tokens=() if project is None else project.tokens,
         number=len(records) + 1,
         reading=reading_of(project),
-        variant=told_variant(family, found.main.place, header, variant),
+        variant=told,
     )
 
 

@@ -12,7 +12,7 @@ from clora_ext.families.variant import ToldVariant, tell_variant
 from clora_ext.formats.header import Header
 from clora_ext.formats.models import model_header
 from clora_ext.formats.statements import Statement
-from clora_ext.project import Project
+from clora_ext.project import Base, Project
 from clora_ext.project.base import recorded_statements
 from clora_ext.sampling.recorded import recorded_reading
 
@@ -43,7 +43,8 @@ def suggested_settings(
         file = find_base(base)
     header = model_header(file, *said, *recorded_statements(recorded))
     family = families.detect(header, file)
-    return suited(family, header, told_variant(family, file, header, variant), reading_of(opened))
+    told = told_variant(family, file, header, variant, recorded)
+    return suited(family, header, told, reading_of(opened))
 
 
 def suited(family: Family, header: Header, variant: ToldVariant | None, reading: PromptSettings) -> Settings:
@@ -52,9 +53,12 @@ def suited(family: Family, header: Header, variant: ToldVariant | None, reading:
     return Settings.of(**{**family.suggested_settings(header), **own}, **asdict(reading))
 
 
-def told_variant(family: Family, file: Path, header: Header, said: str | None) -> ToldVariant | None:
+def told_variant(
+    family: Family, file: Path, header: Header, said: str | None, recorded: Base | None
+) -> ToldVariant | None:
     """Which variant a model is taken for; see :func:`clora_ext.families.variant.tell_variant`."""
-    return tell_variant(family.title, family.variants, file, header.metadata, said)
+    kept = None if recorded is None else recorded.variant
+    return tell_variant(family.title, family.variants, file, header.metadata, said, kept)
 
 
 def reading_of(project: Project | None) -> PromptSettings:

@@ -7,6 +7,8 @@ from calling import call
 from tiny_flow import FlowFiles, write_tiny_flow
 from whole_runs import FAST, pictures
 
+from clora_ext import Project
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> FlowFiles:
@@ -65,3 +67,12 @@ def test_files_are_named_by_options(files: FlowFiles, tmp_path: Path) -> None:
     assert plan.code == 0, plan.err
     assert "distilled Turbo, as its name z_image_turbo.safetensors says" in plan.out
     assert "what the text encoder reads" not in plan.out  # distill teaches CLIP's rows, and there is none
+    compared = call(
+        *("compare", "--project", tmp_path / "project", "--base", alone, *named, "--variant", "base"),
+        *("--strategies", "merge", *FAST, "--resolution", 16, "--keep-copies", "--json", dogs),
+    )
+    assert compared.code == 0, compared.err
+    (row,) = compared.json[-1]["result"]["rows"]
+    base = Project.open(Path(row["copy"])).base
+    assert base is not None
+    assert base.variant == "base"

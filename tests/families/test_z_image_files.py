@@ -246,3 +246,18 @@ def test_metadata_says_what_a_name_does_not_and_the_user_has_the_last_word() -> 
     assert tell_variant(sd1.title, sd1.variants, Path("x_turbo.safetensors"), {}, None) is None
     with pytest.raises(UsageError, match="no variants"):
         tell_variant(sd1.title, sd1.variants, Path("x.safetensors"), {}, "turbo")
+
+
+def test_what_a_project_has_recorded_counts_more_than_a_name() -> None:
+    def asked(said: str | None, recorded: str | None) -> ToldVariant | None:
+        named = Path("z_image_base.safetensors")
+        return tell_variant(FAMILY.title, FAMILY.variants, named, {}, said, recorded)
+
+    kept, corrected = asked(None, "turbo"), asked("base", "turbo")
+    assert kept is not None
+    assert (kept.variant.name, kept.source) == ("turbo", "the project")
+    assert corrected is not None
+    assert (corrected.variant.name, corrected.source) == ("base", "--variant")
+    with pytest.raises(UsageError, match="no variant 'omni', which the project names") as caught:
+        asked(None, "omni")
+    assert "--variant" in (caught.value.fix or "")

@@ -98,7 +98,7 @@ def test_status_of_a_project_of_format_2(project: Path, capsys: pytest.CaptureFi
     assert clora.load()(["status", "--project", str(project), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)["result"]
     path = "/models/base.safetensors"
-    unrecorded = {"prediction": None, "zero_snr": None}
+    unrecorded = {"prediction": None, "zero_snr": None, "variant": None}
     assert status["base"] == {"kind": "file", "path": path, "sha256": BASE, "family": "sd1"} | unrecorded
     assert status["content_hash"] == SECOND
     assert [concept["settings"]["schedule"]["steps"] for concept in status["concepts"]] == [6, 6]
@@ -147,7 +147,7 @@ def test_a_project_of_format_2_learns_and_goes_back(project: Path) -> None:
     file = project / "manifest.json"
     text = file.read_text(encoding="utf-8")
     content = json.loads(text)
-    assert content["format_version"] == FORMAT_VERSION == 5
+    assert content["format_version"] == FORMAT_VERSION == 6
     (part,) = content["base"]["parts"].values()
     assert part == {"kind": "file", "path": str(STORED / "base.safetensors"), "sha256": BASE}
     assert (content["base"]["prediction"], content["base"]["zero_snr"]) == ("epsilon", False)
@@ -224,6 +224,20 @@ def test_a_project_of_format_4_keeps_a_change_and_takes_it_out_again(tmp_path: P
     for name in evolving.changed_tensors:
         value = Evolving(None, then, memory).weight(name)
         torch.testing.assert_close(evolving.weight(name), value, rtol=0, atol=2e-7)
+
+
+def test_a_manifest_of_format_5_knows_no_variant() -> None:
+    """Written by the code of format 5 for a Z-Image of which the user had said that it is Turbo."""
+    text = (STORED.parent / "format_5.json").read_text(encoding="utf-8")
+    manifest = Manifest.decode(text)
+    base = manifest.base
+    assert (base.family, base.variant) == ("z_image", None)
+    assert base.companions == {
+        "text_encoder": Path("/models/text_encoders/qwen_3_4b.safetensors"),
+        "vae": Path("/models/vae/ae.safetensors"),
+    }
+    old, new = json.loads(text), json.loads(manifest.encode())
+    assert new == old | {"format_version": FORMAT_VERSION, "base": old["base"] | {"variant": None}}
 
 
 def test_undoing_in_format_2_leaves_the_state_before(project: Path) -> None:

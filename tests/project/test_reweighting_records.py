@@ -12,6 +12,7 @@ from small_projects import BASE, RECORD, files, learn_kept, stage, weights
 
 from clora_ext.errors import ProjectError
 from clora_ext.project import Manifest, Project, Reweighting, State, copy_project
+from clora_ext.project.migrations import FORMAT_VERSION
 from clora_ext.project.weights import held, weights_of
 
 DELTA = "3" * 16 + ".safetensors"
@@ -123,7 +124,7 @@ def test_format_4_knew_neither() -> None:
     read = Manifest.decode(json.dumps({**content, "format_version": 4}))
     assert read == manifest(RECORD)
     with pytest.raises(ProjectError, match=r"\.'delta' is not a field|newer clora"):
-        Manifest.decode(json.dumps({**json.loads(read.encode()), "format_version": 6}))
+        Manifest.decode(json.dumps({**json.loads(read.encode()), "format_version": FORMAT_VERSION + 1}))
 
 
 def test_a_change_stays_as_long_as_its_record(tmp_path: Path) -> None:
