@@ -50,7 +50,8 @@ class ToldVariant:
 
     Attributes:
         variant: the one.
-        source: who says so: ``--variant``, :data:`RECORD`, a name, metadata; empty: nobody, it is the usual one.
+        source: who says so: ``--variant``, :data:`RECORD`, a name, metadata; empty: nobody, so it is the
+            usual one.
         others: names of the others.
     """
 
