@@ -1,5 +1,6 @@
 """The pictures of a study's report: heat maps, incremental curves, plasticity against forgetting."""
 
+from collections.abc import Mapping, Sequence
 from math import isnan
 from statistics import fmean
 
@@ -95,12 +96,17 @@ def curves(measured: Measured, *, normalised: bool) -> Image.Image:
         (min([*known, 0.0] if normalised else known), max([*known, 1.0] if normalised else known)),
         "concepts taught",
         score,
-        measured.strategies,
+        _legend(measured, lines),
         whole_x=True,
     )
     for number, line in enumerate(lines.values()):
         plot.line(line, number)
     return plot.image
+
+
+def _legend(measured: Measured, found: Mapping[str, Sequence[object]]) -> dict[str, int]:
+    """Strategies of which something was found, with the colours that they have in every plot."""
+    return {one: number for number, one in enumerate(measured.strategies) if found[one]}
 
 
 def frontier(measured: Measured, *, normalised: bool) -> Image.Image:
@@ -117,7 +123,7 @@ def frontier(measured: Measured, *, normalised: bool) -> Image.Image:
         (min([0.0, *(y for _, y in known)]), max(y for _, y in known)),
         "plasticity: score right after teaching",
         "forgetting (the paper's)",
-        measured.strategies,
+        _legend(measured, dots),
     )
     for number, found in enumerate(dots.values()):
         for x, y in found:

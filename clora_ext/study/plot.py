@@ -1,6 +1,6 @@
 """A plot's frame: axes with round numbers, a place for every value, a legend."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor, log10
 
@@ -36,7 +36,7 @@ class Plot:
         upward: of y.
         x_label: what x is.
         y_label: what y is.
-        legend: names, in the order of :data:`PALETTE`.
+        legend: names, with the numbers of their colours.
         whole_x: whether x counts, with a tick at each whole number.
         width: of the picture, pixels.
         height: of the picture, pixels.
@@ -47,7 +47,7 @@ class Plot:
     upward: tuple[float, float]
     x_label: str
     y_label: str
-    legend: Sequence[str]
+    legend: Mapping[str, int]
     whole_x: bool = False
     width: int = 760
     height: int = 460
@@ -124,8 +124,8 @@ class Plot:
 
     def _draw_legend(self) -> None:
         left = self.width - self._side
-        for number, name in enumerate(self.legend):
-            y = _TOP + 10 + number * _LINE
+        for line, (name, number) in enumerate(self.legend.items()):
+            y = _TOP + 10 + line * _LINE
             self.draw.ellipse((left, y - 5, left + 10, y + 5), fill=colour_of(number))
             self.draw.text((left + 18, y), name, fill="black", font=self._font, anchor="lm")
 

@@ -148,6 +148,9 @@ def test_what_is_missing_is_left_out_of_means(measured: Measured, tmp_path: Path
     for draw in (curves, frontier, heat_maps):
         assert draw(again, normalised=True).width >= 260
     assert heat_maps(again, normalised=True).width < both.width  # an empty one is left out
+    colours = {pixel for _, pixel in frontier(again, normalised=True).getcolors(1 << 20) or []}
+    assert colour_of(0) not in colours  # in the legend, too
+    assert colour_of(1) in colours
 
 
 def test_lines_and_dots_lie_where_their_values_are(measured: Measured) -> None:
