@@ -1,14 +1,14 @@
 """Requests to teach a tiny real model, and what is compared before and after."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from clora_ext import Pictures, Project, Request, Settings
+from clora_ext import Estimate, Pictures, Plan, Project, Request, Result, Settings
 from clora_ext.errors import Cancelled
 from clora_ext.events import Event, TrainStep
 
@@ -24,7 +24,19 @@ SETTINGS = Settings.of(
     kept_count=0,
 )
 
-FLOW = SETTINGS.with_values(strategy="merge", resolution=16, targets="transformer")  # of a tiny Z-Image
+FLOW = SETTINGS.with_values(  # of a tiny model of flow matching
+    steps=4, resolution=16, targets="transformer", sample_steps=1
+)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What was asked, planned, said of it before, and done."""
+
+    asked: Request
+    plan: Plan
+    told: Estimate
+    done: Result
 
 
 def pictures(folder: Path, count: int = 3, seed: int = 0) -> Path:

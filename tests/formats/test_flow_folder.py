@@ -1,4 +1,4 @@
-"""A diffusers folder of Z-Image, in one file a component or in shards: the same model, tensor for tensor."""
+"""A diffusers folder of flow matching, in one file a component or in shards: the same model."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from flow_families import FLOW_FAMILIES, Z_IMAGE, family_id
+from flow_family import FlowFamily
 from safetensors.torch import load_file, save_file
 from tiny_flow import modules, write_everything
 
@@ -17,31 +19,35 @@ from clora_ext.formats.composed import open_model
 from clora_ext.formats.models import model_header, model_sha256
 
 
-def save(folder: Path, shard: str | None) -> Path:
+def save(folder: Path, shard: str | None, family: FlowFamily = Z_IMAGE) -> Path:
     """As diffusers' save_pretrained does, without the tokenizer."""
-    for name, module in modules().items():
+    for name, module in modules(kind=family.name).items():
         large = {} if shard is None or name == "vae" else {"max_shard_size": shard}
         module.save_pretrained(folder / name, **large)  # type: ignore[operator]
-    FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
-    (folder / "model_index.json").write_text('{"_class_name": "ZImagePipeline"}', encoding="utf-8")
+    FlowMatchEulerDiscreteScheduler(**family.own.scheduler).save_pretrained(folder / "scheduler")
+    index = {"_class_name": family.own.pipeline.__name__}
+    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     return folder
 
 
-@pytest.mark.parametrize("shard", [None, "200KB"])
-def test_a_folder_is_the_single_file_tensor_for_tensor(shard: str | None, tmp_path: Path) -> None:
-    folder = save(tmp_path / "folder", shard)
+@pytest.mark.parametrize("shard", [None, "80KB"])
+@pytest.mark.parametrize("family", FLOW_FAMILIES, ids=family_id)
+def test_a_folder_is_the_single_file_tensor_for_tensor(
+    family: FlowFamily, shard: str | None, tmp_path: Path
+) -> None:
+    folder = save(tmp_path / "folder", shard, family)
     assert (len(list(folder.glob("transformer/*.safetensors"))) > 3) == (shard is not None)
-    single = Checkpoint(write_everything(tmp_path / "x.safetensors", dtype=torch.float32))
+    single = Checkpoint(write_everything(tmp_path / "x.safetensors", dtype=torch.float32, kind=family.name))
     place = find_place(folder, {})
     assert place.companions == {}
     whole = place.open()
-    assert families.detect(whole.header, folder).name == "z_image"
+    assert families.detect(whole.header, folder).name == family.name
     assert {name: whole.info(name).shape for name in whole.names} == {
         name: single.info(name).shape for name in single.names
     }
     assert all(torch.equal(whole.read(name), single.read(name)) for name in single.names)
     assert content_hash(whole) == content_hash(single)
-    families.load("z_image").check_loading(whole.header, folder)
+    families.load(family.name).check_loading(whole.header, folder)
 
 
 def test_queries_and_keys_in_two_shards_are_one_tensor(tmp_path: Path) -> None:

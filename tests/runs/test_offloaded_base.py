@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from flow_families import Z_IMAGE, family_id
 from small_runs import stop_at, with_settings
 from torch import nn
 
@@ -57,6 +58,7 @@ def test_a_model_is_loaded_so(request_: Request) -> None:
     assert all(one.device == ELSEWHERE for one in model.text_encoders[0].parameters())
 
 
+@pytest.mark.parametrize("family", [Z_IMAGE], indirect=True, ids=family_id)
 def test_a_transformer_learns_the_same_too(asked: Request) -> None:
     wished = with_settings(asked, gradient_checkpointing=True, learning_rate=0.02)
     away = with_settings(replace(wished, project=asked.project / "away"), offload_base=True)

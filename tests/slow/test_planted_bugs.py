@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from planted_bugs import BUGS, Bug
+from planted_bug import Bug
+from planted_bugs import BUGS
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,181 @@
+"""Models of flow matching from their files to a taught model and back: teaching, undo, export, LoRA files."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from flow_family import FlowFamily
+from safetensors.torch import load_file
+from small_runs import FLOW, Taught, another, pictures, snapshot, stop_at
+from tiny_flow import RESOLUTION, FlowFiles
+
+from clora_ext import (
+    GenerateRequest,
+    Lora,
+    Pictures,
+    Project,
+    Request,
+    add_concept,
+    export_checkpoint,
+    export_lora,
+    export_to,
+    families,
+    generate,
+    make_plan,
+)
+from clora_ext.config.precision import pick_precision
+from clora_ext.errors import Cancelled, UsageError
+from clora_ext.formats.flow_keys import FLOW_PREFIX
+from clora_ext.runs.context import project_context
+
+
+def test_a_concept_changes_what_is_taught_and_nothing_else(
+    family: FlowFamily, taught: Taught, stored: FlowFiles
+) -> None:
+    assert taught.plan.context.as_dict()["companions"] == {
+        "text_encoder": str(stored.text_encoder),
+        "vae": str(stored.vae),
+    }
+    before, after = load_file(stored.transformer), load_file(taught.done.checkpoint)
+    assert set(after) == {FLOW_PREFIX + name for name in before}
+    changed = {n for n, tensor in before.items() if not torch.equal(tensor, after[FLOW_PREFIX + n])}
+    assert changed == {target.tensor.removeprefix(FLOW_PREFIX) for target in taught.plan.targets}
+    assert {re.sub(r"^\w+\.\d+\.|\.weight$", "", name) for name in changed} == family.taught
+
+
+def test_the_disk_is_asked_for_what_is_written(taught: Taught) -> None:
+    told, folder = taught.told, Project.open(taught.asked.project).disk_usage()
+    assert told.memory is not None
+    assert 0 < told.disk.checkpoint - taught.done.checkpoint.stat().st_size < 1_100_000  # room for headers
+    assert 0 < told.disk.memory - folder.memory < 1_100_000
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(asked: Request, taught: Taught) -> None:
+    """And pictures in another folder, taught in another project, give the same."""
+    with pytest.raises(Cancelled):
+        add_concept(asked, stop_at(3))
+    assert make_plan(asked).resume_step == 3
+    done = add_concept(asked)
+    assert done.checkpoint.read_bytes() == taught.done.checkpoint.read_bytes()
+    assert done.content_hash == taught.done.content_hash
+
+
+def test_concepts_follow_one_another_and_are_undone(taught: Taught, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(taught.asked.project, tmp_path / "model"))
+    state = snapshot(folder)
+    two = add_concept(another(replace(taught.asked, project=folder), "cat_images"))
+    assert (taught.done.number, two.number) == (1, 2)
+    assert two.content_hash != taught.done.content_hash
+    with Project.writing(folder) as project:
+        project.undo()
+    assert Project.open(folder).current.content_hash == taught.done.content_hash  # type: ignore[union-attr]
+    kept = {name: content for name, content in snapshot(folder).items() if name != "manifest.json"}
+    assert {name: state.get(name) for name in kept} == kept
+
+
+def test_two_dozen_steps_lower_the_loss_by_a_third(asked: Request) -> None:
+    """At eight noises and times that stay, on what is taught; the model is the one that is written."""
+    images = Pictures(pictures(asked.project.parent / "two", count=2))
+    settings = FLOW.with_values(steps=24, learning_rate=0.03, rank=16, warmup_steps=0)
+    request = replace(asked, source=images, settings=settings)
+    before = errors(make_plan(request).context, request)
+    add_concept(request)
+    after = errors(project_context(Project.open(asked.project), None), request)
+    assert after < 0.7 * before, (before, after)
+
+
+@torch.no_grad()
+def errors(context: Any, request: Request) -> float:
+    """The mean error of eight predictions for the first picture."""
+    from PIL import Image
+
+    model = context.family.load(context.open_current(), pick_precision())
+    assert isinstance(request.source, Pictures)
+    image = Image.open(request.source.folder / "0.png").resize((RESOLUTION, RESOLUTION))
+    pixels = torch.tensor(list(image.tobytes()), dtype=torch.float32).reshape(RESOLUTION, RESOLUTION, 3)
+    mean, _ = model.encode_images(pixels.permute(2, 0, 1)[None] / 127.5 - 1)
+    rng = torch.Generator().manual_seed(9)
+    noise = torch.randn(8, *mean.shape[1:], generator=rng)
+    times = torch.linspace(0.1, 0.9, 8)
+    latents = mean.expand(8, -1, -1, -1)
+    condition = model.collate([model.condition(["sks dog"], [])] * 8)
+    found = model.predict(model.process.noised(latents, noise, times), times, condition)
+    return float((found - model.process.target(latents, noise, times)).square().mean())
+
+
+def test_an_export_is_what_comfyui_keeps(taught: Taught, stored: FlowFiles, tmp_path: Path) -> None:
+    project, before = taught.asked.project, snapshot(taught.asked.project)
+    alone = export_checkpoint(project, tmp_path / "alone.safetensors")
+    learned, exported = load_file(taught.done.checkpoint), load_file(alone.path)
+    assert set(exported) == set(load_file(stored.transformer))
+    assert all(torch.equal(tensor, learned[FLOW_PREFIX + name]) for name, tensor in exported.items())
+    (tmp_path / "comfyui" / "models" / "checkpoints").mkdir(parents=True)
+    placed = export_to(project, "comfyui", tmp_path / "comfyui")
+    assert placed.path.parent == tmp_path / "comfyui" / "models" / "diffusion_models"
+    assert "Load Diffusion Model" in placed.next_step
+    whole = export_checkpoint(project, tmp_path / "whole.safetensors", all_in_one=True)
+    everything = load_file(whole.path)
+    assert {name.split(".")[0] for name in everything} == {"model", "text_encoders", "vae"}
+    text = load_file(stored.text_encoder)
+    assert all(
+        torch.equal(tensor, everything[f"text_encoders.qwen3_4b.transformer.{name}"])
+        for name, tensor in text.items()
+    )
+    placed = export_to(project, "comfyui", tmp_path / "comfyui", all_in_one=True)
+    assert placed.path.parent.name == "checkpoints"
+    draw = GenerateRequest("sks dog", count=1, steps=2, size=16)
+    ours = generate(project, draw, tmp_path)
+    beside = {"text_encoder": stored.text_encoder, "vae": stored.vae}
+    for file, companions in ((alone.path, beside), (whole.path, {})):
+        drawn = generate(file, draw, tmp_path, companions=companions)
+        assert drawn[0].read_bytes() == ours[0].read_bytes()
+    assert snapshot(project) == before
+
+
+def test_a_folder_of_diffusers_draws_the_same_and_is_a_base(
+    family: FlowFamily, taught: Taught, tmp_path: Path
+) -> None:
+    folder = export_to(taught.asked.project, "diffusers", tmp_path / "folder", "fp32").path
+    pipeline = family.own.pipeline.from_pretrained(folder, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = family.own.draw(pipeline, "sks dog", "", 3, 0, (16, 16))
+    context = project_context(Project.open(taught.asked.project), None)
+    model = context.family.load(context.open_current(), pick_precision())
+    ours = model.sample(
+        "sks dog", negative="", seeds=[0], steps=3, guidance=4.0, size=16, on_step=lambda d, t: None
+    )
+    assert max(abs(a - b) for a, b in zip(ours[0].tobytes(), theirs.tobytes(), strict=True)) <= 3
+    plan = make_plan(replace(taught.asked, base=folder, project=tmp_path / "again"))
+    assert plan.context.family.name == family.name
+    again = plan.context.open_current()
+    for name, tensor in load_file(taught.done.checkpoint).items():
+        assert torch.equal(again.read(name).to(tensor.dtype), tensor)  # the folder has them unrounded
+
+
+def test_what_was_learned_is_one_lora_that_another_project_takes(
+    family: FlowFamily, taught: Taught, tmp_path: Path
+) -> None:
+    file = tmp_path / "learned.safetensors"
+    exported = export_lora(taught.asked.project, file, rank=32)
+    assert (exported.layers, exported.left_out) == (family.tiny, ())
+    assert exported.captured > 0.999
+    tensors = load_file(file)
+    assert all(name.startswith(family.loras.stem) for name in tensors)
+    assert family.loras.known in tensors
+    again = add_concept(replace(taught.asked, source=Lora(file), project=tmp_path / "other"))
+    before, after = load_file(taught.done.checkpoint), load_file(again.checkpoint)
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name].float(), tensor.float(), atol=2e-2, rtol=2e-2)
+
+
+def test_web_interfaces_of_diffusion_are_refused(family: FlowFamily, taught: Taught, tmp_path: Path) -> None:
+    for part in ("webui.py", "models/Stable-diffusion/x"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).touch()
+    title = re.escape(families.load(family.name).title)
+    with pytest.raises(UsageError, match=f"Automatic1111 cannot load {title}"):
+        export_to(taught.asked.project, "a1111", tmp_path)
