@@ -1,110 +1,26 @@
 """Magnitudes beside a LoRA (DoRA): peft judges what they compute, learn and merge."""
 
-from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import pytest
 import torch
 from cases import check_each
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import Tensor, nn
-
-from clora_ext import strategies
-from clora_ext.adapters.decomposed import RowReader, TrainedDecomposition
-from clora_ext.adapters.factors import Factors
-from clora_ext.config.network_settings import NetworkSettings
-from clora_ext.config.precision import Precision
-from clora_ext.config.settings import AlgorithmSettings, OptimizerSettings, Settings
-from clora_ext.strategies.base import Constraint, Layer
-from clora_ext.training.dropout import Dropout
-from clora_ext.training.magnitudes import Magnitudes
-from clora_ext.training.optimizer import TrainingOptimizer
-
-RANK, ALPHA, NAME = 4, 3.0, "concept"
-LAYERS: dict[str, Callable[[], nn.Module]] = {
-    "linear": lambda: nn.Linear(12, 20),
-    "without a bias": lambda: nn.Linear(20, 12, bias=False),
-    "3 x 3": lambda: nn.Conv2d(6, 8, 3, stride=2, padding=1),
-    "1 x 1": lambda: nn.Conv2d(6, 8, 1, bias=False),
-}
-
-
-@dataclass
-class Adapted:
-    """A layer with a DoRA of peft, and the parts of it."""
-
-    layer: BaseTunerLayer
-
-    @property
-    def parts(self) -> dict[str, nn.Parameter]:
-        inside: Any = self.layer
-        return {
-            "down": inside.lora_A[NAME].weight,
-            "up": inside.lora_B[NAME].weight,
-            "magnitude": inside.lora_magnitude_vector[NAME].weight,
-        }
-
-    @property
-    def factors(self) -> Factors:
-        down, up = (self.parts[one].detach().flatten(1).clone() for one in ("down", "up"))
-        return Factors(down, up, ALPHA)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        found: Tensor = self.layer(x)
-        return found
-
-
-def adapted(layer: nn.Module, seed: int = 0, *, up: float = 0.3) -> Adapted:
-    """With chance in both halves; the upper one ``up`` times a normal distribution."""
-    module = nn.Sequential(deepcopy(layer))
-    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["0"], use_dora=True)  # type: ignore[arg-type]
-    inject_adapter_in_model(config, module, adapter_name=NAME)
-    (found,) = (one for one in module.modules() if isinstance(one, BaseTunerLayer))
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for part, scale in (("down", 0.3), ("up", up)):
-            parameter = Adapted(found).parts[part]
-            parameter.copy_(scale * torch.randn(parameter.shape, generator=rng))
-    return Adapted(found)
-
-
-def with_ours(layer: nn.Module, seed: int = 0, *, up: float = 0.3) -> tuple[Adapted, Magnitudes]:
-    """The same with the magnitudes that are trained here."""
-    found = adapted(layer, seed, up=up)
-    return found, Magnitudes.of(found.layer, NAME, found.factors)
-
-
-def moved(*layers: Adapted, by: float = 0.3) -> None:
-    """As if the magnitudes had been trained."""
-    for one in layers:
-        parameter = one.parts["magnitude"]
-        rng = torch.Generator().manual_seed(7)
-        with torch.no_grad():
-            parameter.mul_(1 + by * torch.rand(parameter.numel(), generator=rng).reshape(parameter.shape))
-
-
-def inputs(kind: str, layer: nn.Module) -> Tensor:
-    rng = torch.Generator().manual_seed(3)
-    shape = (2, 6, 7, 7) if "x" in kind else (2, 5, layer.in_features)
-    return torch.randn(shape, generator=rng)  # type: ignore[arg-type]  # in_features is a number
-
-
-def reader(layer: nn.Module) -> RowReader:
-    matrix = layer.get_parameter("weight").detach().flatten(1).float()
-    return lambda start, stop: matrix[start:stop].clone()
-
-
-def learned(adapter: Adapted, magnitudes: Magnitudes) -> TrainedDecomposition:
-    return magnitudes.learned(adapter.factors)
-
-
-def made(kind: str) -> nn.Module:
-    torch.manual_seed(len(kind))
-    return LAYERS[kind]()
+from magnitude_layers import (
+    ALPHA,
+    LAYERS,
+    NAME,
+    RANK,
+    adapted,
+    inputs,
+    learned,
+    made,
+    moved,
+    reader,
+    with_ours,
+)
+from torch import nn
 
 
 def test_what_is_computed_and_learned_is_pefts() -> None:
@@ -250,111 +166,3 @@ def test_the_norm_is_taken_in_float32_whatever_the_step_computes_in() -> None:
             assert torch.equal(adapter(x), (base + change).to(base.dtype))
 
     check_each(LAYERS, check)
-
-
-def test_dropout_leaves_the_norm_alone_and_a_layer_that_is_left_out_changes_nothing() -> None:
-    layer = made("linear")
-    x = inputs("linear", layer)
-
-    def at(settings: NetworkSettings, batch: int) -> Tensor:
-        adapter, magnitudes = with_ours(layer)
-        moved(adapter)
-        dropout = Dropout(settings, seed=1)
-        inside: Any = adapter.layer
-        dropout.attach("layer", inside.lora_A[NAME])
-        dropout.attach_layer("layer", magnitudes.computes)
-        with dropout.at(batch):
-            return adapter(x).detach()
-
-    whole = at(NetworkSettings(), 0)
-    layers = [at(NetworkSettings(module_dropout=0.5), batch) for batch in range(20)]
-    assert {torch.equal(one, whole) for one in layers} == {True, False}
-    assert all(torch.equal(one, whole) or torch.equal(one, layer(x)) for one in layers)
-    numbers = torch.stack([at(NetworkSettings(network_dropout=0.3), batch) for batch in range(800)])
-    assert not torch.equal(numbers[0], whole)
-    assert (numbers.mean(dim=0) - whole).norm() / (whole - layer(x)).norm() < 0.05
-
-
-CONSTRAINED = [name for name in strategies.names() if not strategies.load(name).projects]
-
-
-def constraints() -> dict[str, Constraint]:
-    """Of a layer that has learned something, by strategy."""
-    rng = torch.Generator().manual_seed(0)
-    origin, change = torch.randn(20, 12, generator=rng), 0.1 * torch.randn(20, 12, generator=rng)
-    past = {"rows": torch.rand(20, generator=rng), "columns": torch.rand(12, generator=rng)}
-    found = {}
-    for name in CONSTRAINED:
-        strategy = strategies.load(name)
-        memory = past if name == "ewc" else {}
-        layer = Layer("layer", origin, origin + change, memory, number=2)
-        constraint = strategy.begin(layer, RANK, ALPHA, rng).constraint
-        if constraint is not None:
-            found[name] = constraint
-    return found
-
-
-def test_a_penalty_is_that_of_the_whole_change() -> None:
-    """Of a pair of factors it is what their product has."""
-    found = constraints()
-    assert {"clora", "ewc", "l2"} <= found.keys()
-
-    def check(name: str) -> None:
-        constraint = found[name]
-        rng = torch.Generator().manual_seed(1)
-        pair = Factors(torch.randn(RANK, 12, generator=rng), torch.randn(20, RANK, generator=rng), ALPHA)
-        ours, theirs = constraint.penalty_of_change(pair.delta()), constraint.penalty(pair)
-        assert ours is not None
-        assert theirs is not None
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)
-
-    check_each(found, check)
-
-
-def test_a_penalty_reaches_all_three_parts() -> None:
-    layer = made("linear")
-    adapter, magnitudes = with_ours(layer)
-    moved(adapter)
-    parts = adapter.parts
-
-    def penalty(*, computed_again: bool) -> list[Tensor]:
-        factors = Factors(parts["down"], parts["up"], ALPHA)
-        for part in parts.values():
-            part.grad = None
-        if computed_again:
-            value = magnitudes.penalty(factors, lambda change: change.square().sum())
-        else:
-            value = magnitudes.change(factors).square().sum()
-        assert value is not None
-        value.backward()
-        return [value.detach(), *(part.grad.clone() for part in parts.values() if part.grad is not None)]
-
-    plain, again = penalty(computed_again=False), penalty(computed_again=True)
-    assert len(plain) == 4
-    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
-    delta = learned(adapter, magnitudes)
-    assert delta.started is not None  # it began as its own change
-    torch.testing.assert_close(plain[0], delta.over(reader(layer)).delta().square().sum(), rtol=1e-4, atol=0)
-
-
-def test_magnitudes_do_not_decay() -> None:
-    """Decay would take a weight to nothing, and not to what it was."""
-    pair, magnitude = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
-    settings = OptimizerSettings(learning_rate=0.1, weight_decay=0.5)
-    optimizer = TrainingOptimizer(
-        [([pair], 1.0), ([magnitude], 1.0)],
-        settings,
-        Precision(torch.device("cpu"), torch.float32, "a test"),
-        AlgorithmSettings(),
-        undecayed=[magnitude],
-    )
-    optimizer.backward((0 * pair + 0 * magnitude).sum())
-    optimizer.step(0.1)
-    assert pair.tolist() == pytest.approx([0.95] * 3)
-    assert magnitude.tolist() == [1.0] * 3
-
-
-def test_a_limit_on_norms_of_factors_is_none_on_what_is_more() -> None:
-    told = Settings.of(dora=True, scale_weight_norms=1.0).problems()
-    assert "leave one of the two out" in " ".join(told)
-    assert not Settings.of(dora=True, network_dropout=0.1, ema_decay=0.9, rslora=True).problems()
