@@ -7,26 +7,8 @@ import typer
 
 from . import completing
 from .estimates import estimate_facts, show_shortage
-from .options import (
-    DEFAULT_KEEP,
-    DEFAULT_PROJECT,
-    DEFAULT_STRATEGY,
-    BaseOption,
-    DryRunOption,
-    JsonOption,
-    KeepDeltaOption,
-    KeepOption,
-    MaxForgettingOption,
-    PredictionOption,
-    ProjectOption,
-    ScorerOption,
-    StrategyOption,
-    StrategyOptions,
-    TextEncoderFileOption,
-    VaeFileOption,
-    VariantOption,
-    ZeroSnrOption,
-)
+from .option_groups import Base, Keeping, Strategy, with_groups
+from .options import DEFAULT_PROJECT, DryRunOption, JsonOption, ProjectOption
 from .output import Output
 from .runs import (
     forgetting_facts,
@@ -50,48 +32,45 @@ EPILOG = (
 )
 
 
+LoraArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A LoRA as kohya, diffusers, ComfyUI or OneTrainer write it, .safetensors; or one of an "
+        "installed program: comfyui:NAME, a1111:NAME.",
+        autocompletion=completing.loras,
+        show_default=False,
+    ),
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(help="The word that calls it.", show_default="what the file says, else its name"),
+]
+ClassNameOption = Annotated[str | None, typer.Option(help="What kind of thing it is.", show_default="LoRA")]
+WeightOption = Annotated[float, typer.Option(help="Its strength, as in <lora:name:0.8>.")]
+PromptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        "-p",
+        help="Prompt of the before/after sheet.",
+        show_default="the trigger that the file names",
+    ),
+]
+
+
+@with_groups
 def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="A LoRA as kohya, diffusers, ComfyUI or OneTrainer write it, .safetensors; or one of an "
-            "installed program: comfyui:NAME, a1111:NAME.",
-            autocompletion=completing.loras,
-            show_default=False,
-        ),
-    ],
+    file: LoraArgument,
     *,
     project: ProjectOption = DEFAULT_PROJECT,
-    base: BaseOption = None,
-    prediction: PredictionOption = None,
-    zero_snr: ZeroSnrOption = None,
-    text_encoder_file: TextEncoderFileOption = None,
-    vae_file: VaeFileOption = None,
-    variant: VariantOption = None,
-    token: Annotated[
-        str | None,
-        typer.Option(help="The word that calls it.", show_default="what the file says, else its name"),
-    ] = None,
-    class_name: Annotated[
-        str | None, typer.Option(help="What kind of thing it is.", show_default="LoRA")
-    ] = None,
-    strategy: StrategyOption = DEFAULT_STRATEGY,
-    strategy_option: StrategyOptions = None,
-    weight: Annotated[float, typer.Option(help="Its strength, as in <lora:name:0.8>.")] = 1.0,
-    prompt: Annotated[
-        str | None,
-        typer.Option(
-            "--prompt",
-            "-p",
-            help="Prompt of the before/after sheet.",
-            show_default="the trigger that the file names",
-        ),
-    ] = None,
-    keep: KeepOption = DEFAULT_KEEP,
-    keep_delta: KeepDeltaOption = False,
-    scorer: ScorerOption = None,
-    max_forgetting: MaxForgettingOption = None,
+    start: Base,
+    token: TokenOption = None,
+    class_name: ClassNameOption = None,
+    strategy: Strategy,
+    weight: WeightOption = 1.0,
+    prompt: PromptOption = None,
+    keeping: Keeping,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,24 +86,15 @@ def add_lora(  # noqa: PLR0913 - an argument for every option: Typer reads the c
     from clora_ext.runs.request import Lora, Request
 
     output = Output(as_json=as_json)
-    options = strategies.read_pairs(strategy_option or ())
-    settings = Settings.of(strategy=strategy, strategy_options=options, sample_prompt=prompt)
+    options = strategies.read_pairs(strategy.strategy_option or ())
     request = Request(
         Lora(find_installed(file, "LoRA"), weight),
         project,
-        base,
-        token,
-        class_name,
-        settings,
-        keep,
-        prediction,
-        zero_snr,
-        keep_delta,
-        scorer,
-        max_forgetting,
-        text_encoder_file,
-        vae_file,
-        variant,
+        token=token,
+        class_name=class_name,
+        settings=Settings.of(strategy=strategy.strategy, strategy_options=options, sample_prompt=prompt),
+        **vars(start),
+        **vars(keeping),
     )
     if dry_run:
         show_dry_run(make_plan(request), _show_plan_and_notes, output)

@@ -10,6 +10,7 @@ import typer
 from clora_ext.errors import SettingsError
 
 from .knobs import given_values
+from .option_groups import Strategy
 from .output import Output
 from .wording import counted, printable
 
@@ -34,7 +35,7 @@ def asked_on_the_line(
     context: typer.Context,
     files: "list[Path]",
     beside: Mapping[str, Any],
-    strategy: tuple[str, "list[str] | None"],
+    strategy: Strategy,
     knobs: Mapping[str, Any],
     output: Output,
 ) -> "Asked":
@@ -44,7 +45,7 @@ def asked_on_the_line(
         context: of the command, which knows what the user has written.
         files: configurations; none: the command line says everything.
         beside: arguments that are no settings, by the names of :class:`clora_ext.kohya.asked.Asked`.
-        strategy: its name and options, as the command takes them.
+        strategy: as the command takes it.
         knobs: settings by name; None: left alone.
         output: told what was overruled, and which keys change nothing.
 
@@ -54,12 +55,12 @@ def asked_on_the_line(
     from clora_ext import strategies
     from clora_ext.kohya.asked import Asked
 
-    name, pairs = strategy
+    name, pairs = strategy.strategy, strategy.strategy_option
     options = strategies.read_pairs(pairs or ())
     if not files:
         settings = {"strategy": name, "strategy_options": options, **given_values(knobs)}
         return Asked(settings, **beside)
-    written = given_on_the_line(context, {**beside, **knobs, "strategy": name, "strategy_option": pairs})
+    written = given_on_the_line(context, {**beside, **knobs, **vars(strategy)})
     if {"strategy", "strategy_option"} & written.keys():  # a file's options are its own strategy's
         written["strategy_options"] = options
     written.pop("strategy_option", None)

@@ -1,7 +1,8 @@
 """`clora export`: the model as files for other programs."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +10,7 @@ from clora_ext.errors import UsageError
 from clora_ext.export import DTYPES
 from clora_ext.export.destinations import names
 
+from .option_groups import with_groups
 from .options import DEFAULT_PROJECT, JsonOption, PlaceOption, ProjectOption
 from .output import Output
 from .watching import watching
@@ -32,43 +34,63 @@ Example: clora export --to diffusers my_model_folder
 Example: clora export --lora --rank 64 learned.safetensors"""
 
 
-def export(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
-    target: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE|DIR",
-            help="The new .safetensors file; with --to, the program's folder (of diffusers: the new folder).",
-            show_default=False,
-        ),
-    ],
-    *,
+TargetArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE|DIR",
+        help="The new .safetensors file; with --to, the program's folder (of diffusers: the new folder).",
+        show_default=False,
+    ),
+]
+_DTYPE = typer.Option(
+    help=f"Precision: {', '.join(DTYPES)}. The VAE keeps its own.",
+    show_default="as stored, fp32 becomes fp16",
+)
+_ALL_IN_ONE = typer.Option(
+    "--all-in-one", help="Put text encoder and VAE in, where the base is a transformer alone."
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """As what the model is written."""
+
     to: Annotated[
         str | None,
         typer.Option(metavar="PROGRAM", help=f"Put all files where it looks: {', '.join(names())}."),
-    ] = None,
+    ] = None
     name: Annotated[
         str | None,
         typer.Option(help="With --to: what the files are called.", show_default="the project's name"),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Precision: {', '.join(DTYPES)}. The VAE keeps its own.",
-            show_default="as stored, fp32 becomes fp16",
-        ),
-    ] = None,
-    all_in_one: Annotated[
-        bool,
-        typer.Option(
-            "--all-in-one", help="Put text encoder and VAE in, where the base is a transformer alone."
-        ),
-    ] = False,
+    ] = None
+    dtype: Annotated[str | None, _DTYPE] = None
+    all_in_one: Annotated[bool, _ALL_IN_ONE] = False
     lora: Annotated[
-        bool,
-        typer.Option("--lora", help="Write what was learned as one kohya LoRA for the base."),
-    ] = False,
-    rank: Annotated[int | None, typer.Option(help="With --lora: its rank.", show_default=str(_RANK))] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+        bool, typer.Option("--lora", help="Write what was learned as one kohya LoRA for the base.")
+    ] = False
+    rank: Annotated[int | None, typer.Option(help="With --lora: its rank.", show_default=str(_RANK))] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False
+
+    def check(self) -> None:
+        """What goes with what.
+
+        Raises:
+            UsageError: an option is given that the others leave nothing to say.
+        """
+        if self.name is not None and self.to is None:
+            raise UsageError("--name needs --to", fix="without --to, the file itself bears the name")
+        if self.lora and (self.to, self.name, self.dtype, self.all_in_one) != (None, None, None, False):
+            message = "--lora does not go with --to, --name, --dtype or --all-in-one"
+            raise UsageError(message, fix="write the LoRA to a file, in fp16")
+        if self.rank is not None and not self.lora:
+            raise UsageError("--rank needs --lora", fix="add --lora, or leave it out")
+
+
+@with_groups
+def export(
+    target: TargetArgument,
+    *,
+    form: Form,
     project: ProjectOption = DEFAULT_PROJECT,
     base: PlaceOption = None,
     as_json: JsonOption = False,
@@ -79,46 +101,25 @@ def export(  # noqa: PLR0913 - an argument for every option: Typer reads the com
     """
     from clora_ext.export import export_checkpoint, export_lora, export_to
 
+    form.check()
     output = Output(as_json=as_json)
-    if name is not None and to is None:
-        raise UsageError("--name needs --to", fix="without --to, the file itself bears the name")
-    if lora:
-        _refuse_others(to, name, dtype, all_in_one or None)
+    beside: dict[str, Any] = {"overwrite": form.overwrite, "base": base}
+    if form.lora:
         with watching(output) as (sink, _):
-            written = export_lora(project, target, rank or _RANK, overwrite=overwrite, sink=sink, base=base)
-        _show_lora(written, output)
-        output.result(written)
+            learned = export_lora(project, target, form.rank or _RANK, sink=sink, **beside)
+        _show_lora(learned, output)
+        output.result(learned)
         return
-    if rank is not None:
-        raise UsageError("--rank needs --lora", fix="add --lora, or leave it out")
 
     # The engine refuses any other word itself, and names the nearest.
+    beside["all_in_one"] = form.all_in_one
     with watching(output) as (sink, _):
-        if to is None:
-            exported = export_checkpoint(
-                project, target, dtype, overwrite=overwrite, sink=sink, base=base, all_in_one=all_in_one
-            )
+        if form.to is None:
+            exported = export_checkpoint(project, target, form.dtype, sink=sink, **beside)
         else:
-            exported = export_to(
-                project,
-                to,
-                target,
-                dtype,
-                name=name,
-                overwrite=overwrite,
-                sink=sink,
-                base=base,
-                all_in_one=all_in_one,
-            )
+            exported = export_to(project, form.to, target, form.dtype, name=form.name, sink=sink, **beside)
     _show(exported, output)
     output.result(exported)
-
-
-def _refuse_others(*others: object) -> None:
-    """A LoRA is one file of one kind."""
-    if any(other is not None for other in others):
-        message = "--lora does not go with --to, --name, --dtype or --all-in-one"
-        raise UsageError(message, fix="write the LoRA to a file, in fp16")
 
 
 def _show_lora(written: "ExportedLora", output: Output) -> None:

@@ -1,5 +1,6 @@
 """Arguments and options of `clora add-concept`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,23 +11,14 @@ from clora_ext.config.presets import preset_summaries
 from . import completing
 
 __all__ = [
-    "CacheDirOption",
-    "ClassNameOption",
-    "ConfigOption",
-    "ConvertOption",
+    "BadPictures",
+    "Beside",
+    "ConfigFiles",
     "CropSheetOption",
-    "DatasetConfigOption",
-    "ExportLoraOption",
     "ImagesArgument",
-    "LogDirOption",
     "MemoryOption",
+    "Names",
     "PresetOption",
-    "PreviewPromptsOption",
-    "SkipBadOption",
-    "StartFromOption",
-    "TokenOption",
-    "VaeOption",
-    "WandbOption",
 ]
 
 _TRAINING = "Training"
@@ -131,6 +123,7 @@ LogDirOption = Annotated[
 WandbOption = Annotated[
     str | None,
     typer.Option(
+        "--wandb",
         metavar="PROJECT",
         help="Send the same numbers and the settings to this project at Weights & Biases.",
         rich_help_panel=_RUN,
@@ -186,3 +179,40 @@ ConvertOption = Annotated[
     bool,
     typer.Option("--convert", help="Accept pictures that look different as 8-bit RGB.", rich_help_panel=_RUN),
 ]
+
+
+@dataclass(frozen=True)
+class ConfigFiles:
+    """What else says what is asked for."""
+
+    config: ConfigOption = None
+    dataset_config: DatasetConfigOption = None
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the concept is called; the names are the request's."""
+
+    token: TokenOption = None
+    class_name: ClassNameOption = None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Files that a training reads and writes beside the project, by the request's names."""
+
+    export_lora: ExportLoraOption = None
+    start_from: StartFromOption = None
+    log_dir: LogDirOption = None
+    wandb_project: WandbOption = None
+    preview_prompts: PreviewPromptsOption = None
+    vae: VaeOption = None
+    cache_dir: CacheDirOption = None
+
+
+@dataclass(frozen=True)
+class BadPictures:
+    """What is done with files that cannot be used as they are; by the request's names."""
+
+    skip_bad: SkipBadOption = False
+    convert: ConvertOption = False

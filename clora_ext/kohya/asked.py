@@ -165,7 +165,7 @@ def laid_over_each_other(layers: Sequence[Sourced]) -> tuple[Sourced, list[str]]
     return chosen, list(dict.fromkeys(overruled))
 
 
-_SPELLED = {"images": "IMAGES", "strategy_options": "--strategy-option"}
+_SPELLED = {"images": "IMAGES", "strategy_options": "--strategy-option", "wandb_project": "--wandb"}
 
 
 def _of_flag(name: str, value: object) -> Origin:

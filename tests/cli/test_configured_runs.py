@@ -77,6 +77,16 @@ def test_a_flag_counts_more_and_the_plan_says_so(folder: Path) -> None:
     assert not (folder / "clora-model").exists()
 
 
+def test_a_flag_for_weights_and_biases_counts_more_too(folder: Path) -> None:
+    file = folder / "train.toml"
+    tracker = 'log_with = "wandb"\nlog_tracker_name = "dogs"\n'
+    file.write_text(file.read_text() + tracker)
+    called = call("add-concept", "--config", file, "--wandb", "a/b", "--dry-run", *QUICK)
+    assert "log_tracker_name = dogs: --wandb a/b counts more" in called.out
+    assert called.code != 0  # for want of the program, or for that name
+    assert not (folder / "clora-model").exists()
+
+
 def test_a_wrong_file_starts_nothing(folder: Path) -> None:
     before = content(folder)
     (folder / "data.toml").write_text(DATA.replace("num_repeats", "num_repeat"))
