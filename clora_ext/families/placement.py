@@ -10,7 +10,7 @@ from torch import nn
 
 from clora_ext.config.memory import free_memory, release_device_memory
 
-__all__ = ["Placement"]
+__all__ = ["Placement", "lay_aside"]
 
 _ASIDE = torch.device("cpu")
 _FREED = "meta"  # the device of what has no memory, and gets none
@@ -55,6 +55,13 @@ class Placement:
             if network is not working and _place(network) == self.device.type:
                 network.to(_ASIDE)
                 release_device_memory()
+
+
+def lay_aside(network: nn.Module, device: torch.device) -> None:
+    """Free the accelerator's memory of a network that has lain on ``device``, until it is brought back."""
+    if device.type != _ASIDE.type:
+        network.to(_ASIDE)
+        release_device_memory()
 
 
 def _place(network: nn.Module) -> str:

@@ -4,7 +4,6 @@ Prints one line of JSON: what ``WHAT``, a function below, finds.
 """
 
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from flow_captions import captions
 from launch import stand_in_for_torchaudio
-from server import TROUBLE
+from listening import listen
 from sizes import APART, teach_sizes
 
 from clora_ext import families
@@ -259,19 +258,6 @@ def _patched(transformer: Path, file: Path) -> dict[str, Any]:
     return {"weights": len(wanted), "layers": len(changes), "worst": worst}
 
 
-class Listener(logging.Handler):
-    """Keeps every line that says something did not load."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        if any(word in line.lower() for word in TROUBLE):
-            self.lines.append(line)
-
-
 ASKED = {one.__name__: one for one in (modules, drawn, detected, names, loras)}
 
 
@@ -284,9 +270,7 @@ def main() -> None:
 
     args.cpu = True
     teach_sizes()  # imports ComfyUI: what that says of its own extras is not of our files
-    listener = Listener()
-    logging.getLogger().addHandler(listener)
-    logging.getLogger().setLevel(logging.DEBUG)
+    listener = listen()
     print(json.dumps({**ASKED[what](*files), "lines": listener.lines}))
 
 

@@ -6,7 +6,6 @@ largest absolute difference of each component's numbers from ours. With one, ``a
 """
 
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 from launch import stand_in_for_torchaudio
-from server import TROUBLE
+from listening import listen
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
@@ -24,19 +23,6 @@ from clora_ext.formats.lora.reader import read_lora
 
 PROMPT = "a photo of sks dog!"
 SQUARE = SizeConditioning((64, 64), (0, 0), (64, 64))
-
-
-class Listener(logging.Handler):
-    """Keeps every line that says something did not load."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        if any(word in line.lower() for word in TROUBLE):
-            self.lines.append(line)
 
 
 @torch.no_grad()
@@ -102,9 +88,7 @@ def main() -> None:
     args.cpu = True
     import comfy.sd  # what it says of its own extras is not of our files
 
-    listener = Listener()
-    logging.getLogger().addHandler(listener)
-    logging.getLogger().setLevel(logging.DEBUG)
+    listener = listen()
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(file, output_vae=True, output_clip=True)
     checkpoint = Checkpoint(Path(file))
     if lora:

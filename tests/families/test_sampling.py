@@ -4,18 +4,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_flow import write_everything
 from tiny_model import write_tiny_model
 
 from clora_ext import families
 from clora_ext.config.precision import pick_precision
-from clora_ext.families.latent import sample
+from clora_ext.families import drawing
 from clora_ext.formats.checkpoint import Checkpoint
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    file = write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
-    return families.load("sd1").load(Checkpoint(file), pick_precision())
+@pytest.fixture(scope="module", params=["sd1", "z_image"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    file = tmp_path_factory.mktemp("base") / "tiny.safetensors"
+    write = write_tiny_model if request.param == "sd1" else write_everything
+    return families.load(request.param).load(Checkpoint(write(file)), pick_precision())
 
 
 def draw(model: Any, told: list[tuple[int, int]]) -> np.ndarray:
@@ -32,7 +34,7 @@ def test_pictures_drawn_in_parts_are_those_drawn_together(
     told: list[tuple[int, int]] = []
     together = draw(model, told)
     assert told == [(1, 3), (2, 3), (3, 3)]
-    monkeypatch.setattr(sample, "_PIXELS_AT_ONCE", 2 * 32 * 32)
+    monkeypatch.setattr(drawing, "_PIXELS_AT_ONCE", 2 * 32 * 32)
     told.clear()
     parts = draw(model, told)
     assert told == [(step, 9) for step in range(1, 10)]

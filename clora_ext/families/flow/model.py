@@ -15,11 +15,12 @@ from clora_ext.adapters.sites import Target
 from clora_ext.config.memory import release_device_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
 from clora_ext.config.settings import PromptSettings
+from clora_ext.families.compiled import compile_blocks
 from clora_ext.families.components import Role
 from clora_ext.families.latent.activations import picture_bytes
 from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.picture_size import PictureSize, size_words
-from clora_ext.families.placement import Placement
+from clora_ext.families.placement import Placement, lay_aside
 from clora_ext.families.stored_weights import store_narrowly
 
 from .folder import save_folder
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from .layout import FlowLayout
 
 __all__ = ["FlowModel"]
-
-_KINDS_OF_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,8 @@ class FlowModel:
         store_narrowly(self.denoiser, self.precision.device, self.precision.frozen)
 
     def compile_denoiser(self) -> None:
-        """The transformer's blocks, each kind once: "regional compilation" in diffusers' words."""
-        from torch._dynamo import config
-
-        config.recompile_limit = max(config.recompile_limit, _KINDS_OF_BLOCK)
-        self.denoiser.compile_repeated_blocks()
+        """See :func:`clora_ext.families.compiled.compile_blocks`."""
+        compile_blocks(self.denoiser)
 
     def recompute_activations(self) -> None:
         """Gradient checkpointing (arXiv 1604.06174) of the transformer, from now on."""
@@ -111,9 +107,7 @@ class FlowModel:
 
     def lay_vae_aside(self) -> None:
         """Free the accelerator's memory of the VAE until :meth:`fetch_vae`: nothing is encoded or sampled."""
-        if self.precision.device.type != "cpu":
-            self.vae.to("cpu")
-            release_device_memory()
+        lay_aside(self.vae, self.precision.device)
 
     def fetch_vae(self) -> None:
         """Have the VAE where the model lies."""

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
 from clora_ext.config.precision import Precision
+from clora_ext.families.drawing import draw
 from clora_ext.families.model import Conditioning, EncodedPrompt
 from clora_ext.families.picture_size import width_and_height
 
 from .process import FlowProcess
 
 __all__ = ["Sampler"]
-
-_PIXELS_AT_ONCE = 1 << 20  # more pictures together are drawn sooner, and take more memory
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,14 @@ class Sampler:
             seeds: of the starting noises, drawn on the processor: equal on every device.
             on_step: told (done, total) after every step; may raise to stop.
         """
-        width, height = width_and_height(prompt.size)
-        at_once = max(1, _PIXELS_AT_ONCE // (width * height))
-        parts = [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
-        images: list[Image] = []
-        for number, part in enumerate(parts):
-
-            def tell(done: int, before: int = number * self.steps) -> None:
-                on_step(before + done, len(parts) * self.steps)
-
-            images += self.decode(self._latents(prompt, self.shape(width, height), part, tell))
-        return images
+        return draw(
+            seeds,
+            prompt.size,
+            self.steps,
+            on_step,
+            latents=partial(self._latents, prompt, self.shape(*width_and_height(prompt.size))),
+            decode=self.decode,
+        )
 
     def _latents(
         self,

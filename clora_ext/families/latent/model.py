@@ -14,10 +14,11 @@ from clora_ext.adapters.sites import Target
 from clora_ext.config.memory import release_device_memory, reporting_out_of_memory
 from clora_ext.config.precision import Precision
 from clora_ext.config.settings import PromptSettings
+from clora_ext.families.compiled import compile_blocks
 from clora_ext.families.components import Role
 from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.picture_size import PictureSize, size_words, width_and_height
-from clora_ext.families.placement import Placement
+from clora_ext.families.placement import Placement, lay_aside
 from clora_ext.families.stored_weights import store_narrowly
 
 from .activations import picture_bytes
@@ -30,9 +31,6 @@ from .text import Text, collate, tokens, tokens_cut
 from .vae import load_vae
 
 __all__ = ["LatentDiffusion"]
-
-
-_KINDS_OF_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -80,14 +78,8 @@ class LatentDiffusion:
         store_narrowly(self.denoiser, self.precision.device, self.precision.frozen)
 
     def compile_denoiser(self) -> None:
-        """The UNet's transformer blocks, each kind once: "regional compilation" in diffusers' words.
-
-        A kind is compiled for every width, and with adapters on and off: more than torch's usual limit.
-        """
-        from torch._dynamo import config
-
-        config.recompile_limit = max(config.recompile_limit, _KINDS_OF_BLOCK)
-        self.denoiser.compile_repeated_blocks()
+        """See :func:`clora_ext.families.compiled.compile_blocks`."""
+        compile_blocks(self.denoiser)
 
     def recompute_activations(self) -> None:
         """Gradient checkpointing (arXiv 1604.06174) of the UNet, from now on."""
@@ -109,9 +101,7 @@ class LatentDiffusion:
 
     def lay_vae_aside(self) -> None:
         """Free the accelerator's memory of the VAE until :meth:`fetch_vae`: nothing is encoded or sampled."""
-        if self.precision.device.type != "cpu":
-            self.vae.to("cpu")
-            release_device_memory()
+        lay_aside(self.vae, self.precision.device)
 
     def fetch_vae(self) -> None:
         """Have the VAE where the model lies."""

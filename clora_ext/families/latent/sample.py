@@ -12,15 +12,13 @@ from PIL.Image import Image
 from torch import Tensor
 
 from clora_ext.config.precision import Precision
+from clora_ext.families.drawing import draw
 from clora_ext.families.model import Conditioning, EncodedPrompt
 from clora_ext.families.picture_size import PictureSize, width_and_height
 
 from .pipeline import Pipeline
 
 __all__ = ["Sampler", "decoded"]
-
-# More pictures together are drawn sooner, and take more memory: one of SDXL's size, four of SD 1.5's.
-_PIXELS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,14 @@ class Sampler:
             on_step: told (done, total) after every step; may raise to stop.
         """
         prompts = {**_arguments("", prompt.wanted), **_arguments("negative_", prompt.unwanted)}
-        width, height = width_and_height(prompt.size)
-        at_once = max(1, _PIXELS_AT_ONCE // (width * height))
-        parts = [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
-        images: list[Image] = []
-        for number, part in enumerate(parts):
-            tell = partial(_tell, on_step, number * self.steps, len(parts) * self.steps)
-            self.ready()
-            images += self.decode(self._latents(prompts, prompt.size, part, tell))
-        return images
+        return draw(
+            seeds,
+            prompt.size,
+            self.steps,
+            on_step,
+            latents=partial(self._latents, prompts, prompt.size),
+            decode=self.decode,
+        )
 
     def _latents(
         self,
@@ -73,6 +70,7 @@ class Sampler:
     ) -> Tensor:
         """Some pictures' latents at once, (n, 4, h, w), scaled; ``tell`` is told the steps done."""
         width, height = width_and_height(size)
+        self.ready()
 
         def after_step(_: Any, index: int, __: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
             tell(index + 1)
@@ -110,8 +108,3 @@ def _arguments(start: str, condition: Conditioning) -> dict[str, Tensor]:
 def _repeated(value: Tensor, count: int) -> Tensor:
     """One prompt's values (1, ...) for ``count`` pictures."""
     return value.repeat(count, *(1 for _ in value.shape[1:]))
-
-
-def _tell(on_step: Callable[[int, int], None], before: int, total: int, done: int) -> None:
-    """Steps of one part as steps of the whole."""
-    on_step(before + done, total)
