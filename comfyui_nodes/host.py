@@ -1,6 +1,7 @@
 """ComfyUI, as the nodes see it: its folders, its process, its pictures. Its models are in ``models.py``."""
 
 import gc
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ __all__ = [
     "model_path",
     "output_folder",
     "program_folder",
+    "tell",
     "temporary_folder",
     "to_image",
     "to_pictures",
@@ -179,6 +181,11 @@ def _show(bar: Any, event: Event) -> None:
         # The sheet too: on the page a node's last preview hides the images that it gives.
         with Image.open(event.path) as picture:
             bar.update_absolute(bar.current, None, ("JPEG", picture.convert("RGB"), _PREVIEW_SIDE))
+
+
+def tell(line: str) -> None:
+    """Say something on ComfyUI's console."""
+    logging.getLogger("clora").info("clora: %s", line)
 
 
 def blocked(reason: str) -> Any:

@@ -21,6 +21,7 @@ from clora_ext.errors import UsageError
 from clora_ext.events import Event, TrainStep
 from clora_ext.project import copy_project
 from clora_ext.runs.asked_settings import asked_settings
+from clora_ext.runs.fit_memory import fit_memory
 from clora_ext.runs.request import asked_statements
 from clora_ext.runs.result import Result
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
@@ -34,9 +35,22 @@ _EMPTY = (64, 64)
 
 
 def teach(
-    evolving: Evolving, dataset: Dataset, preset: str, requested: Mapping[str, Any], copy_to: str
+    evolving: Evolving,
+    dataset: Dataset,
+    preset: str,
+    requested: Mapping[str, Any],
+    copy_to: str,
+    memory: float = 0.0,
 ) -> tuple[Evolving, Report, Image.Image]:
-    """One more concept from pictures; ``requested``: settings by their names, where the user wants others.
+    """One more concept from pictures.
+
+    Args:
+        evolving: the project.
+        dataset: the pictures.
+        preset: what the settings begin as.
+        requested: settings by their names, where the user wants others.
+        copy_to: name of a copy that is taught instead; empty: none.
+        memory: GB of a card that it is made to fit into; 0: it is not.
 
     Raises:
         CloraError: of the kind and with the remedy that fits what is wrong.
@@ -62,9 +76,31 @@ def teach(
         vae_file=evolving.companions.get("vae"),
         variant=evolving.variant,
     )
+    request = _fitted(request, memory, requested)
     if Project.exists(target):
         _check_copy(evolving, Project.open(target), request)
     return _taught(evolving, request)
+
+
+def _fitted(request: Request, memory: float, requested: Mapping[str, Any]) -> Request:
+    """As it fits into so many GB; each way to take less is told.
+
+    Raises:
+        UsageError: that is too little to be meant.
+    """
+    if not memory:
+        return request
+    if memory < 1:
+        raise UsageError(f"memory {memory:g} is no number of GB", fix="give one from 1 on, or 0")
+    chosen = {name for name, value in requested.items() if value is not False}  # a switch that is off is not
+    fitted = fit_memory(request, memory, chosen)
+    for change in fitted.changes:
+        host.tell(f"for {memory:g} GB: {change}")
+    if not fitted.fits:
+        host.tell(
+            f"it takes more than {memory:g} GB have, whatever is changed: a lower resolution takes less"
+        )
+    return fitted.request
 
 
 def teach_lora(

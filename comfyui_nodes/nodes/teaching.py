@@ -43,6 +43,17 @@ _STRATEGY_OPTIONS = io.String.Input(
     tooltip="The strategy's own options, NAME=VALUE, one a line; docs/settings.md lists them. Empty: its "
     "defaults.",
 )
+_MEMORY = io.Float.Input(
+    "memory",
+    optional=True,
+    default=0.0,
+    min=0.0,
+    max=1024.0,
+    step=1.0,
+    round=0.1,
+    tooltip="GB of a card that the training is made to fit into, such as 8, with what you have chosen "
+    "yourself left as it is; ComfyUI's console tells how. 0: it is not.",
+)
 _RESULTS = [
     io.Image.Output("SHEET", display_name="sheet", tooltip="What was drawn before, and what is drawn now."),
     REPORT.Output("REPORT", display_name="report", tooltip="For the loss plot."),
@@ -78,19 +89,20 @@ class AddConcept(io.ComfyNode):
                 _COPY,
                 _STRATEGY_OPTIONS,
                 *(knob_input(name, optional=True) for name in _MEMORY_KNOBS),
+                _MEMORY,
             ],
             outputs=[*evolving_outputs(), *_RESULTS],
         )
 
     @classmethod
     def execute(
-        cls, project: Evolving, dataset: Dataset, copy_to: str = "", strategy_options: str = "", *,
-        strategy: str, preset: str, **knobs: object,
+        cls, project: Evolving, dataset: Dataset, copy_to: str = "", strategy_options: str = "",
+        memory: float = 0.0, *, strategy: str, preset: str, **knobs: object,
     ) -> io.NodeOutput:  # fmt: skip
         """Teach."""
         options = strategies.read_pairs(strategy_options.splitlines())
         requested = {"strategy": strategy, "strategy_options": options, **requested_values(knobs)}
-        evolving, report, sheet = teach(project, dataset, preset, requested, copy_to)
+        evolving, report, sheet = teach(project, dataset, preset, requested, copy_to, memory)
         image = to_image([sheet])
         outputs = (*evolving.outputs, evolving, evolving.triggers, image, report)
         return io.NodeOutput(*outputs, ui=ui.PreviewImage(image, cls=cls))

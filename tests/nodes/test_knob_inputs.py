@@ -1,22 +1,24 @@
 """Inputs of nodes that come from the settings' knobs, and what becomes of their values."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from calling_nodes import start, taught
 from fake_comfy import Comfy, InterruptProcessingException
+from small_runs import pictures
 
-from clora_ext import Project, Settings
+from clora_ext import Pictures, Project, Request, Settings
 from clora_ext.config.knob_fields import knob_fields
-from clora_ext.errors import SettingsError
+from clora_ext.errors import SettingsError, UsageError
 
 # As stored workflows have them: a widget's value is found by its place.
 ADD_CONCEPT = {
     "project": None, "dataset": None, "strategy": "distill", "preset": "balanced", "steps": 0, "rank": 0,
     "learning_rate": 0.0, "seed": 0, "resolution": 0, "text_encoder": False, "sample_prompt": "",
     "preview_every": 50, "copy_to": "", "strategy_options": "",
-    "batch_size": 0, "gradient_checkpointing": False,
+    "batch_size": 0, "gradient_checkpointing": False, "memory": 0.0,
 }  # fmt: skip
 ADD_LORA = {
     "project": None, "lora": None, "strategy": "distill", "weight": 1.0, "token": "", "class_name": "",
@@ -30,7 +32,7 @@ def knobs(pack: Any) -> Any:
 
 
 def test_stored_workflows_find_their_inputs_in_their_places(pack: Any) -> None:
-    for node, stored, optional in ((pack.AddConcept, ADD_CONCEPT, 4), (pack.AddLora, ADD_LORA, 2)):
+    for node, stored, optional in ((pack.AddConcept, ADD_CONCEPT, 5), (pack.AddLora, ADD_LORA, 2)):
         inputs = node.define_schema().inputs
         assert {socket.id: socket.options.get("default") for socket in inputs} == stored
         assert [socket.id for socket in inputs] == list(stored)
@@ -80,6 +82,29 @@ def test_what_the_node_says_is_what_is_taught(pack: Any) -> None:
     assert record.settings["sampling"]["preview_every"] == 0
     assert record.settings["data"]["batch_size"] == 2
     assert record.settings["compute"]["gradient_checkpointing"] is True
+
+
+def test_a_training_is_made_to_fit_a_card_and_what_was_chosen_stays(
+    pack: Any, tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    teaching = sys.modules[f"{pack.module.__name__}.comfyui_nodes.teach"]
+    settings = Settings.of(resolution=256, batch_size=8)
+    request = Request(Pictures(pictures(tmp_path / "dogs")), tmp_path / "model", base=tiny, settings=settings)
+
+    def fitted(**chosen: Any) -> tuple[bool, int]:
+        caplog.clear()
+        found = teaching._fitted(request, 1.0, chosen).settings
+        return found.compute.gradient_checkpointing, found.data.batch_size
+
+    with caplog.at_level("INFO"):
+        assert fitted(gradient_checkpointing=False) == (True, 2)
+        assert "clora: for 1 GB: gradient checkpointing" in caplog.text
+        assert "clora: for 1 GB: 2 batches of 4" in caplog.text
+        assert fitted(batch_size=8) == (True, 8)
+        assert "it takes more than 1 GB" in caplog.text
+    assert teaching._fitted(request, 0.0, {}) is request
+    with pytest.raises(UsageError, match=r"memory 0\.5 is no number of GB"):
+        taught(pack, memory=0.5)
 
 
 def test_wrong_options_of_a_strategy_are_refused(pack: Any) -> None:

@@ -199,6 +199,6 @@ IN_LEARNING = (
         "evolving/fold.py",
         "for name in evolving.current.own_names}",
         "for name in evolving.current.names}",
-        "tests/runs/test_flow_runs.py",
+        "tests/runs/test_models_of_parts.py",
     ),
 )
