@@ -121,6 +121,21 @@ class Family(Protocol):
         """How many tokens of the prompt are not read when it is read so; loads no model."""
         ...
 
+    def said_bytes(
+        self, header: Header, texts: Sequence[str], prompts: PromptSettings, *, is_half: bool
+    ) -> int | None:
+        """Memory of what the text encoders say of all these texts, bytes, about.
+
+        Args:
+            header: of the model.
+            texts: each for itself.
+            prompts: how they are read.
+            is_half: whether the text encoders compute in bfloat16, so that what they say is kept in it.
+
+        None: the model's configuration does not tell.
+        """
+        ...
+
     def reader(self, header: Header) -> Callable[[str], Sequence[int]]:
         """:meth:`Model.tokens` without a model. A word that a model often met is one token."""
         ...

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, dtype, nn
 
+    from .said import TextStates
+
 __all__ = ["Conditioning", "EncodedPrompt", "Model", "SizeConditioning"]
 
 Conditioning = Mapping[str, "Tensor"]
@@ -100,12 +102,20 @@ class Model(Protocol):
         """While it is entered, the text encoders do not change, and a text need not be read twice."""
         ...
 
+    def keep_texts(self, states: "TextStates") -> None:
+        """From now on :meth:`condition` reads each text alone, and once: what is said of it is kept there.
+
+        What is kept can be asked for when the text encoders are gone. It is for texts that are read in one
+        way, by text encoders that do not change any more.
+        """
+        ...
+
     def remember_prompt(self, prompt: str, negative: str, size: PictureSize) -> None:
         """Encode a prompt now, so that it can be drawn when the text encoders are gone."""
         ...
 
     def drop_text_encoders(self) -> None:
-        """Free the memory of the text encoders: from now on no prompt is read but what is remembered."""
+        """Free the memory of the text encoders: from now on no prompt is read but what is known."""
         ...
 
     def lay_vae_aside(self) -> None:

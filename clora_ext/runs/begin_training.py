@@ -10,9 +10,10 @@ from clora_ext.events import Note, Sink
 from clora_ext.formats.pages import release_on_free
 from clora_ext.formats.training_state import STATE_FILE
 
-from .baseline import has_own_scorer, remember_baseline
+from .baseline import remember_baseline
 from .encode import Encoded, encode_pictures
 from .kept_encodings import encodings_of
+from .kept_texts import read_texts
 from .layer_rank import layer_rank
 from .memory_remedies import training_remedies
 from .objective import objective_of
@@ -22,8 +23,8 @@ from .precision import precision_of
 from .prepared import PreparedRun
 from .previews import PreviewPrompt
 from .replay import EncodedReplay, encode_replay
-from .step_captions import varies
 from .step_examples import first_shown, pixels_change, step_examples
+from .text_reading import text_reading
 from .token_rows import own_rows
 
 if TYPE_CHECKING:
@@ -106,16 +107,21 @@ def begin_training(
     model = drawing if plan.vae is None else drawing.with_vae(plan.vae)
     started = {target.name: one.factors for target, one in begun.items() if one.factors.up.any()}
     starts = {target: _start(plan, target, one) for target, one in begun.items()}
-    rows = own_rows(run, model)
+    rows = own_rows(plan, run.concept, run.earlier)
+    reading = text_reading(plan, precision, ALONE if team is None else team.place)
     with model.reading_once():  # many captions are alike
         replay = encode_replay(run, model)
-        text_changes = bool(rows) or _reads_anew(plan, replay)
         encodings = encodings_of(model, plan, plan.cache_dir)
         # On the processor a VAE that leaves frees nothing: no step waits for a picture of another one.
         at_once = precision.device.type != "cpu"
-        encoded = encode_pictures(model, plan, encodings, sink, text_changes=text_changes, at_once=at_once)
-        if not text_changes and not has_own_scorer(plan):  # else they are asked again
-            _free_text_encoders(run, asked, model)
+        by_picture = reading.kept == "pictures"
+        encoded = encode_pictures(model, plan, encodings, sink, text_changes=not by_picture, at_once=at_once)
+        if not reading.stays:
+            _remember_drawn(run, asked, model)
+            read_texts(reading, model, encodings, precision, sink)
+            model.drop_text_encoders()
+        if reading.note:
+            sink(Note(reading.note))
     _free_vaes(plan, drawing, model, previews_are_drawn=bool(asked))
     with reporting_out_of_memory("training", training_remedies(plan)):
         # The adapters have values of their own, where the model lies.
@@ -123,21 +129,11 @@ def begin_training(
     return BegunTraining(training, model, drawing, rows, encoded.examples, started, precision)
 
 
-def _reads_anew(plan: Plan, replay: EncodedReplay | None) -> bool:
-    """Whether the text encoders are asked in every step, though no row of their tables learns."""
-    reworded = plan.settings.preservation.preserve_class > 0 or (
-        replay is not None and bool(replay.replay.own)
-    )
-    # A cut at another place is another condition: SDXL is told where.
-    return plan.settings.teaches_text or reworded or varies(plan) or pixels_change(plan)
-
-
-def _free_text_encoders(run: PreparedRun, asked: Sequence[PreviewPrompt], model: "Model") -> None:
-    """SDXL's take 3.6 GB in float32, and what they tell of the pictures is known by now."""
+def _remember_drawn(run: PreparedRun, asked: Sequence[PreviewPrompt], model: "Model") -> None:
+    """Have the model read all that is drawn until the training has ended."""
     remember_baseline(run, model)
     for prompt in (*(one.drawn for one in asked), *map(run.prompt.of, run.needs.inputs_after)):
         prompt.remember(model)
-    model.drop_text_encoders()
 
 
 def _free_vaes(plan: Plan, drawing: "Model", model: "Model", *, previews_are_drawn: bool) -> None:

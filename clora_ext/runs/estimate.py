@@ -1,6 +1,5 @@
 """What a run will take, before it begins: memory, time, disk."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -8,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from clora_ext.config.processes import Place
 from clora_ext.data import Dataset
 from clora_ext.errors import StorageError
-from clora_ext.families.components import Role
 from clora_ext.families.step_shape import StepShape
 from clora_ext.formats.kept_inputs import measured_bytes
 from clora_ext.formats.text import size
 
 from .disk_needs import DiskNeeds, disk_needs
 from .layer_rank import layer_rank
-from .learning_tables import learning_tables
 from .plan import Plan
 from .precision import precision_of
 from .previews import previews_are_drawn
 from .replay import replayed
 from .speeds import known_speed, speed_key
-from .step_captions import varies
 from .step_examples import pixels_change
+from .text_reading import TextReading, text_reading
+from .weight_bytes import weight_bytes
 
 if TYPE_CHECKING:
     from clora_ext.config.precision import Precision
@@ -48,6 +47,8 @@ class Estimate:
         seconds_per_step: of training, in the last run of the same kind; None likewise.
         disk: bytes that the run writes, by what for.
         disk_free: bytes that are free there now.
+        note: why the text encoders stay during the training, or where what they say is kept, if that is not
+            as usual; empty: it is.
     """
 
     memory: int | None
@@ -56,6 +57,7 @@ class Estimate:
     seconds_per_step: float | None
     disk: DiskNeeds
     disk_free: int
+    note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -75,13 +77,16 @@ def estimate(plan: Plan, memory_free: int | None = None) -> Estimate:
     speed = known_speed(speed_key(plan))
     steps = plan.settings.schedule.steps - plan.resume_step
     free = free_memory(precision.device) if memory_free is None else memory_free
+    trains = isinstance(plan.material, Dataset)
+    reading = text_reading(plan, precision, Place(0, plan.processes)) if trains else None
     return Estimate(
-        memory=_memory(plan, precision, free),
+        memory=_memory(plan, precision, free, reading),
         memory_free=free,
         seconds=None if speed is None or speed.rest is None else steps * speed.step + speed.rest,
         seconds_per_step=None if speed is None else speed.step,
         disk=disk_needs(plan),
         disk_free=_free_disk(plan.request.project),
+        note="" if reading is None else reading.note,
     )
 
 
@@ -99,9 +104,9 @@ def check_disk(plan: Plan) -> None:
         raise StorageError(f"the disk of {plan.request.project} is too small: {what}", fix=fix)
 
 
-def _memory(plan: Plan, precision: "Precision", free: int) -> int | None:
+def _memory(plan: Plan, precision: "Precision", free: int, reading: TextReading | None) -> int | None:
     """Bytes at the most: of loading, encoding, drawing, training, whichever takes the most."""
-    weights = _weights(plan, precision)
+    weights = weight_bytes(plan, precision)
     everything = sum(weights.values())
     drawing = _drawing(plan, precision, free)
     if drawing is None:
@@ -112,12 +117,14 @@ def _memory(plan: Plan, precision: "Precision", free: int) -> int | None:
         together -= min(weights["denoiser"], weights["text_encoder"])
         beside_denoiser -= weights["text_encoder"]
     phases = [together, drawing.bytes(weights["denoiser"], beside_denoiser + sums)]
-    if isinstance(plan.material, Dataset):
-        step = plan.context.family.training_bytes(plan.context.header, _step_shape(plan, precision))
+    if reading is not None:
+        shape = _step_shape(plan, text_encoders=reading.learns, is_half=precision.is_mixed)
+        step = plan.context.family.training_bytes(plan.context.header, shape)
         if step is None:
             return None
         taught = _taught_bytes(plan, precision, weights["denoiser"])
-        beside = moments + (weights["text_encoder"] if _text_changes(plan) else 0)
+        beside = moments + (weights["text_encoder"] if reading.stays else 0)
+        beside += reading.memory if precision.device.type == "cpu" else 0
         previews = previews_are_drawn(plan) or pixels_change(plan)
         aside = precision.device.type == "cuda" and not previews  # while it is trained
         phases.append(taught + beside + (0 if aside else weights["vae"]) + step)
@@ -171,20 +178,7 @@ def _drawing(plan: Plan, precision: "Precision", free: int) -> _Drawing | None:
     return _Drawing(picture, denoised, free if precision.device.type == "cuda" else None)
 
 
-def _weights(plan: Plan, precision: "Precision") -> Mapping[Role, int]:
-    """Bytes of the model's weights on the device, by the role of their component."""
-    header = plan.context.header
-    found: dict[Role, int] = {"denoiser": 0, "text_encoder": 0, "vae": 0}
-    for name, role in plan.context.family.roles(header).items():
-        if role is not None:
-            width = _FLOAT if role == "vae" else precision.frozen.itemsize
-            found[role] += width * prod(header.tensors[name].shape)
-    if precision.offloads_denoiser and precision.device.type == "cuda":
-        found["denoiser"] = 0
-    return found
-
-
-def _step_shape(plan: Plan, precision: "Precision") -> StepShape:
+def _step_shape(plan: Plan, *, text_encoders: bool, is_half: bool) -> StepShape:
     """What decides about the memory of a training step."""
     adapter = plan.settings.adapter
     pictures = plan.settings.data.batch_size + replayed(plan.strategy, plan.settings)
@@ -193,8 +187,8 @@ def _step_shape(plan: Plan, precision: "Precision") -> StepShape:
         pictures=-(-pictures // plan.processes),
         targets=adapter.targets,
         rank=max(layer_rank(target, plan.settings).rank for target in plan.targets),
-        text_encoders=_text_learns(plan),
-        is_half=precision.is_mixed,
+        text_encoders=text_encoders,
+        is_half=is_half,
         recompute=plan.settings.compute.recomputes,
         convolutions=plan.settings.network.conv_rank is not None,
         copies_weights=plan.settings.compute.copies_weights,
@@ -213,16 +207,6 @@ def _drawn_shape(plan: Plan, precision: "Precision") -> StepShape:
         is_half=precision.is_mixed,
         recompute=True,
     )
-
-
-def _text_learns(plan: Plan) -> bool:
-    """Whether gradients flow through the text encoders."""
-    return plan.settings.teaches_text or bool(learning_tables(plan))
-
-
-def _text_changes(plan: Plan) -> bool:
-    """Whether the text encoders are asked in every step, and stay."""
-    return _text_learns(plan) or varies(plan) or pixels_change(plan)
 
 
 def _free_disk(folder: Path) -> int:

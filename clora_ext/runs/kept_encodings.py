@@ -102,6 +102,16 @@ class KeptEncodings(Encodings):
         origin = {**self._text, "prompt": prompt, "cut": asdict(cut)}
         return self._cache.get(origin, f"what the text encoder gave for {quoted(prompt)}", compute)
 
+    def said(self, text: str, compute: "Callable[[], tuple[Tensor, ...]]") -> "tuple[Tensor, ...]":
+        """What the text encoders say of a text in a step of the training, as ``compute`` gives it."""
+
+        def computed() -> "Mapping[str, Tensor]":
+            return {str(number): value for number, value in enumerate(compute())}
+
+        origin = {**self._text, "prompt": text, "asked": "in a step"}
+        found = self._cache.get(origin, f"what the text encoder gave for {quoted(text)}", computed)
+        return tuple(found[str(number)] for number in range(len(found)))
+
 
 def encodings_of(model: "Model", plan: Plan, folder: Path | None) -> Encodings:
     """Those of a run.

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from clora_ext.config.processes import Place
 
+from .plan import Plan
 from .prepared import PreparedRun
 from .replay import EncodedReplay
 
@@ -11,10 +12,12 @@ if TYPE_CHECKING:
     import torch
 
     from clora_ext.families.model import Model
+    from clora_ext.prompts.concept_prompts import ConceptPrompts
     from clora_ext.strategies.objective import Objective
     from clora_ext.training.adapters import Adapters
+    from clora_ext.training.own_words import OwnWords
 
-__all__ = ["objective_of"]
+__all__ = ["class_words", "objective_of"]
 
 
 def objective_of(
@@ -45,16 +48,18 @@ def objective_of(
     own = None if asked is None else asked.own(run, model, before, place)
     denoising = DenoisingObjective(before, settings.loss, settings.noise, place)
     objective = run.plan.strategy.objective(denoising, TrainingAccess(model, before, replay, own))
-    weight = settings.preservation.preserve_class
-    if not weight:
+    words = class_words(run.plan, run.concept)
+    if words is None:
         return objective
-    pictures = OwnPictures(
-        model,
-        settings.data.batch_size,
-        lambda caption, _: run.concept.bare(caption),
-        settings.seed,
-        before,
-        settings.teaches_text,
-        place,
-    )
-    return ClassPreservation(objective, denoising, pictures, weight)
+    pictures = OwnPictures(model, words, before, settings.teaches_text, place)
+    return ClassPreservation(objective, denoising, pictures, settings.preservation.preserve_class)
+
+
+def class_words(plan: Plan, concept: "ConceptPrompts") -> "OwnWords | None":
+    """Those that the step's pictures are asked again by to keep the class; None: it is not kept."""
+    from clora_ext.training.own_words import OwnWords
+
+    settings = plan.settings
+    if not settings.preservation.preserve_class:
+        return None
+    return OwnWords(settings.data.batch_size, lambda caption, _: concept.bare(caption), settings.seed)

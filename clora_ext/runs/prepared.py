@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clora_ext.prompts.concept_prompts import ConceptPrompts
     from clora_ext.strategies.base import Needs
 
-__all__ = ["PreparedRun", "prepare", "prepare_along"]
+__all__ = ["PreparedRun", "in_words", "prepare", "prepare_along"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ def prepare_along(plan: Plan, project: Project, sink: Sink) -> PreparedRun:
     """The same of a project that another process has open; it is only read."""
     settings = plan.settings
     prompt = SamplePrompt(plan.sample_prompt, plan.sample_size, settings.sampling.of_sheet, settings.prompts)
-    concept, earlier = _in_words(plan), plan.context.kept_prompts(plan.settings.strategy)
+    concept, earlier = in_words(plan), plan.context.kept_prompts(plan.settings.strategy)
     ask = partial(plan.strategy.needs, concept, earlier)
     before = observe_before(plan, prompt, ask, sink)
     kept = tuple(plan.strategy.keep_prompts(concept, earlier))
     return PreparedRun(plan, project, prompt, concept, earlier, before.needs, before, kept)
 
 
-def _in_words(plan: Plan) -> "ConceptPrompts":
+def in_words(plan: Plan) -> "ConceptPrompts":
     """The new concept as token, class and captions."""
     from clora_ext.prompts.concept_prompts import ConceptPrompts
 

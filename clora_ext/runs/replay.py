@@ -10,6 +10,7 @@ from clora_ext.config.settings import Settings
 from clora_ext.prompts import reads_as_one, vocabulary_of
 from clora_ext.prompts.concept_prompts import ConceptPrompts
 
+from .plan import Plan
 from .prepared import PreparedRun
 
 if TYPE_CHECKING:
@@ -18,9 +19,17 @@ if TYPE_CHECKING:
     from clora_ext.families.model import Conditioning, Model
     from clora_ext.strategies.base import Replay, Strategy
     from clora_ext.strategies.objective import OwnReplay
+    from clora_ext.training.own_words import OwnWords
     from clora_ext.training.replay import TrajectoryReplay
 
-__all__ = ["EncodedReplay", "encode_replay", "replayed", "times_a_plain_step"]
+__all__ = [
+    "EncodedReplay",
+    "encode_replay",
+    "own_words",
+    "replay_of",
+    "replayed",
+    "times_a_plain_step",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +63,10 @@ class EncodedReplay:
         """The step's own pictures; None: they are not asked again."""
         from clora_ext.training.own_replay import OwnPictures
 
-        count, reworded, settings = self.replay.own, self.replay.reworded, run.plan.settings
-        if not count:
+        words = own_words(self.replay, run.plan)
+        if words is None:
             return None
-        learns = settings.teaches_text
-        return OwnPictures(model, count, reworded, settings.seed, without_adapter, learns, place)
+        return OwnPictures(model, words, without_adapter, run.plan.settings.teaches_text, place)
 
     def during(
         self,
@@ -116,6 +124,26 @@ def _asked_beside(strategy: "Strategy", batch_size: int) -> "Replay | None":
     return None if replay is None else replay.beside(batch_size)
 
 
+def replay_of(plan: Plan, concept: ConceptPrompts, earlier: Sequence[ConceptPrompts]) -> "Replay | None":
+    """What the strategy wants the model before to be asked again; None: nothing.
+
+    Args:
+        plan: of the run.
+        concept: the new one in words.
+        earlier: past concepts in words.
+    """
+    read = plan.context.family.reader(plan.context.header)
+    wished = plan.strategy.replay(concept, earlier, vocabulary_of(reads_as_one(read)))
+    return None if wished is None else wished.beside(plan.settings.data.batch_size)
+
+
+def own_words(replay: "Replay", plan: Plan) -> "OwnWords | None":
+    """Those that the step's own pictures are asked again by; None: they are not asked again."""
+    from clora_ext.training.own_words import OwnWords
+
+    return OwnWords(replay.own, replay.reworded, plan.settings.seed) if replay.own else None
+
+
 def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
     """Read the prompts of everything that will be asked; None: the strategy asks for nothing.
 
@@ -128,12 +156,9 @@ def encode_replay(run: PreparedRun, model: "Model") -> EncodedReplay | None:
     from clora_ext.config.precision import to_keep
     from clora_ext.training.replay import replay_prompts
 
-    plan = run.plan
-    vocabulary = vocabulary_of(reads_as_one(model.tokens))
-    wished = plan.strategy.replay(run.concept, run.earlier, vocabulary)
-    if wished is None:
+    plan, replay = run.plan, replay_of(run.plan, run.concept, run.earlier)
+    if replay is None:
         return None
-    replay = wished.beside(plan.settings.data.batch_size)
     prompts = replay_prompts(replay, plan.settings.seed, plan.settings.batches)
     with torch.no_grad():
         conditions = {

@@ -1,36 +1,42 @@
 """The rows of the text encoders' tables that belong to a concept's trigger word."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
 
 from .context import ProjectContext
-from .prepared import PreparedRun
+from .learning_tables import learning_tables
+from .plan import Plan
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from clora_ext.evolving.model import Evolving
-    from clora_ext.families.model import Model
+    from clora_ext.prompts.concept_prompts import ConceptPrompts
 
 __all__ = ["changed_words", "own_rows", "word_vectors"]
 
 
-def own_rows(run: PreparedRun, model: "Model") -> dict[Target, int]:
+def own_rows(plan: Plan, concept: "ConceptPrompts", earlier: "Sequence[ConceptPrompts]") -> dict[Target, int]:
     """The rows that learn with the concept, with their tokens; empty: the strategy lets none learn.
 
     A word that the tokenizer spells shares its pieces with others: those that occur in the class or in an
     earlier concept's words are left as they are.
+
+    Args:
+        plan: of pictures.
+        concept: the new one in words.
+        earlier: past concepts in words.
     """
-    plan = run.plan
-    if not plan.strategy.row_rate():
+    tables = learning_tables(plan)
+    if not tables:
         return {}
-    words = [run.concept.class_name, *(one.trigger for one in run.earlier)]
-    shared = {token for text in words for token in model.tokens(text)}
-    own = [token for token in dict.fromkeys(model.tokens(run.concept.token)) if token not in shared]
-    tables = plan.context.family.token_tables(plan.context.header)
+    read = plan.context.family.reader(plan.context.header)
+    words = [concept.class_name, *(one.trigger for one in earlier)]
+    shared = {token for text in words for token in read(text)}
+    own = [token for token in dict.fromkeys(read(concept.token)) if token not in shared]
     return {_row(table, token): token for table in tables for token in own}
 
 

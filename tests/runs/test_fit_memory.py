@@ -1,14 +1,14 @@
 """A run that is made to fit into so much memory: what is changed for it, and what is not."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 
 import pytest
 import torch
+from cards import a_gpu
 from real_shapes import sd1_header, sdxl_header
 from small_runs import pictures, stop_at, with_settings
 from torch import Tensor
@@ -19,18 +19,6 @@ from clora_ext.errors import Cancelled
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.header import Header
 from clora_ext.runs.fit_memory import fit_memory, usable_bytes
-
-GIB = 1 << 30
-
-
-@contextmanager
-def a_gpu(free: int = 24 * GIB) -> Iterator[None]:
-    """Plans are made as for a card that computes in bfloat16; nothing can be computed there."""
-    card = Precision(torch.device("cuda"), torch.bfloat16, "a test")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clora_ext.config.precision.pick_precision", lambda: card)
-        patch.setattr("clora_ext.config.memory.free_memory", lambda device: free)
-        yield
 
 
 def of_zeros(file: Path, header: Header) -> Path:

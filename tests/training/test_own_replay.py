@@ -15,6 +15,7 @@ from clora_ext.strategies import load
 from clora_ext.strategies.base import Replay
 from clora_ext.strategies.objective import Example, NoisedBatch, ReplayBatch, TrainingAccess
 from clora_ext.training.own_replay import OwnPictures
+from clora_ext.training.own_words import OwnWords
 
 CUT = SizeConditioning((64, 64), (0, 0), (64, 64))
 
@@ -62,7 +63,9 @@ def test_pictures_take_turns_and_the_model_before_answers() -> None:
     replay = Replay(
         lambda share, rng: "", 1, own=2, reworded=lambda caption, rng: caption.replace("sks ", "")
     )
-    own = OwnPictures(network, replay.own or 0, replay.reworded, 0, network.before, text_learns=False)  # type: ignore[arg-type]
+    own = OwnPictures(
+        network, OwnWords(replay.own or 0, replay.reworded, 0), network.before, text_learns=False
+    )  # type: ignore[arg-type]
     turns = [own(shown, batch, step) for step in range(3)]
     assert network.read == ["dog on red", "dog on blue", "dog", "dog on red", "dog on blue", "dog"]
     assert [one.times.tolist() for one in turns] == [[0, 10], [20, 0], [10, 20]]
@@ -87,7 +90,9 @@ def test_the_distance_at_own_pictures_is_part_of_the_mean() -> None:
     for change in (0.0, 2.0):
         network = Network()
         replay = Replay(lambda share, rng: "", 1, own=1)
-        own = OwnPictures(network, replay.own or 0, replay.reworded, 0, network.before, text_learns=False)  # type: ignore[arg-type]
+        own = OwnPictures(
+            network, OwnWords(replay.own or 0, replay.reworded, 0), network.before, text_learns=False
+        )  # type: ignore[arg-type]
         points = torch.zeros(3, 4, 2, 2)
         words = {"states": torch.zeros(3, 1, 1)}
         asked = ReplayBatch(
@@ -116,7 +121,9 @@ def test_captions_are_asked_without_the_token_or_with_one_that_calls_nothing() -
 def test_of_few_pictures_one_is_asked_in_so_many_steps() -> None:
     network = Network()
     shown, batch = batch_of(["sks dog"])
-    own = OwnPictures(network, 0.25, lambda caption, rng: caption, 0, network.before, text_learns=False)  # type: ignore[arg-type]
+    own = OwnPictures(
+        network, OwnWords(0.25, lambda caption, rng: caption, 0), network.before, text_learns=False
+    )  # type: ignore[arg-type]
     assert [own(shown, batch, step) is not None for step in range(8)] == [False, False, False, True] * 2
 
 

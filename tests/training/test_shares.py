@@ -15,6 +15,7 @@ from clora_ext.strategies.objective import Example
 from clora_ext.training.dropout import Dropout
 from clora_ext.training.objective import DenoisingObjective, noised_batch, step_rng
 from clora_ext.training.own_replay import OwnPictures
+from clora_ext.training.own_words import OwnWords
 
 CPU = torch.device("cpu")
 PLACES = {size: [Place(rank, size) for rank in range(size)] for size in (2, 3, 4)}
@@ -46,7 +47,7 @@ def test_own_pictures_are_asked_where_they_are_shown() -> None:
         cut = slice(part.start, part.stop)
         mine = replace(shown, latents=shown.latents[cut], noised=shown.noised[cut], times=shown.times[cut])
         draw = lambda caption, rng: f"{caption} {rng.random()}"  # noqa: E731
-        own = OwnPictures(network, 3, draw, 0, network.before, text_learns=False, place=place)  # type: ignore[arg-type]
+        own = OwnPictures(network, OwnWords(3, draw, 0), network.before, text_learns=False, place=place)  # type: ignore[arg-type]
         found = own(mine, batch, step)
         assert found is not None
         return network.read, found.times.tolist(), found.share

@@ -187,6 +187,18 @@ class FlowLayout:
 
         return load_reading(text).cut(prompt)
 
+    def said_bytes(
+        self, header: Header, texts: Sequence[str], prompts: PromptSettings, *, is_half: bool
+    ) -> int | None:
+        """By the language model's width, and the tokens of the texts."""
+        from .text import load_reading
+
+        config, reading = self.config(header, _HERE), load_reading(family_data(self.name)["text"])
+        if "text_encoder" not in config:
+            return None
+        width = config["text_encoder"]["hidden_size"] * len(reading.layers)
+        return sum(map(reading.states, texts)) * int(width) * (2 if is_half else 4)
+
     def reader(self, header: Header) -> Callable[[str], Sequence[int]]:
         """By the same tokenizer."""
         from .text import load_reading

@@ -21,6 +21,7 @@ from clora_ext.families.latent.activations import picture_bytes
 from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.picture_size import PictureSize, size_words
 from clora_ext.families.placement import Placement, lay_aside
+from clora_ext.families.said import TextStates
 from clora_ext.families.stored_weights import store_narrowly
 
 from .folder import save_folder
@@ -96,12 +97,16 @@ class FlowModel:
         """See :meth:`clora_ext.families.said.Said.once`."""
         return self.text.said.once()
 
+    def keep_texts(self, states: TextStates) -> None:
+        """See :meth:`clora_ext.families.said.Said.keep`."""
+        self.text.said.keep(states, self.precision.device)
+
     def remember_prompt(self, prompt: str, negative: str, size: PictureSize) -> None:
         """Encode a prompt now, so that it can be drawn when the text encoder is gone."""
         self._remembered[prompt, negative, size] = self.encode_prompt(prompt, negative, size)
 
     def drop_text_encoders(self) -> None:
-        """Free the memory of the language model: from now on no prompt is read but what is remembered."""
+        """Free the memory of the language model: from now on no prompt is read but what is known."""
         nn.Module.to(self.text.encoder, "meta")
         release_device_memory()
 

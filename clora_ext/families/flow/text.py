@@ -68,6 +68,10 @@ class Reading:
         """How many tokens at the end are not read."""
         return max(0, len(self._all(text)) - self.longest)
 
+    def states(self, text: str) -> int:
+        """How many states the transformer is given, each as wide as all layers that are read."""
+        return self.longest if self.padded else len(self.asked(text))
+
     def _all(self, text: str) -> list[int]:
         found: list[int] = self.tokenizer(
             self.template.replace("{}", text), add_special_tokens=False
@@ -115,7 +119,7 @@ class Text:
         return collate([self._one(prompt) for prompt in prompts])
 
     def _one(self, prompt: str) -> Conditioning:
-        (states,) = self.said.of(prompt, lambda: (self._states(prompt),))
+        (states,) = self.said.of(None, [prompt], lambda texts: (self._states(*texts),))
         return {"states": states, "mask": torch.ones(states.shape[:2], device=states.device)}
 
     def _states(self, prompt: str) -> Tensor:

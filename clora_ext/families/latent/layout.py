@@ -163,6 +163,13 @@ class OriginalLayout:
 
         return tokens_cut(make_tokenizer(config, _HERE), prompt, prompts.parts)
 
+    def said_bytes(
+        self, header: Header, texts: Sequence[str], prompts: PromptSettings, *, is_half: bool
+    ) -> int | None:
+        """Every text is as long as the text encoders read, or a multiple of it."""
+        each = _told(partial(_said_bytes, is_half=is_half), self.config(header, _HERE), prompts.parts)
+        return None if each is None else each * len(texts)
+
     def reader(self, header: Header) -> Callable[[str], Sequence[int]]:
         """By the same tokenizer."""
         from .modules import make_tokenizer
@@ -246,6 +253,19 @@ def _told(count: Callable[[Config, _Asked], int], config: Config, asked: _Asked)
         return count(config, asked)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def _said_bytes(config: Config, parts: int, *, is_half: bool) -> int:
+    """Of one text, read in so many parts: states of all text encoders side by side, and bigG's ends.
+
+    The last norm of a text encoder that is read alone computes in float32 whatever it is given.
+    """
+    one, two = config["text_encoder"], config.get("text_encoder_2")
+    tokens = parts * (one["max_position_embeddings"] - 2) + 2
+    if two is None:
+        return int(tokens * one["hidden_size"] * 4)
+    numbers = tokens * (one["hidden_size"] + two["hidden_size"]) + parts * two["hidden_size"]
+    return int(numbers * (2 if is_half else 4))
 
 
 def _is_layer(target: Target) -> bool:

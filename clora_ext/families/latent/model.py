@@ -19,6 +19,7 @@ from clora_ext.families.components import Role
 from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.picture_size import PictureSize, size_words, width_and_height
 from clora_ext.families.placement import Placement, lay_aside
+from clora_ext.families.said import TextStates
 from clora_ext.families.stored_weights import store_narrowly
 
 from .activations import picture_bytes
@@ -89,14 +90,17 @@ class LatentDiffusion:
         """See :meth:`clora_ext.families.said.Said.once`."""
         return self.text.said.once()
 
+    def keep_texts(self, states: TextStates) -> None:
+        """See :meth:`clora_ext.families.said.Said.keep`."""
+        self.text.said.keep(states, self.precision.device)
+
     def remember_prompt(self, prompt: str, negative: str, size: PictureSize) -> None:
         """Encode a prompt now, so that it can be drawn when the text encoders are gone."""
         self._remembered[self._key(prompt, negative, size)] = self.encode_prompt(prompt, negative, size)
 
     def drop_text_encoders(self) -> None:
-        """Free the memory of the text encoders: from now on no prompt is read but what is remembered."""
-        for encoder in self.text.encoders.values():
-            encoder.to("meta")
+        """Free the memory of the text encoders: from now on no prompt is read but what is known."""
+        self.text.drop()
         release_device_memory()
 
     def lay_vae_aside(self) -> None:

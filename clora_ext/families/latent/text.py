@@ -75,6 +75,10 @@ class Text(Protocol):
         """The same encoders that read in this way."""
         ...
 
+    def drop(self) -> None:
+        """Free the memory of the encoders: from now on no text is read but those of which all is kept."""
+        ...
+
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:
@@ -159,12 +163,16 @@ class OneText:
         """The same encoder that reads in this way."""
         return replace(self, prompts=prompts)
 
+    def drop(self) -> None:
+        """See :meth:`Text.drop`."""
+        nn.Module.to(self.encoder, "meta")
+
     def condition(
         self, prompts: Sequence[str], size_conditionings: Sequence[SizeConditioning]
     ) -> Conditioning:
         """``states`` (n, tokens, width); how pictures are cut is not told."""
         del size_conditionings
-        (states,) = self.said.of((self.prompts, *prompts), lambda: (self._read(prompts),))
+        (states,) = self.said.of(self.prompts, prompts, lambda texts: (self._read(texts),))
         return {"states": states}
 
     def _read(self, prompts: Sequence[str]) -> Tensor:
@@ -219,20 +227,41 @@ class TwoTexts:
 
         The pooled text is that of a prompt's first part.
         """
-        states, pooled = self.said.of((self.prompts, *prompts), lambda: self._read(prompts))
+        states, pooled = self.said.of(self.prompts, prompts, self._read)
+        # A row is projected with others as it would be with all of them read at once: to the last bit.
+        first = self.encoder_2.text_projection(pooled.flatten(0, 1))[:: self.prompts.parts]
         cuts = [[*cut.original, *cut.corner, *cut.size] for cut in size_conditionings]
         # In half precision 1083 pixels would be 1080.
-        sizes = to_device(torch.tensor(cuts, dtype=torch.float32), self.encoder.device)
-        return {"states": states, "pooled": pooled, "time_ids": sizes}
+        sizes = to_device(torch.tensor(cuts, dtype=torch.float32), states.device)
+        return {"states": states, "pooled": first.to(states), "time_ids": sizes}
+
+    def drop(self) -> None:
+        """See :meth:`Text.drop`; bigG's projection stays, which is nothing beside it."""
+        nn.Module.to(self.encoder, "meta")
+        for name, part in self.encoder_2.named_children():
+            if name != "text_projection":
+                part.to("meta")
 
     def _read(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States (n, tokens, width of both) and pooled text (n, width) of the prompts."""
+        """States (n, tokens, width of both) of the prompts, and bigG's of their ends (n, parts, width)."""
         device, parts = self.encoder.device, self.prompts.parts
         pad = self.tokenizer.pad_token_id
         one = self.encoder(
             _tokens(self.tokenizer, prompts, pad, parts, device), output_hidden_states=True
         ).hidden_states[-2]
         # open_clip pads with 0, and bigG was trained so.
-        two = self.encoder_2(_tokens(self.tokenizer, prompts, 0, parts, device), output_hidden_states=True)
-        states = torch.cat([_joined(one, parts), _joined(two.hidden_states[-2], parts).to(one)], dim=-1)
-        return states, two.text_embeds[::parts].to(states)
+        two, ends = self._two(_tokens(self.tokenizer, prompts, 0, parts, device))
+        states = torch.cat([_joined(one, parts), _joined(two, parts).to(one)], dim=-1)
+        return states, ends.reshape(-1, parts, ends.shape[-1])
+
+    def _two(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """BigG's last but one states, and what it projects."""
+        projected: list[Tensor] = []
+        watched = self.encoder_2.text_projection.register_forward_pre_hook(
+            lambda module, given: projected.append(given[0])
+        )
+        try:
+            states: Tensor = self.encoder_2(numbers, output_hidden_states=True).hidden_states[-2]
+        finally:
+            watched.remove()
+        return states, projected[0]
