@@ -79,7 +79,7 @@ def show_dry_run(plan: "Plan", show_plan: ShowPlan, output: Output) -> None:
 
     needed = estimate(plan)
     show_plan(plan, needed, output)
-    for note in plan.text_notes:  # a run says so itself
+    for note in (*plan.text_notes, *needed.notes):  # a run says so itself
         output.show(f"note: {note}")
     if plan.learned is not None:
         output.show(plan.learned_note)

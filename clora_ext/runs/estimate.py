@@ -47,8 +47,7 @@ class Estimate:
         seconds_per_step: of training, in the last run of the same kind; None likewise.
         disk: bytes that the run writes, by what for.
         disk_free: bytes that are free there now.
-        note: why the text encoders stay during the training, or where what they say is kept, if that is not
-            as usual; empty: it is.
+        notes: what a user should know of it, such as why the text encoders stay during the training.
     """
 
     memory: int | None
@@ -57,7 +56,7 @@ class Estimate:
     seconds_per_step: float | None
     disk: DiskNeeds
     disk_free: int
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -86,7 +85,7 @@ def estimate(plan: Plan, memory_free: int | None = None) -> Estimate:
         seconds_per_step=None if speed is None else speed.step,
         disk=disk_needs(plan),
         disk_free=_free_disk(plan.request.project),
-        note="" if reading is None else reading.note,
+        notes=() if reading is None or not reading.note else (reading.note,),
     )
 
 

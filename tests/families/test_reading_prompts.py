@@ -1,6 +1,8 @@
 """How texts are read, in parts and at another layer: numbers of sd-scripts 0.11.1 beside what clora makes."""
 
+import copy
 import json
+from collections.abc import Callable
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -196,3 +198,30 @@ def test_a_layer_that_is_not_there_is_refused() -> None:
     family = families.detect(header, DEMO_MODEL)
     with pytest.raises(UsageError, match="clip-skip 9 leaves nothing"):
         family.readable(header, PromptSettings(clip_skip=9))
+
+
+class Kept(dict[str, tuple[torch.Tensor, ...]]):
+    """What is said of texts, by text."""
+
+    def of(self, text: str, ask: Callable[[], tuple[torch.Tensor, ...]]) -> tuple[torch.Tensor, ...]:
+        return self.setdefault(text, self.get(text) or ask())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("long", [75, 150])
+def test_what_is_kept_of_texts_is_what_is_read_of_them_together_to_the_last_bit(long: int) -> None:
+    """A pooled text that is projected alone differs from one that is projected with others."""
+    prompts, cuts = ["a dog", "a cat on a mat", "", " ".join(words(100))], [SQUARE] * 4
+    for made in (one_text, two_texts):
+        whole = made().reading(PromptSettings(max_token_length=long))
+        together = whole.condition(prompts, cuts)
+        gone, kept = copy.deepcopy(whole), Kept()
+        gone.said.keep(kept, torch.device("cpu"))
+        for prompt in prompts:
+            gone.condition([prompt], [SQUARE])
+        gone.drop()
+        again = gone.condition(prompts, cuts)
+        assert all(torch.equal(again[name], value) for name, value in together.items())
+        assert list(kept) == prompts
+        with pytest.raises(NotImplementedError, match="meta"):
+            gone.condition(["a bird"], [SQUARE])["states"].cpu()
