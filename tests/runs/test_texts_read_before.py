@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cards import a_gpu
 from cases import check_each, empty_folder
+from flow_family import FlowFamily
 from small_runs import FLOW, another, folder_of, stop_at, with_settings, with_source
 from tiny_flow import modules
 from torch import nn
@@ -77,7 +78,7 @@ def staying() -> Iterator[None]:
         yield
 
 
-def taught(asked: Request, place: Path, sink: Callable[[Event], None] = lambda event: None) -> Result:
+def teach(asked: Request, place: Path, sink: Callable[[Event], None] = lambda event: None) -> Result:
     """The concept learned in a folder of its own."""
     return add_concept(replace(asked, project=empty_folder(place) / "model"), sink)
 
@@ -85,11 +86,11 @@ def taught(asked: Request, place: Path, sink: Callable[[Event], None] = lambda e
 def check_same(asked: Request, place: Path) -> None:
     """What is learned without text encoders is what is learned with them."""
     with watched() as where:
-        left = taught(asked, place)
+        left = teach(asked, place)
     assert where
     assert all(kinds == {"meta"} for kinds in where)
     with watched() as where, staying():
-        stayed = taught(asked, place)
+        stayed = teach(asked, place)
     assert all(kinds == {"cpu"} for kinds in where)
     assert left.content_hash == stayed.content_hash
     assert left.outcome == stayed.outcome
@@ -109,27 +110,24 @@ def test_stable_diffusion_learns_the_same_without_its_text_encoder(
     check_same(with_settings(tagged(request_), **WAYS[way], steps=4), tmp_path)
 
 
-def test_z_image_learns_the_same_without_its_language_model(asked: Request, tmp_path: Path) -> None:
-    """As it is usual: no row learns."""
-    check_same(replace(asked, settings=FLOW.with_values(strategy="distill", steps=3)), tmp_path)
-
-
-def test_klein_learns_the_same_without_its_language_model(asked_klein: Request, tmp_path: Path) -> None:
-    way = {"strategy": "merge", "preserve_class": 1.0, "sheet": "none"}  # a text has 512 tokens
-    check_same(with_settings(asked_klein, **way, steps=2), tmp_path)
+@pytest.mark.parametrize("way", [{"strategy": "distill"}, WAYS["the class"]], ids=["distill", "the class"])
+def test_a_transformer_learns_the_same_without_its_language_model(
+    asked: Request, tmp_path: Path, way: dict[str, Any]
+) -> None:
+    """By ``distill`` as it is usual: no row learns."""
+    check_same(with_settings(asked, **way, steps=2, sheet="none"), tmp_path)
 
 
 def test_a_run_that_is_stopped_reads_what_is_left_and_learns_the_same(asked: Request) -> None:
-    first = replace(asked, settings=FLOW.with_values(strategy="distill", steps=6))
+    first = replace(asked, settings=FLOW.with_values(strategy="distill", steps=4, sheet="none"))
     straight = replace(first, project=asked.project.parent / "straight")
     for one in (first, straight):
         add_concept(one)
     second = another(first, "cat_images")
     made = add_concept(replace(second, project=straight.project))
     whole = run_texts(make_plan(second), ALONE)
-    for step in (2, 4):
-        with pytest.raises(Cancelled):
-            add_concept(second, stop_at(step))
+    with pytest.raises(Cancelled):
+        add_concept(second, stop_at(2))
     left = run_texts(make_plan(second), ALONE)
     assert set(left) < set(whole)
     assert add_concept(second).content_hash == made.content_hash
@@ -137,7 +135,7 @@ def test_a_run_that_is_stopped_reads_what_is_left_and_learns_the_same(asked: Req
 
 def test_where_a_word_of_the_text_encoder_learns_it_stays(request_: Request, tmp_path: Path) -> None:
     with watched() as where:
-        taught(with_settings(request_, strategy="distill", steps=2), tmp_path)
+        teach(with_settings(request_, strategy="distill", steps=2), tmp_path)
     assert where == [{"cpu"}] * 2
 
 
@@ -153,18 +151,18 @@ def test_texts_that_take_more_than_the_text_encoder_keep_it_or_lie_on_the_disk(
     (note,) = estimate(make_plan(asked)).notes
     assert "--cache-dir" in note
     with watched() as where:
-        stayed = taught(asked, tmp_path, told.append)
+        stayed = teach(asked, tmp_path, told.append)
     assert where == [{"cpu"}] * 3
     assert Note(note) in told
     kept = with_source(asked, cache_dir=tmp_path / "cache")
     assert "it is kept in" in estimate(make_plan(kept)).notes[0]
     with watched() as where:
-        left = taught(kept, tmp_path)
+        left = teach(kept, tmp_path)
     assert where == [{"meta"}] * 3
     assert left.content_hash == stayed.content_hash
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.safetensors")}
     assert len(files) >= len(run_texts(make_plan(asked), ALONE))
-    assert taught(kept, tmp_path).content_hash == left.content_hash
+    assert teach(kept, tmp_path).content_hash == left.content_hash
     assert files == {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.safetensors")}
 
 
@@ -176,7 +174,9 @@ def test_each_of_several_processes_reads_its_part(request_: Request) -> None:
     assert all(part < whole for part in parts)
 
 
-def test_the_plan_counts_the_text_encoder_where_the_training_has_it(asked: Request) -> None:
+def test_the_plan_counts_the_text_encoder_where_the_training_has_it(
+    asked: Request, family: FlowFamily
+) -> None:
     """With a large batch nothing but the training step decides."""
     tagged(asked)
 
@@ -194,6 +194,6 @@ def test_the_plan_counts_the_text_encoder_where_the_training_has_it(asked: Reque
             patch.setattr("clora_ext.runs.estimate.text_reading", stays)
             assert needed(**WAYS[way]) - left == 2 * encoder
 
-    encoder = sum(one.numel() for one in modules()["text_encoder"].parameters())
+    encoder = sum(one.numel() for one in modules(kind=family.name)["text_encoder"].parameters())
     with a_gpu():
         check_each(WAYS, check)
