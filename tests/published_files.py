@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from clora_ext.formats.flow_keys import FLOW_PREFIX, FLOW_VAE_PREFIX, QWEN3_4B_PREFIX, QWEN3_8B_PREFIX
+from clora_ext.formats.flow_keys import (
+    FLOW_PREFIX,
+    FLOW_VAE_PREFIX,
+    QWEN3_06B_PREFIX,
+    QWEN3_4B_PREFIX,
+    QWEN3_8B_PREFIX,
+)
 from clora_ext.formats.header import Header, encode_header, layout
 
 GOLDEN = Path(__file__).parent / "formats" / "golden"
@@ -25,6 +31,12 @@ def klein_header(name: str) -> Header:
     """Of a file of everything that belongs to a Flux.2 klein."""
     text = {"flux2_klein_4b": {QWEN3_4B_PREFIX: "qwen3_4b"}, "flux2_klein_9b": {QWEN3_8B_PREFIX: "qwen3_8b"}}
     return _everything({FLOW_PREFIX: name, **text[name], FLOW_VAE_PREFIX: "flux2_vae"})
+
+
+def anima_header() -> Header:
+    """Of a file of everything that belongs to Anima."""
+    parts = {FLOW_PREFIX: "anima", QWEN3_06B_PREFIX: "qwen3_06b", FLOW_VAE_PREFIX: "qwen_image_vae"}
+    return _everything(parts)
 
 
 def _everything(parts: Mapping[str, str]) -> Header:

@@ -1,15 +1,18 @@
 """Small models of flow matching of random weights, in the files that ComfyUI keeps."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import (
+    AnimaTextConditioner,
     AutoencoderKL,
     AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
+    CosmosTransformer3DModel,
     Flux2Transformer2DModel,
     ZImageTransformer2DModel,
 )
@@ -20,17 +23,22 @@ from transformers import Qwen3Config, Qwen3Model
 from clora_ext.formats.checkpoint import Source, write_checkpoint
 from clora_ext.formats.flow_keys import (
     FLOW_PREFIX,
+    QWEN3_06B_PREFIX,
     QWEN3_4B_PREFIX,
+    anima_conditioner_table,
+    anima_table,
     flow_vae_table,
     flux2_table,
     flux2_vae_table,
     qwen3_table,
+    qwen_image_vae_table,
     z_image_table,
 )
 from clora_ext.formats.keys import KeyTable
 
 RESOLUTION = 16
 CHANNELS = 4  # of the VAE: fewer than published, so that the narrow transformer can tell all of them
+ANIMA_CHANNELS = 16  # what is told of its latents beside the shapes is of so many
 WIDTH, HEAD, TEXT = 32, 16, 24
 _TOKENS = 151_680  # as many as the tokenizer has, and some more
 _DOWN, _UP = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
@@ -55,6 +63,8 @@ class Kind:
         layers: of the language model.
         tables: of the two, from their configurations.
         files: names of the transformer's file and the VAE's.
+        text: name of the language model's file, and where it stands in a file of everything.
+        beside: makes what else stands in the transformer's file, by component, each with its table.
     """
 
     transformer: Callable[[], nn.Module]
@@ -62,6 +72,8 @@ class Kind:
     layers: int
     tables: tuple[Callable[[Any], KeyTable], Callable[[Any], KeyTable]]
     files: tuple[str, str]
+    text: tuple[str, str] = ("qwen_3_4b", QWEN3_4B_PREFIX)
+    beside: dict[str, tuple[Callable[[], nn.Module], Callable[[], KeyTable]]] = field(default_factory=dict)
 
 
 def _z_image() -> nn.Module:
@@ -100,12 +112,41 @@ def _flux2_vae() -> nn.Module:
     return found  # type: ignore[no-any-return]
 
 
+def _anima() -> nn.Module:
+    found: nn.Module = CosmosTransformer3DModel(
+        in_channels=ANIMA_CHANNELS, out_channels=ANIMA_CHANNELS, num_attention_heads=WIDTH // HEAD,
+        attention_head_dim=HEAD, num_layers=2, text_embed_dim=WIDTH, adaln_lora_dim=8,
+        rope_scale=(1.0, 4.0, 4.0), extra_pos_embed_type=None,
+    )  # fmt: skip
+    return found
+
+
+def _conditioner() -> nn.Module:
+    found: nn.Module = AnimaTextConditioner(
+        source_dim=TEXT, target_dim=WIDTH, model_dim=WIDTH, num_layers=2, num_attention_heads=2
+    )
+    return found
+
+
+def _qwen_image_vae() -> nn.Module:
+    found: nn.Module = AutoencoderKLQwenImage(
+        base_dim=8, z_dim=ANIMA_CHANNELS, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[True]
+    )
+    return found
+
+
 KINDS = {
     "z_image": Kind(
         _z_image, _flux1_vae, 3, (z_image_table, flow_vae_table), ("z_image_tiny", "ae")
     ),
     "flux2_klein_4b": Kind(
         _klein, _flux2_vae, 28, (flux2_table, flux2_vae_table), ("flux_klein_base_tiny", "flux2-vae")
+    ),
+    "anima": Kind(
+        _anima, _qwen_image_vae, 3, (anima_table, qwen_image_vae_table),
+        ("anima_base_tiny", "qwen_image_vae"),
+        ("qwen_3_06b_base", QWEN3_06B_PREFIX),
+        {"text_conditioner": (_conditioner, anima_conditioner_table)},
     ),
 }  # fmt: skip
 
@@ -115,6 +156,7 @@ def modules(seed: int = 0, kind: str = "z_image") -> dict[str, nn.Module]:
     torch.manual_seed(seed)
     found: dict[str, Any] = {
         "transformer": KINDS[kind].transformer(),
+        **{name: make() for name, (make, _) in KINDS[kind].beside.items()},
         "vae": KINDS[kind].vae(),
         "text_encoder": Qwen3Model(
             Qwen3Config(
@@ -136,7 +178,8 @@ def tables(parts: dict[str, nn.Module], kind: str = "z_image") -> dict[str, KeyT
     return {
         "transformer": KINDS[kind].tables[0](transformer),
         "vae": KINDS[kind].tables[1](vae),
-        "text_encoder": qwen3_table(QWEN3_4B_PREFIX),
+        "text_encoder": qwen3_table(KINDS[kind].text[1]),
+        **{name: table() for name, (_, table) in KINDS[kind].beside.items()},
     }
 
 
@@ -188,11 +231,12 @@ def write_flow(
     transformer, vae = KINDS[kind].files
     files = FlowFiles(
         models / "diffusion_models" / f"{transformer}.safetensors",
-        models / "text_encoders" / "qwen_3_4b.safetensors",
+        models / "text_encoders" / f"{KINDS[kind].text[0]}.safetensors",
         models / "vae" / f"{vae}.safetensors",
     )
-    _write(files.transformer, parts["transformer"], FLOW_PREFIX, prefix, dtype)
-    _write(files.text_encoder, parts["text_encoder"], QWEN3_4B_PREFIX, "", dtype)
+    found = {name: one for part in ("transformer", *KINDS[kind].beside) for name, one in parts[part].items()}
+    _write(files.transformer, found, FLOW_PREFIX, prefix, dtype)
+    _write(files.text_encoder, parts["text_encoder"], KINDS[kind].text[1], "", dtype)
     _write(files.vae, parts["vae"], "vae.", "", torch.float32)
     return files
 

@@ -179,8 +179,9 @@ def _exported(
     usual = "bf16" if prediction.kind == "flow" else "fp16"  # transformers of flows overflow in fp16
     sources = with_markers(model_sources(evolving, chosen, dtype, usual), prediction)
     roles = {name: chosen.get(name) for name in sources}
-    is_alone = {role for role in roles.values() if role} == {"denoiser"}
-    prefix = denoiser_of(family.components).prefix if is_alone else ""
+    prefix = denoiser_of(family.components).prefix
+    is_alone = all(name.startswith(prefix) for name, role in roles.items() if role)
+    prefix = prefix if is_alone else ""
     return _Exported(
         sources={name.removeprefix(prefix): source for name, source in sources.items()},
         roles={name.removeprefix(prefix): role for name, role in roles.items()},

@@ -26,6 +26,7 @@ _FEWEST = 100
 _FLUX_2 = "https://github.com/black-forest-labs/flux2"
 _LAYOUTS = {
     SMALL: "clora",
+    "anima-preview": "https://huggingface.co/circlestone-labs/Anima",
     "z-image": "https://github.com/Tongyi-MAI/Z-Image",
     "flux-2-klein-4b": _FLUX_2,
     "flux-2-klein-9b": _FLUX_2,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.flow_folder import FLOW_COMPONENTS, is_flow_folder
-from clora_ext.formats.folder_files import COMPONENTS, INDEX, FolderFiles, weights_names
+from clora_ext.formats.folder_files import COMPONENTS, INDEX, INDICES, FolderFiles, index_in, weights_names
 from clora_ext.formats.installed import find_installed
 
 __all__ = ["DEMO_MODEL", "find_base", "hub_snapshot", "place_of"]
@@ -21,7 +21,7 @@ _FILE_ENDINGS = frozenset(
     {".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".pkl", ".gguf", ".onnx", ".zip", ".json"}
 )
 _CONFIGURATIONS = (
-    INDEX,
+    *INDICES,
     "scheduler/scheduler_config.json",
     *(f"{component}/config.json" for component in COMPONENTS),
     *(f"{component}/*.safetensors.index.json" for component in COMPONENTS),  # says that weights are sharded
@@ -47,7 +47,7 @@ def find_base(base: Path) -> Path:
     """
     base = find_installed(base, "checkpoint")
     if base.exists():
-        if base.is_dir() and not (base / INDEX).is_file():
+        if base.is_dir() and index_in(base) is None:
             message = f"{base} is a folder without {INDEX}"
             raise CheckpointError(message, fix="name a .safetensors file or a whole diffusers folder")
         return base
@@ -73,7 +73,7 @@ def _fetched(name: str, variant: str) -> Path:
     """
     wanted = [f"{component}/{weights_names(component, variant)[0]}" for component in COMPONENTS]
     folder = hub_snapshot(name, [*_CONFIGURATIONS, *wanted])
-    if not (folder / INDEX).is_file():
+    if index_in(folder) is None:
         message = f"{name} on the Hugging Face hub has no {INDEX}"
         raise CheckpointError(message, fix="download its .safetensors file and name that")
     if is_flow_folder(FolderFiles(folder)):

@@ -14,9 +14,11 @@ from clora_ext.formats.quantised import quantised
 __all__ = ["refuse_known"]
 
 _BASE = "use the base model it was made from"
-_TAUGHT = "use Stable Diffusion 1, SDXL, Z-Image or Flux.2 klein"
+_TAUGHT = "use Stable Diffusion 1, SDXL, Z-Image, Flux.2 klein or Anima"
 _Z_IMAGE = "use Z-Image (Base or Turbo)"
 _KLEIN = "use Flux.2 klein (base 4B or 9B)"
+_ANIMA = "use Anima as it is published in one file, or the whole diffusers folder"
+_SIDES, _FIRST = ("encoder", "decoder"), ("conv_in", "conv1")  # the latter: Wan's
 _DENOISER = "name the file of the model that paints; this one is found beside it"
 
 
@@ -82,19 +84,24 @@ def _flux2_dev(header: Header) -> bool:
     return _flux2(header) and _inside("guidance_in.", "time_guidance_embed.guidance_embedder.")(header)
 
 
+def _cosmos(header: Header) -> bool:
+    """What Anima was made from has most of its names."""
+    return _inside("blocks.0.adaln_modulation_mlp.")(header) and not _inside("llm_adapter.")(header)
+
+
 def _flux1(header: Header) -> bool:
     return _inside("double_blocks.")(header) and not _flux2(header)
 
 
 def _vae(header: Header) -> bool:
-    return {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= set(header.tensors)
+    return any({f"{side}.{first}.weight" for side in _SIDES} <= set(header.tensors) for first in _FIRST)
 
 
 _KNOWN = (
     _Refused("Z-Image Omni, which reads pictures, too", _inside("siglip_embedder."), _Z_IMAGE),
     _Refused("a Z-Image that paints pixels instead of latents", _inside("dec_net."), _Z_IMAGE),
     _Refused("Lumina Image 2", _lumina, _TAUGHT),
-    _Refused("Anima", _inside("llm_adapter."), _TAUGHT),
+    _Refused("Cosmos Predict2, or Anima without its text conditioner (llm_adapter)", _cosmos, _ANIMA),
     _Refused("Krea 2", _inside("txtfusion."), _TAUGHT),
     _Refused("Qwen-Image", _inside("transformer_blocks.0.img_mod."), _TAUGHT),
     _Refused("a video model (Wan)", _inside("blocks.0.cross_attn.norm_k."), _TAUGHT),

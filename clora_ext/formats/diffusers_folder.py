@@ -12,7 +12,7 @@ from typing import Any
 from clora_ext.errors import CheckpointError
 
 from .flow_layouts import FLOW_LAYOUTS
-from .folder_files import COMPONENTS, INDEX, SAVE_AGAIN, FolderFiles
+from .folder_files import COMPONENTS, INDEX, SAVE_AGAIN, FolderFiles, index_in
 from .header import Header, TensorInfo, read_header
 from .keys import (
     SD1_TEXT_PREFIX,
@@ -78,7 +78,7 @@ def files_of(files: FolderFiles) -> tuple[Path, ...]:
 
 def _check_index(folder: Path) -> None:
     """Known pipelines only."""
-    kind = read_table(folder / INDEX).get("_class_name")
+    kind = read_table(index_in(folder) or folder / INDEX).get("_class_name")
     if kind not in _KINDS:
         known = (*_KINDS, *(one.pipeline for one in FLOW_LAYOUTS))
         message = f"{folder} is a diffusers folder of the kind {str(kind)[:80]!r}"

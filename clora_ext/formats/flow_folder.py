@@ -8,14 +8,16 @@ from clora_ext.errors import CheckpointError
 
 from .diffusers_folder import component_pieces, read_table
 from .flow_layouts import FLOW_LAYOUTS, FlowNames
-from .folder_files import INDEX, SAVE_AGAIN, FolderFiles
+from .folder_files import SAVE_AGAIN, FolderFiles, index_in
 from .language_model import language_model_pieces
 from .pieces import Pieces
 
 __all__ = ["FLOW_COMPONENTS", "flow_files_of", "flow_folder_pieces", "is_flow_folder"]
 
-FLOW_COMPONENTS = ("text_encoder", "transformer", "vae")
-"""Its folders that are read."""
+_ALWAYS = ("text_encoder", "transformer", "vae")
+
+FLOW_COMPONENTS = ("text_conditioner", *_ALWAYS)
+"""Its folders that are read, as far as a model of its kind has them."""
 
 _MOST = 1000  # blocks; far beyond any
 _WIDEST = 1 << 16
@@ -28,8 +30,9 @@ def is_flow_folder(files: FolderFiles) -> bool:
 
 def _layout(files: FolderFiles) -> FlowNames | None:
     """How its kind of model lies in files."""
+    index = index_in(files.path)
     try:
-        kind = read_table(files.path / INDEX).get("_class_name")
+        kind = None if index is None else read_table(index).get("_class_name")
     except CheckpointError:
         return None
     return next((one for one in FLOW_LAYOUTS if one.pipeline == kind), None)
@@ -41,22 +44,37 @@ def flow_folder_pieces(files: FolderFiles) -> Pieces:
     Raises:
         CheckpointError: it is not complete.
     """
-    layout = _layout(files)
-    if layout is None:
-        raise CheckpointError(f"{files.path} holds no transformer", fix=SAVE_AGAIN)
+    layout = _known_layout(files)
     transformer = layout.table(_counts(files.path, "transformer", *layout.stacks))
-    vae = layout.vae_table(_widths(files.path))
+    vae = layout.vae_table(_widths(files.path, *layout.vae_counts))
     prefix = layout.text_prefix(
         _counts(files.path, "text_encoder", "hidden_size", most=_WIDEST)["hidden_size"]
     )
     text = language_model_pieces(files.path / "text_encoder", prefix, files.shards("text_encoder"))
+    tables = {"transformer": transformer, "vae": vae}
+    tables |= {name: table() for name, table in layout.beside.items()}
     return Pieces(
         {
             **text,
-            **dict(component_pieces(files.shards("transformer"), transformer)),
-            **dict(component_pieces(files.shards("vae"), vae)),
+            **{
+                tensor: piece
+                for name, table in tables.items()
+                for tensor, piece in component_pieces(files.shards(name), table)
+            },
         }
     )
+
+
+def _known_layout(files: FolderFiles) -> FlowNames:
+    """How its kind of model lies in files.
+
+    Raises:
+        CheckpointError: it is of no kind that is known.
+    """
+    layout = _layout(files)
+    if layout is None:
+        raise CheckpointError(f"{files.path} holds no transformer", fix=SAVE_AGAIN)
+    return layout
 
 
 def flow_files_of(files: FolderFiles) -> tuple[Path, ...]:
@@ -65,8 +83,10 @@ def flow_files_of(files: FolderFiles) -> tuple[Path, ...]:
     Raises:
         CheckpointError: one is missing.
     """
-    configs = (files.path / name / "config.json" for name in FLOW_COMPONENTS)
-    weights = (file for name in FLOW_COMPONENTS for file in files.shards(name))
+    own = {*_ALWAYS, *_known_layout(files).beside}
+    components = [name for name in FLOW_COMPONENTS if name in own]
+    configs = (files.path / name / "config.json" for name in components)
+    weights = (file for name in components for file in files.shards(name))
     return (*weights, *(config for config in configs if config.is_file()))
 
 
@@ -85,10 +105,10 @@ def _counts(folder: Path, component: str, *names: str, most: int = _MOST) -> Map
     return found
 
 
-def _widths(folder: Path) -> Mapping[str, Any]:
-    """As much of the VAE's configuration as its key table needs."""
+def _widths(folder: Path, levels: str, depth: str) -> Mapping[str, Any]:
+    """As much of the VAE's configuration as its key table needs; see :attr:`FlowNames.vae_counts`."""
     config = read_table(folder / "vae" / "config.json")
-    blocks = config.get("block_out_channels")
+    blocks = config.get(levels)
     if not isinstance(blocks, list) or not 0 < len(blocks) <= 16:  # noqa: PLR2004
         raise CheckpointError(f"{folder / 'vae' / 'config.json'} describes no VAE", fix=SAVE_AGAIN)
-    return {"block_out_channels": blocks, **_counts(folder, "vae", "layers_per_block")}
+    return {levels: blocks, **_counts(folder, "vae", depth)}

@@ -11,14 +11,19 @@ from typing import Any
 from .keys import KeyTable, vae_table
 
 __all__ = [
+    "CONDITIONER_PREFIX",
     "FLOW_PREFIX",
     "FLOW_VAE_PREFIX",
+    "QWEN3_06B_PREFIX",
     "QWEN3_4B_PREFIX",
     "QWEN3_8B_PREFIX",
+    "anima_conditioner_table",
+    "anima_table",
     "flow_vae_table",
     "flux2_table",
     "flux2_vae_table",
     "qwen3_table",
+    "qwen_image_vae_table",
     "z_image_table",
 ]
 
@@ -27,6 +32,9 @@ FLOW_PREFIX = "model.diffusion_model."
 
 FLOW_VAE_PREFIX = "vae."
 """Where the VAE's tensors stand in a file of everything."""
+
+QWEN3_06B_PREFIX = "text_encoders.qwen3_06b.transformer."
+"""Where Qwen3-0.6B's stand."""
 
 QWEN3_4B_PREFIX = "text_encoders.qwen3_4b.transformer."
 """Where Qwen3-4B's stand."""
@@ -89,6 +97,57 @@ _FLUX2_OTHERS = {
 _FLUX2_SWAPPED = frozenset({"final_layer.adaLN_modulation.1.weight"})
 
 
+_CONDITIONER = "llm_adapter."
+
+CONDITIONER_PREFIX = FLOW_PREFIX + _CONDITIONER
+"""Where the network stands that reads for Anima's transformer, among the transformer's own tensors."""
+
+_ANIMA_ATTENTION = {
+    "to_q": "q_proj",
+    "to_k": "k_proj",
+    "to_v": "v_proj",
+    "to_out.0": "output_proj",
+    "norm_q": "q_norm",
+    "norm_k": "k_norm",
+}
+_ANIMA_BLOCK = {
+    **{f"attn1.{ours}": f"self_attn.{original}" for ours, original in _ANIMA_ATTENTION.items()},
+    **{f"attn2.{ours}": f"cross_attn.{original}" for ours, original in _ANIMA_ATTENTION.items()},
+    "ff.net.0.proj": "mlp.layer1",
+    "ff.net.2": "mlp.layer2",
+    **{
+        f"norm{number}.linear_{layer}": f"adaln_modulation_{part}.{layer}"
+        for number, part in enumerate(("self_attn", "cross_attn", "mlp"), 1)
+        for layer in (1, 2)
+    },
+}
+_ANIMA_OTHERS = {
+    "patch_embed.proj": "x_embedder.proj.1",
+    "time_embed.t_embedder": "t_embedder.1",
+    "time_embed.norm": "t_embedding_norm",
+    "norm_out.linear_1": "final_layer.adaln_modulation.1",
+    "norm_out.linear_2": "final_layer.adaln_modulation.2",
+    "proj_out": "final_layer.linear",
+}
+
+_WAN_BLOCK = {
+    "norm1": "residual.0",
+    "conv1": "residual.2",
+    "norm2": "residual.3",
+    "conv2": "residual.6",
+    "conv_shortcut": "shortcut",
+}
+_WAN_RESAMPLED = ("resample", "time_conv")
+_WAN_SIDE = {
+    "conv_in": "conv1",
+    **{f"mid_block.resnets.0.{ours}": f"middle.0.{original}" for ours, original in _WAN_BLOCK.items()},
+    "mid_block.attentions.0": "middle.1",
+    **{f"mid_block.resnets.1.{ours}": f"middle.2.{original}" for ours, original in _WAN_BLOCK.items()},
+    "norm_out": "head.0",
+    "conv_out": "head.2",
+}
+
+
 def z_image_table(config: Mapping[str, Any]) -> KeyTable:
     """Pairs of a ZImageTransformer2DModel with this configuration; its queries, keys and values are one."""
     blocks = [f"layers.{index}" for index in range(config["n_layers"])]
@@ -122,6 +181,21 @@ def flux2_table(config: Mapping[str, Any]) -> KeyTable:
     return KeyTable("transformer", FLOW_PREFIX, tuple(pairs), fused, swapped=_FLUX2_SWAPPED)
 
 
+def anima_table(config: Mapping[str, Any]) -> KeyTable:
+    """Pairs of a CosmosTransformer3DModel with this configuration; nothing is fused."""
+    pairs = list(_ANIMA_OTHERS.items())
+    for index in range(config["num_layers"]):
+        ours, original = f"transformer_blocks.{index}", f"blocks.{index}"
+        pairs += [(f"{ours}.{a}", f"{original}.{b}") for a, b in _ANIMA_BLOCK.items()]
+    return KeyTable("transformer", FLOW_PREFIX, tuple(pairs), apart=(_CONDITIONER,))
+
+
+def anima_conditioner_table() -> KeyTable:
+    """Pairs of an AnimaTextConditioner, whose names are the same in either layout."""
+    parts = ("embed", "in_proj", "blocks", "out_proj", "norm")
+    return KeyTable("text_conditioner", CONDITIONER_PREFIX, tuple((part, part) for part in parts))
+
+
 def qwen3_table(prefix: str) -> KeyTable:
     """Pairs of a Qwen3Model, which every layout keeps as transformers' Qwen3ForCausalLM does."""
     parts = ("embed_tokens", "layers", "norm")
@@ -143,3 +217,35 @@ def flux2_vae_table(config: Mapping[str, Any]) -> KeyTable:
     }
     pairs = [pair for pair in table.pairs if pair[0] not in own]
     return replace(table, pairs=(*own.items(), *pairs))
+
+
+def qwen_image_vae_table(config: Mapping[str, Any]) -> KeyTable:
+    """Pairs of an AutoencoderKLQwenImage, whose authors (Wan's) number its blocks without levels.
+
+    Args:
+        config: ``dim_mult`` has a number for each level, ``num_res_blocks`` is that of blocks in each.
+    """
+    levels, blocks = len(config["dim_mult"]), int(config["num_res_blocks"])
+    pairs = [("quant_conv", "conv1"), ("post_quant_conv", "conv2")]
+    for side in ("encoder", "decoder"):
+        pairs += [(f"{side}.{ours}", f"{side}.{original}") for ours, original in _WAN_SIDE.items()]
+    last = levels - 1
+    for level in range(levels):
+        down, up = level * (blocks + 1), level * (blocks + 2)
+        for block in range(blocks):
+            pairs += _wan_block(f"encoder.down_blocks.{down + block}", f"encoder.downsamples.{down + block}")
+        for block in range(blocks + 1):
+            ours = f"decoder.up_blocks.{level}.resnets.{block}"
+            pairs += _wan_block(ours, f"decoder.upsamples.{up + block}")
+        if level < last:
+            resampled = (
+                (f"encoder.down_blocks.{down + blocks}", f"encoder.downsamples.{down + blocks}"),
+                (f"decoder.up_blocks.{level}.upsamplers.0", f"decoder.upsamples.{up + blocks + 1}"),
+            )
+            pairs += [(f"{a}.{part}", f"{b}.{part}") for a, b in resampled for part in _WAN_RESAMPLED]
+    return KeyTable("vae", FLOW_VAE_PREFIX, tuple(pairs))
+
+
+def _wan_block(ours: str, original: str) -> list[tuple[str, str]]:
+    """Pairs of a residual block."""
+    return [(f"{ours}.{a}", f"{original}.{b}") for a, b in _WAN_BLOCK.items()]

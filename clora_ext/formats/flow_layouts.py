@@ -2,21 +2,25 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .flow_keys import (
     FLOW_PREFIX,
+    QWEN3_06B_PREFIX,
     QWEN3_4B_PREFIX,
     QWEN3_8B_PREFIX,
+    anima_conditioner_table,
+    anima_table,
     flow_vae_table,
     flux2_table,
     flux2_vae_table,
+    qwen_image_vae_table,
     z_image_table,
 )
 from .keys import KeyTable
 
-__all__ = ["FLOW_LAYOUTS", "FLUX2_KLEIN", "Z_IMAGE", "FlowNames"]
+__all__ = ["ANIMA", "FLOW_LAYOUTS", "FLUX2_KLEIN", "Z_IMAGE", "FlowNames"]
 
 _QWEN3_8B = 4096  # its width
 
@@ -31,9 +35,13 @@ class FlowNames:
         diffusers: names that diffusers' layout has, and only that.
         stacks: diffusers' name of each stack of blocks, by the configuration's name of how many there are.
         table: the transformer's key table, from these numbers.
-        vae_table: the VAE's, from ``block_out_channels`` and ``layers_per_block``.
+        vae_table: the VAE's, from the numbers that ``vae_counts`` names.
         text_prefix: where the text encoder stands in a file of everything, from its width.
         renamed: how programs also call tensors of a file of everything, as patterns, and the usual name.
+        vae_counts: the names, in the VAE's configuration, of what has a number for each of its levels, and of
+            how many blocks a level has.
+        beside: key tables of what stands among the transformer's tensors and has a folder of its own in
+            diffusers' layout, by the folder's name.
     """
 
     pipeline: str
@@ -44,6 +52,8 @@ class FlowNames:
     vae_table: Callable[[Mapping[str, Any]], KeyTable]
     text_prefix: Callable[[int], str]
     renamed: tuple[tuple[re.Pattern[str], str], ...] = ()
+    vae_counts: tuple[str, str] = ("block_out_channels", "layers_per_block")
+    beside: Mapping[str, Callable[[], KeyTable]] = field(default_factory=dict)
 
     def table_of(self, names: Iterable[str]) -> KeyTable:
         """The key table of a transformer with diffusers' names, as deep as they say."""
@@ -92,5 +102,18 @@ FLUX2_KLEIN = FlowNames(
 )
 """Of Flux.2 klein."""
 
-FLOW_LAYOUTS = (Z_IMAGE, FLUX2_KLEIN)
+ANIMA = FlowNames(
+    pipeline="AnimaModularPipeline",
+    original=("blocks.0.mlp.layer1.weight", "x_embedder.proj.1.weight"),
+    diffusers=("transformer_blocks.0.norm1.linear_1.weight", "patch_embed.proj.weight"),
+    stacks={"num_layers": "transformer_blocks"},
+    table=anima_table,
+    vae_table=qwen_image_vae_table,
+    text_prefix=lambda width: QWEN3_06B_PREFIX,
+    vae_counts=("dim_mult", "num_res_blocks"),
+    beside={"text_conditioner": anima_conditioner_table},
+)
+"""Of Anima."""
+
+FLOW_LAYOUTS = (Z_IMAGE, FLUX2_KLEIN, ANIMA)
 """All that are read."""

@@ -7,10 +7,22 @@ from pathlib import Path
 
 from clora_ext.errors import CheckpointError
 
-__all__ = ["COMPONENTS", "INDEX", "SAVE_AGAIN", "FolderFiles", "folder_at", "weights_names"]
+__all__ = [
+    "COMPONENTS",
+    "INDEX",
+    "INDICES",
+    "SAVE_AGAIN",
+    "FolderFiles",
+    "folder_at",
+    "index_in",
+    "weights_names",
+]
 
 INDEX = "model_index.json"
 """The file that makes a folder a diffusers folder."""
+
+INDICES = (INDEX, "modular_model_index.json")
+"""The same, and what diffusers writes for a pipeline that is put together from blocks."""
 
 COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 """Its folders that are read; what else lies in it (safety checkers, other VAEs, ONNX) is of no use."""
@@ -19,10 +31,15 @@ SAVE_AGAIN = "save the pipeline again with save_pretrained(safe_serialization=Tr
 """What to do with a folder that holds its weights in another way."""
 
 _DENOISER = "unet"
-_STEMS = dict.fromkeys((_DENOISER, "transformer", "vae"), "diffusion_pytorch_model")
+_STEMS = dict.fromkeys((_DENOISER, "transformer", "text_conditioner", "vae"), "diffusion_pytorch_model")
 _VARIANTS = ("", "fp16")
 _LARGEST = 1 << 24  # bytes of an index; real ones have some hundred thousand
 _SHARD = re.compile(r"[\w.-]{1,128}\.safetensors")
+
+
+def index_in(folder: Path) -> Path | None:
+    """The file that makes it a diffusers folder; None: it is none."""
+    return next((folder / name for name in INDICES if (folder / name).is_file()), None)
 
 
 def weights_names(component: str, variant: str) -> tuple[str, ...]:

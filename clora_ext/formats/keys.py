@@ -93,6 +93,7 @@ class KeyTable:
         fused: original tensors that hold several parameters below one another, with their names.
         transposed: original tensors with rows and columns exchanged.
         swapped: original tensors with the two halves of their rows exchanged.
+        apart: what names of another component begin with that stands below the same prefix.
     """
 
     component: str
@@ -101,6 +102,7 @@ class KeyTable:
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     transposed: frozenset[str] = frozenset()
     swapped: frozenset[str] = frozenset()
+    apart: tuple[str, ...] = ()
 
     def place(self, name: str) -> Place:
         """Where a parameter, by its diffusers name, stands.

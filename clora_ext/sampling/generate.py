@@ -12,7 +12,7 @@ from clora_ext.data.captions import mentions
 from clora_ext.errors import SettingsError, UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.families.place import find_place
-from clora_ext.formats.folder_files import INDEX
+from clora_ext.formats.folder_files import index_in
 from clora_ext.formats.statements import Statement
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.project.base import check_said, recorded_statements
@@ -157,7 +157,7 @@ def _open(
     Raises:
         UsageError: a project has recorded that its model predicts something else.
     """
-    if source.is_file() or (source / INDEX).is_file():
+    if source.is_file() or index_in(source) is not None:
         return find_place(source, companions).open(*said)
     project = Project.open(source)
     kept = recorded_statements(project.base)

@@ -21,8 +21,10 @@ from clora_ext.families.family_data import family_data
 from clora_ext.families.place import find_place
 from clora_ext.formats.flow_keys import FLOW_PREFIX
 from clora_ext.formats.header import Header
+from clora_ext.formats.lora.kinds import kind_of
 from clora_ext.formats.lora.names import NameTable
 from clora_ext.formats.lora.reader import read_lora
+from clora_ext.formats.lora.writer import kohya_name
 from clora_ext.formats.models import model_header
 
 SIZES = [(8, 12), (6, 6)]
@@ -49,7 +51,7 @@ def modules(transformer: str, text_encoder: str, vae: str) -> dict[str, Any]:
     kind = type(theirs.model.model_config).__mro__
     found = {"kind": [one.__name__ for one in kind], "transformer": _transformer(model, theirs)}
     texts = [*TEXTS, "猫が窓辺で眠っている 🌙", "", "👩🏽\u200d🚀 on the 🌙"]
-    found["text"] = max(_state(model, clip, text) for text in texts)
+    found["text"] = max(_state(model, theirs, clip, text) for text in texts)
     return {**found, "vae": _vae(model, theirs, decoder), **_tokens(model, clip)}
 
 
@@ -74,17 +76,34 @@ def _transformer(model: Any, theirs: Any) -> float:
             length = int(condition["mask"][number].sum())
             states = condition["states"][number : number + 1, :length]
             one = slice(number, number + 1)
-            answer = network(latents[one], times[one], context=states, num_tokens=length)
+            if _is_anima(theirs):
+                answer = network(latents[one].unsqueeze(2), times[one], context=_filled(states)).squeeze(2)
+            else:
+                answer = network(latents[one], times[one], context=states, num_tokens=length)
             worst = max(worst, float((mine[one] - answer).abs().max()))
     return worst
 
 
-def _state(model: Any, clip: Any, text: str) -> float:
+def _state(model: Any, theirs: Any, clip: Any, text: str) -> float:
     """How far a caption's states are from ComfyUI's."""
     mine = model.condition([text], [])["states"]
-    theirs = clip.encode_from_tokens(clip.tokenize(text)).float()
-    assert mine.shape == theirs.shape, (text, mine.shape, theirs.shape)
-    return float((mine - theirs).abs().max())
+    said = clip.encode_from_tokens(clip.tokenize(text), return_dict=True)
+    wanted = said["cond"].float()
+    if _is_anima(theirs):
+        network, words = theirs.model.diffusion_model, said["t5xxl_ids"][None]
+        weights = said["t5xxl_weights"][None, :, None]
+        mine, wanted = _filled(mine), network.preprocess_text_embeds(wanted, words, t5xxl_weights=weights)
+    assert mine.shape == wanted.shape, (text, mine.shape, wanted.shape)
+    return float((mine - wanted).abs().max())
+
+
+def _is_anima(theirs: Any) -> bool:
+    return type(theirs.model).__name__ == "Anima"
+
+
+def _filled(states: torch.Tensor) -> torch.Tensor:
+    """With zeros behind, as many as Anima was trained on."""
+    return torch.nn.functional.pad(states, (0, 0, 0, 512 - states.shape[1]))
 
 
 def _vae(model: Any, theirs: Any, decoder: Any) -> dict[str, float]:
@@ -92,11 +111,16 @@ def _vae(model: Any, theirs: Any, decoder: Any) -> dict[str, float]:
     pixels = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
     mine, _ = model.encode_images(pixels)
     network, scale = decoder.first_stage_model.float(), theirs.model.latent_format
-    answer = scale.process_in(network.encode(pixels))
-    drawn = model.vae.decode(model.family.vae.unscaled(model.vae, mine)).sample
+    drawn = model.family.vae.decoded(model.vae, model.family.vae.unscaled(model.vae, mine))
+    if _is_anima(theirs):  # its pictures are films
+        answer = scale.process_in(network.encode(pixels.unsqueeze(2))).squeeze(2)
+        wanted = network.decode(scale.process_out(mine.unsqueeze(2))).squeeze(2).clamp(-1, 1)
+    else:
+        answer = scale.process_in(network.encode(pixels))
+        wanted = network.decode(scale.process_out(mine))
     return {
         "encoder": float((mine - answer).abs().max()),
-        "decoder": float((drawn - network.decode(scale.process_out(mine))).abs().max()),
+        "decoder": float((drawn - wanted).abs().max()),
     }
 
 
@@ -104,7 +128,13 @@ def _tokens(model: Any, clip: Any) -> dict[str, Any]:
     """Captions whose tokens are others than ComfyUI's; what is longer than 512 we cut."""
     other, reading = [], model.text.reading
     for text in captions():
-        (theirs,) = clip.tokenize(text)["qwen3_4b"]
+        found = clip.tokenize(text, disable_weights=True)
+        if "t5xxl" in found:
+            ((*words, end),) = ([number for number, *_ in one] for one in found["t5xxl"])
+            wanted = [*words[: reading.longest - 1], end]
+            if reading.asked_words(text) != wanted:
+                other.append(text)
+        (theirs,) = found["qwen3_06b" if "t5xxl" in found else "qwen3_4b"]
         numbers = [number for number, *_ in theirs]
         mine = reading._all(text)
         filled = [reading.tokenizer.pad_token_id] * (512 - len(mine) if reading.padded else 0)
@@ -129,12 +159,13 @@ def drawn(transformer: str, text_encoder: str, vae: str) -> dict[str, Any]:
         clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a dog", "blurry")
     )
     empty = torch.zeros_like(model.encode_images(torch.zeros(1, 3, 32, 48))[0])
+    empty = empty.unsqueeze(2) if _is_anima(theirs) else empty
     noise = comfy.sample.prepare_noise(empty, seed)
     latents = comfy.sample.sample(
         theirs, noise, steps, guidance, "euler", "simple", wanted, unwanted, empty, seed=seed,
         sigmas=_sigmas(theirs, steps, empty),
     )  # fmt: skip
-    picture = (decoder.decode(latents)[0] * 255).round()
+    picture = (decoder.decode(latents).reshape(32, 48, 3) * 255).round()
     (image,) = model.sample(
         "a dog", negative="blurry", seeds=[seed], steps=steps, guidance=guidance, size=(48, 32)
     )
@@ -192,7 +223,7 @@ def names(file: str) -> dict[str, Any]:
         target.name
         for target in family.modules(header)
         if not target.module.startswith(APART)
-        and places.get(f"{WRITTEN[family.name]}{target.module}") != _own_place(target.site)
+        and places.get(kohya_name(target.site, kind_of(family.name))) != _own_place(target.site)
     ]
     table = NameTable([target.site for target in family.parameters(header)])
     weights = {_own_place(target.site)[0] for target in family.parameters(header)}
@@ -207,9 +238,6 @@ def names(file: str) -> dict[str, Any]:
         ),
     }
 
-
-WRITTEN = {"z_image": "diffusion_model.", "flux2_klein_4b": "transformer."}
-"""What stands before a layer's name in the LoRAs that clora writes, by family."""
 
 Place = tuple[str, tuple[int, int] | None]
 

@@ -3,8 +3,26 @@
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLFlux2, Flux2Transformer2DModel, ZImageTransformer2DModel
-from sizes import HEAD, TEXT, TEXT_HEAD, TEXT_LAYERS, VOCABULARY, WIDTH
+from diffusers import (
+    AnimaTextConditioner,
+    AutoencoderKL,
+    AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
+    CosmosTransformer3DModel,
+    Flux2Transformer2DModel,
+    ZImageTransformer2DModel,
+)
+from sizes import (
+    ANIMA,
+    ANIMA_ADAPTER,
+    ANIMA_TEXT,
+    HEAD,
+    TEXT,
+    TEXT_HEAD,
+    TEXT_LAYERS,
+    VOCABULARY,
+    WIDTH,
+)
 from tiny_flow import tensors_of
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model
@@ -29,11 +47,13 @@ def sized_modules(kind: str, width: int = WIDTH, layers: int = 2, seed: int = 0)
         seed: of the weights.
     """
     torch.manual_seed(seed)
+    made = {"flux2_klein_4b": _klein, "anima": _anima}
+    text = ANIMA_TEXT if kind == "anima" else TEXT
     parts: dict[str, Any] = {
-        **(_klein(layers) if kind == "flux2_klein_4b" else _z_image(width, layers)),
+        **(made[kind](layers) if kind in made else _z_image(width, layers)),
         "text_encoder": Qwen3Model(
             Qwen3Config(
-                vocab_size=VOCABULARY, hidden_size=TEXT, intermediate_size=2 * TEXT,
+                vocab_size=VOCABULARY, hidden_size=text, intermediate_size=2 * text,
                 num_hidden_layers=TEXT_LAYERS, num_attention_heads=2, num_key_value_heads=1,
                 head_dim=TEXT_HEAD, max_position_embeddings=40960, rms_norm_eps=1e-6, rope_theta=1e6,
             )
@@ -71,6 +91,20 @@ def _klein(layers: int) -> dict[str, nn.Module]:
         num_attention_heads=2, joint_attention_dim=3 * TEXT, axes_dims_rope=(32,) * 4, guidance_embeds=False,
     )  # fmt: skip
     return {"transformer": transformer, "vae": vae}
+
+
+def _anima(layers: int) -> dict[str, nn.Module]:
+    transformer = CosmosTransformer3DModel(
+        in_channels=16, num_attention_heads=ANIMA // HEAD, attention_head_dim=HEAD, num_layers=layers,
+        text_embed_dim=ANIMA_ADAPTER["target_dim"], adaln_lora_dim=32, rope_scale=(1.0, 4.0, 4.0),
+        extra_pos_embed_type=None,
+    )  # fmt: skip
+    conditioner = AnimaTextConditioner(**ANIMA_ADAPTER, num_attention_heads=2)
+    return {
+        "transformer": transformer,
+        "text_conditioner": conditioner,
+        "vae": AutoencoderKLQwenImage(base_dim=32),
+    }
 
 
 def _move_norms(part: nn.Module) -> None:

@@ -9,12 +9,13 @@ from clora_ext.errors import UsageError, writing
 from clora_ext.export.atomic import FileSet, PlannedFile
 from clora_ext.export.bundle import ExportBundle
 from clora_ext.families.components import Role
-from clora_ext.formats.folder_files import INDEX
+from clora_ext.formats.folder_files import INDICES, index_in
 from clora_ext.formats.header import BITS
 
 __all__ = ["DESTINATION", "Diffusers"]
 
-_BESIDE = (INDEX, "scheduler", "tokenizer", "tokenizer_2")  # what a folder holds beside the components
+# What a folder holds beside the components.
+_BESIDE = (*INDICES, "scheduler", "tokenizer", "tokenizer_2", "t5_tokenizer")
 _CONFIGURATIONS = 8_000_000  # bytes, generously: JSON files and the tokenizers' vocabularies
 
 
@@ -89,7 +90,7 @@ def _refuse_foreign(target: Path) -> None:
     names = sorted(path.name for path in target.iterdir())
     own = _own_names()
     foreign = [name for name in names if name not in own]
-    if foreign or (names and INDEX not in names):
+    if foreign or (names and index_in(target) is None):
         what = foreign[0] if foreign else names[0]
         raise UsageError(f"{target} holds other things ({what})", fix="name a new or empty folder")
 

@@ -23,6 +23,9 @@ def training_bytes(config: Mapping[str, Any], step: StepShape, place: int) -> in
     ``kept`` are those of each stack's blocks, and of the rest of the network; ``recomputed``, where a block
     keeps its input alone, that of the one that is whole at a time.
 
+    ``text_share``, where the blocks only look at a text's states: what each is for, as a part of what a token
+    of the picture is.
+
     Args:
         config: see :data:`clora_ext.families.flow.kinds.Config`.
         step: what is trained, and on what.
@@ -45,6 +48,9 @@ def training_bytes(config: Mapping[str, Any], step: StepShape, place: int) -> in
 def _tokens(config: Mapping[str, Any], size: tuple[int, int], place: int) -> int:
     """Of one picture of (width, height) pixels and the longest text that is read."""
     picture, text = size[0] * size[1] // place**2, int(config["text"]["longest"])
+    share = config["activations"].get("text_share")
+    if share is not None:
+        return picture + int(share * text)
     return sum(-(-count // _PADDED) * _PADDED for count in (picture, text))
 
 

@@ -9,7 +9,7 @@ from clora_ext.families.shapes import Shapes
 from clora_ext.formats.flow_keys import FLOW_PREFIX, FLOW_VAE_PREFIX
 from clora_ext.formats.header import Header
 
-from .kinds import Config
+from .kinds import ConditionerKind, Config
 from .shapes import qwen3_config
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ def configuration(family: "FlowLayout", header: Header, where: Path) -> Config:
         config = {**data, "transformer": transformer, "width": width, "depths": depths}
         for part in ("text_encoder", "vae"):
             del config[part]
+        if family.conditioner is not None:
+            kind = family.conditioner
+            known = data["text_conditioner"]
+            config["text_conditioner"] = kind.configure(header, kind.prefix, known)
+            _check_conditioner(family, config, kind)
         if any(name.startswith(family.text.prefix) for name in header.tensors):
             config["text_encoder"] = qwen3_config(header, family.text.prefix, data["text_encoder"])
             _check_text(family, config)
@@ -47,7 +52,7 @@ def configuration(family: "FlowLayout", header: Header, where: Path) -> Config:
 def _check_text(family: "FlowLayout", config: Config) -> None:
     """The transformer must read what the language model gives."""
     layers, text = config["text"]["layers"], config["text_encoder"]
-    needed, width = config["transformer"][family.transformer.reads], len(layers) * text["hidden_size"]
+    needed, width = _read_width(family, config), len(layers) * text["hidden_size"]
     fix = f"use {family.text.title}, such as {family.text.usual[0]}"
     if needed != width:
         raise CheckpointError(
@@ -58,6 +63,21 @@ def _check_text(family: "FlowLayout", config: Config) -> None:
             f"its transformer reads layer {max(layers)}, the text encoder has {text['num_hidden_layers']}"
         )
         raise CheckpointError(message, fix=fix)
+
+
+def _read_width(family: "FlowLayout", config: Config) -> int:
+    """Of what the language model must give."""
+    if family.conditioner is not None:
+        return int(config["text_conditioner"][family.conditioner.reads])
+    return int(config["transformer"][family.transformer.reads])
+
+
+def _check_conditioner(family: "FlowLayout", config: Config, kind: ConditionerKind) -> None:
+    """The transformer must read what the network before it gives."""
+    needed, given = config["transformer"][family.transformer.reads], config["text_conditioner"][kind.gives]
+    if needed != given:
+        message = f"its transformer reads text of width {needed}, its text conditioner gives {given}"
+        raise CheckpointError(message, fix="use another copy of the model")
 
 
 def _check_vae(family: "FlowLayout", config: Config) -> None:

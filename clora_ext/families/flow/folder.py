@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from clora_ext.families.components import Role
 from clora_ext.families.family_data import family_data
@@ -40,7 +41,10 @@ def save_folder(
         CheckpointError: a value does not fit its dtype.
     """
     scheduler = FlowMatchEulerDiscreteScheduler(**family_data(family.name)["scheduler"])
-    pipeline = family.transformer.pipeline(**parts, scheduler=scheduler, tokenizer=text.reading.tokenizer)
+    tokenizers: dict[str, PreTrainedTokenizerBase] = {"tokenizer": text.reading.tokenizer}
+    if text.reading.words is not None:
+        tokenizers["t5_tokenizer"] = text.reading.words
+    pipeline = family.transformer.pipeline(**parts, scheduler=scheduler, **tokenizers)
     cast_parts(pipeline, dtypes)
     with without_bars():
         pipeline.save_pretrained(folder, safe_serialization=True)

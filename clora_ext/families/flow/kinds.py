@@ -11,7 +11,7 @@ from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.families.model import Conditioning
 from clora_ext.families.shapes import Shapes
-from clora_ext.formats.flow_keys import QWEN3_4B_PREFIX, QWEN3_8B_PREFIX
+from clora_ext.formats.flow_keys import QWEN3_06B_PREFIX, QWEN3_4B_PREFIX, QWEN3_8B_PREFIX
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch import Tensor, nn
 
-__all__ = ["QWEN3_4B", "QWEN3_8B", "Config", "TextKind", "TransformerKind"]
+    from .modular_folder import ModularParts
+
+__all__ = ["QWEN3_06B", "QWEN3_4B", "QWEN3_8B", "ConditionerKind", "Config", "TextKind", "TransformerKind"]
 
 Config = dict[str, Any]
 """``transformer``, ``text_encoder`` and ``vae``, the latter two where the header has them: diffusers' and
-transformers' configurations; ``width`` of the transformer, and ``depths`` of its stacks of blocks; and the
-family's own data."""
+transformers' configurations; ``text_conditioner``, where the family has one; ``width`` of the transformer,
+and ``depths`` of its stacks of blocks; and the family's own data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,38 @@ class TextKind:
     usual: tuple[str, ...]
 
 
+QWEN3_06B = TextKind(
+    "Qwen3-0.6B", QWEN3_06B_PREFIX, ("qwen_3_06b_base.safetensors", "qwen_3_06b.safetensors")
+)
+"""Of Anima."""
+
 QWEN3_4B = TextKind("Qwen3-4B", QWEN3_4B_PREFIX, ("qwen_3_4b.safetensors",))
 """Of Z-Image and the smaller Flux.2 klein."""
 
 QWEN3_8B = TextKind("Qwen3-8B", QWEN3_8B_PREFIX, ("qwen_3_8b.safetensors",))
 """Of the larger Flux.2 klein."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionerKind:
+    """A network between the language model and the transformer, published among the transformer's tensors.
+
+    Attributes:
+        prefix: where its tensors stand in a file of everything.
+        configure: diffusers' configuration from a header, a prefix, and what shapes do not tell; raises
+            CheckpointError.
+        table: its key table.
+        build: an empty module of a configuration.
+        reads: the configuration's name of the width of what it reads.
+        gives: the same of what it gives.
+    """
+
+    prefix: str
+    configure: Callable[[Header, str, Mapping[str, Any]], dict[str, Any]]
+    table: Callable[[], KeyTable]
+    build: "Callable[[Mapping[str, Any]], nn.Module]"
+    reads: str
+    gives: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +108,4 @@ class TransformerKind:
     read_by: Callable[[str], str]
     build: "Callable[[Mapping[str, Any]], nn.Module]"
     velocity: "Callable[[Any, Tensor, Tensor, Conditioning], Tensor]"
-    pipeline: "Callable[..., DiffusionPipeline]"
+    pipeline: "Callable[..., DiffusionPipeline | ModularParts]"

@@ -16,7 +16,6 @@ from clora_ext.errors import CheckpointError, UsageError
 from clora_ext.families.companion import Companion
 from clora_ext.families.components import Component, Role, components_by_name, denoiser_of, roles_of
 from clora_ext.families.family_data import family_data
-from clora_ext.families.latent.activations import picture_bytes
 from clora_ext.families.latent.parameters import parameters_of
 from clora_ext.families.latent.verdicts import Verdict
 from clora_ext.families.model import Model
@@ -30,7 +29,7 @@ from clora_ext.formats.prediction import Prediction, kind_of
 from .activations import copied_numbers, training_bytes
 from .companions import companions_of
 from .configuration import configuration
-from .kinds import Config, TextKind, TransformerKind
+from .kinds import ConditionerKind, Config, TextKind, TransformerKind
 from .vae_kind import VaeKind
 
 if TYPE_CHECKING:
@@ -54,23 +53,26 @@ class FlowLayout:
         transformer: what is taught.
         text: what reads.
         vae: what encodes and decodes.
+        conditioner: what stands between text and transformer; None: nothing does.
     """
 
     name: str
     transformer: TransformerKind
     text: TextKind
     vae: VaeKind
+    conditioner: ConditionerKind | None = None
 
     @cached_property
     def components(self) -> Mapping[str, Component]:
-        """All three, in the order in which they are loaded."""
-        return components_by_name(
-            (
-                Component("text_encoder", self.text.prefix, "text_encoder"),
-                Component("vae", FLOW_VAE_PREFIX, "vae"),
-                Component("transformer", FLOW_PREFIX, "denoiser"),
-            )
-        )
+        """All, in the order in which they are loaded; what is part of another's tensors before it."""
+        found = [
+            Component("text_encoder", self.text.prefix, "text_encoder"),
+            Component("vae", FLOW_VAE_PREFIX, "vae"),
+            Component("transformer", FLOW_PREFIX, "denoiser"),
+        ]
+        if self.conditioner is not None:
+            found.insert(1, Component("text_conditioner", self.conditioner.prefix, "text_encoder"))
+        return components_by_name(found)
 
     @cached_property
     def companions(self) -> Mapping[str, Companion]:
@@ -84,6 +86,8 @@ class FlowLayout:
     def tables(self, config: Config) -> Mapping[str, KeyTable]:
         """The key tables of the components that a configuration has, by name."""
         found = {"transformer": self.transformer.table(config["transformer"])}
+        if self.conditioner is not None:
+            found["text_conditioner"] = self.conditioner.table()
         if "text_encoder" in config:
             found["text_encoder"] = qwen3_table(self.text.prefix)
         if "vae" in config:
@@ -97,8 +101,8 @@ class FlowLayout:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The transformer; whether all else is found is asked where a model is loaded."""
-        return (denoiser_of(self.components).name,)
+        """What is published as one; whether all else is found is asked where a model is loaded."""
+        return tuple(name for name in self.components if name not in self.companions)
 
     @property
     def reads_apart(self) -> bool:
@@ -170,9 +174,9 @@ class FlowLayout:
         return found + wide * (2 if step.is_half else 4)
 
     def picture_bytes(self, header: Header, size: tuple[int, int]) -> int | None:
-        """See :func:`clora_ext.families.latent.activations.picture_bytes`."""
+        """See :meth:`clora_ext.families.flow.vae_kind.VaeKind.picture_bytes`."""
         config = self.config(header, _HERE)
-        return picture_bytes(config, size) if "vae" in config else None
+        return self.vae.picture_bytes(config["vae"], size) if "vae" in config else None
 
     def readable(self, header: Header, prompts: PromptSettings) -> PromptSettings:
         """A language model's layer and the length of its texts are the family's."""

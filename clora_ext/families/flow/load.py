@@ -64,8 +64,10 @@ def load_model(
 
     # One card need not hold both: what finds no room goes there when it is asked.
     place = Placement(precision.device, ())
-    text = Text(load_reading(config["text"]), filled("text_encoder", precision.frozen))
-    place.fetch_if_room(text.encoder)
+    encoder = filled("text_encoder", precision.frozen)
+    conditioner = None if family.conditioner is None else filled("text_conditioner", precision.frozen)
+    text = Text(load_reading(config["text"]), encoder, conditioner)
+    place.fetch_if_room(text.whole)
     vae = filled("vae", torch.float32).to(precision.device)
     vae.enable_slicing()  # picture by picture, as they take gigabytes
     denoiser = filled("transformer", precision.frozen)

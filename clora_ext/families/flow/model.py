@@ -17,7 +17,6 @@ from clora_ext.config.precision import Precision
 from clora_ext.config.settings import PromptSettings
 from clora_ext.families.compiled import compile_blocks
 from clora_ext.families.components import Role
-from clora_ext.families.latent.activations import picture_bytes
 from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioning
 from clora_ext.families.picture_size import PictureSize, size_words
 from clora_ext.families.placement import Placement, lay_aside
@@ -60,7 +59,10 @@ class FlowModel:
     @property
     def parts(self) -> Mapping[str, nn.Module]:
         """Every component by its name."""
-        return {"transformer": self.denoiser, "vae": self.vae, "text_encoder": self.text.encoder}
+        found = {"transformer": self.denoiser, "vae": self.vae, "text_encoder": self.text.encoder}
+        return (
+            found if self.text.conditioner is None else {**found, "text_conditioner": self.text.conditioner}
+        )
 
     @property
     def picture_encoder(self) -> nn.Module:
@@ -70,8 +72,8 @@ class FlowModel:
 
     @property
     def text_encoders(self) -> Sequence[nn.Module]:
-        """The language model."""
-        return (self.text.encoder,)
+        """The language model, and what stands behind it."""
+        return self.text.networks
 
     def locate(self, target: Target) -> tuple[nn.Module, str]:
         """The component that holds ``target``, and the path of its module inside.
@@ -107,7 +109,7 @@ class FlowModel:
 
     def drop_text_encoders(self) -> None:
         """Free the memory of the language model: from now on no prompt is read but what is known."""
-        nn.Module.to(self.text.encoder, "meta")
+        nn.Module.to(self.text.whole, "meta")
         release_device_memory()
 
     def lay_vae_aside(self) -> None:
@@ -122,15 +124,15 @@ class FlowModel:
     def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled latents' mean and standard deviation (n, c, h, w) of pixels (n, 3, H, W) in [-1, 1]."""
         self._make_room(pixels.shape[-1], pixels.shape[-2])
-        place = self.vae.encode(pixels.to(self.precision.device)).latent_dist
-        return self.family.vae.scaled(self.vae, place.mean, place.std)
+        mean, deviation = self.family.vae.encoded(self.vae, pixels.to(self.precision.device))
+        return self.family.vae.scaled(self.vae, mean, deviation)
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> list[Image]:
         """The pictures of scaled latents (n, c, h, w)."""
         self._make_room(latents.shape[-1] * self._reduction, latents.shape[-2] * self._reduction)
         own = self.family.vae.unscaled(self.vae, latents.to(self.precision.device).float())
-        pixels = self.vae.decode(own).sample
+        pixels = self.family.vae.decoded(self.vae, own)
         images: list[Image] = VaeImageProcessor().postprocess(pixels)
         return images
 
@@ -227,20 +229,20 @@ class FlowModel:
         return self.family.vae.reduction(self.vae.config)
 
     def _latent_shape(self, width: int, height: int) -> tuple[int, ...]:
-        channels = int(self.denoiser.config["in_channels"])
+        channels = self.family.vae.channels(self.vae.config)
         return channels, height // self._reduction, width // self._reduction
 
     def _make_room(self, width: int, height: int) -> None:
         """For the VAE's work on a picture, at the cost of what does not work then."""
-        self._placement.make_room(picture_bytes({"vae": self.vae.config}, (width, height)))
+        self._placement.make_room(self.family.vae.picture_bytes(self.vae.config, (width, height)))
 
     @property
     def _placement(self) -> Placement:
         """The language model goes first: what it has read is known."""
         stays = self.precision.offloads_denoiser
-        movable = (self.text.encoder, *([] if stays else [self.denoiser]))
+        movable = (self.text.whole, *([] if stays else [self.denoiser]))
         return Placement(self.precision.device, movable)
 
     def _read(self, prompts: Sequence[str]) -> Conditioning:
-        self._placement.fetch(self.text.encoder)
+        self._placement.fetch(self.text.whole)
         return self.text.condition(prompts)

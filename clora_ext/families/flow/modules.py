@@ -23,11 +23,15 @@ __all__ = ["builders", "check_modules", "check_words"]
 
 def builders(family: "FlowLayout", config: Mapping[str, Any]) -> dict[str, Callable[[], nn.Module]]:
     """What makes each component, by its name, in the order in which they are loaded."""
-    return {
-        "text_encoder": lambda: _language_model(Qwen3Config(**config["text_encoder"], use_cache=False)),
-        "vae": lambda: family.vae.build(config["vae"]),
-        "transformer": lambda: family.transformer.build(config["transformer"]),
+    found: dict[str, Callable[[], nn.Module]] = {
+        "text_encoder": lambda: _language_model(Qwen3Config(**config["text_encoder"], use_cache=False))
     }
+    if family.conditioner is not None:
+        build = family.conditioner.build
+        found["text_conditioner"] = lambda: build(config["text_conditioner"])
+    found["vae"] = lambda: family.vae.build(config["vae"])
+    found["transformer"] = lambda: family.transformer.build(config["transformer"])
+    return found
 
 
 def _language_model(config: Qwen3Config) -> Qwen3Model:
@@ -57,12 +61,17 @@ def check_modules(family: "FlowLayout", header: Header, where: Path, config: Map
 
 
 def check_words(config: Mapping[str, Any], where: Path) -> None:
-    """The language model must know every token of its tokenizer.
+    """The language model must know every token of its tokenizer, and so must what stands behind it.
 
     Raises:
         CheckpointError: it knows fewer.
     """
-    known, needed = config["text_encoder"]["vocab_size"], len(load_reading(config["text"]).tokenizer)
+    reading = load_reading(config["text"])
+    known, needed = config["text_encoder"]["vocab_size"], len(reading.tokenizer)
     if known < needed:
         message = f"{where}: the text encoder knows {known} tokens, its tokenizer {needed}"
         raise CheckpointError(message, fix="use the text encoder that is published with the model")
+    if reading.words is not None and config["text_conditioner"]["target_vocab_size"] < len(reading.words):
+        known, needed = config["text_conditioner"]["target_vocab_size"], len(reading.words)
+        message = f"{where}: the text conditioner knows {known} tokens, its tokenizer {needed}"
+        raise CheckpointError(message, fix="use another copy of the model")

@@ -10,7 +10,13 @@ from clora_ext.errors import CheckpointError
 from clora_ext.families.shapes import Shapes, autoencoder_levels
 from clora_ext.formats.header import Header
 
-__all__ = ["flow_vae_config", "flux2_vae_config", "qwen3_config"]
+__all__ = [
+    "conditioner_config",
+    "flow_vae_config",
+    "flux2_vae_config",
+    "qwen3_config",
+    "qwen_image_vae_config",
+]
 
 _FIX = "use the file that is published with the model"
 
@@ -92,4 +98,83 @@ def flux2_vae_config(header: Header, prefix: str, known: Mapping[str, Any]) -> d
         **narrower,
         "use_quant_conv": "encoder.quant_conv.weight" in shapes,
         "use_post_quant_conv": "decoder.post_quant_conv.weight" in shapes,
+    }
+
+
+def qwen_image_vae_config(header: Header, prefix: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """diffusers' configuration of an AutoencoderKLQwenImage, in its authors' layout (Wan's).
+
+    Args:
+        header: of everything.
+        prefix: where its tensors stand.
+        known: how its latents are scaled and shifted.
+
+    Raises:
+        CheckpointError: tensors are missing.
+    """
+    shapes = Shapes(header, prefix)
+    first = shapes.side("encoder.conv1.weight", 0)
+    blocks = shapes.series("encoder.downsamples.{}.residual.2.weight")
+    widths = [
+        shapes.side(f"encoder.downsamples.{number}.residual.2.weight", 0)
+        for number in _first_blocks(shapes, blocks)
+    ]
+    channels = shapes.side("decoder.conv1.weight", 1)
+    if not first or not blocks or any(width % first for width in widths):
+        raise CheckpointError(f"the blocks of its VAE are not multiples of {first} channels", fix=_FIX)
+    if len(known["latents_mean"]) != channels:
+        message = f"its VAE has {channels} channels, and scales of {len(known['latents_mean'])} are known"
+        raise CheckpointError(message, fix=_FIX)
+    return {
+        **known,
+        "base_dim": first,
+        "z_dim": channels,
+        "dim_mult": [width // first for width in widths],
+        "num_res_blocks": blocks,
+        "attn_scales": [],
+        "temperal_downsample": [
+            f"encoder.downsamples.{number}.time_conv.weight" in shapes
+            for number in range(blocks, (len(widths) - 1) * (blocks + 1), blocks + 1)
+        ],
+        "input_channels": shapes.side("encoder.conv1.weight", 1),
+    }
+
+
+def _first_blocks(shapes: Shapes, blocks: int) -> list[int]:
+    """The numbers of the first block of each level; what makes pictures smaller stands behind the last."""
+    found = [0]
+    while f"encoder.downsamples.{found[-1] + blocks + 1}.residual.2.weight" in shapes:
+        found.append(found[-1] + blocks + 1)
+    return found
+
+
+def conditioner_config(header: Header, prefix: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """diffusers' configuration of an AnimaTextConditioner.
+
+    Args:
+        header: of everything.
+        prefix: where its tensors stand.
+        known: what shapes do not tell.
+
+    Raises:
+        CheckpointError: tensors are missing, or its heads do not fit.
+    """
+    shapes = Shapes(header, prefix)
+    head = shapes.side("blocks.0.cross_attn.q_norm.weight", 0)
+    width = shapes.side("blocks.0.cross_attn.q_proj.weight", 0)
+    if not head or width % head:
+        raise CheckpointError(
+            f"heads of {head} do not fit the width {width} of its text conditioner", fix=_FIX
+        )
+    return {
+        **known,
+        "source_dim": shapes.side("blocks.0.cross_attn.k_proj.weight", 1),
+        "target_dim": shapes.side("embed.weight", 1),
+        "model_dim": width,
+        "num_layers": shapes.series("blocks.{}.cross_attn.q_proj.weight"),
+        "num_attention_heads": width // head,
+        "mlp_ratio": shapes.side("blocks.0.mlp.0.weight", 0) / width,
+        "target_vocab_size": shapes.side("embed.weight", 0),
+        "use_self_attention": "blocks.0.self_attn.q_proj.weight" in shapes,
+        "use_layer_norm": "blocks.0.norm_mlp.bias" in shapes,
     }

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import AddedToken, Qwen2Tokenizer, Qwen3Model
+from torch import Tensor, nn
+from transformers import AddedToken, PreTrainedTokenizerBase, Qwen2Tokenizer, Qwen3Model
 
 from clora_ext.config.precision import to_device
 from clora_ext.families.model import Conditioning
@@ -17,6 +17,7 @@ from clora_ext.families.said import Said
 __all__ = ["Reading", "Text", "collate", "load_reading", "states_of"]
 
 _FOLDER = Path(__file__).parent / "qwen_tokenizer"
+_WORDS_FOLDER = Path(__file__).parent / "t5_tokenizer"
 
 # Behind the vocabulary, in this order; those from <tool_call> on are words that a text may have, too.
 _SPECIAL = (
@@ -28,6 +29,7 @@ _WORDS = (
     "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>",
     "<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>",
 )  # fmt: skip
+_QWEN_AND_T5 = "qwen and t5"
 _CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
@@ -47,6 +49,8 @@ class Reading:
         layers: whose states are read side by side, counted as Python counts; 0 is what the first one reads.
         padded: whether the transformer was trained on texts that are all filled up to the longest, and sees
             what they are filled with.
+        words: T5's tokenizer, where what stands behind the language model is asked about each of its tokens;
+            None: nothing stands there.
     """
 
     tokenizer: Qwen2Tokenizer
@@ -54,10 +58,19 @@ class Reading:
     longest: int
     layers: tuple[int, ...]
     padded: bool
+    words: PreTrainedTokenizerBase | None = None
 
     def asked(self, text: str) -> list[int]:
         """The numbers of the tokens that are read."""
         return self._all(text)[: self.longest]
+
+    def asked_words(self, text: str) -> list[int]:
+        """The numbers of the text's tokens that what stands behind the language model is asked about.
+
+        The last is the mark of the end, also where the text is cut.
+        """
+        found = self._all_words(text)
+        return found if len(found) <= self.longest else [*found[: self.longest - 1], found[-1]]
 
     def plain(self, text: str) -> Sequence[int]:
         """The numbers of the text's own tokens, as they are behind another word: there most words are one."""
@@ -66,7 +79,8 @@ class Reading:
 
     def cut(self, text: str) -> int:
         """How many tokens at the end are not read."""
-        return max(0, len(self._all(text)) - self.longest)
+        read = max(len(self._all(text)), len(self._all_words(text)))
+        return max(0, read - self.longest)
 
     def states(self, text: str) -> int:
         """How many states the transformer is given, each as wide as all layers that are read."""
@@ -76,13 +90,18 @@ class Reading:
         found: list[int] = self.tokenizer(
             self.template.replace("{}", text), add_special_tokens=False
         ).input_ids
+        return found or [self.tokenizer.pad_token_id]  # a language model cannot be asked nothing
+
+    def _all_words(self, text: str) -> list[int]:
+        found: list[int] = [] if self.words is None else self.words(text).input_ids
         return found
 
 
 def load_reading(text: Mapping[str, Any]) -> Reading:
     """What a family's data say."""
     layers, padded = tuple(text["layers"]), bool(text["padded"])
-    return Reading(_tokenizer(), text["template"], text["longest"], layers, padded)
+    words = _word_tokenizer() if text["tokenizer"] == _QWEN_AND_T5 else None
+    return Reading(_tokenizer(), text["template"], text["longest"], layers, padded, words)
 
 
 @cache  # reading the vocabulary takes half a second
@@ -97,6 +116,16 @@ def _tokenizer() -> Qwen2Tokenizer:
     return tokenizer
 
 
+@cache
+def _word_tokenizer() -> PreTrainedTokenizerBase:
+    """T5's own, of the first version and of all that were made from it."""
+    import transformers
+
+    kind: Any = transformers.T5TokenizerFast  # type: ignore[attr-defined] # in later releases another's name
+    found: PreTrainedTokenizerBase = kind.from_pretrained(_WORDS_FOLDER, local_files_only=True)
+    return found
+
+
 @dataclass(frozen=True)
 class Text:
     """A language model whose states condition the transformer.
@@ -104,12 +133,25 @@ class Text:
     Attributes:
         reading: how it is asked.
         encoder: the language model.
-        said: what it has said.
+        conditioner: turns what it says into as many states as T5 has tokens; None: the transformer reads the
+            language model itself.
+        said: what they have said.
     """
 
     reading: Reading
     encoder: Qwen3Model
+    conditioner: nn.Module | None = None
     said: Said = field(default_factory=Said, repr=False, compare=False)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that read."""
+        return (self.encoder,) if self.conditioner is None else (self.encoder, self.conditioner)
+
+    @cached_property
+    def whole(self) -> nn.Module:
+        """All that read as one, always the same."""
+        return self.encoder if self.conditioner is None else nn.ModuleList(self.networks)
 
     def condition(self, prompts: Sequence[str]) -> Conditioning:
         """``states`` (n, tokens, width), and ``mask`` (n, tokens), 1 where the transformer sees a token.
@@ -137,7 +179,12 @@ class Text:
             output_hidden_states=True,
             use_cache=False,
         )
-        return torch.cat([found.hidden_states[layer] for layer in self.reading.layers], dim=-1)
+        states = torch.cat([found.hidden_states[layer] for layer in self.reading.layers], dim=-1)
+        if self.conditioner is None:
+            return states
+        words = torch.tensor([self.reading.asked_words(prompt)])
+        conditioned: Tensor = self.conditioner(states, to_device(words, states.device))
+        return conditioned[:, : words.shape[1]]  # behind them stand zeros
 
 
 def collate(conditions: Sequence[Conditioning]) -> Conditioning:

@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clora_ext.formats.flow_keys import flow_vae_table, flux2_vae_table
+from clora_ext.families.latent.activations import picture_bytes, vae_bytes
+from clora_ext.formats.flow_keys import flow_vae_table, flux2_vae_table, qwen_image_vae_table
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
 
-from .shapes import flow_vae_config, flux2_vae_config
+from .shapes import flow_vae_config, flux2_vae_config, qwen_image_vae_config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["FLUX_1", "FLUX_2", "VaeKind"]
+__all__ = ["FLUX_1", "FLUX_2", "QWEN_IMAGE", "VaeKind"]
 
+_FILM_FACTOR = 6.0  # numbers that a VAE of films takes for each of its first width, and pixel
 _PATCH = 2  # side of the square of latents of Flux.2's that is one place of what the transformer sees
 
 
@@ -36,6 +38,7 @@ class VaeKind:
         scaled: mean and deviation of a module's own latents (n, c, h, w) as the transformer is given them,
             (n, c * patch², h / patch, w / patch).
         unscaled: the way back of latents.
+        films: whether its pictures are films of one picture; then its configuration has other names, too.
     """
 
     title: str
@@ -46,14 +49,35 @@ class VaeKind:
     build: "Callable[[Mapping[str, Any]], nn.Module]"
     scaled: "Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]"
     unscaled: "Callable[[Any, Tensor], Tensor]"
+    films: bool = False
 
     def reduction(self, config: Mapping[str, Any]) -> int:
         """Pixels along a side of one place of what the transformer is given."""
-        return int(2 ** (len(config["block_out_channels"]) - 1) * self.patch)
+        levels = config["dim_mult" if self.films else "block_out_channels"]
+        return int(2 ** (len(levels) - 1) * self.patch)
 
     def channels(self, config: Mapping[str, Any]) -> int:
         """Of what the transformer is given."""
-        return int(config["latent_channels"] * self.patch**2)
+        return int(config["z_dim" if self.films else "latent_channels"] * self.patch**2)
+
+    def picture_bytes(self, config: Mapping[str, Any], size: tuple[int, int]) -> int:
+        """About how much it takes in float32 beside its weights for one picture of (width, height) pixels."""
+        if self.films:
+            return vae_bytes(config["base_dim"], size, _FILM_FACTOR)
+        return picture_bytes({"vae": config}, size)
+
+    def encoded(self, vae: Any, pixels: "Tensor") -> "tuple[Tensor, Tensor]":  # noqa: ANN401 - diffusers'
+        """Mean and deviation of a module's own latents (n, c, h, w) of pixels (n, 3, H, W) in [-1, 1]."""
+        if not self.films:
+            place = vae.encode(pixels).latent_dist
+            return place.mean, place.std
+        place = vae.encode(pixels.unsqueeze(2)).latent_dist
+        return place.mean.squeeze(2), place.std.squeeze(2)
+
+    def decoded(self, vae: Any, latents: "Tensor") -> "Tensor":  # noqa: ANN401 - diffusers'
+        """The pixels of a module's own latents: the way back."""
+        found: Tensor = vae.decode(latents.unsqueeze(2) if self.films else latents).sample
+        return found.squeeze(2) if self.films else found
 
 
 def _build_1(config: Mapping[str, Any]) -> "nn.Module":
@@ -96,6 +120,31 @@ def _unscaled_2(vae: Any, latents: "Tensor") -> "Tensor":  # noqa: ANN401 - diff
     return torch.nn.functional.pixel_shuffle(latents * spread + centre, _PATCH)
 
 
+def _build_qwen_image(config: Mapping[str, Any]) -> "nn.Module":
+    from diffusers import AutoencoderKLQwenImage
+
+    found: nn.Module = AutoencoderKLQwenImage.from_config(dict(config))
+    return found
+
+
+def _scaled_qwen_image(vae: Any, mean: "Tensor", deviation: "Tensor") -> "tuple[Tensor, Tensor]":  # noqa: ANN401 - diffusers'
+    centre, spread = _published(vae, mean)
+    return (mean - centre) / spread, deviation / spread
+
+
+def _unscaled_qwen_image(vae: Any, latents: "Tensor") -> "Tensor":  # noqa: ANN401 - diffusers'
+    centre, spread = _published(vae, latents)
+    return latents * spread + centre
+
+
+def _published(vae: Any, like: "Tensor") -> "list[Tensor]":  # noqa: ANN401 - diffusers'
+    """Mean and deviation of each channel, (1, c, 1, 1), which are published beside the weights."""
+    import torch
+
+    both = (vae.config["latents_mean"], vae.config["latents_std"])
+    return [torch.tensor(one, device=like.device).reshape(1, -1, 1, 1) for one in both]
+
+
 def _statistics(vae: Any) -> "tuple[Tensor, Tensor]":  # noqa: ANN401 - diffusers'
     """Mean and deviation of each channel of the patches, (1, c, 1, 1)."""
     mean, variance = (one.float().reshape(1, -1, 1, 1) for one in (vae.bn.running_mean, vae.bn.running_var))
@@ -125,3 +174,16 @@ FLUX_2 = VaeKind(
     unscaled=_unscaled_2,
 )
 """32 channels, in squares of 2 x 2, each of the 128 with a mean and a variance that lie in the file."""
+
+QWEN_IMAGE = VaeKind(
+    title="VAE of Qwen-Image",
+    usual=("qwen_image_vae.safetensors",),
+    patch=1,
+    configure=qwen_image_vae_config,
+    table=qwen_image_vae_table,
+    build=_build_qwen_image,
+    scaled=_scaled_qwen_image,
+    unscaled=_unscaled_qwen_image,
+    films=True,
+)
+"""16 channels, each with a mean and a deviation; Wan's for films, of which a picture is the first frame."""

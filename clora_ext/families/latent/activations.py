@@ -11,7 +11,7 @@ from typing import Any
 from clora_ext.config.settings import TargetSet
 from clora_ext.families.step_shape import StepShape
 
-__all__ = ["picture_bytes", "training_bytes"]
+__all__ = ["picture_bytes", "training_bytes", "vae_bytes"]
 
 _FLOAT = 4
 _HALF = 2
@@ -99,8 +99,12 @@ def _widest(levels: "Sequence[_Level]", step: StepShape) -> int:
 
 def picture_bytes(config: Mapping[str, Any], size: tuple[int, int]) -> int:
     """Bytes of the VAE in float32 beside its weights, for one picture of (width, height) pixels."""
-    first: int = config["vae"]["block_out_channels"][0]
-    return int(_VAE_FACTOR * size[0] * size[1] * first * _FLOAT)
+    return vae_bytes(config["vae"]["block_out_channels"][0], size)
+
+
+def vae_bytes(first: int, size: tuple[int, int], factor: float = _VAE_FACTOR) -> int:
+    """The same of a VAE of ``first`` channels next to the pixels, which takes ``factor`` numbers for each."""
+    return int(factor * size[0] * size[1] * first * _FLOAT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,9 @@ def places_in(module: nn.Module, table: KeyTable, header: Header, where: Path) -
 def _own(header: Header, table: KeyTable) -> Iterator[str]:
     """The component's tensors, left-overs aside."""
     for name in header.tensors:
-        if name.startswith(table.prefix) and not is_leftover(table.component, name[len(table.prefix) :]):
+        inside = name.removeprefix(table.prefix)
+        is_own = name.startswith(table.prefix) and not inside.startswith(table.apart)
+        if is_own and not is_leftover(table.component, inside):
             yield name
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from diffusers import DiffusionPipeline
@@ -17,8 +18,14 @@ from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 __all__ = ["cast_parts", "finish_folder", "save_pipeline", "without_bars"]
 
 _TEXT = "text_encoder"
+_READS = "text_"
 _PREFIX = "text_model."
 _FORMAT = {"format": "pt"}  # transformers reads no file that does not say so
+
+
+class _Pipeline(Protocol):
+    @property
+    def components(self) -> Mapping[str, Any]: ...
 
 
 def save_pipeline(pipeline: DiffusionPipeline, folder: Path, dtypes: Mapping[Role, torch.dtype]) -> None:
@@ -40,7 +47,7 @@ def save_pipeline(pipeline: DiffusionPipeline, folder: Path, dtypes: Mapping[Rol
     finish_folder(folder)
 
 
-def cast_parts(pipeline: DiffusionPipeline, dtypes: Mapping[Role, torch.dtype]) -> None:
+def cast_parts(pipeline: "_Pipeline", dtypes: Mapping[Role, torch.dtype]) -> None:
     """Cast the modules in place.
 
     Raises:
@@ -62,7 +69,7 @@ def finish_folder(folder: Path) -> None:
 
 def _role(name: str) -> Role:
     """Of one of the pipeline's modules."""
-    if name.startswith(_TEXT):
+    if name.startswith(_READS):
         return "text_encoder"
     return "vae" if name == "vae" else "denoiser"
 
@@ -112,6 +119,6 @@ def _load_as_float32(config: Path) -> None:
 
 def _allow_reading(folder: Path) -> None:
     """The safetensors library lets only the owner read its files: give all of them the usual mode."""
-    usual = (folder / "model_index.json").stat().st_mode & 0o777
+    usual = min(folder.glob("*.json")).stat().st_mode & 0o777
     for file in folder.rglob("*.safetensors"):
         file.chmod(usual)

@@ -80,6 +80,17 @@ KINDS: Mapping[str, LoraKind] = {
         resolution=1024,
         endings=("lora_A.weight", "lora_B.weight"),
     ),
+    # The authors' names: ComfyUI knows no others, and diffusers reads them only so.
+    "anima": LoraKind(
+        prefixes={"transformer": "diffusion_model."},
+        embeddings={},
+        original=True,
+        base_version="anima",
+        architecture="anima-preview/lora",
+        implementation="https://huggingface.co/circlestone-labs/Anima",
+        resolution=1024,
+        endings=("lora_A.weight", "lora_B.weight"),
+    ),
     "flux2_klein_4b": _klein("4b"),
     "flux2_klein_9b": _klein("9b"),
 }

@@ -67,6 +67,12 @@ _HEIGHTS = {
     re.compile(r"double_blocks[._]\d+[._](?:img|txt)_mlp[._]0$"): {4: "Flux 1", 6: "Flux.2"},
 }
 
+# By the authors' names and by diffusers', of whose widths one is that of another model's text.
+_ANIMA = re.compile(
+    r"blocks[._]\d+[._](?:(?:self|cross)_attn[._](?:[qkv]|output)_proj|mlp[._]layer[12])"
+    r"|(?:^|_unet_|_transformer_|transformer\.|lycoris_)transformer_blocks[._]\d+[._]attn[12][._]to_"
+)
+
 # Marks of a model in the names of its layers; the first that is found counts. Stable Diffusion 1 and 2 have
 # the same names: the width of the text states tells them apart.
 _MODELS: Sequence[tuple[str, re.Pattern[str]]] = (
@@ -161,6 +167,8 @@ def recognise_sites(sites: Sequence[Site]) -> str | None:
 
 def _recognise(stems: Sequence[str], widths: Iterable[int]) -> str | None:
     """By the text states' width if it is a known one, else by the first mark that any name bears."""
+    if any(_ANIMA.search(stem) for stem in stems):
+        return "Anima"
     known = {_WIDTHS[width] for width in widths if width in _WIDTHS}
     if len(known) == 1:
         return known.pop()
