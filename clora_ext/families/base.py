@@ -38,6 +38,11 @@ class Family(Protocol):
         ...
 
     @property
+    def licence(self) -> str:
+        """What a user has to know of the published models' licence; empty: it forbids nothing usual."""
+        ...
+
+    @property
     def components(self) -> Mapping[str, Component]:
         """The networks of a model by name: exactly one denoiser."""
         ...

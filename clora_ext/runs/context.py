@@ -76,9 +76,10 @@ class ProjectContext:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the base: who says otherwise of what it predicts, its variant."""
+        """What a user should know of the base: who says otherwise of what it predicts, variant, licence."""
         told = () if self.variant is None else (self.variant.note,)
-        return (*self.prediction.notes, *told)
+        licence = (self.family.licence,) if self.family.licence else ()
+        return (*self.prediction.notes, *told, *licence)
 
     @property
     def size_multiple(self) -> int:

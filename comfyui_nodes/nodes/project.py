@@ -57,8 +57,8 @@ class StartProject(io.ComfyNode):
                 io.Combo.Input(
                     "checkpoint",
                     options=[*model_names(), DEMO],
-                    tooltip="The model to start from: Stable Diffusion 1.5, SDXL, Z-Image or Flux.2 klein "
-                    "(both in diffusion_models/), or clora's small one.",
+                    tooltip="The model to start from: Stable Diffusion 1.5, SDXL, Z-Image, Flux.2 klein or "
+                    "Anima (all three in diffusion_models/), or clora's small one.",
                 ),
                 io.String.Input(
                     "name",
@@ -88,7 +88,8 @@ class StartProject(io.ComfyNode):
                     options=[_AS_IT_SAYS, *_variants()],
                     default=_AS_IT_SAYS,
                     tooltip="Which variant the model is, where shapes do not tell and neither its name nor "
-                    "its metadata says it: of Z-Image base or turbo, of Flux.2 klein base, distilled or kv.",
+                    "its metadata says it: of Z-Image base or turbo, of Flux.2 klein base, distilled or kv, "
+                    "of Anima base, turbo or aesthetic.",
                 ),
             ],
             outputs=evolving_outputs(),

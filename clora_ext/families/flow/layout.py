@@ -100,6 +100,11 @@ class FlowLayout:
         return str(family_data(self.name)["title"])
 
     @property
+    def licence(self) -> str:
+        """From the family's data."""
+        return str(family_data(self.name).get("licence", ""))
+
+    @property
     def required(self) -> tuple[str, ...]:
         """What is published as one; whether all else is found is asked where a model is loaded."""
         return tuple(name for name in self.components if name not in self.companions)

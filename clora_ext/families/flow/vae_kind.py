@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FLUX_1", "FLUX_2", "QWEN_IMAGE", "VaeKind"]
 
-_FILM_FACTOR = 6.0  # numbers that a VAE of films takes for each of its first width, and pixel
+_FILM_FACTOR = 18.2  # numbers that a VAE of films takes for each of its first width, and pixel
 _PATCH = 2  # side of the square of latents of Flux.2's that is one place of what the transformer sees
 
 

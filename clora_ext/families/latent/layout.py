@@ -69,6 +69,11 @@ class OriginalLayout:
         return str(family_data(self.name)["title"])
 
     @property
+    def licence(self) -> str:
+        """None that forbids what is usual."""
+        return ""
+
+    @property
     def required(self) -> tuple[str, ...]:
         """All components: such a checkpoint is one file."""
         return tuple(self.components)

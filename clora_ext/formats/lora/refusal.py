@@ -55,6 +55,11 @@ _OTHER_KINDS: Sequence[tuple[re.Pattern[str], str, str]] = tuple(
             "not a LoRA alone",
             "it also replaces weights of the model, and with them what they have learned",
         ),
+        (
+            r"llm_adapter[._]|(?:^|\.)text_conditioner\.",
+            "a LoRA of Anima's text conditioner, too",
+            "it changes the network that reads for the transformer (llm_adapter), which stays as it is",
+        ),
         (r"\.reshape_weight$", "for a model of another shape", "it also changes the sizes of layers"),
     )
 )
