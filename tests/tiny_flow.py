@@ -118,6 +118,14 @@ def _anima() -> nn.Module:
         attention_head_dim=HEAD, num_layers=2, text_embed_dim=WIDTH, adaln_lora_dim=8,
         rope_scale=(1.0, 4.0, 4.0), extra_pos_embed_type=None,
     )  # fmt: skip
+    with torch.no_grad():
+        for name, parameter in found.named_parameters():
+            if name.endswith(
+                ("norm_q.weight", "norm_k.weight")
+            ):  # else one in another's place is not noticed
+                nn.init.uniform_(parameter, 0.5, 1.5)
+            if ".linear_2." in name and "norm" in name:  # else its blocks are hardly heard
+                parameter.mul_(4)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
-from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.errors import CheckpointError
 from clora_ext.formats.flow_keys import CONDITIONER_PREFIX, anima_conditioner_table, anima_table
 
 from .family_data import family_data
@@ -121,7 +121,7 @@ def _build_conditioner(config: Mapping[str, Any]) -> "nn.Module":
         from diffusers import AnimaTextConditioner
     except ImportError as error:
         message = "Anima needs a diffusers that knows its text conditioner"
-        raise UsageError(message, fix="pip install 'diffusers>=0.41'") from error
+        raise CheckpointError(message, fix="pip install 'diffusers>=0.41'") from error
     found: Any = AnimaTextConditioner.from_config(dict(config))
     with torch.device("cpu"):
         found.rotary_emb = type(found.rotary_emb)(config["model_dim"] // config["num_attention_heads"])

@@ -80,7 +80,7 @@ KINDS: Mapping[str, LoraKind] = {
         resolution=1024,
         endings=("lora_A.weight", "lora_B.weight"),
     ),
-    # The authors' names: ComfyUI knows no others, and diffusers reads them only so.
+    # The authors' names: ComfyUI knows no others. diffusers translates them, and takes no file with an alpha.
     "anima": LoraKind(
         prefixes={"transformer": "diffusion_model."},
         embeddings={},
@@ -90,6 +90,7 @@ KINDS: Mapping[str, LoraKind] = {
         implementation="https://huggingface.co/circlestone-labs/Anima",
         resolution=1024,
         endings=("lora_A.weight", "lora_B.weight"),
+        alpha=False,
     ),
     "flux2_klein_4b": _klein("4b"),
     "flux2_klein_9b": _klein("9b"),
