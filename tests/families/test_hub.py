@@ -42,8 +42,12 @@ REPOSITORIES = {
     "someone/old-model": "pickles",
     "someone/one.file": "one_file",
     "someone/z-image": "z_image",
+    "someone/anima": "anima",
 }
-TOLD = {"z_image": {"model_index.json": '{"_class_name": "ZImagePipeline"}'}}
+TOLD = {
+    "z_image": {"model_index.json": '{"_class_name": "ZImagePipeline"}'},
+    "anima": {"modular_model_index.json": '{"_class_name": "AnimaModularPipeline"}'},
+}
 
 
 def _tag(name: str) -> str:
@@ -120,7 +124,7 @@ print(json.dumps({name: find(name) for name in sys.argv[1:]}))
 def find(cache: Path, **environment: str) -> dict[str, str]:
     """What a process of its own finds by each name: huggingface_hub reads its environment when imported."""
     own = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_HOME": str(cache / "home"), "NO_PROXY": "*"}
-    command = [sys.executable, "-c", FIND, *FETCHED, *REFUSED, "someone/z-image"]
+    command = [sys.executable, "-c", FIND, *FETCHED, *REFUSED, "someone/z-image", "someone/anima"]
     done = subprocess.run(command, env=own | environment, capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)
     return found
@@ -172,11 +176,15 @@ REFUSED = {
 
 
 def test_of_a_transformer_in_parts_all_of_them_are_fetched(fetched: Fetched) -> None:
-    name = "someone/z-image"
-    unread = ("README.md", "assets/", "tokenizer/", "text_encoder/generation_config.json")
-    assert fetched.of(name) == [one for one in sorted(listing("z_image")) if not one.startswith(unread)]
-    folder = fetched.cache / "models--someone--z-image" / "snapshots" / COMMIT
-    assert fetched.online[name] == fetched.offline[name] == str(folder)
+    unread = ("README.md", "assets/", "tokenizer/", "t5_tokenizer/", "text_encoder/generation_config.json")
+
+    def check(repository: str) -> None:
+        name, listed = f"someone/{repository}", REPOSITORIES[f"someone/{repository}"]
+        assert fetched.of(name) == [one for one in sorted(listing(listed)) if not one.startswith(unread)]
+        folder = fetched.cache / f"models--someone--{repository}" / "snapshots" / COMMIT
+        assert fetched.online[name] == fetched.offline[name] == str(folder)
+
+    check_each(["z-image", "anima"], check)
 
 
 def test_only_what_is_read_is_fetched_and_half_precision_only_where_it_must_be(fetched: Fetched) -> None:

@@ -173,7 +173,9 @@ def _modules(comfy: Comfy) -> dict[str, dict[str, Any]]:
             "load_diffusion_model": load_diffusion_model,
             "load_diffusion_model_state_dict": load_diffusion_model_state_dict,
             "load_clip": load_clip,
-            "CLIPType": types.SimpleNamespace(LUMINA2="lumina2", FLUX2="flux2"),
+            "CLIPType": types.SimpleNamespace(
+                LUMINA2="lumina2", FLUX2="flux2", STABLE_DIFFUSION="stable_diffusion"
+            ),
             "VAE": VAE,
         },
         "comfyui_version": {"__version__": "0.33.0"},

@@ -18,6 +18,7 @@ from clora_ext.errors import BaseChanged, CheckpointError, UsageError
 
 NAME = "diffusion_models/z_image_tiny.safetensors"
 KLEIN = "diffusion_models/flux_klein_base_tiny.safetensors"
+ANIMA = "diffusion_models/anima_base_tiny.safetensors"
 FAST = {"strategy": "merge", "resolution": 16, "steps": 2}
 
 
@@ -44,6 +45,7 @@ def test_transformers_are_listed_behind_checkpoints_and_their_parts_beside(
     [
         ("z_image", NAME, "Z-Image", "lumina2", 10),
         ("flux2_klein_4b", KLEIN, "Flux.2 klein 4B", "flux2", 20),
+        ("anima", ANIMA, "Anima", "stable_diffusion", 20),
     ],
 )
 def test_it_is_taught_undone_and_written(
