@@ -1,11 +1,12 @@
 """The families of flow matching that tests go through, one by one."""
 
+import flow_anima
 import flow_klein
 import flow_z_image
 from flow_family import FlowFamily
 
-FLOW_FAMILIES: tuple[FlowFamily, ...] = (flow_z_image.Z_IMAGE, flow_klein.KLEIN)
-Z_IMAGE, KLEIN = FLOW_FAMILIES
+FLOW_FAMILIES: tuple[FlowFamily, ...] = (flow_z_image.Z_IMAGE, flow_klein.KLEIN, flow_anima.ANIMA)
+Z_IMAGE, KLEIN, ANIMA = FLOW_FAMILIES
 
 
 def family_id(family: FlowFamily) -> str:

@@ -45,22 +45,27 @@ class Published:
         vae: name of its file, its golden list, and diffusers' module.
         by_hand: diffusers' name of parameters, the authors' name, and which part of how many it is.
         swapped: those of them whose halves are stored exchanged.
-        cut: a layer of the first size whose rows are a part: its name, rows, shape, and the authors' name.
+        cut: a layer of the first size whose rows are a part: its name, rows, shape, and the authors' name;
+            None: there is none.
         relatives: golden lists of models that are refused, and what is said.
         made_of_it: tensors of models that look like it and are refused, and what is said.
         variants: name of a file, the variant that it is, whether the name says so.
         advised: words of what is said of the first of those, and what is suggested.
+        layouts: what is behind the golden list's name, and before the names of its tensors, that is known.
     """
 
     sizes: Sequence[Size]
     vae: tuple[str, str, Callable[[], nn.Module]]
     by_hand: Mapping[str, tuple[str, tuple[int, int]]]
     swapped: Sequence[str]
-    cut: tuple[str, tuple[int, int], tuple[int, int], str]
+    cut: tuple[str, tuple[int, int], tuple[int, int], str] | None
     relatives: Mapping[str, str]
     made_of_it: Callable[[], Sequence[tuple[Shapes, str]]]
     variants: Sequence[tuple[str, str, bool]]
     advised: tuple[Sequence[str], Mapping[str, Any]]
+    layouts: Sequence[tuple[str, str]] = (
+        ("", ""), ("", "model.diffusion_model."), ("", "model."), ("_diffusers", ""),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,8 @@ class Loras:
         fused: the same of programs that adapt queries, keys and values as one.
         others: authors' names of layers that only those reach.
         thirds: endings of the layers' names, by their place in such a tensor.
-        whole: name of such a tensor of the published model, its dialect, and shape.
-        mixed: a program that names layers alone and one that does not, as one file can mix them.
+        whole: name of such a tensor of the published model, its dialect, and shape; None: there is none.
+        mixed: a program that names layers alone and one that does not, as one file can mix them; likewise.
         strange: name and shape of a layer of another model, and what is said of it.
         written: the dialect that clora writes.
         stem: what stands before a layer's name there.
@@ -124,8 +129,8 @@ class Loras:
     fused: Mapping[str, tuple[str, Names]]
     others: Sequence[str]
     thirds: Sequence[tuple[str, ...]]
-    whole: tuple[str, str, tuple[int, int]]
-    mixed: tuple[str, str]
+    whole: tuple[str, str, tuple[int, int]] | None
+    mixed: tuple[str, str] | None
     strange: Sequence[tuple[str, tuple[int, int], str]]
     written: str
     stem: str

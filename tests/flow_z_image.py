@@ -65,7 +65,7 @@ PUBLISHED = Published(
     cut=("layers.3.attention.to_k", (3840, 7680), (3840, 3840), "layers.3.attention.qkv"),
     relatives={
         "flux1_dev": "Flux", "chroma": "Flux", "sd35_medium": "Stable Diffusion 3", "krea2": "Krea 2",
-        "anima": "Anima", "qwen_image": "Qwen-Image", "qwen3_4b": "text encoder", "flux1_vae": "VAE",
+        "qwen_image": "Qwen-Image", "qwen3_4b": "text encoder", "flux1_vae": "VAE",
     },
     made_of_it=_made_of_it,
     variants=[

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import Flux2Transformer2DModel, ZImageTransformer2DModel
+from diffusers import CosmosTransformer3DModel, Flux2Transformer2DModel, ZImageTransformer2DModel
 from torch import Tensor, nn
 
 HEAD = 64
@@ -75,8 +75,27 @@ def _klein_answer(network: Any, latents: Tensor, caption: int) -> tuple[Tensor, 
     return answer, places
 
 
+def _anima(counted: Counted) -> nn.Module:
+    found: nn.Module = CosmosTransformer3DModel(
+        in_channels=counted.channels + 1, out_channels=counted.channels, attention_head_dim=HEAD,
+        num_attention_heads=counted.width // HEAD, num_layers=counted.depths[0], text_embed_dim=64,
+        adaln_lora_dim=16, extra_pos_embed_type=None, concat_padding_mask=False,
+    )  # fmt: skip
+    return found
+
+
+def _anima_answer(network: Any, latents: Tensor, caption: int) -> tuple[Tensor, Tensor]:
+    film = torch.cat([latents, torch.zeros_like(latents[:1])])[None, :, None]
+    answer = network(
+        hidden_states=film, timestep=torch.full((1,), 0.5),
+        encoder_hidden_states=torch.randn(1, caption, 64), return_dict=False,
+    )[0]  # fmt: skip
+    return answer[0, :, 0], latents
+
+
 _Z_ATTENTION = r"layers\.\d+\.attention\.(to_q|to_k|to_v|to_out\.0)"
 _KLEIN_ATTENTION = r".*attn\.(to_[qkv]|add_[qkv]_proj|to_out(\.0)?|to_add_out|to_qkv_mlp_proj)"
+_ANIMA_ATTENTION = r"transformer_blocks\.\d+\.attn[12]\.(to_[qkv]|to_out\.0)"
 
 COUNTED = (
     Counted(
@@ -89,5 +108,9 @@ COUNTED = (
             "attention": _KLEIN_ATTENTION,
             "transformer": rf"{_KLEIN_ATTENTION}|.*ff(_context)?\.linear_(in|out)",
         },
+    ),
+    Counted(
+        "anima", 128, [2], 16, 32, 16, 32, _anima, _anima_answer,
+        {"attention": _ANIMA_ATTENTION, "transformer": rf"{_ANIMA_ATTENTION}|.*\.ff\.net\.(0\.proj|2)"},
     ),
 )  # fmt: skip

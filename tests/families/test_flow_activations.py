@@ -9,7 +9,7 @@ from cases import check_each
 from counted_networks import COUNTED, Counted
 from live_bytes import Live
 from peft import LoraConfig, inject_adapter_in_model
-from published_files import klein_header, z_image_header
+from published_files import anima_header, klein_header, z_image_header
 from torch import nn
 
 from clora_ext import families
@@ -20,6 +20,7 @@ from clora_ext.families.step_shape import StepShape
 RANK = 8
 HEADERS = {
     "z_image": z_image_header,
+    "anima": anima_header,
     **{f"flux2_klein_{size}": lambda size=size: klein_header(f"flux2_klein_{size}") for size in ("4b", "9b")},
 }
 
@@ -88,6 +89,9 @@ FULL = {
     ("flux2_klein_4b", False, False): 19.0e9,
     ("flux2_klein_4b", True, True): 2.03e9 + 2 * 245.4e6,
     ("flux2_klein_9b", True, False): 2.97e9,
+    ("anima", True, False): 1.41e9,
+    ("anima", False, False): 16.6e9,
+    ("anima", True, True): 1.41e9 + 2 * 69.2e6,
     ("flux2_klein_9b", False, False): 32.3e9,
 }
 
@@ -114,4 +118,6 @@ def test_of_magnitudes_nothing_is_told_and_a_picture_takes_what_its_vae_makes() 
     asked = step(recompute=True, copies_weights=False, magnitudes=True)
     for name, header in HEADERS.items():
         assert families.load(name).training_bytes(header(), asked) is None
+    film = families.load("anima").picture_bytes(anima_header(), (1024, 1024))
+    assert film == int(18.2 * 1024**2 * 96 * 4)
     assert families.load("z_image").picture_bytes(z_image_header(), (1024, 1024)) == 6 * 1024**2 * 128 * 4

@@ -36,7 +36,7 @@ def test_a_folder_is_the_single_file_tensor_for_tensor(
     family: FlowFamily, shard: str | None, tmp_path: Path
 ) -> None:
     folder = save(tmp_path / "folder", shard, family)
-    assert (len(list(folder.glob("transformer/*.safetensors"))) > 3) == (shard is not None)
+    assert (len(list(folder.glob("transformer/*.safetensors"))) > 1) == (shard is not None)
     single = Checkpoint(write_everything(tmp_path / "x.safetensors", dtype=torch.float32, kind=family.name))
     place = find_place(folder, {})
     assert place.companions == {}

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from flow_families import ANIMA, KLEIN, Z_IMAGE, family_id
 from flow_family import FlowFamily
 from safetensors.torch import load_file
 from small_runs import FLOW, Taught, another, pictures, snapshot, stop_at
-from tiny_flow import RESOLUTION, FlowFiles
+from tiny_flow import KINDS, RESOLUTION, FlowFiles
 
 from clora_ext import (
     GenerateRequest,
@@ -31,6 +32,10 @@ from clora_ext.config.precision import pick_precision
 from clora_ext.errors import Cancelled, UsageError
 from clora_ext.formats.flow_keys import FLOW_PREFIX
 from clora_ext.runs.context import project_context
+
+the_last_slowly = pytest.mark.parametrize(
+    "family", [Z_IMAGE, KLEIN, pytest.param(ANIMA, marks=pytest.mark.slow)], indirect=True, ids=family_id
+)
 
 
 def test_a_concept_changes_what_is_taught_and_nothing_else(
@@ -54,6 +59,7 @@ def test_the_disk_is_asked_for_what_is_written(taught: Taught) -> None:
     assert 0 < told.disk.memory - folder.memory < 1_100_000
 
 
+@the_last_slowly
 def test_a_stopped_run_goes_on_bit_for_bit(asked: Request, taught: Taught) -> None:
     """And pictures in another folder, taught in another project, give the same."""
     with pytest.raises(Cancelled):
@@ -77,6 +83,7 @@ def test_concepts_follow_one_another_and_are_undone(taught: Taught, tmp_path: Pa
     assert {name: state.get(name) for name in kept} == kept
 
 
+@the_last_slowly
 def test_two_dozen_steps_lower_the_loss_by_a_third(asked: Request) -> None:
     """At eight noises and times that stay, on what is taught; the model is the one that is written."""
     images = Pictures(pictures(asked.project.parent / "two", count=2))
@@ -107,7 +114,9 @@ def errors(context: Any, request: Request) -> float:
     return float((found - model.process.target(latents, noise, times)).square().mean())
 
 
-def test_an_export_is_what_comfyui_keeps(taught: Taught, stored: FlowFiles, tmp_path: Path) -> None:
+def test_an_export_is_what_comfyui_keeps(
+    family: FlowFamily, taught: Taught, stored: FlowFiles, tmp_path: Path
+) -> None:
     project, before = taught.asked.project, snapshot(taught.asked.project)
     alone = export_checkpoint(project, tmp_path / "alone.safetensors")
     learned, exported = load_file(taught.done.checkpoint), load_file(alone.path)
@@ -122,8 +131,7 @@ def test_an_export_is_what_comfyui_keeps(taught: Taught, stored: FlowFiles, tmp_
     assert {name.split(".")[0] for name in everything} == {"model", "text_encoders", "vae"}
     text = load_file(stored.text_encoder)
     assert all(
-        torch.equal(tensor, everything[f"text_encoders.qwen3_4b.transformer.{name}"])
-        for name, tensor in text.items()
+        torch.equal(tensor, everything[KINDS[family.name].text[1] + name]) for name, tensor in text.items()
     )
     placed = export_to(project, "comfyui", tmp_path / "comfyui", all_in_one=True)
     assert placed.path.parent.name == "checkpoints"
@@ -142,11 +150,12 @@ def test_a_folder_of_diffusers_draws_the_same_and_is_a_base(
     folder = export_to(taught.asked.project, "diffusers", tmp_path / "folder", "fp32").path
     pipeline = family.own.pipeline.from_pretrained(folder, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    theirs = family.own.draw(pipeline, "sks dog", "", 3, 0, (16, 16))
+    negative = family.own.negative
+    theirs = family.own.draw(pipeline, "sks dog", negative, 3, 0, (16, 16))
     context = project_context(Project.open(taught.asked.project), None)
     model = context.family.load(context.open_current(), pick_precision())
     ours = model.sample(
-        "sks dog", negative="", seeds=[0], steps=3, guidance=4.0, size=16, on_step=lambda d, t: None
+        "sks dog", negative=negative, seeds=[0], steps=3, guidance=4.0, size=16, on_step=lambda d, t: None
     )
     assert max(abs(a - b) for a, b in zip(ours[0].tobytes(), theirs.tobytes(), strict=True)) <= 3
     plan = make_plan(replace(taught.asked, base=folder, project=tmp_path / "again"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cases import check_each, empty_folder
-from flow_families import KLEIN, Z_IMAGE, family_id
+from flow_families import ANIMA, KLEIN, Z_IMAGE, family_id
 from safetensors.torch import load_file
 from small_runs import FLOW, Taught, another, pictures
 
@@ -18,7 +18,10 @@ from clora_ext.events import Event, Note
 
 of_the_smallest = pytest.mark.parametrize("family", [Z_IMAGE], indirect=True, ids=family_id)
 others_slowly = pytest.mark.parametrize(
-    "family", [Z_IMAGE, pytest.param(KLEIN, marks=pytest.mark.slow)], indirect=True, ids=family_id
+    "family",
+    [Z_IMAGE, *(pytest.param(one, marks=pytest.mark.slow) for one in (KLEIN, ANIMA))],
+    indirect=True,
+    ids=family_id,
 )
 
 
@@ -99,6 +102,14 @@ def test_strategies_that_look_into_the_layers_fold_a_second_concept(asked: Reque
 @pytest.mark.slow
 def test_more_strategies_fold_a_second_concept(asked: Request, tmp_path: Path) -> None:
     check_that_they_fold(["distill", "gram", "ewc", "orthogonal"], asked, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [ANIMA], indirect=True, ids=family_id)
+def test_cross_attention_alone_can_be_taught_where_there_is_some(asked: Request, tmp_path: Path) -> None:
+    check_that_they_fold(["kvnull"], asked, tmp_path)
+    plan = make_plan(replace(asked, project=tmp_path / "x", settings=FLOW.with_values(strategy="kvnull")))
+    assert {target.original.rpartition(".")[2] for target in plan.targets} == {"k_proj", "v_proj"}
 
 
 def check_that_they_fold(strategies: Sequence[str], asked: Request, place: Path) -> None:

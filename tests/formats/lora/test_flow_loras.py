@@ -18,6 +18,7 @@ from clora_ext import families
 from clora_ext.adapters.factors import Factors
 from clora_ext.adapters.sites import Site
 from clora_ext.errors import CheckpointError
+from clora_ext.formats.lora.kinds import kind_of
 from clora_ext.formats.lora.metadata import Details
 from clora_ext.formats.lora.names import NameTable
 from clora_ext.formats.lora.reader import read_lora
@@ -44,6 +45,11 @@ def layers(family: FlowFamily, sites: list[Site]) -> list[Site]:
     found = family.layers(sites)
     assert len(found) >= family.tiny
     return found
+
+
+def when_fused(family: FlowFamily) -> None:
+    if not family.loras.fused:
+        pytest.skip("its layers are tensors of their own")
 
 
 def written(file: Path, factors: dict[Site, Factors], name: Names, ends: tuple[str, str]) -> Path:
@@ -77,6 +83,7 @@ def test_one_adapter_of_queries_keys_and_values_is_cut_by_rows(
     family: FlowFamily, sites: list[Site], layers: list[Site], tmp_path: Path
 ) -> None:
     """And layers that diffusers stores in another way have the rows that their authors gave them."""
+    when_fused(family)
     wholes = {
         site.original: Site("transformer", site.original, site.original, (3 * site.shape[0], site.shape[1]))
         for site in layers
@@ -114,10 +121,11 @@ def test_every_name_of_the_published_model_has_one_reading(family: FlowFamily, t
             continue
         stems = [name(site).removesuffix(".lora_") for name in names]
         assert [place and place[1] for place in map(table.find, stems)] == [site] * len(stems)
-    stem, dialect, shape = family.loras.whole
-    whole = table.find(stem)
-    assert whole is not None
-    assert (whole[0], whole[1].shape) == (dialect, shape)
+    if family.loras.whole is not None:
+        stem, dialect, shape = family.loras.whole
+        whole = table.find(stem)
+        assert whole is not None
+        assert (whole[0], whole[1].shape) == (dialect, shape)
 
 
 def test_files_of_other_models_are_refused_by_name(
@@ -146,7 +154,8 @@ def test_written_names_are_those_that_most_programs_read(
     family: FlowFamily, ours: tuple[dict[Site, Factors], Path]
 ) -> None:
     factors, file = ours
-    names = {f"{family.loras.stem}{site.module}" for site in factors}
+    original = kind_of(family.name).original
+    names = {f"{family.loras.stem}{site.original if original else site.module}" for site in factors}
     tensors = load_file(file)
     assert set(tensors) == {f"{name}.{part}" for name in names for part in family.loras.parts}
     assert family.loras.known in tensors
@@ -181,6 +190,8 @@ def test_written_files_change_diffusers_model_alike(
 def test_a_layer_named_alone_and_with_others_is_refused(
     family: FlowFamily, sites: list[Site], layers: list[Site], tmp_path: Path
 ) -> None:
+    when_fused(family)
+    assert family.loras.mixed is not None
     queries = next(site for site in layers if site.rows and site.module.endswith("to_q"))
     whole = Site("transformer", queries.original, queries.original, (96, 32))
     dialect, name = family.loras.dialects[family.loras.mixed[0]]
