@@ -45,7 +45,7 @@ def test_transformers_are_listed_behind_checkpoints_and_their_parts_beside(
     [
         ("z_image", NAME, "Z-Image", "lumina2", 10),
         ("flux2_klein_4b", KLEIN, "Flux.2 klein 4B", "flux2", 20),
-        ("anima", ANIMA, "Anima", "stable_diffusion", 20),
+        pytest.param("anima", ANIMA, "Anima", "stable_diffusion", 20, marks=pytest.mark.slow),
     ],
 )
 def test_it_is_taught_undone_and_written(

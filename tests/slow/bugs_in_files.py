@@ -178,4 +178,25 @@ IN_FILES = (
         "attention_mask=None",
         "tests/families/test_flow_models.py",
     ),
+    Bug(
+        "nothing stands behind a caption where the transformer was trained on zeros",
+        "families/anima.py",
+        "torch.nn.functional.pad(states, (0, 0, 0, missing))",
+        "states",
+        "tests/families/test_anima.py",
+    ),
+    Bug(
+        "a caption that is cut loses the mark of its end",
+        "families/flow/text.py",
+        "[*found[: self.longest - 1], found[-1]]",
+        "found[: self.longest]",
+        "tests/families/test_anima.py",
+    ),
+    Bug(
+        "what moves attention to the text moves the MLP",
+        "formats/flow_keys.py",
+        'enumerate(("self_attn", "cross_attn", "mlp"), 1)',
+        'enumerate(("self_attn", "mlp", "cross_attn"), 1)',
+        "tests/families/test_flow_files.py",
+    ),
 )
