@@ -121,7 +121,7 @@ def _build_conditioner(config: Mapping[str, Any]) -> "nn.Module":
         from diffusers import AnimaTextConditioner
     except ImportError as error:
         message = "Anima needs a diffusers that knows its text conditioner"
-        raise CheckpointError(message, fix="pip install 'diffusers>=0.41'") from error
+        raise CheckpointError(message, fix="pip install 'diffusers>=0.39'") from error
     found: Any = AnimaTextConditioner.from_config(dict(config))
     with torch.device("cpu"):
         found.rotary_emb = type(found.rotary_emb)(config["model_dim"] // config["num_attention_heads"])
