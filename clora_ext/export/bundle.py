@@ -181,9 +181,17 @@ def _exported(
     roles = {name: chosen.get(name) for name in sources}
     prefix = denoiser_of(family.components).prefix
     is_alone = all(name.startswith(prefix) for name, role in roles.items() if role)
-    prefix = prefix if is_alone else ""
+    cut = {prefix: ""} if is_alone else family.written_prefixes
     return _Exported(
-        sources={name.removeprefix(prefix): source for name, source in sources.items()},
-        roles={name.removeprefix(prefix): role for name, role in roles.items()},
+        sources={_renamed(name, cut): source for name, source in sources.items()},
+        roles={_renamed(name, cut): role for name, role in roles.items()},
         is_alone=is_alone,
     )
+
+
+def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
+    """With another prefix, where it has one of these."""
+    for here, there in prefixes.items():
+        if name.startswith(here):
+            return there + name.removeprefix(here)
+    return name

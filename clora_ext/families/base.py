@@ -43,6 +43,11 @@ class Family(Protocol):
         ...
 
     @property
+    def written_prefixes(self) -> Mapping[str, str]:
+        """What programs want before names in a file of everything, by what stands there here; empty: that."""
+        ...
+
+    @property
     def components(self) -> Mapping[str, Component]:
         """The networks of a model by name: exactly one denoiser."""
         ...

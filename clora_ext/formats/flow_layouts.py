@@ -110,6 +110,11 @@ ANIMA = FlowNames(
     table=anima_table,
     vae_table=qwen_image_vae_table,
     text_prefix=lambda width: QWEN3_06B_PREFIX,
+    # As ComfyUI has a file of everything, of this kind of model.
+    renamed=(
+        (re.compile(r"cond_stage_model\.(qwen3_06b\.transformer\.)"), r"text_encoders.\1"),
+        (re.compile(r"first_stage_model\."), "vae."),
+    ),
     vae_counts=("dim_mult", "num_res_blocks"),
     beside={"text_conditioner": anima_conditioner_table},
 )

@@ -128,11 +128,15 @@ def test_an_export_is_what_comfyui_keeps(
     assert "Load Diffusion Model" in placed.next_step
     whole = export_checkpoint(project, tmp_path / "whole.safetensors", all_in_one=True)
     everything = load_file(whole.path)
-    assert {name.split(".")[0] for name in everything} == {"model", "text_encoders", "vae"}
+    written = families.load(family.name).written_prefixes
+    text_prefix, vae_prefix = KINDS[family.name].text[1], "vae."
+    for here, there in written.items():
+        text_prefix, vae_prefix = (one.replace(here, there) for one in (text_prefix, vae_prefix))
+    assert {name.split(".")[0] for name in everything} == {
+        one.split(".")[0] for one in (FLOW_PREFIX, text_prefix, vae_prefix)
+    }
     text = load_file(stored.text_encoder)
-    assert all(
-        torch.equal(tensor, everything[KINDS[family.name].text[1] + name]) for name, tensor in text.items()
-    )
+    assert all(torch.equal(tensor, everything[text_prefix + name]) for name, tensor in text.items())
     placed = export_to(project, "comfyui", tmp_path / "comfyui", all_in_one=True)
     assert placed.path.parent.name == "checkpoints"
     draw = GenerateRequest("sks dog", count=1, steps=2, size=16)

@@ -105,6 +105,12 @@ class FlowLayout:
         return str(family_data(self.name).get("licence", ""))
 
     @property
+    def written_prefixes(self) -> Mapping[str, str]:
+        """From the family's data."""
+        found: Mapping[str, str] = family_data(self.name).get("written_prefixes", {})
+        return found
+
+    @property
     def required(self) -> tuple[str, ...]:
         """What is published as one; whether all else is found is asked where a model is loaded."""
         return tuple(name for name in self.components if name not in self.companions)

@@ -74,6 +74,11 @@ class OriginalLayout:
         return ""
 
     @property
+    def written_prefixes(self) -> Mapping[str, str]:
+        """As they stand here."""
+        return {}
+
+    @property
     def required(self) -> tuple[str, ...]:
         """All components: such a checkpoint is one file."""
         return tuple(self.components)
