@@ -107,8 +107,7 @@ class FlowLayout:
     @property
     def written_prefixes(self) -> Mapping[str, str]:
         """From the family's data."""
-        found: Mapping[str, str] = family_data(self.name).get("written_prefixes", {})
-        return found
+        return dict(family_data(self.name).get("written_prefixes", {}))
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -164,9 +163,7 @@ class FlowLayout:
     def size_multiple(self, header: Header) -> int:
         """The VAE's reduction, if it is known, times the transformer's patches."""
         config = self.config(header, _HERE)
-        reduction = config["reduction"]
-        if "vae" in config:
-            reduction = self.vae.reduction(config["vae"])
+        reduction = self.vae.reduction(config["vae"]) if "vae" in config else config["reduction"]
         return int(reduction * config["patch"])
 
     def training_bytes(self, header: Header, step: StepShape) -> int | None:
@@ -205,14 +202,14 @@ class FlowLayout:
     def said_bytes(
         self, header: Header, texts: Sequence[str], prompts: PromptSettings, *, is_half: bool
     ) -> int | None:
-        """By the language model's width, and the tokens of the texts."""
+        """By the width of what the transformer reads, and the tokens of the texts."""
         from .text import load_reading
 
         config, reading = self.config(header, _HERE), load_reading(family_data(self.name)["text"])
         if "text_encoder" not in config:
             return None
-        width = config["text_encoder"]["hidden_size"] * len(reading.layers)
-        return sum(map(reading.states, texts)) * int(width) * (2 if is_half else 4)
+        width = int(config["transformer"][self.transformer.reads])
+        return sum(map(reading.states, texts)) * width * (2 if is_half else 4)
 
     def reader(self, header: Header) -> Callable[[str], Sequence[int]]:
         """By the same tokenizer."""
@@ -222,8 +219,7 @@ class FlowLayout:
 
     def suggested_settings(self, header: Header) -> Mapping[str, Any]:
         """From the family's data."""
-        found: Mapping[str, Any] = family_data(self.name)["suggested_settings"]
-        return found
+        return dict(family_data(self.name)["suggested_settings"])
 
     def modules(self, header: Header) -> tuple[Target, ...]:
         """Every linear layer of the transformer, in order of names."""
@@ -291,8 +287,7 @@ class FlowLayout:
         Raises:
             CheckpointError: it does; says how to name what it lacks.
         """
-        lacking = [self.companions[name] for name in self.lacking(header)]
-        if lacking:
+        if lacking := [self.companions[name] for name in self.lacking(header)]:
             message = f"{where} is a transformer alone, without {' and '.join(one.title for one in lacking)}"
             options = " ".join(f"{one.option} FILE" for one in lacking)
             raise CheckpointError(message, fix=f"name what it lacks: {options}")

@@ -83,7 +83,9 @@ class Reading:
         return max(0, read - self.longest)
 
     def states(self, text: str) -> int:
-        """How many states the transformer is given, each as wide as all layers that are read."""
+        """How many states the transformer is given."""
+        if self.words is not None:
+            return len(self.asked_words(text))
         return self.longest if self.padded else len(self.asked(text))
 
     def _all(self, text: str) -> list[int]:
