@@ -20,6 +20,8 @@ def originals(table: KeyTable, state: Mapping[str, Tensor]) -> Iterator[tuple[st
         )
         place = table.place(f"text_model.{name}" if flat else name)
         shaped = tensor.T if place.transposed else tensor
+        if place.flat:
+            shaped = tensor.reshape(-1)
         if place.swapped:
             shaped = torch.cat(tensor.chunk(2)[::-1])
         if table.component == "vae" and ".attentions." in name and tensor.ndim == 2:

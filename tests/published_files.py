@@ -9,6 +9,7 @@ from clora_ext.formats.flow_keys import (
     QWEN3_06B_PREFIX,
     QWEN3_4B_PREFIX,
     QWEN3_8B_PREFIX,
+    QWEN3VL_4B_PREFIX,
 )
 from clora_ext.formats.header import Header, encode_header, layout
 
@@ -37,6 +38,22 @@ def anima_header() -> Header:
     """Of a file of everything that belongs to Anima."""
     parts = {FLOW_PREFIX: "anima", QWEN3_06B_PREFIX: "qwen3_06b", FLOW_VAE_PREFIX: "qwen_image_vae"}
     return _everything(parts)
+
+
+def krea2_header() -> Header:
+    """Of a file of everything that belongs to Krea 2."""
+    found = _everything(
+        {FLOW_PREFIX: "krea2", QWEN3VL_4B_PREFIX: "qwen3vl_4b", FLOW_VAE_PREFIX: "qwen_image_vae"}
+    )
+    old = f"{QWEN3VL_4B_PREFIX}model."
+    renamed = {f"{old}language_model.": old, f"{old}visual.": f"{QWEN3VL_4B_PREFIX}visual."}
+    tensors = dict(found.tensors)
+    for before, after in renamed.items():
+        tensors = {
+            after + name.removeprefix(before) if name.startswith(before) else name: info
+            for name, info in tensors.items()
+        }
+    return Header(tensors)
 
 
 def _everything(parts: Mapping[str, str]) -> Header:

@@ -14,22 +14,25 @@ from diffusers import (
     AutoencoderKLQwenImage,
     CosmosTransformer3DModel,
     Flux2Transformer2DModel,
+    Krea2Transformer2DModel,
     ZImageTransformer2DModel,
 )
 from layouts import originals
 from torch import Tensor, nn
-from transformers import Qwen3Config, Qwen3Model
+from transformers import Qwen3Config, Qwen3Model, Qwen3VLVisionConfig, Qwen3VLVisionModel
 
 from clora_ext.formats.checkpoint import Source, write_checkpoint
 from clora_ext.formats.flow_keys import (
     FLOW_PREFIX,
     QWEN3_06B_PREFIX,
     QWEN3_4B_PREFIX,
+    QWEN3VL_4B_PREFIX,
     anima_conditioner_table,
     anima_table,
     flow_vae_table,
     flux2_table,
     flux2_vae_table,
+    krea2_table,
     qwen3_table,
     qwen_image_vae_table,
     z_image_table,
@@ -65,6 +68,7 @@ class Kind:
         files: names of the transformer's file and the VAE's.
         text: name of the language model's file, and where it stands in a file of everything.
         beside: makes what else stands in the transformer's file, by component, each with its table.
+        sight: makes what the language model sees pictures with, which stands beside it in its file.
     """
 
     transformer: Callable[[], nn.Module]
@@ -74,6 +78,7 @@ class Kind:
     files: tuple[str, str]
     text: tuple[str, str] = ("qwen_3_4b", QWEN3_4B_PREFIX)
     beside: dict[str, tuple[Callable[[], nn.Module], Callable[[], KeyTable]]] = field(default_factory=dict)
+    sight: Callable[[], nn.Module] | None = None
 
 
 def _z_image() -> nn.Module:
@@ -136,6 +141,30 @@ def _conditioner() -> nn.Module:
     return found
 
 
+def _krea2() -> nn.Module:
+    found: Any = Krea2Transformer2DModel(
+        in_channels=4 * ANIMA_CHANNELS, num_layers=2, attention_head_dim=HEAD,
+        num_attention_heads=WIDTH // HEAD, num_key_value_heads=1, intermediate_size=2 * WIDTH,
+        timestep_embed_dim=16, text_hidden_dim=TEXT, text_num_attention_heads=3,
+        text_num_key_value_heads=3, text_intermediate_size=2 * TEXT, num_layerwise_text_blocks=1,
+        num_refiner_text_blocks=1, axes_dims_rope=(4, 6, 6),
+    )  # fmt: skip
+    for name, parameter in found.named_parameters():
+        if name.endswith("scale_shift_table") or "norm" in name:
+            nn.init.normal_(parameter, std=0.1)
+    return found  # type: ignore[no-any-return]
+
+
+def sight() -> nn.Module:
+    """What a language model sees pictures with, as small as can be."""
+    config = Qwen3VLVisionConfig(
+        depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=TEXT,
+        deepstack_visual_indexes=[0], num_position_embeddings=4, patch_size=2,
+    )  # fmt: skip
+    found: nn.Module = Qwen3VLVisionModel(config)
+    return found
+
+
 def _qwen_image_vae() -> nn.Module:
     found: nn.Module = AutoencoderKLQwenImage(
         base_dim=8, z_dim=ANIMA_CHANNELS, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[True]
@@ -155,6 +184,12 @@ KINDS = {
         ("anima_base_tiny", "qwen_image_vae"),
         ("qwen_3_06b_base", QWEN3_06B_PREFIX),
         {"text_conditioner": (_conditioner, anima_conditioner_table)},
+    ),
+    "krea2": Kind(
+        _krea2, _qwen_image_vae, 35, (krea2_table, qwen_image_vae_table),
+        ("krea2_raw_tiny", "qwen_image_vae"),
+        ("qwen3vl_4b", QWEN3VL_4B_PREFIX),
+        sight=sight,
     ),
 }  # fmt: skip
 
@@ -198,9 +233,14 @@ def tensors(seed: int = 0, kind: str = "z_image") -> dict[str, dict[str, Tensor]
 
 def tensors_of(parts: dict[str, nn.Module], kind: str = "z_image") -> dict[str, dict[str, Tensor]]:
     """The same of other modules."""
-    return {
+    found = {
         name: dict(originals(table, parts[name].state_dict())) for name, table in tables(parts, kind).items()
     }
+    if KINDS[kind].sight is not None:
+        seeing = parts.get("sight") or sight()
+        named = {f"{KINDS[kind].text[1]}visual.{name}": one for name, one in seeing.state_dict().items()}
+        found["text_encoder"] |= named
+    return found
 
 
 @cache
@@ -244,7 +284,13 @@ def write_flow(
     )
     found = {name: one for part in ("transformer", *KINDS[kind].beside) for name, one in parts[part].items()}
     _write(files.transformer, found, FLOW_PREFIX, prefix, dtype)
-    _write(files.text_encoder, parts["text_encoder"], KINDS[kind].text[1], "", dtype)
+    text = parts["text_encoder"]
+    if KINDS[kind].sight is not None:  # as it is published: both halves of one model
+        text = {
+            name.replace(".transformer.model.", ".transformer.language_model."): text[name] for name in text
+        }
+    before = "" if KINDS[kind].sight is None else "model."
+    _write(files.text_encoder, text, KINDS[kind].text[1], before, dtype)
     _write(files.vae, parts["vae"], "vae.", "", torch.float32)
     return files
 

@@ -28,6 +28,7 @@ _LAYOUTS = {
     SMALL: "clora",
     "anima-preview": "https://huggingface.co/circlestone-labs/Anima",
     "z-image": "https://github.com/Tongyi-MAI/Z-Image",
+    "krea-2": "https://github.com/krea-ai/krea-2",
     "flux-2-klein-4b": _FLUX_2,
     "flux-2-klein-9b": _FLUX_2,
 }

@@ -23,7 +23,7 @@ def names() -> tuple[str, ...]:
     """Every family's name, sorted.
 
     >>> names()
-    ('anima', 'flux2_klein_4b', 'flux2_klein_9b', 'sd1', 'sdxl', 'z_image')
+    ('anima', 'flux2_klein_4b', 'flux2_klein_9b', 'krea2', 'sd1', 'sdxl', 'z_image')
     """
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.json")))
 

@@ -14,7 +14,7 @@ from clora_ext.formats.quantised import quantised
 __all__ = ["refuse_known"]
 
 _BASE = "use the base model it was made from"
-_TAUGHT = "use Stable Diffusion 1, SDXL, Z-Image, Flux.2 klein or Anima"
+_TAUGHT = "use Stable Diffusion 1, SDXL, Z-Image, Flux.2 klein, Anima or Krea 2"
 _Z_IMAGE = "use Z-Image (Base or Turbo)"
 _KLEIN = "use Flux.2 klein (base 4B or 9B)"
 _ANIMA = "use Anima as it is published in one file, or the whole diffusers folder"
@@ -102,10 +102,13 @@ _KNOWN = (
     _Refused("a Z-Image that paints pixels instead of latents", _inside("dec_net."), _Z_IMAGE),
     _Refused("Lumina Image 2", _lumina, _TAUGHT),
     _Refused("Cosmos Predict2, or Anima without its text conditioner (llm_adapter)", _cosmos, _ANIMA),
-    _Refused("Krea 2", _inside("txtfusion."), _TAUGHT),
     _Refused("Qwen-Image", _inside("transformer_blocks.0.img_mod."), _TAUGHT),
     _Refused("a video model (Wan)", _inside("blocks.0.cross_attn.norm_k."), _TAUGHT),
-    _Refused("a text encoder alone", _begins("model.layers.0.self_attn."), _DENOISER),
+    _Refused(
+        "a text encoder alone",
+        _begins("model.layers.0.self_attn.", "model.language_model.layers."),
+        _DENOISER,
+    ),
     _Refused("an inpainting model (its UNet reads 9 channels)", _input_channels(9), _BASE),
     _Refused("a picture-editing model (its UNet reads 8 channels)", _input_channels(8), _BASE),
     _Refused("the SDXL refiner", _refiner, "use the SDXL base model"),

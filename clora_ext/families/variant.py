@@ -1,7 +1,8 @@
 """What shapes do not tell of a model: which of its family's variants it is. Needs no torch.
 
 A family's data name the usual one as ``variant``; under ``named`` stand others, with what names of files
-say, what follows from it and other suggested settings.
+say, what follows from it and other suggested settings; ``usual_name`` is what names of the usual one say,
+where that is not its own.
 """
 
 import re
@@ -85,7 +86,7 @@ def variants_in(data: Mapping[str, Any]) -> tuple[Variant, ...]:
         Variant(one["variant"], one["title"], one["name"], one["advice"], one.get("suggested_settings", {}))
         for one in named
     )
-    return (Variant(usual, usual.capitalize(), usual), *others)
+    return (Variant(usual, usual.capitalize(), data.get("usual_name", usual)), *others)
 
 
 def tell_variant(

@@ -6,6 +6,7 @@ Needs no torch.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,8 @@ def _piece(component: str, found: Sequence[_Part]) -> Piece:
         shape = (shape[0] * len(found), *shape[1:])
     if component == "vae" and ".attentions." in name and len(shape) == 2:  # noqa: PLR2004 - a matrix
         shape = (*shape, 1, 1)
+    if place.flat:
+        shape = (prod(shape),)
     spans = tuple(part.span for part in found)
     return Piece(infos[0].dtype, shape, _swapped(spans[0]) if place.swapped else spans, place.transposed)
 

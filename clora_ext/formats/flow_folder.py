@@ -47,10 +47,10 @@ def flow_folder_pieces(files: FolderFiles) -> Pieces:
     layout = _known_layout(files)
     transformer = layout.table(_counts(files.path, "transformer", *layout.stacks))
     vae = layout.vae_table(_widths(files.path, *layout.vae_counts))
-    prefix = layout.text_prefix(
-        _counts(files.path, "text_encoder", "hidden_size", most=_WIDEST)["hidden_size"]
+    prefix = layout.text_prefix(_text_width(files.path))
+    text = language_model_pieces(
+        files.path / "text_encoder", prefix, files.shards("text_encoder"), sees=layout.sees
     )
-    text = language_model_pieces(files.path / "text_encoder", prefix, files.shards("text_encoder"))
     tables = {"transformer": transformer, "vae": vae}
     tables |= {name: table() for name, table in layout.beside.items()}
     return Pieces(
@@ -90,19 +90,34 @@ def flow_files_of(files: FolderFiles) -> tuple[Path, ...]:
     return (*weights, *(config for config in configs if config.is_file()))
 
 
-def _counts(folder: Path, component: str, *names: str, most: int = _MOST) -> Mapping[str, Any]:
+def _counts(folder: Path, component: str, *names: str) -> Mapping[str, Any]:
     """Whole numbers of a component's configuration.
 
     Raises:
         CheckpointError: they could not belong to such a model.
     """
-    config = read_table(folder / component / "config.json")
-    found = {name: config.get(name) for name in names}
-    for name, value in found.items():
-        if not isinstance(value, int) or not 0 < value <= most:
-            message = f"{folder / component / 'config.json'}: {name} is {value!r:.40}"
-            raise CheckpointError(message, fix=SAVE_AGAIN)
-    return found
+    file = folder / component / "config.json"
+    config = read_table(file)
+    return {name: _count(config, name, file, _MOST) for name in names}
+
+
+def _text_width(folder: Path) -> int:
+    """Of the language model, which may be one half of what the folder holds.
+
+    Raises:
+        CheckpointError: it could belong to none.
+    """
+    file = folder / "text_encoder" / "config.json"
+    config = read_table(file)
+    half = config.get("text_config")
+    return _count(half if isinstance(half, Mapping) else config, "hidden_size", file, _WIDEST)
+
+
+def _count(config: Mapping[str, Any], name: str, file: Path, most: int) -> int:
+    value = config.get(name)
+    if not isinstance(value, int) or not 0 < value <= most:
+        raise CheckpointError(f"{file}: {name} is {value!r:.40}", fix=SAVE_AGAIN)
+    return value
 
 
 def _widths(folder: Path, levels: str, depth: str) -> Mapping[str, Any]:

@@ -10,17 +10,19 @@ from .flow_keys import (
     QWEN3_06B_PREFIX,
     QWEN3_4B_PREFIX,
     QWEN3_8B_PREFIX,
+    QWEN3VL_4B_PREFIX,
     anima_conditioner_table,
     anima_table,
     flow_vae_table,
     flux2_table,
     flux2_vae_table,
+    krea2_table,
     qwen_image_vae_table,
     z_image_table,
 )
 from .keys import KeyTable
 
-__all__ = ["ANIMA", "FLOW_LAYOUTS", "FLUX2_KLEIN", "Z_IMAGE", "FlowNames"]
+__all__ = ["ANIMA", "FLOW_LAYOUTS", "FLUX2_KLEIN", "KREA_2", "Z_IMAGE", "FlowNames"]
 
 _QWEN3_8B = 4096  # its width
 
@@ -33,7 +35,8 @@ class FlowNames:
         pipeline: diffusers' class of the whole.
         original: names that the transformer's own layout has.
         diffusers: names that diffusers' layout has, and only that.
-        stacks: diffusers' name of each stack of blocks, by the configuration's name of how many there are.
+        stacks: a pattern of diffusers' name of each stack of blocks, by the configuration's name of how many
+            there are.
         table: the transformer's key table, from these numbers.
         vae_table: the VAE's, from the numbers that ``vae_counts`` names.
         text_prefix: where the text encoder stands in a file of everything, from its width.
@@ -42,6 +45,7 @@ class FlowNames:
             how many blocks a level has.
         beside: key tables of what stands among the transformer's tensors and has a folder of its own in
             diffusers' layout, by the folder's name.
+        sees: whether its language model sees pictures, too; None: it may, and that half is not needed.
     """
 
     pipeline: str
@@ -54,6 +58,7 @@ class FlowNames:
     renamed: tuple[tuple[re.Pattern[str], str], ...] = ()
     vae_counts: tuple[str, str] = ("block_out_channels", "layers_per_block")
     beside: Mapping[str, Callable[[], KeyTable]] = field(default_factory=dict)
+    sees: bool | None = False
 
     def table_of(self, names: Iterable[str]) -> KeyTable:
         """The key table of a transformer with diffusers' names, as deep as they say."""
@@ -120,5 +125,22 @@ ANIMA = FlowNames(
 )
 """Of Anima."""
 
-FLOW_LAYOUTS = (Z_IMAGE, FLUX2_KLEIN, ANIMA)
+KREA_2 = FlowNames(
+    pipeline="Krea2Pipeline",
+    original=("txtfusion.projector.weight", "first.weight"),
+    diffusers=("text_fusion.projector.weight", "img_in.weight"),
+    stacks={
+        "num_layers": "transformer_blocks",
+        "num_layerwise_text_blocks": r"text_fusion\.layerwise_blocks",
+        "num_refiner_text_blocks": r"text_fusion\.refiner_blocks",
+    },
+    table=krea2_table,
+    vae_table=qwen_image_vae_table,
+    text_prefix=lambda width: QWEN3VL_4B_PREFIX,
+    vae_counts=("dim_mult", "num_res_blocks"),
+    sees=None,
+)
+"""Of Krea 2."""
+
+FLOW_LAYOUTS = (Z_IMAGE, FLUX2_KLEIN, ANIMA, KREA_2)
 """All that are read."""

@@ -74,12 +74,14 @@ class Place:
             rows; (0, 1): it is the whole tensor.
         transposed: whether rows and columns are exchanged.
         swapped: whether the lower half of its rows stands above the upper one there.
+        flat: whether its rows stand behind one another there, in one.
     """
 
     tensor: str
     part: tuple[int, int] = (0, 1)
     transposed: bool = False
     swapped: bool = False
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class KeyTable:
         fused: original tensors that hold several parameters below one another, with their names.
         transposed: original tensors with rows and columns exchanged.
         swapped: original tensors with the two halves of their rows exchanged.
+        flat: original tensors whose rows stand behind one another, in one.
         apart: what names of another component begin with that stands below the same prefix.
     """
 
@@ -102,6 +105,7 @@ class KeyTable:
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     transposed: frozenset[str] = frozenset()
     swapped: frozenset[str] = frozenset()
+    flat: frozenset[str] = frozenset()
     apart: tuple[str, ...] = ()
 
     def place(self, name: str) -> Place:
@@ -114,8 +118,12 @@ class KeyTable:
             if name in parts:
                 return Place(self.prefix + tensor, (parts.index(name), len(parts)))
         tensor = self._translate(name, self.pairs)
-        transposed, swapped = tensor in self.transposed, tensor in self.swapped
-        return Place(self.prefix + tensor, transposed=transposed, swapped=swapped)
+        return Place(
+            self.prefix + tensor,
+            transposed=tensor in self.transposed,
+            swapped=tensor in self.swapped,
+            flat=tensor in self.flat,
+        )
 
     def to_original(self, name: str) -> str:
         """The checkpoint's tensor that holds a diffusers parameter.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from published_files import anima_header, klein_header, z_image_header
+from published_files import anima_header, klein_header, krea2_header, z_image_header
 from real_shapes import sd1_header, sdxl_header
 
 from clora_ext import families
@@ -13,7 +13,7 @@ from clora_ext.formats.lora.kinds import kind_of
 
 ROOM = Path(families.__file__).parent
 HEADERS = {"sd1": sd1_header(), "sdxl": sdxl_header(), "z_image": z_image_header()}
-HEADERS["anima"] = anima_header()
+HEADERS |= {"anima": anima_header(), "krea2": krea2_header()}
 HEADERS |= {name: klein_header(name) for name in ("flux2_klein_4b", "flux2_klein_9b")}
 
 

@@ -31,7 +31,7 @@ def companions_of(family: "FlowLayout") -> Mapping[str, Companion]:
             option="--text-encoder-file",
             folders=("text_encoders", "clip"),
             usual=family.text.usual,
-            read=partial(language_model_pieces, prefix=family.text.prefix),
+            read=partial(language_model_pieces, prefix=family.text.prefix, sees=family.text.sees),
             check=check,
         ),
         "vae": Companion(

@@ -69,7 +69,9 @@ def _read_width(family: "FlowLayout", config: Config) -> int:
     """Of what the language model must give."""
     if family.conditioner is not None:
         return int(config["text_conditioner"][family.conditioner.reads])
-    return int(config["transformer"][family.transformer.reads])
+    kind, transformer = family.transformer, config["transformer"]
+    layers = int(transformer[kind.reads_layers]) if kind.reads_layers else 1
+    return int(transformer[kind.reads]) * layers
 
 
 def _check_conditioner(family: "FlowLayout", config: Config, kind: ConditionerKind) -> None:
@@ -82,7 +84,8 @@ def _check_conditioner(family: "FlowLayout", config: Config, kind: ConditionerKi
 
 def _check_vae(family: "FlowLayout", config: Config) -> None:
     """The transformer must paint what the VAE decodes."""
-    needed, channels = config["transformer"]["in_channels"], family.vae.channels(config["vae"])
+    needed = config["transformer"]["in_channels"] // family.transformer.patch**2
+    channels = family.vae.channels(config["vae"])
     if needed != channels:
         message = f"its transformer paints {needed} channels, the VAE decodes {channels}"
         raise CheckpointError(message, fix=f"use the {family.vae.title}, such as {family.vae.usual[0]}")

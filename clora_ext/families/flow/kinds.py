@@ -11,7 +11,12 @@ from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.families.model import Conditioning
 from clora_ext.families.shapes import Shapes
-from clora_ext.formats.flow_keys import QWEN3_06B_PREFIX, QWEN3_4B_PREFIX, QWEN3_8B_PREFIX
+from clora_ext.formats.flow_keys import (
+    QWEN3_06B_PREFIX,
+    QWEN3_4B_PREFIX,
+    QWEN3_8B_PREFIX,
+    QWEN3VL_4B_PREFIX,
+)
 from clora_ext.formats.header import Header
 from clora_ext.formats.keys import KeyTable
 
@@ -21,7 +26,16 @@ if TYPE_CHECKING:
 
     from .modular_folder import ModularParts
 
-__all__ = ["QWEN3_06B", "QWEN3_4B", "QWEN3_8B", "ConditionerKind", "Config", "TextKind", "TransformerKind"]
+__all__ = [
+    "QWEN3VL_4B",
+    "QWEN3_06B",
+    "QWEN3_4B",
+    "QWEN3_8B",
+    "ConditionerKind",
+    "Config",
+    "TextKind",
+    "TransformerKind",
+]
 
 Config = dict[str, Any]
 """``transformer``, ``text_encoder`` and ``vae``, the latter two where the header has them: diffusers' and
@@ -37,11 +51,13 @@ class TextKind:
         title: what people call it.
         prefix: where its tensors stand in a file of everything.
         usual: names of its file, as it is published.
+        sees: whether it sees pictures, too.
     """
 
     title: str
     prefix: str
     usual: tuple[str, ...]
+    sees: bool = False
 
 
 QWEN3_06B = TextKind(
@@ -54,6 +70,14 @@ QWEN3_4B = TextKind("Qwen3-4B", QWEN3_4B_PREFIX, ("qwen_3_4b.safetensors",))
 
 QWEN3_8B = TextKind("Qwen3-8B", QWEN3_8B_PREFIX, ("qwen_3_8b.safetensors",))
 """Of the larger Flux.2 klein."""
+
+QWEN3VL_4B = TextKind(
+    "Qwen3-VL-4B",
+    QWEN3VL_4B_PREFIX,
+    ("qwen3vl_4b_bf16.safetensors", "qwen3vl_4b.safetensors", "qwen_3_vl_4b.safetensors"),
+    sees=True,
+)
+"""Of Krea 2; what it sees with is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +119,8 @@ class TransformerKind:
         build: an empty module of a configuration.
         velocity: a module's answer to latents (n, c, h, w) at times (n,): noise minus picture, so shaped.
         pipeline: diffusers' own, of all parts by the names that it has for them.
+        reads_layers: the configuration's name of how many layers of such a width it reads; empty: one.
+        patch: side of the square of latents that its configuration's channels are of.
     """
 
     marks: tuple[str, ...]
@@ -109,3 +135,5 @@ class TransformerKind:
     build: "Callable[[Mapping[str, Any]], nn.Module]"
     velocity: "Callable[[Any, Tensor, Tensor, Conditioning], Tensor]"
     pipeline: "Callable[..., DiffusionPipeline | ModularParts]"
+    reads_layers: str = ""
+    patch: int = 1

@@ -49,6 +49,8 @@ class Reading:
         layers: whose states are read side by side, counted as Python counts; 0 is what the first one reads.
         padded: whether the transformer was trained on texts that are all filled up to the longest, and sees
             what they are filled with.
+        left_out: tokens at the beginning, all of the template, whose states nobody reads; they do not count.
+        kept: tokens at the end, all of the template, that are read also where a text is cut.
         words: T5's tokenizer, where what stands behind the language model is asked about each of its tokens;
             None: nothing stands there.
     """
@@ -58,11 +60,14 @@ class Reading:
     longest: int
     layers: tuple[int, ...]
     padded: bool
+    left_out: int = 0
+    kept: int = 0
     words: PreTrainedTokenizerBase | None = None
 
     def asked(self, text: str) -> list[int]:
         """The numbers of the tokens that are read."""
-        return self._all(text)[: self.longest]
+        found, most = self._all(text), self.left_out + self.longest
+        return found if len(found) <= most else found[: most - self.kept] + found[len(found) - self.kept :]
 
     def asked_words(self, text: str) -> list[int]:
         """The numbers of the text's tokens that what stands behind the language model is asked about.
@@ -79,7 +84,7 @@ class Reading:
 
     def cut(self, text: str) -> int:
         """How many tokens at the end are not read."""
-        read = max(len(self._all(text)), len(self._all_words(text)))
+        read = max(len(self._all(text)) - self.left_out, len(self._all_words(text)))
         return max(0, read - self.longest)
 
     def states(self, text: str) -> int:
@@ -103,7 +108,8 @@ def load_reading(text: Mapping[str, Any]) -> Reading:
     """What a family's data say."""
     layers, padded = tuple(text["layers"]), bool(text["padded"])
     words = _word_tokenizer() if text["tokenizer"] == _QWEN_AND_T5 else None
-    return Reading(_tokenizer(), text["template"], text["longest"], layers, padded, words)
+    ends = int(text.get("left_out", 0)), int(text.get("kept", 0))
+    return Reading(_tokenizer(), text["template"], text["longest"], layers, padded, *ends, words)
 
 
 @cache  # reading the vocabulary takes half a second
@@ -182,6 +188,7 @@ class Text:
             use_cache=False,
         )
         states = torch.cat([found.hidden_states[layer] for layer in self.reading.layers], dim=-1)
+        states = states[:, self.reading.left_out :]
         if self.conditioner is None:
             return states
         words = torch.tensor([self.reading.asked_words(prompt)])

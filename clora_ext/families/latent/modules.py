@@ -144,8 +144,9 @@ def _check_tensor(found: TensorInfo | None, place: Place, needed: tuple[int, ...
     seen = found.shape[::-1] if place.transposed else found.shape
     if seen:
         seen = (seen[0] // place.part[1], *seen[1:])
-    if _squeezed(seen) != _squeezed(needed):
-        message = f"{what} has the shape {list(found.shape)}, expected {list(needed)}"
+    expected = (prod(needed),) if place.flat else needed
+    if _squeezed(seen) != _squeezed(expected):
+        message = f"{what} has the shape {list(found.shape)}, expected {list(expected)}"
         raise CheckpointError(message, fix=_MISMATCH)
     dtype = dtype_of(found.dtype)
     if dtype is None or not dtype.is_floating_point:

@@ -92,6 +92,18 @@ KINDS: Mapping[str, LoraKind] = {
         endings=("lora_A.weight", "lora_B.weight"),
         alpha=False,
     ),
+    # The authors' names, without alpha, which diffusers refuses beside them.
+    "krea2": LoraKind(
+        prefixes={"transformer": "diffusion_model."},
+        embeddings={},
+        original=True,
+        base_version="krea2",
+        architecture="krea-2/lora",
+        implementation="https://github.com/krea-ai/krea-2",
+        resolution=1024,
+        endings=("lora_A.weight", "lora_B.weight"),
+        alpha=False,
+    ),
     "flux2_klein_4b": _klein("4b"),
     "flux2_klein_9b": _klein("9b"),
 }

@@ -81,6 +81,13 @@ _ANIMA = re.compile(
 # Marks of a model in the names of its layers; the first that is found counts. Stable Diffusion 1 and 2 have
 # the same names: the width of the text states tells them apart.
 _MODELS: Sequence[tuple[str, re.Pattern[str]]] = (
+    (
+        "Krea 2",
+        re.compile(
+            r"blocks[._]\d+[._](?:attn[._](?:w[qkvo]|(?:to_)?gate)|(?:mlp|ff)[._](?:gate|up|down))$"
+            r"|txtfusion|text_fusion"
+        ),
+    ),
     ("Z-Image", re.compile(r"layers[._]\d+[._](?:attention|feed_forward)[._](?:to_|qkv|out|w[123])")),
     ("Flux.2", re.compile(r"to_qkv_mlp_proj|[._]ff(?:_context)?[._]linear_(?:in|out)|_stream_modulation")),
     ("Flux 1", re.compile(r"(?:img|txt)_mod[._]lin|[._]modulation[._]lin|proj_mlp|ff_context[._]net")),
