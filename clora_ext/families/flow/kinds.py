@@ -74,7 +74,7 @@ QWEN3_8B = TextKind("Qwen3-8B", QWEN3_8B_PREFIX, ("qwen_3_8b.safetensors",))
 QWEN3VL_4B = TextKind(
     "Qwen3-VL-4B",
     QWEN3VL_4B_PREFIX,
-    ("qwen3vl_4b_bf16.safetensors", "qwen3vl_4b.safetensors", "qwen_3_vl_4b.safetensors"),
+    ("qwen3vl_4b_bf16.safetensors", "qwen3vl_4b.safetensors"),
     sees=True,
 )
 """Of Krea 2; what it sees with is not asked."""

@@ -32,12 +32,17 @@ DIALECTS: Mapping[Dialect, Mapping[str, tuple[tuple[str, _Spelling], ...]]] = {
         "text_encoder_2": (("text_encoder_2.", "module"), ("", "module")),
         "transformer": (("transformer.", "module"), ("", "module")),
     },
-    # ComfyUI's training node and its "generic" names; ai-toolkit's, which ComfyUI reads of transformers.
+    # ComfyUI's training node and its "generic" names; ai-toolkit's, which ComfyUI reads of transformers, and which
+    # of Krea 2 are bare, behind PEFT's prefix.
     "comfyui": {
         "unet": (("diffusion_model.", "original"),),
         "text_encoder": (("text_encoders.clip_l.transformer.", "module"),),
         "text_encoder_2": (("text_encoders.clip_g.transformer.", "module"),),
-        "transformer": (("diffusion_model.", "module"), ("diffusion_model.", "original")),
+        "transformer": (
+            ("diffusion_model.", "module"),
+            ("diffusion_model.", "original"),
+            ("", "original"),
+        ),
     },
     # OneTrainer's internal names (lora_unet.), and the OMI names that it writes on request.
     "onetrainer": {
