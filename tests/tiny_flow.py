@@ -155,10 +155,10 @@ def _krea2() -> nn.Module:
     return found  # type: ignore[no-any-return]
 
 
-def sight() -> nn.Module:
+def sight(width: int = TEXT) -> nn.Module:
     """What a language model sees pictures with, as small as can be."""
     config = Qwen3VLVisionConfig(
-        depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=TEXT,
+        depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=width,
         deepstack_visual_indexes=[0], num_position_embeddings=4, patch_size=2,
     )  # fmt: skip
     found: nn.Module = Qwen3VLVisionModel(config)
@@ -186,7 +186,7 @@ KINDS = {
         {"text_conditioner": (_conditioner, anima_conditioner_table)},
     ),
     "krea2": Kind(
-        _krea2, _qwen_image_vae, 35, (krea2_table, qwen_image_vae_table),
+        _krea2, _qwen_image_vae, 36, (krea2_table, qwen_image_vae_table),
         ("krea2_raw_tiny", "qwen_image_vae"),
         ("qwen3vl_4b", QWEN3VL_4B_PREFIX),
         sight=sight,

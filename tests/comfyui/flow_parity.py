@@ -101,6 +101,11 @@ def _is_anima(theirs: Any) -> bool:
     return type(theirs.model).__name__ == "Anima"
 
 
+def _paints_films(theirs: Any) -> bool:
+    """Of one picture each."""
+    return type(theirs.model).__name__ in {"Anima", "Krea2"}
+
+
 def _filled(states: torch.Tensor) -> torch.Tensor:
     """With zeros behind, as many as Anima was trained on."""
     return torch.nn.functional.pad(states, (0, 0, 0, 512 - states.shape[1]))
@@ -112,7 +117,7 @@ def _vae(model: Any, theirs: Any, decoder: Any) -> dict[str, float]:
     mine, _ = model.encode_images(pixels)
     network, scale = decoder.first_stage_model.float(), theirs.model.latent_format
     drawn = model.family.vae.decoded(model.vae, model.family.vae.unscaled(model.vae, mine))
-    if _is_anima(theirs):  # its pictures are films
+    if _paints_films(theirs):
         answer = scale.process_in(network.encode(pixels.unsqueeze(2))).squeeze(2)
         wanted = network.decode(scale.process_out(mine.unsqueeze(2))).squeeze(2).clamp(-1, 1)
     else:
@@ -126,19 +131,21 @@ def _vae(model: Any, theirs: Any, decoder: Any) -> dict[str, float]:
 
 def _tokens(model: Any, clip: Any) -> dict[str, Any]:
     """Captions whose tokens are others than ComfyUI's; what is longer than 512 we cut."""
-    other, reading = [], model.text.reading
+    other, reading, is_krea = [], model.text.reading, model.family.name == "krea2"
     for text in captions():
-        found = clip.tokenize(text, disable_weights=True)
+        found = clip.tokenize(text, **({} if is_krea else {"disable_weights": True}))  # it never weighs words
         if "t5xxl" in found:
             ((*words, end),) = ([number for number, *_ in one] for one in found["t5xxl"])
             wanted = [*words[: reading.longest - 1], end]
             if reading.asked_words(text) != wanted:
                 other.append(text)
-        (theirs,) = found["qwen3_06b" if "t5xxl" in found else "qwen3_4b"]
+        (theirs,) = next(one for name, one in found.items() if name.startswith("qwen3"))
         numbers = [number for number, *_ in theirs]
         mine = reading._all(text)
         filled = [reading.tokenizer.pad_token_id] * (512 - len(mine) if reading.padded else 0)
-        if reading.asked(text) != mine[:512] or mine + filled != numbers:
+        most = reading.left_out + 512
+        cut = mine if len(mine) <= most else mine[: most - reading.kept] + mine[len(mine) - reading.kept :]
+        if reading.asked(text) != cut or mine + filled != numbers:
             other.append(text)
     return {"texts": len(captions()), "other tokens": other}
 
@@ -159,7 +166,7 @@ def drawn(transformer: str, text_encoder: str, vae: str) -> dict[str, Any]:
         clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a dog", "blurry")
     )
     empty = torch.zeros_like(model.encode_images(torch.zeros(1, 3, 32, 48))[0])
-    empty = empty.unsqueeze(2) if _is_anima(theirs) else empty
+    empty = empty.unsqueeze(2) if _paints_films(theirs) else empty
     noise = comfy.sample.prepare_noise(empty, seed)
     latents = comfy.sample.sample(
         theirs, noise, steps, guidance, "euler", "simple", wanted, unwanted, empty, seed=seed,
@@ -174,7 +181,17 @@ def drawn(transformer: str, text_encoder: str, vae: str) -> dict[str, Any]:
 
 
 def _sigmas(theirs: Any, steps: int, latents: torch.Tensor) -> torch.Tensor | None:
-    """Times by the scheduler of its own that Flux.2 has in ComfyUI's workflows; None: the usual ones."""
+    """Times by the scheduler of its own that Flux.2 has in ComfyUI's workflows; None: the usual ones.
+
+    Of Krea 2 those of its authors, by ComfyUI's formula: its own model has the shift of the largest picture.
+    """
+    if type(theirs.model).__name__ == "Krea2":
+        from comfy.model_sampling import flux_time_shift
+
+        tokens = latents.shape[-2] * latents.shape[-1] // 4
+        shift = 0.5 + (1.15 - 0.5) * (tokens - 256) / (6400 - 256)
+        own: torch.Tensor = flux_time_shift(shift, 1.0, torch.linspace(1, 0, steps + 1))
+        return own
     if type(theirs.model).__name__ != "Flux2":
         return None
     from comfy_extras.nodes_flux import get_schedule

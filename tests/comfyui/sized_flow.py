@@ -10,6 +10,7 @@ from diffusers import (
     AutoencoderKLQwenImage,
     CosmosTransformer3DModel,
     Flux2Transformer2DModel,
+    Krea2Transformer2DModel,
     ZImageTransformer2DModel,
 )
 from sizes import (
@@ -17,13 +18,16 @@ from sizes import (
     ANIMA_ADAPTER,
     ANIMA_TEXT,
     HEAD,
+    KREA,
+    KREA_TEXT,
+    KREA_TEXT_LAYERS,
     TEXT,
     TEXT_HEAD,
     TEXT_LAYERS,
     VOCABULARY,
     WIDTH,
 )
-from tiny_flow import tensors_of
+from tiny_flow import sight, tensors_of
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model
 
@@ -47,15 +51,17 @@ def sized_modules(kind: str, width: int = WIDTH, layers: int = 2, seed: int = 0)
         seed: of the weights.
     """
     torch.manual_seed(seed)
-    made = {"flux2_klein_4b": _klein, "anima": _anima}
-    text = ANIMA_TEXT if kind == "anima" else TEXT
+    made = {"flux2_klein_4b": _klein, "anima": _anima, "krea2": _krea2}
+    texts = {"anima": (ANIMA_TEXT, TEXT_LAYERS), "krea2": (KREA_TEXT, KREA_TEXT_LAYERS)}
+    text, depth = texts.get(kind, (TEXT, TEXT_LAYERS))
+    turned = 5e6 if kind == "krea2" else 1e6
     parts: dict[str, Any] = {
         **(made[kind](layers) if kind in made else _z_image(width, layers)),
         "text_encoder": Qwen3Model(
             Qwen3Config(
                 vocab_size=VOCABULARY, hidden_size=text, intermediate_size=2 * text,
-                num_hidden_layers=TEXT_LAYERS, num_attention_heads=2, num_key_value_heads=1,
-                head_dim=TEXT_HEAD, max_position_embeddings=40960, rms_norm_eps=1e-6, rope_theta=1e6,
+                num_hidden_layers=depth, num_attention_heads=2, num_key_value_heads=1,
+                head_dim=TEXT_HEAD, max_position_embeddings=40960, rms_norm_eps=1e-6, rope_theta=turned,
             )
         ),
     }  # fmt: skip
@@ -65,6 +71,8 @@ def sized_modules(kind: str, width: int = WIDTH, layers: int = 2, seed: int = 0)
         for name, parameter in parts["transformer"].named_parameters():
             if name.endswith("pad_token"):
                 nn.init.normal_(parameter)
+            if name.endswith("scale_shift_table"):
+                nn.init.normal_(parameter, std=0.1)
     return parts
 
 
@@ -103,6 +111,19 @@ def _anima(layers: int) -> dict[str, nn.Module]:
     return {
         "transformer": transformer,
         "text_conditioner": conditioner,
+        "vae": AutoencoderKLQwenImage(base_dim=32),
+    }
+
+
+def _krea2(layers: int) -> dict[str, nn.Module]:
+    transformer = Krea2Transformer2DModel(
+        in_channels=64, num_layers=layers, attention_head_dim=HEAD, num_attention_heads=KREA // HEAD,
+        num_key_value_heads=1, intermediate_size=3 * KREA, text_hidden_dim=KREA_TEXT,
+        text_intermediate_size=128,
+    )  # fmt: skip
+    return {
+        "transformer": transformer,
+        "sight": sight(KREA_TEXT),
         "vae": AutoencoderKLQwenImage(base_dim=32),
     }
 

@@ -2,7 +2,8 @@
 
 It knows Z-Image by a width of 3840, and Qwen3-4B by one of 2560; both have all other numbers fixed with it.
 Of Flux.2 it reads every number but a head's width from the shapes. Anima it knows by its names, with the
-numbers of a width of 2048; Qwen3-0.6B by one of 1024.
+numbers of a width of 2048; Qwen3-0.6B by one of 1024. Of Krea 2 it reads every number but a
+head's width and how many heads its text has; Qwen3-VL-4B it knows by the width of 2560.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ __all__ = [
     "ANIMA_TEXT",
     "APART",
     "HEAD",
+    "KREA",
+    "KREA_TEXT",
+    "KREA_TEXT_LAYERS",
     "TEXT",
     "TEXT_HEAD",
     "TEXT_LAYERS",
@@ -31,9 +35,12 @@ TEXT, TEXT_HEAD, TEXT_LAYERS = 64, 128, 28  # layers: Flux.2 klein reads what th
 VOCABULARY = 151_936
 ANIMA, ANIMA_TEXT = 256, 48  # widths; that of the text is not Z-Image's, by which the language model is known
 ANIMA_ADAPTER = {"source_dim": ANIMA_TEXT, "target_dim": 64, "model_dim": 64, "num_layers": 2}
+KREA, KREA_TEXT = 256, 40  # widths; that of the text is one of 20 heads
+KREA_TEXT_LAYERS = 36  # it reads what the 35th gives
 _ANIMA_HEADS = 2  # of the network between text and transformer
 _PUBLISHED = 3840
 _EMBEDDER = "cap_embedder.1.weight"
+_SIGHT = "model.visual.merger.linear_fc2.weight"
 _TEXT_NORM = "model.layers.0.post_attention_layernorm.weight"
 
 
@@ -95,11 +102,13 @@ def _anima() -> None:
 
 def _text_encoder() -> None:
     import comfy.sd
-    from comfy.text_encoders import llama
+    from comfy.text_encoders import llama, qwen3vl
 
     detect = comfy.sd.detect_te_model
 
     def detected(state: dict[str, Any]) -> Any:
+        if _SIGHT in state and state[_SIGHT].shape[0] == KREA_TEXT:
+            return comfy.sd.TEModel.QWEN3VL_4B
         weight = state.get(_TEXT_NORM)
         small = {(TEXT,): comfy.sd.TEModel.QWEN3_4B, (ANIMA_TEXT,): comfy.sd.TEModel.QWEN3_06B}
         found = None if weight is None else small.get(tuple(weight.shape))
@@ -121,5 +130,18 @@ def _text_encoder() -> None:
         num_attention_heads: int = 2
         num_key_value_heads: int = 1
 
+    @dataclass
+    class SmallKrea(llama.Qwen3VL_4BConfig):  # type: ignore[name-defined, misc]
+        hidden_size: int = KREA_TEXT
+        intermediate_size: int = 2 * KREA_TEXT
+        num_hidden_layers: int = KREA_TEXT_LAYERS
+        num_attention_heads: int = 2
+        num_key_value_heads: int = 1
+
+    qwen3vl.QWEN3VL_CONFIGS["qwen3vl_4b"] = SmallKrea
+    qwen3vl.QWEN3VL_VISION["qwen3vl_4b"] = {
+        "hidden_size": 16, "intermediate_size": 16, "depth": 1, "deepstack_visual_indexes": [0],
+    }  # fmt: skip
+    qwen3vl.QWEN3VL_VISION_COMMON.update(num_heads=2, patch_size=2, num_position_embeddings=4)
     comfy.sd.detect_te_model = detected
     llama.Qwen3_4BConfig, llama.Qwen3_06BConfig = Small, SmallAnima

@@ -26,10 +26,10 @@ from clora_ext.formats.models import model_header
 
 pytestmark = pytest.mark.comfyui
 
-KINDS = {"z_image": "ZImage", "flux2_klein_4b": "Flux2", "anima": "Anima"}
+KINDS = {"z_image": "ZImage", "flux2_klein_4b": "Flux2", "anima": "Anima", "krea2": "Krea2"}
 """Families, and what ComfyUI calls them."""
 
-TAUGHT = {"z_image": 14, "flux2_klein_4b": 28, "anima": 20}
+TAUGHT = {"z_image": 14, "flux2_klein_4b": 28, "anima": 20, "krea2": 16}
 """Adapters of two layers of each kind."""
 
 NAMES = {
@@ -47,10 +47,14 @@ NAMES = {
         "num_heads": "num_attention_heads", "crossattn_emb_channels": "text_embed_dim",
         "adaln_lora_dim": "adaln_lora_dim", "concat_padding_mask": "concat_padding_mask",
     },
+    "krea2": {
+        "layers": "num_layers", "heads": "num_attention_heads", "kvheads": "num_key_value_heads",
+        "txtlayers": "num_text_layers", "txtdim": "text_hidden_dim",
+    },
 }  # fmt: skip
 """By what ComfyUI calls a number, what diffusers calls it."""
 
-KNOWN = {"z_image": (276, 2000), "flux2_klein_4b": (109, 400), "anima": (454, 900)}
+KNOWN = {"z_image": (276, 2000), "flux2_klein_4b": (109, 400), "anima": (454, 900), "krea2": (264, 900)}
 """Layers of the published model, and more names than these are known of them."""
 
 FLUX_1 = re.compile(

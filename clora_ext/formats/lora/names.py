@@ -32,8 +32,8 @@ DIALECTS: Mapping[Dialect, Mapping[str, tuple[tuple[str, _Spelling], ...]]] = {
         "text_encoder_2": (("text_encoder_2.", "module"), ("", "module")),
         "transformer": (("transformer.", "module"), ("", "module")),
     },
-    # ComfyUI's training node and its "generic" names; ai-toolkit's, which ComfyUI reads of transformers, and which
-    # of Krea 2 are bare, behind PEFT's prefix.
+    # ComfyUI's training node and its "generic" names; ai-toolkit's, which ComfyUI reads of transformers, and
+    # which of Krea 2 are bare, behind PEFT's prefix.
     "comfyui": {
         "unet": (("diffusion_model.", "original"),),
         "text_encoder": (("text_encoders.clip_l.transformer.", "module"),),
@@ -145,7 +145,7 @@ def _paths(site: Site, dialect: Dialect, spelling: _Spelling) -> Iterator[str]:
     """The path and what the dialect's versions made of it."""
     path = site.module if spelling == "module" else site.original
     yield path
-    if dialect == "diffusers" and path.endswith(".to_out.0"):
+    if path.endswith(".to_out.0") and (dialect == "diffusers" or site.component == "transformer"):
         yield path.removesuffix(".0")
     if not path.startswith(_CLIP):
         return
