@@ -132,7 +132,7 @@ VariantOption = Annotated[
     typer.Option(
         metavar="NAME",
         help="Which variant the base is, where shapes do not tell: of Z-Image base or turbo, of Flux.2 klein "
-        "base, distilled or kv, of Anima base, turbo or aesthetic.",
+        "base, distilled or kv, of Anima base, turbo or aesthetic, of Krea 2 raw or turbo.",
         show_default="what its name or its metadata say, else base",
         rich_help_panel=_BASE,
     ),

@@ -64,7 +64,7 @@ PUBLISHED = Published(
     swapped=[],
     cut=("layers.3.attention.to_k", (3840, 7680), (3840, 3840), "layers.3.attention.qkv"),
     relatives={
-        "flux1_dev": "Flux", "chroma": "Flux", "sd35_medium": "Stable Diffusion 3", "krea2": "Krea 2",
+        "flux1_dev": "Flux", "chroma": "Flux", "sd35_medium": "Stable Diffusion 3",
         "qwen_image": "Qwen-Image", "qwen3_4b": "text encoder", "flux1_vae": "VAE",
     },
     made_of_it=_made_of_it,

@@ -18,6 +18,7 @@ from diffusers import (
     ZImageTransformer2DModel,
 )
 from layouts import originals
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model, Qwen3VLVisionConfig, Qwen3VLVisionModel
 
@@ -68,7 +69,7 @@ class Kind:
         files: names of the transformer's file and the VAE's.
         text: name of the language model's file, and where it stands in a file of everything.
         beside: makes what else stands in the transformer's file, by component, each with its table.
-        sight: makes what the language model sees pictures with, which stands beside it in its file.
+        sight: whether its language model sees pictures, too.
     """
 
     transformer: Callable[[], nn.Module]
@@ -78,7 +79,7 @@ class Kind:
     files: tuple[str, str]
     text: tuple[str, str] = ("qwen_3_4b", QWEN3_4B_PREFIX)
     beside: dict[str, tuple[Callable[[], nn.Module], Callable[[], KeyTable]]] = field(default_factory=dict)
-    sight: Callable[[], nn.Module] | None = None
+    sight: bool = False
 
 
 def _z_image() -> nn.Module:
@@ -189,7 +190,7 @@ KINDS = {
         _krea2, _qwen_image_vae, 36, (krea2_table, qwen_image_vae_table),
         ("krea2_raw_tiny", "qwen_image_vae"),
         ("qwen3vl_4b", QWEN3VL_4B_PREFIX),
-        sight=sight,
+        sight=True,
     ),
 }  # fmt: skip
 
@@ -233,14 +234,9 @@ def tensors(seed: int = 0, kind: str = "z_image") -> dict[str, dict[str, Tensor]
 
 def tensors_of(parts: dict[str, nn.Module], kind: str = "z_image") -> dict[str, dict[str, Tensor]]:
     """The same of other modules."""
-    found = {
+    return {
         name: dict(originals(table, parts[name].state_dict())) for name, table in tables(parts, kind).items()
     }
-    if KINDS[kind].sight is not None:
-        seeing = parts.get("sight") or sight()
-        named = {f"{KINDS[kind].text[1]}visual.{name}": one for name, one in seeing.state_dict().items()}
-        found["text_encoder"] |= named
-    return found
 
 
 @cache
@@ -284,15 +280,21 @@ def write_flow(
     )
     found = {name: one for part in ("transformer", *KINDS[kind].beside) for name, one in parts[part].items()}
     _write(files.transformer, found, FLOW_PREFIX, prefix, dtype)
-    text = parts["text_encoder"]
-    if KINDS[kind].sight is not None:  # as it is published: both halves of one model
-        text = {
-            name.replace(".transformer.model.", ".transformer.language_model."): text[name] for name in text
-        }
-    before = "" if KINDS[kind].sight is None else "model."
-    _write(files.text_encoder, text, KINDS[kind].text[1], before, dtype)
+    _write(files.text_encoder, parts["text_encoder"], KINDS[kind].text[1], "", dtype)
+    if KINDS[kind].sight:
+        _see(files.text_encoder)
     _write(files.vae, parts["vae"], "vae.", "", torch.float32)
     return files
+
+
+def _see(file: Path) -> None:
+    """Make of a language model the half of one that sees pictures, too, as it is published."""
+    read = load_file(file)
+    names = {name: name.replace("model.", "model.language_model.", 1) for name in read}
+    seeing = sight(read["model.norm.weight"].shape[0]).state_dict()
+    whole = {names[name]: one for name, one in read.items()}
+    whole |= {f"model.visual.{name}": one.to(read["model.norm.weight"].dtype) for name, one in seeing.items()}
+    _write(file, whole, "", "", read["model.norm.weight"].dtype)
 
 
 def write_everything(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
-from clora_ext.errors import CheckpointError, UsageError
+from clora_ext.errors import CheckpointError
 from clora_ext.formats.flow_keys import krea2_table
 
 from .flow.kinds import QWEN3VL_4B, Config, TransformerKind
@@ -121,7 +121,7 @@ def _build(config: Mapping[str, Any]) -> "nn.Module":
         from diffusers import Krea2Transformer2DModel
     except ImportError as error:
         message = "Krea 2 needs a diffusers that knows its transformer"
-        raise UsageError(message, fix="pip install 'diffusers>=0.40'") from error
+        raise CheckpointError(message, fix="pip install 'diffusers>=0.39'") from error
 
     from .flow.norms import widen_norms
 

@@ -57,8 +57,8 @@ class StartProject(io.ComfyNode):
                 io.Combo.Input(
                     "checkpoint",
                     options=[*model_names(), DEMO],
-                    tooltip="The model to start from: Stable Diffusion 1.5, SDXL, Z-Image, Flux.2 klein or "
-                    "Anima (all three in diffusion_models/), or clora's small one.",
+                    tooltip="The model to start from: Stable Diffusion 1.5, SDXL, Z-Image, Flux.2 klein, "
+                    "Anima or Krea 2 (all four in diffusion_models/), or clora's small one.",
                 ),
                 io.String.Input(
                     "name",
@@ -89,7 +89,7 @@ class StartProject(io.ComfyNode):
                     default=_AS_IT_SAYS,
                     tooltip="Which variant the model is, where shapes do not tell and neither its name nor "
                     "its metadata says it: of Z-Image base or turbo, of Flux.2 klein base, distilled or kv, "
-                    "of Anima base, turbo or aesthetic.",
+                    "of Anima base, turbo or aesthetic, of Krea 2 raw or turbo.",
                 ),
             ],
             outputs=evolving_outputs(),

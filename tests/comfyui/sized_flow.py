@@ -27,7 +27,7 @@ from sizes import (
     VOCABULARY,
     WIDTH,
 )
-from tiny_flow import sight, tensors_of
+from tiny_flow import tensors_of
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3Model
 
@@ -123,7 +123,6 @@ def _krea2(layers: int) -> dict[str, nn.Module]:
     )  # fmt: skip
     return {
         "transformer": transformer,
-        "sight": sight(KREA_TEXT),
         "vae": AutoencoderKLQwenImage(base_dim=32),
     }
 

@@ -66,6 +66,10 @@ KINDS = (
         "anima", "Anima", "anima_base_tiny.safetensors", "qwen_image_vae.safetensors", "stable_diffusion",
         "qwen_3_06b_base.safetensors",
     ),
+    Kind(
+        "krea2", "Krea 2", "krea2_raw_tiny.safetensors", "qwen_image_vae.safetensors", "krea2",
+        "qwen3vl_4b.safetensors",
+    ),
 )  # fmt: skip
 
 

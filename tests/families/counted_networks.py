@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import CosmosTransformer3DModel, Flux2Transformer2DModel, ZImageTransformer2DModel
+from diffusers import (
+    CosmosTransformer3DModel,
+    Flux2Transformer2DModel,
+    Krea2Transformer2DModel,
+    ZImageTransformer2DModel,
+)
 from torch import Tensor, nn
+
+from clora_ext.families.flow.norms import widen_norms
 
 HEAD = 64
 
@@ -93,8 +100,35 @@ def _anima_answer(network: Any, latents: Tensor, caption: int) -> tuple[Tensor, 
     return answer[0, :, 0], latents
 
 
+def _krea2(counted: Counted) -> nn.Module:
+    heads = counted.width // HEAD
+    found: nn.Module = Krea2Transformer2DModel(
+        in_channels=4 * counted.channels, num_layers=counted.depths[0], attention_head_dim=HEAD,
+        num_attention_heads=heads, num_key_value_heads=heads // 2,
+        intermediate_size=8 * counted.width // 3,
+        timestep_embed_dim=32, text_hidden_dim=32, text_num_attention_heads=2, text_num_key_value_heads=2,
+        text_intermediate_size=64, num_layerwise_text_blocks=1, num_refiner_text_blocks=1,
+        axes_dims_rope=(16, 24, 24),
+    )  # fmt: skip
+    widen_norms(found)
+    return found
+
+
+def _krea2_answer(network: Any, latents: Tensor, caption: int) -> tuple[Tensor, Tensor]:
+    places = torch.nn.functional.pixel_unshuffle(latents, 2)
+    sides = [torch.arange(count) for count in (1, *places.shape[1:])]
+    flat = places.flatten(1).T[None]
+    answer = network(
+        hidden_states=flat, encoder_hidden_states=torch.randn(1, caption, 12, 32),
+        timestep=torch.full((1,), 0.5), return_dict=False,
+        position_ids=torch.cat([torch.zeros(caption, 3, dtype=torch.long), torch.cartesian_prod(*sides)]),
+    )[0]  # fmt: skip
+    return answer, flat
+
+
 _Z_ATTENTION = r"layers\.\d+\.attention\.(to_q|to_k|to_v|to_out\.0)"
 _KLEIN_ATTENTION = r".*attn\.(to_[qkv]|add_[qkv]_proj|to_out(\.0)?|to_add_out|to_qkv_mlp_proj)"
+_KREA_ATTENTION = r"transformer_blocks\.\d+\.attn\.(to_[qkv]|to_gate|to_out\.0)"
 _ANIMA_ATTENTION = r"transformer_blocks\.\d+\.attn[12]\.(to_[qkv]|to_out\.0)"
 
 COUNTED = (
@@ -112,5 +146,12 @@ COUNTED = (
     Counted(
         "anima", 128, [2], 16, 32, 16, 32, _anima, _anima_answer,
         {"attention": _ANIMA_ATTENTION, "transformer": rf"{_ANIMA_ATTENTION}|.*\.ff\.net\.(0\.proj|2)"},
+    ),
+    Counted(
+        "krea2", 128, [1], 16, 24, 4, 32, _krea2, _krea2_answer,
+        {
+            "attention": _KREA_ATTENTION,
+            "transformer": rf"{_KREA_ATTENTION}|transformer_blocks\.\d+\.ff\.(gate|up|down)",
+        },
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from cases import check_each
 from counted_networks import COUNTED, Counted
 from live_bytes import Live
 from peft import LoraConfig, inject_adapter_in_model
-from published_files import anima_header, klein_header, z_image_header
+from published_files import anima_header, klein_header, krea2_header, z_image_header
 from torch import nn
 
 from clora_ext import families
@@ -21,6 +21,7 @@ RANK = 8
 HEADERS = {
     "z_image": z_image_header,
     "anima": anima_header,
+    "krea2": krea2_header,
     **{f"flux2_klein_{size}": lambda size=size: klein_header(f"flux2_klein_{size}") for size in ("4b", "9b")},
 }
 
@@ -93,6 +94,9 @@ FULL = {
     ("anima", False, False): 16.6e9,
     ("anima", True, True): 1.41e9 + 2 * 69.2e6,
     ("flux2_klein_9b", False, False): 32.3e9,
+    ("krea2", True, False): 4.2e9,
+    ("krea2", False, False): 48.2e9,
+    ("krea2", True, True): 4.2e9 + 2 * 434.1e6,
 }
 
 

@@ -174,7 +174,7 @@ def _modules(comfy: Comfy) -> dict[str, dict[str, Any]]:
             "load_diffusion_model_state_dict": load_diffusion_model_state_dict,
             "load_clip": load_clip,
             "CLIPType": types.SimpleNamespace(
-                LUMINA2="lumina2", FLUX2="flux2", STABLE_DIFFUSION="stable_diffusion"
+                LUMINA2="lumina2", FLUX2="flux2", STABLE_DIFFUSION="stable_diffusion", KREA2="krea2"
             ),
             "VAE": VAE,
         },

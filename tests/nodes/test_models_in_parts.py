@@ -19,6 +19,7 @@ from clora_ext.errors import BaseChanged, CheckpointError, UsageError
 NAME = "diffusion_models/z_image_tiny.safetensors"
 KLEIN = "diffusion_models/flux_klein_base_tiny.safetensors"
 ANIMA = "diffusion_models/anima_base_tiny.safetensors"
+KREA = "diffusion_models/krea2_raw_tiny.safetensors"
 FAST = {"strategy": "merge", "resolution": 16, "steps": 2}
 
 
@@ -46,6 +47,7 @@ def test_transformers_are_listed_behind_checkpoints_and_their_parts_beside(
         ("z_image", NAME, "Z-Image", "lumina2", 10),
         ("flux2_klein_4b", KLEIN, "Flux.2 klein 4B", "flux2", 20),
         pytest.param("anima", ANIMA, "Anima", "stable_diffusion", 20, marks=pytest.mark.slow),
+        pytest.param("krea2", KREA, "Krea 2", "krea2", 16, marks=pytest.mark.slow),
     ],
 )
 def test_it_is_taught_undone_and_written(
@@ -79,6 +81,15 @@ def test_it_is_taught_undone_and_written(
     again = pack.LoadModel.execute("mine").args
     assert f"({kind})" in pack.ProjectInfo.execute(again[3]).args[0]
     assert again[1:3][0] == project.clip
+
+
+def test_a_language_model_that_sees_pictures_is_loaded_as_the_text_encoder_of_krea_2(
+    pack: Any, comfy: Comfy
+) -> None:
+    files = write_tiny_flow(comfy.base / "models", kind="krea2")
+    project = pack.StartProject.execute(KREA, "mine", variant="raw").args[3]
+    assert project.clip == ("clip", str(files.text_encoder), "krea2")
+    assert project.vae.sd == ("weights", str(files.vae))
 
 
 def test_the_parts_that_are_chosen_are_taken_and_kept(pack: Any, comfy: Comfy, files: FlowFiles) -> None:

@@ -136,7 +136,10 @@ def test_an_export_is_what_comfyui_keeps(
         one.split(".")[0] for one in (FLOW_PREFIX, text_prefix, vae_prefix)
     }
     text = load_file(stored.text_encoder)
-    assert all(torch.equal(tensor, everything[text_prefix + name]) for name, tensor in text.items())
+    usual = {
+        name: name.replace("language_model.", "", 1).replace("model.visual.", "visual.", 1) for name in text
+    }
+    assert all(torch.equal(tensor, everything[text_prefix + usual[name]]) for name, tensor in text.items())
     placed = export_to(project, "comfyui", tmp_path / "comfyui", all_in_one=True)
     assert placed.path.parent.name == "checkpoints"
     draw = GenerateRequest("sks dog", count=1, steps=2, size=16)
