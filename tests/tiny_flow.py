@@ -143,16 +143,17 @@ def _conditioner() -> nn.Module:
 
 
 def _krea2() -> nn.Module:
+    """As wide as what it paints has channels: else it could not tell all of them."""
     found: Any = Krea2Transformer2DModel(
         in_channels=4 * ANIMA_CHANNELS, num_layers=2, attention_head_dim=HEAD,
-        num_attention_heads=WIDTH // HEAD, num_key_value_heads=1, intermediate_size=2 * WIDTH,
+        num_attention_heads=2 * WIDTH // HEAD, num_key_value_heads=2, intermediate_size=4 * WIDTH,
         timestep_embed_dim=16, text_hidden_dim=TEXT, text_num_attention_heads=3,
         text_num_key_value_heads=3, text_intermediate_size=2 * TEXT, num_layerwise_text_blocks=1,
         num_refiner_text_blocks=1, axes_dims_rope=(4, 6, 6),
     )  # fmt: skip
     for name, parameter in found.named_parameters():
         if name.endswith("scale_shift_table") or "norm" in name:
-            nn.init.normal_(parameter, std=0.1)
+            nn.init.normal_(parameter, std=0.1 if "norm" in name else 1.0)
     return found  # type: ignore[no-any-return]
 
 

@@ -141,7 +141,7 @@ def _velocity(network: Any, latents: "Tensor", times: "Tensor", condition: Condi
     words = torch.zeros(states.shape[1], len(sides), dtype=torch.long, device=latents.device)
     found = network(
         hidden_states=places.flatten(2).transpose(1, 2),
-        encoder_hidden_states=states.unflatten(2, (network.config[_LAYERS], -1)),
+        encoder_hidden_states=states.reshape(*states.shape[:2], network.config[_LAYERS], -1),
         timestep=times.to(latents.dtype),
         position_ids=torch.cat([words, torch.cartesian_prod(*sides)]),
         encoder_attention_mask=mask.bool() if len(states) > 1 else None,  # one text is all words

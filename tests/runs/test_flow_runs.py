@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from flow_families import ANIMA, KLEIN, Z_IMAGE, family_id
+from flow_families import ANIMA, KLEIN, KREA_2, Z_IMAGE, family_id
 from flow_family import FlowFamily
 from safetensors.torch import load_file
 from small_runs import FLOW, Taught, another, pictures, snapshot, stop_at
@@ -34,7 +34,10 @@ from clora_ext.formats.flow_keys import FLOW_PREFIX
 from clora_ext.runs.context import project_context
 
 the_last_slowly = pytest.mark.parametrize(
-    "family", [Z_IMAGE, KLEIN, pytest.param(ANIMA, marks=pytest.mark.slow)], indirect=True, ids=family_id
+    "family",
+    [Z_IMAGE, KLEIN, *(pytest.param(one, marks=pytest.mark.slow) for one in (ANIMA, KREA_2))],
+    indirect=True,
+    ids=family_id,
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cases import check_each, empty_folder
-from flow_families import ANIMA, KLEIN, Z_IMAGE, family_id
+from flow_families import ANIMA, KLEIN, KREA_2, Z_IMAGE, family_id
 from safetensors.torch import load_file
 from small_runs import FLOW, Taught, another, pictures
 
@@ -19,7 +19,7 @@ from clora_ext.events import Event, Note
 of_the_smallest = pytest.mark.parametrize("family", [Z_IMAGE], indirect=True, ids=family_id)
 others_slowly = pytest.mark.parametrize(
     "family",
-    [Z_IMAGE, *(pytest.param(one, marks=pytest.mark.slow) for one in (KLEIN, ANIMA))],
+    [Z_IMAGE, *(pytest.param(one, marks=pytest.mark.slow) for one in (KLEIN, ANIMA, KREA_2))],
     indirect=True,
     ids=family_id,
 )

@@ -30,4 +30,4 @@ def widen_norms(network: nn.Module) -> None:
     """Put such norms in the place of diffusers', which add in the dtype of their weights."""
     found = [(name, one) for name, one in network.named_modules() if type(one).__name__ == _KIND]
     for name, one in found:
-        network.set_submodule(name, ZeroCentredNorm(one.weight, one.eps))  # type: ignore[arg-type]
+        network.set_submodule(name, ZeroCentredNorm(one.weight, one.eps))
