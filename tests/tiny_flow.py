@@ -18,9 +18,9 @@ from diffusers import (
     ZImageTransformer2DModel,
 )
 from layouts import originals
-from safetensors.torch import load_file
+from seeing import see
 from torch import Tensor, nn
-from transformers import Qwen3Config, Qwen3Model, Qwen3VLVisionConfig, Qwen3VLVisionModel
+from transformers import Qwen3Config, Qwen3Model
 
 from clora_ext.formats.checkpoint import Source, write_checkpoint
 from clora_ext.formats.flow_keys import (
@@ -33,12 +33,12 @@ from clora_ext.formats.flow_keys import (
     flow_vae_table,
     flux2_table,
     flux2_vae_table,
-    krea2_table,
     qwen3_table,
     qwen_image_vae_table,
     z_image_table,
 )
 from clora_ext.formats.keys import KeyTable
+from clora_ext.formats.krea2_keys import krea2_table
 
 RESOLUTION = 16
 CHANNELS = 4  # of the VAE: fewer than published, so that the narrow transformer can tell all of them
@@ -157,16 +157,6 @@ def _krea2() -> nn.Module:
     return found  # type: ignore[no-any-return]
 
 
-def sight(width: int = TEXT) -> nn.Module:
-    """What a language model sees pictures with, as small as can be."""
-    config = Qwen3VLVisionConfig(
-        depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=width,
-        deepstack_visual_indexes=[0], num_position_embeddings=4, patch_size=2,
-    )  # fmt: skip
-    found: nn.Module = Qwen3VLVisionModel(config)
-    return found
-
-
 def _qwen_image_vae() -> nn.Module:
     found: nn.Module = AutoencoderKLQwenImage(
         base_dim=8, z_dim=ANIMA_CHANNELS, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[True]
@@ -283,19 +273,9 @@ def write_flow(
     _write(files.transformer, found, FLOW_PREFIX, prefix, dtype)
     _write(files.text_encoder, parts["text_encoder"], KINDS[kind].text[1], "", dtype)
     if KINDS[kind].sight:
-        _see(files.text_encoder)
+        see(files.text_encoder)
     _write(files.vae, parts["vae"], "vae.", "", torch.float32)
     return files
-
-
-def _see(file: Path) -> None:
-    """Make of a language model the half of one that sees pictures, too, as it is published."""
-    read = load_file(file)
-    names = {name: name.replace("model.", "model.language_model.", 1) for name in read}
-    seeing = sight(read["model.norm.weight"].shape[0]).state_dict()
-    whole = {names[name]: one for name, one in read.items()}
-    whole |= {f"model.visual.{name}": one.to(read["model.norm.weight"].dtype) for name, one in seeing.items()}
-    _write(file, whole, "", "", read["model.norm.weight"].dtype)
 
 
 def write_everything(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from clora_ext.adapters.sites import Target
 from clora_ext.config.settings import TargetSet
 from clora_ext.errors import CheckpointError
-from clora_ext.formats.flow_keys import krea2_table
+from clora_ext.formats.krea2_keys import krea2_table
 
 from .flow.kinds import QWEN3VL_4B, Config, TransformerKind
 from .flow.layout import FlowLayout

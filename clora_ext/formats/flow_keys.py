@@ -23,7 +23,6 @@ __all__ = [
     "flow_vae_table",
     "flux2_table",
     "flux2_vae_table",
-    "krea2_table",
     "qwen3_table",
     "qwen_image_vae_table",
     "z_image_table",
@@ -135,38 +134,6 @@ _ANIMA_OTHERS = {
     "proj_out": "final_layer.linear",
 }
 
-_KREA2_BLOCK = {
-    "norm1.weight": "prenorm.scale",
-    "norm2.weight": "postnorm.scale",
-    "attn.to_q": "attn.wq",
-    "attn.to_k": "attn.wk",
-    "attn.to_v": "attn.wv",
-    "attn.to_gate": "attn.gate",
-    "attn.to_out.0": "attn.wo",
-    "attn.norm_q.weight": "attn.qknorm.qnorm.scale",
-    "attn.norm_k.weight": "attn.qknorm.knorm.scale",
-    "ff.gate": "mlp.gate",
-    "ff.up": "mlp.up",
-    "ff.down": "mlp.down",
-}
-_KREA2_OTHERS = {
-    "img_in": "first",
-    "time_embed.linear_1": "tmlp.0",
-    "time_embed.linear_2": "tmlp.2",
-    "time_mod_proj": "tproj.1",
-    "text_fusion.projector": "txtfusion.projector",
-    "txt_in.norm.weight": "txtmlp.0.scale",
-    "txt_in.linear_1": "txtmlp.1",
-    "txt_in.linear_2": "txtmlp.3",
-    "final_layer.scale_shift_table": "last.modulation.lin",
-    "final_layer.norm.weight": "last.norm.scale",
-    "final_layer.linear": "last.linear",
-}
-_KREA2_STACKS = {
-    "num_layerwise_text_blocks": ("text_fusion.layerwise_blocks", "txtfusion.layerwise_blocks"),
-    "num_refiner_text_blocks": ("text_fusion.refiner_blocks", "txtfusion.refiner_blocks"),
-    "num_layers": ("transformer_blocks", "blocks"),
-}
 _SIGHT = "visual."  # what a language model that sees pictures, too, does that with
 
 _WAN_BLOCK = {
@@ -233,22 +200,6 @@ def anima_conditioner_table() -> KeyTable:
     """Pairs of an AnimaTextConditioner, whose names are the same in either layout."""
     parts = ("embed", "in_proj", "blocks", "out_proj", "norm")
     return KeyTable("text_conditioner", CONDITIONER_PREFIX, tuple((part, part) for part in parts))
-
-
-def krea2_table(config: Mapping[str, Any]) -> KeyTable:
-    """Pairs of a Krea2Transformer2DModel with this configuration; nothing is fused.
-
-    The tables of what a block adds to all blocks' modulation are one row in the authors' layout.
-    """
-    pairs, flat = list(_KREA2_OTHERS.items()), set()
-    for count, stacks in _KREA2_STACKS.items():
-        for index in range(config[count]):
-            ours, original = (f"{stack}.{index}" for stack in stacks)
-            pairs += [(f"{ours}.{a}", f"{original}.{b}") for a, b in _KREA2_BLOCK.items()]
-            if count == "num_layers":
-                pairs.append((f"{ours}.scale_shift_table", f"{original}.mod.lin"))
-                flat.add(f"{original}.mod.lin")
-    return KeyTable("transformer", FLOW_PREFIX, tuple(pairs), flat=frozenset(flat))
 
 
 def qwen3_table(prefix: str) -> KeyTable:

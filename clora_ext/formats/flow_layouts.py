@@ -16,11 +16,11 @@ from .flow_keys import (
     flow_vae_table,
     flux2_table,
     flux2_vae_table,
-    krea2_table,
     qwen_image_vae_table,
     z_image_table,
 )
 from .keys import KeyTable
+from .krea2_keys import krea2_table
 
 __all__ = ["ANIMA", "FLOW_LAYOUTS", "FLUX2_KLEIN", "KREA_2", "Z_IMAGE", "FlowNames"]
 

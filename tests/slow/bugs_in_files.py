@@ -193,6 +193,20 @@ IN_FILES = (
         "tests/families/test_anima.py",
     ),
     Bug(
+        "one is added to a norm's weights in bfloat16",
+        "families/flow/norms.py",
+        "self.weight.float() + 1",
+        "(self.weight + 1).float()",
+        "tests/families/test_krea2.py",
+    ),
+    Bug(
+        "a caption that is cut loses the template's end",
+        "families/flow/text.py",
+        "found[: most - self.kept] + found[len(found) - self.kept :]",
+        "found[:most]",
+        "tests/families/test_krea2.py",
+    ),
+    Bug(
         "what moves attention to the text moves the MLP",
         "formats/flow_keys.py",
         'enumerate(("self_attn", "cross_attn", "mlp"), 1)',
