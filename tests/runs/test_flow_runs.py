@@ -31,6 +31,7 @@ from clora_ext import (
 from clora_ext.config.precision import pick_precision
 from clora_ext.errors import Cancelled, UsageError
 from clora_ext.formats.flow_keys import FLOW_PREFIX
+from clora_ext.formats.header import read_header
 from clora_ext.runs.context import project_context
 
 the_last_slowly = pytest.mark.parametrize(
@@ -198,3 +199,26 @@ def test_web_interfaces_of_diffusion_are_refused(family: FlowFamily, taught: Tau
     title = re.escape(families.load(family.name).title)
     with pytest.raises(UsageError, match=f"Automatic1111 cannot load {title}"):
         export_to(taught.asked.project, "a1111", tmp_path)
+    (tmp_path / "modules_forge").mkdir()
+    with pytest.raises(UsageError, match=f"cannot load {title}") as caught:
+        export_to(taught.asked.project, "forge", tmp_path)
+    assert "Forge Neo" in (caught.value.fix or "")
+
+
+def test_a_forge_that_knows_the_family_is_given_the_transformer(
+    family: FlowFamily, taught: Taught, tmp_path: Path
+) -> None:
+    engines = tmp_path / "backend" / "diffusion_engine"
+    engines.mkdir(parents=True)
+    for part in ("webui.py", "models/Stable-diffusion/x", "modules_forge/x"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).touch()
+    for engine in ("anima", "flux2", "krea", "zimage"):  # as Forge Neo has them
+        (engines / f"{engine}.py").touch()
+    placed = export_to(taught.asked.project, "forge", tmp_path, name="mine")
+    assert placed.path == tmp_path / "models" / "Stable-diffusion" / "mine.safetensors"
+    assert "models/text_encoder" in placed.next_step
+    alone = export_checkpoint(taught.asked.project, tmp_path / "alone.safetensors")
+    assert read_header(placed.path).tensors.keys() == read_header(alone.path).tensors.keys()
+    with pytest.raises(UsageError, match="from a file of its own"):
+        export_to(taught.asked.project, "forge", tmp_path, name="all", all_in_one=True)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from clora_ext.errors import UsageError
 from clora_ext.export.atomic import FileSet
 from clora_ext.export.bundle import ExportBundle
 from clora_ext.export.ldm_config import V_CONFIGS
 from clora_ext.formats.installed import is_webui
 
-from .base import refuse_flow, refuse_folder, unknown_model, zero_snr_remark
+from .base import refuse_folder, unknown_model, zero_snr_remark
 from .webui import LOOKED_FOR, sidecars
 
 __all__ = ["DESTINATION", "Automatic1111"]
@@ -26,7 +27,9 @@ class Automatic1111:
             raise refuse_folder(folder, self.title, LOOKED_FOR, fix)
         if (folder / "modules_forge").is_dir():
             raise refuse_folder(folder, self.title, "no modules_forge/", "this is Forge: use --to forge")
-        refuse_flow(model, self.title)
+        if model.card.prediction.kind == "flow":
+            message = f"{self.title} cannot load {model.family.title}"
+            raise UsageError(message, fix="export it --to comfyui, or --to forge of a new Forge Neo")
         card = {"description": model.card.description, "notes": model.card.notes}
         config = V_CONFIGS.get(model.card.architecture) if _is_v(model) else None
         return sidecars(folder, model, card, config)

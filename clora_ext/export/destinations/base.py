@@ -8,7 +8,7 @@ from clora_ext.export.atomic import FileSet
 from clora_ext.export.bundle import ExportBundle
 from clora_ext.export.card import SMALL
 
-__all__ = ["Destination", "refuse_flow", "refuse_folder", "unknown_model", "zero_snr_remark"]
+__all__ = ["Destination", "refuse_folder", "unknown_model", "zero_snr_remark"]
 
 
 class Destination(Protocol):
@@ -51,17 +51,6 @@ def zero_snr_remark(model: ExportBundle, title: str) -> str:
         f"this model was trained with zero terminal SNR: where {title} does not set it by itself, choose "
         "Zero Terminal SNR in Settings, Sampler parameters, Noise schedule for sampling"
     )
-
-
-def refuse_flow(model: ExportBundle, title: str) -> None:
-    """A program that knows models of diffusion alone.
-
-    Raises:
-        UsageError: this is another one.
-    """
-    if model.card.prediction.kind == "flow":
-        message = f"{title} cannot load {model.family.title}"
-        raise UsageError(message, fix="export it --to comfyui, or to a .safetensors file")
 
 
 def unknown_model(model: ExportBundle, title: str) -> str:
