@@ -194,6 +194,7 @@ def test_the_plan_counts_the_text_encoder_where_the_training_has_it(
             patch.setattr("clora_ext.runs.estimate.text_reading", stays)
             assert needed(**WAYS[way]) - left == 2 * encoder
 
-    encoder = sum(one.numel() for one in modules(kind=family.name)["text_encoder"].parameters())
+    reading = [part for name, part in modules(kind=family.name).items() if name.startswith("text_")]
+    encoder = sum(one.numel() for part in reading for one in part.parameters())
     with a_gpu():
         check_each(WAYS, check)
