@@ -1,7 +1,7 @@
 """Tensors that training programs and converters leave in a checkpoint and that no module reads.
 
-Buffers that are computed again, moving averages, losses, the half of CLIP that looks at pictures: they belong
-to nothing that clora teaches or draws with, and travel byte for byte. Needs no torch.
+Buffers that are computed again, moving averages, losses, the half of CLIP or of a language model that looks at
+pictures: they belong to nothing that clora teaches or draws with, and travel byte for byte. Needs no torch.
 """
 
 import re
@@ -14,9 +14,10 @@ __all__ = ["is_leftover"]
 _ANYWHERE = r"(?:.*\.)?position_ids|logit_scale|attn_mask|loss\..*|(?:model_)?ema\..*"
 _ALSO: Mapping[str, str] = {
     # CLIP-L's projection is no part of what Stable Diffusion reads; some programs save it, either way round.
-    # A language model's head only writes; here it reads.
+    # A language model's head only writes; here it reads, and words alone.
     "text_encoder": (
         r"text_projection(?:\.weight)?|visual_projection\.weight|vision_model\..*|(?:model\.)?lm_head\.weight"
+        r"|visual\..*"
     ),
     # open_clip's projection is `text_projection`, and is read; a second one may lie beside it.
     "text_encoder_2": r"text_projection\.weight|visual\..*",
