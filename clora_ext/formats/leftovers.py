@@ -1,7 +1,8 @@
 """Tensors that training programs and converters leave in a checkpoint and that no module reads.
 
 Buffers that are computed again, moving averages, losses, the half of CLIP or of a language model that looks
-at pictures: they belong to nothing that clora teaches or draws with, and travel byte for byte. Needs no torch.
+at pictures: they belong to nothing that clora teaches or draws with, and travel byte for byte. Needs no
+torch.
 """
 
 import re
