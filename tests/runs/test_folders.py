@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,7 @@ def test_mirrored_pictures_are_shown_half_of_the_time(request_: Request) -> None
             return 0, step % 2 + 1
 
     encoded = Encoded(plain, mirrored, [], _Schedule())  # type: ignore[arg-type]
-    model: Any = None  # nothing is encoded anew
+    model: Any = SimpleNamespace(tokens=str.split)  # nothing is encoded anew
     shown = step_examples(encoded, plan, model)
     kinds = Counter(one.prompt for step in range(1000) for one in shown(step))
     assert 900 < kinds["mirrored"] < 1100

@@ -3,10 +3,14 @@
 import json
 from dataclasses import replace
 
+import pytest
+from flow_families import Z_IMAGE, family_id
 from small_runs import FLOW, another
 
 from clora_ext import Project, Request, add_concept, make_plan
 from clora_ext.runs.suggested import suggested_settings
+
+pytestmark = pytest.mark.parametrize("family", [Z_IMAGE], indirect=True, ids=family_id)
 
 
 def test_a_project_keeps_what_was_said_of_its_base(asked: Request) -> None:
