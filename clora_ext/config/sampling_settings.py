@@ -71,7 +71,7 @@ class SamplingSettings:
     guidance: Annotated[
         float,
         Ge(1),
-        Knob("Classifier-free guidance of samples; 1 switches it off.", step=0.5),
+        Knob("Classifier-free guidance of samples; 1 switches it off.", step=0.5, suits_model=True),
     ] = 4.0
 
     @property

@@ -54,7 +54,7 @@ class Distill(Strategy):
 
     strength: Annotated[
         float, Ge(0), Knob("Weight of answering as before; 0 holds on to nothing, as merge does.")
-    ] = 1.5
+    ] = 2.5
     items: Annotated[
         int | None,
         Ge(1),
@@ -96,7 +96,7 @@ class Distill(Strategy):
     state_level: ClassVar[StateLevel] = "L1"
     rowwise: ClassVar[bool] = True
     adds: ClassVar[bool] = True
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight: without it, the network is the model before."""

@@ -28,7 +28,7 @@ __all__ = ["STRATEGY", "DistillGram"]
 class DistillGram(Strategy):
     """W(t) = W(t-1) + tau, where tau changes little of what is drawn and answered elsewhere."""
 
-    distill: Annotated[float, Ge(0), Knob("Weight of answering as before, distill's strength.")] = 1.5
+    distill: Annotated[float, Ge(0), Knob("Weight of answering as before, distill's strength.")] = 2.5
     gram: Annotated[float, Ge(0), Knob("Weight of changes of the layers' past answers, gram's strength.")] = (
         0.02
     )
@@ -36,7 +36,7 @@ class DistillGram(Strategy):
     state_level: ClassVar[StateLevel] = "L2"
     keeps_inputs: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     @property
     def _drawn(self) -> Distill:
