@@ -143,7 +143,8 @@ def test_a_klein_by_diffusers_names_is_taught_as_by_its_authors(pack: Any, comfy
 
 def test_a_variant_that_is_said_suits_the_settings(pack: Any, files: FlowFiles) -> None:
     write_tiny_flow(files.transformer.parents[1], kind="flux2_klein_4b")
-    assert options(pack, "variant") == ["as its files say", "base", "distilled", "kv", "turbo"]
+    known = ["aesthetic", "base", "distilled", "kv", "raw", "turbo"]
+    assert options(pack, "variant") == ["as its files say", *known]
     cases = [
         (NAME, "as its files say", 20), (NAME, "turbo", 8), (KLEIN, "as its files say", 20),
         (KLEIN, "distilled", 4),
