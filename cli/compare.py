@@ -14,18 +14,10 @@ from clora_ext.config.settings import Settings
 
 from .knobs import given_values, with_knobs
 from .learned import learned_words
-from .options import (
-    DEFAULT_PROJECT,
-    BaseOption,
-    JsonOption,
-    PredictionOption,
-    ProjectOption,
-    TextEncoderFileOption,
-    VaeFileOption,
-    VariantOption,
-    ZeroSnrOption,
-)
+from .option_groups import Base, with_groups
+from .options import DEFAULT_PROJECT, JsonOption, ProjectOption
 from .output import Output, tick
+from .picture_options import Names
 from .tables import table
 from .watching import watching
 from .wording import duration, printable, short_hash
@@ -42,28 +34,19 @@ _WIDE = 70  # columns
 
 
 @with_knobs(Settings, after="preset")
-def compare(  # noqa: PLR0913 - an argument for every option: Typer reads the command line so
+@with_groups
+def compare(
     images: Annotated[
         Path, typer.Argument(metavar="IMAGES", help="Pictures, as for add-concept.", show_default=False)
     ],
     *,
-    names: Annotated[
+    chosen: Annotated[
         str,
         typer.Option("--strategies", metavar="NAME,NAME", help="Which to compare, with their own defaults."),
     ] = ",".join(strategies.recommended()),
     project: ProjectOption = DEFAULT_PROJECT,
-    base: BaseOption = None,
-    prediction: PredictionOption = None,
-    zero_snr: ZeroSnrOption = None,
-    text_encoder_file: TextEncoderFileOption = None,
-    vae_file: VaeFileOption = None,
-    variant: VariantOption = None,
-    token: Annotated[
-        str | None, typer.Option(help="A rare word that will call the concept.", show_default=False)
-    ] = None,
-    class_name: Annotated[
-        str | None, typer.Option(help="What kind of thing it is: dog, toy, ...", show_default=False)
-    ] = None,
+    start: Base,
+    names: Names,
     preset: Annotated[
         str, typer.Option(help=preset_summaries(), metavar="NAME", rich_help_panel="Training")
     ] = "balanced",
@@ -83,22 +66,11 @@ def compare(  # noqa: PLR0913 - an argument for every option: Typer reads the co
     from clora_ext.runs.suggested import suggested_settings
 
     output = Output(as_json=as_json)
-    statements = asked_statements(prediction, zero_snr=zero_snr)
-    suitable = suggested_settings(project, base, statements, variant)
-    request = Request(
-        Pictures(images),
-        project,
-        base,
-        token,
-        class_name,
-        at_preset(suitable, preset).with_values(**given_values(knobs)),
-        prediction=prediction,
-        zero_snr=zero_snr,
-        text_encoder_file=text_encoder_file,
-        vae_file=vae_file,
-        variant=variant,
-    )
-    asked = [name.strip() for name in names.split(",") if name.strip()]
+    statements = asked_statements(start.prediction, zero_snr=start.zero_snr)
+    suitable = suggested_settings(project, start.base, statements, start.variant)
+    settings = at_preset(suitable, preset).with_values(**given_values(knobs))
+    request = Request(Pictures(images), project, settings=settings, **vars(start), **vars(names))
+    asked = [name.strip() for name in chosen.split(",") if name.strip()]
     with watching(output) as (sink, _):
         found = compare_strategies(request, asked, sink, keep_copies=keep_copies)
     _show(found, output, keep_copies=keep_copies)

@@ -133,7 +133,7 @@ VariantOption = Annotated[
         metavar="NAME",
         help="Which variant the base is, where shapes do not tell: of Z-Image base or turbo, of Flux.2 klein "
         "base, distilled or kv, of Anima base, turbo or aesthetic, of Krea 2 raw or turbo.",
-        show_default="what its name or its metadata say, else base",
+        show_default="what its name or its metadata say, else base or raw",
         rich_help_panel=_BASE,
     ),
 ]

@@ -14,7 +14,7 @@ from diffusers.models.transformers import transformer_cosmos
 from diffusers.modular_pipelines.anima.encoders import AnimaTextEncoderStep, encode_vae_image
 from flow_family import QWEN3, FlowFamily, Loras, Order, Own, Parts, Published, Shapes, Size, under
 from published_files import published_shapes
-from tiny_flow import ANIMA_CHANNELS
+from tiny_flow_kinds import ANIMA_CHANNELS
 from torch import Tensor, nn
 
 from clora_ext.families.family_data import family_data

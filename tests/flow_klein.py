@@ -20,7 +20,7 @@ from flow_family import (
     under,
 )
 from published_files import published_shapes
-from tiny_flow import CHANNELS
+from tiny_flow_kinds import CHANNELS
 from torch import Tensor, nn
 
 from clora_ext.formats.flow_keys import FLOW_PREFIX

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLQwenImage, Krea2Transformer2DModel
 from diffusers.loaders import Krea2LoraLoaderMixin
 from flow_family import QWEN3_4B, FlowFamily, Loras, Order, Own, Parts, Published, Shapes, Size, under
 from published_files import published_shapes
-from tiny_flow import ANIMA_CHANNELS
+from tiny_flow_kinds import ANIMA_CHANNELS
 from torch import Tensor
 from transformers import Qwen3VLTextConfig, Qwen3VLTextModel
 

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL, ZImagePipeline, ZImageTransformer2DModel
 from diffusers.loaders import ZImageLoraLoaderMixin
 from flow_family import QWEN3_4B, FlowFamily, Loras, Own, Parts, Published, Shapes, Size, under
 from published_files import published_shapes
-from tiny_flow import CHANNELS
+from tiny_flow_kinds import CHANNELS
 from torch import Tensor
 
 from clora_ext.formats.flow_keys import FLOW_PREFIX

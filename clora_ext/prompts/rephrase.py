@@ -20,7 +20,7 @@ def rephrased(caption: str, words: Vocabulary, rng: Random) -> str:
     there is a picture. A photo is never said where the caption says none.
 
     >>> words = Vocabulary((), ("red",), (), (), (), (), ("a photo of", "a picture of"), ("on {colour}",))
-    >>> rephrased("a photo of sks dog on red", words, Random(2))
+    >>> rephrased("a photo of sks dog on red", words, Random(1))
     'a picture of sks dog on red'
     >>> rephrased("1girl, sks, red hair", words, Random(2))
     '1girl, sks, red hair'

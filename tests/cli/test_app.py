@@ -116,8 +116,8 @@ def test_help_shows_the_defaults_of_the_engine(capsys: pytest.CaptureFixture[str
     main(["add-concept", "--help"])
     text = words(capsys.readouterr().out)
     defaults = {
-        "strategy": Settings().strategy, "keep": 1, "seed": 0, "weight-decay": 0.0001, "guidance": 4.0,
-        "sample-steps": "as suits the model",
+        "strategy": Settings().strategy, "keep": 1, "seed": 0, "weight-decay": 0.0001,
+        "guidance": "as suits the model", "sample-steps": "as suits the model",
         "rank": "as suits the model", "learning-rate": "as suits the model", "steps": "by the preset",
         "alpha": "the rank", "sample-prompt": "one that is no training caption",
     }  # fmt: skip

@@ -9,7 +9,7 @@ from cases import check_each
 from flow_families import FLOW_FAMILIES, family_id
 from flow_family import FlowFamily, Shapes, Size, on_meta, plain
 from published_files import hollow_file, published_file, published_shapes
-from tiny_flow import KINDS
+from tiny_flow_kinds import KINDS
 
 from clora_ext import families
 from clora_ext.config.settings import TargetSet

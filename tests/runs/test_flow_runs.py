@@ -12,7 +12,8 @@ from flow_families import ANIMA, KLEIN, KREA_2, Z_IMAGE, family_id
 from flow_family import FlowFamily
 from safetensors.torch import load_file
 from small_runs import FLOW, Taught, another, pictures, snapshot, stop_at
-from tiny_flow import KINDS, RESOLUTION, FlowFiles
+from tiny_flow import RESOLUTION, FlowFiles
+from tiny_flow_kinds import KINDS
 
 from clora_ext import (
     GenerateRequest,

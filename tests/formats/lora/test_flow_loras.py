@@ -47,9 +47,9 @@ def layers(family: FlowFamily, sites: list[Site]) -> list[Site]:
     return found
 
 
-def when_fused(family: FlowFamily) -> None:
-    if not family.loras.fused:
-        pytest.skip("its layers are tensors of their own")
+of_fused_layers = pytest.mark.parametrize(
+    "family", [one for one in FLOW_FAMILIES if one.loras.fused], indirect=True, ids=family_id
+)
 
 
 def written(file: Path, factors: dict[Site, Factors], name: Names, ends: tuple[str, str]) -> Path:
@@ -79,11 +79,11 @@ def test_every_dialect_is_read(
     check_each(family.loras.dialects, check)
 
 
+@of_fused_layers
 def test_one_adapter_of_queries_keys_and_values_is_cut_by_rows(
     family: FlowFamily, sites: list[Site], layers: list[Site], tmp_path: Path
 ) -> None:
     """And layers that diffusers stores in another way have the rows that their authors gave them."""
-    when_fused(family)
     wholes = {
         site.original: Site("transformer", site.original, site.original, (3 * site.shape[0], site.shape[1]))
         for site in layers
@@ -187,10 +187,10 @@ def test_written_files_change_diffusers_model_alike(
         torch.testing.assert_close(after, one.delta(), atol=1e-5, rtol=1e-4)
 
 
+@of_fused_layers
 def test_a_layer_named_alone_and_with_others_is_refused(
     family: FlowFamily, sites: list[Site], layers: list[Site], tmp_path: Path
 ) -> None:
-    when_fused(family)
     assert family.loras.mixed is not None
     queries = next(site for site in layers if site.rows and site.module.endswith("to_q"))
     whole = Site("transformer", queries.original, queries.original, (96, 32))
