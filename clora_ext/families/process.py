@@ -55,16 +55,20 @@ class Process(Protocol):
         """How much each picture's error counts, (n,); None: all alike, the plain mean."""
         ...
 
-    def sampling_times(self, steps: int, shape: Sequence[int]) -> "Tensor":
+    def sampling_times(self, steps: int, shape: Sequence[int], phase: float = 0.0) -> "Tensor":
         """The times, (steps,), at which sampling in so many steps asks the denoiser, noise first.
 
         Args:
             steps: of the whole.
             shape: of the latents, (..., channels, h, w): large pictures may need more noise.
+            phase: from 0 up to 1, how far each time lies on the way to the one before it. So the times of
+                many phases are all times at which sampling asks, in whatever number of steps.
         """
         ...
 
-    def advance(self, latents: "Tensor", output: "Tensor", done: int, steps: int) -> "Tensor":
+    def advance(
+        self, latents: "Tensor", output: "Tensor", done: int, steps: int, phase: float = 0.0
+    ) -> "Tensor":
         """The latents after one more step of deterministic sampling.
 
         Args:
@@ -72,5 +76,6 @@ class Process(Protocol):
             output: what :meth:`Model.predict` gave for them, of their shape.
             done: steps taken, from 0.
             steps: of the whole.
+            phase: of the times, as :meth:`sampling_times` takes it.
         """
         ...

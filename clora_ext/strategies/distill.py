@@ -96,7 +96,7 @@ class Distill(Strategy):
     state_level: ClassVar[StateLevel] = "L1"
     rowwise: ClassVar[bool] = True
     adds: ClassVar[bool] = True
-    revision: ClassVar[int] = 4
+    revision: ClassVar[int] = 5
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight: without it, the network is the model before."""

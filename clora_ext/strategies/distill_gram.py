@@ -36,7 +36,7 @@ class DistillGram(Strategy):
     state_level: ClassVar[StateLevel] = "L2"
     keeps_inputs: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True
-    revision: ClassVar[int] = 4
+    revision: ClassVar[int] = 5
 
     @property
     def _drawn(self) -> Distill:

@@ -50,7 +50,7 @@ class Replay:
 
     draw: Callable[[float, Random], str]
     trajectories: int | None = None
-    steps: int = 10
+    steps: int = 5
     guidance: float = 4.0
     own: float | None = 0.0
     reworded: Callable[[str, Random], str] = lambda caption, _: caption

@@ -100,7 +100,6 @@ class TrajectoryReplay:
     place: Place = ALONE
 
     def __post_init__(self) -> None:
-        self._times = self.model.process.sampling_times(self.replay.steps, self.shape)
         self._own = self.place.part(_number(self.replay))
         self._latents = torch.zeros(len(self._own), *self.shape, device=self.device)
         self._next: int | None = None
@@ -150,7 +149,15 @@ class TrajectoryReplay:
             if done == 0 and number >= 0:
                 rng = torch.Generator().manual_seed(Random(_name(self.seed, place, number)).getrandbits(63))
                 self._latents[own] = to_device(torch.randn(self.shape, generator=rng), self.device)
-        return to_device(self._times[[done for *_, done in places]], self.device), prompts
+        times = [self._times(place, number)[done] for place, number, done in places]
+        return to_device(torch.stack(times), self.device), prompts
+
+    def _times(self, place: int, number: int) -> Tensor:
+        """At which a trajectory's points lie, (steps,): of all of them, at every time that sampling asks."""
+        return self.model.process.sampling_times(self.replay.steps, self.shape, self._phase(place, number))
+
+    def _phase(self, place: int, number: int) -> float:
+        return Random(f"phase {_name(self.seed, place, number)}").random()
 
     @torch.no_grad()
     def _ask(self, times: Tensor, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -165,9 +172,9 @@ class TrajectoryReplay:
     def _advance(self, step: int, prompted: Tensor, unprompted: Tensor) -> None:
         """Take all trajectories to the next step."""
         guided = unprompted + self.replay.guidance * (prompted - unprompted)
-        for own, (*_, done) in enumerate(self._places(step)):
+        for own, (place, number, done) in enumerate(self._places(step)):
             self._latents[own] = self.model.process.advance(
-                self._latents[own], guided[own], done, self.replay.steps
+                self._latents[own], guided[own], done, self.replay.steps, self._phase(place, number)
             )
 
 

@@ -65,20 +65,22 @@ class FlowProcess:
     def weight(self, times: Tensor) -> None:
         """All pictures count alike."""
 
-    def sampling_times(self, steps: int, shape: Sequence[int]) -> Tensor:
-        """Evenly spaced before the shift, (steps,), float32, from 1; sampling ends at 0."""
-        return self._ends(steps, shape)[:-1]
+    def sampling_times(self, steps: int, shape: Sequence[int], phase: float = 0.0) -> Tensor:
+        """Evenly spaced before the shift but for the first, (steps,), float32, from 1; sampling ends at 0."""
+        return self._ends(steps, shape, phase)[:-1]
 
-    def advance(self, latents: Tensor, output: Tensor, done: int, steps: int) -> Tensor:
+    def advance(self, latents: Tensor, output: Tensor, done: int, steps: int, phase: float = 0.0) -> Tensor:
         """One step of Euler's method."""
-        times = self._ends(steps, latents.shape).tolist()
+        times = self._ends(steps, latents.shape, phase).tolist()
         length: float = times[done + 1] - times[done]
         return latents + length * output
 
-    def _ends(self, steps: int, shape: Sequence[int]) -> Tensor:
-        """The ends of the steps, (steps + 1,)."""
+    def _ends(self, steps: int, shape: Sequence[int], phase: float) -> Tensor:
+        """The ends of the steps, (steps + 1,); at 1, whatever the phase, there is nothing but noise."""
         shift = self.sampling.factor(self._tokens(shape), steps)
-        return shifted(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).float()
+        even = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+        even[1:-1] += phase / steps
+        return shifted(even, shift).float()
 
     def _tokens(self, shape: Sequence[int]) -> int:
         """Of a picture with latents of this shape, (..., h, w)."""

@@ -12,6 +12,8 @@ from clora_ext.formats.prediction import kind_of
 
 __all__ = ["DiffusionProcess", "ddim"]
 
+_MANY = 50  # steps: nobody's sampling begins nearer to pure noise unless it begins there
+
 
 @dataclass(frozen=True)
 class DiffusionProcess:
@@ -60,16 +62,25 @@ class DiffusionProcess:
     def weight(self, times: Tensor) -> None:
         """All pictures count alike."""
 
-    def sampling_times(self, steps: int, shape: Sequence[int]) -> Tensor:
+    def sampling_times(self, steps: int, shape: Sequence[int], phase: float = 0.0) -> Tensor:
         """Those of DDIM (arXiv 2010.02502), (steps,), int64."""
         times: Tensor = self._sampler(steps).timesteps
-        return times
+        before = torch.cat([self._sampler(_MANY).timesteps[:1].maximum(times[:1]), times[:-1]])
+        return times + (phase * (before - times)).long()
 
-    def advance(self, latents: Tensor, output: Tensor, done: int, steps: int) -> Tensor:
-        """One step of DDIM without noise of its own."""
+    def advance(self, latents: Tensor, output: Tensor, done: int, steps: int, phase: float = 0.0) -> Tensor:
+        """One step of DDIM without noise of its own (arXiv 2010.02502, equation 12 with sigma 0)."""
         sampler = self._sampler(steps)
-        moved: Tensor = sampler.step(output, sampler.timesteps[done], latents).prev_sample
-        return moved
+        times = self.sampling_times(steps, latents.shape, phase).tolist()
+        kept = float(sampler.alphas_cumprod[times[done]])
+        after = times[done + 1 : done + 2]
+        wanted = float(sampler.alphas_cumprod[after[0]] if after else sampler.final_alpha_cumprod)
+        signal, spread = kept**0.5, (1 - kept) ** 0.5
+        if self.predicts == "v":
+            picture, noise = signal * latents - spread * output, signal * output + spread * latents
+        else:
+            picture, noise = (latents - spread * output) / signal, output
+        return wanted**0.5 * picture + (1 - wanted) ** 0.5 * noise
 
     @cache  # noqa: B019 - a handful of small tables, as long as the process itself
     def _sampler(self, steps: int) -> DDIMScheduler:
