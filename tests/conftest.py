@@ -70,6 +70,26 @@ def imports_that_are_not_garbage() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def few_draws() -> Iterator[int]:
+    """Of held-out noise, which every run asks three times: else they cost more than the steps of a training.
+
+    Gives how many the engine takes; who looks at what they are worth asks for ``all_draws``.
+    """
+    held_out = importlib.import_module("clora_ext.training.held_out")
+    with pytest.MonkeyPatch.context() as patch:
+        every = int(held_out.DRAWS)
+        patch.setattr(held_out, "DRAWS", 4)
+        yield every
+
+
+@pytest.fixture
+def all_draws(few_draws: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """As many as the engine takes."""
+    monkeypatch.setattr("clora_ext.training.held_out.DRAWS", few_draws)
+    return few_draws
+
+
+@pytest.fixture(autouse=True, scope="session")
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Hashes that tests take do not go to the user's own cache, nor come from there."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))

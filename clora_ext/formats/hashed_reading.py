@@ -34,6 +34,7 @@ class HashedReading(Checkpoint):
     whole: Checkpoint = field(kw_only=True)
     pool: Executor = field(kw_only=True, repr=False, compare=False)
     _jobs: dict[str, "Future[str]"] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _waiting: list["Future[str]"] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @cached_property
     def header(self) -> Header:
@@ -57,10 +58,11 @@ class HashedReading(Checkpoint):
         """The tensor in its own dtype, in memory of its own."""
         tensor = self.whole.read(name)
         if name not in self._jobs and name in self._own:
-            waiting = [job for job in self._jobs.values() if not job.done()]
-            if len(waiting) >= _MOST_WAITING:
-                waiting[0].result()
+            self._waiting[:] = [job for job in self._waiting if not job.done()]
+            if len(self._waiting) >= _MOST_WAITING:
+                self._waiting[0].result()
             self._jobs[name] = self.pool.submit(lambda: sha256(raw(tensor)).hexdigest())
+            self._waiting.append(self._jobs[name])
         return tensor
 
     def content_hash(self) -> str:

@@ -5,8 +5,9 @@ Both directions come from one list of prefix pairs; a name that no pair covers i
 Text encoders are named as transformers' CLIP models are, always with ``text_model.``. Needs no torch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from clora_ext.errors import CheckpointError
@@ -117,7 +118,7 @@ class KeyTable:
         for tensor, parts in self.fused.items():
             if name in parts:
                 return Place(self.prefix + tensor, (parts.index(name), len(parts)))
-        tensor = self._translate(name, self.pairs)
+        tensor = self._translate(name, self._originals)
         return Place(
             self.prefix + tensor,
             transposed=tensor in self.transposed,
@@ -148,16 +149,28 @@ class KeyTable:
         Raises:
             CheckpointError: no pair covers the name, or the tensor holds several parameters.
         """
-        inner = name.removeprefix(self.prefix)
-        return self._translate(inner, tuple((original, ours) for ours, original in self.pairs))
+        return self._translate(name.removeprefix(self.prefix), self._ours)
 
-    def _translate(self, name: str, pairs: Sequence[tuple[str, str]]) -> str:
-        fitting = [pair for pair in pairs if name == pair[0] or name.startswith(f"{pair[0]}.")]
-        if not fitting:
-            message = f"{self.component}: no place is known for the tensor {quoted(name)}"
-            raise CheckpointError(message, fix="the checkpoint and its configuration do not belong together")
-        source, target = max(fitting, key=lambda pair: len(pair[0]))
-        return target + name.removeprefix(source)
+    @cached_property
+    def _originals(self) -> Mapping[str, str]:
+        """The checkpoint's prefixes by ours; of two the first counts."""
+        return dict(reversed(self.pairs))
+
+    @cached_property
+    def _ours(self) -> Mapping[str, str]:
+        """Ours by the checkpoint's, likewise."""
+        return {original: ours for ours, original in reversed(self.pairs)}
+
+    def _translate(self, name: str, prefixes: Mapping[str, str]) -> str:
+        source = name
+        while source not in prefixes:
+            source, dot, _ = source.rpartition(".")
+            if not dot:
+                message = f"{self.component}: no place is known for the tensor {quoted(name)}"
+                raise CheckpointError(
+                    message, fix="the checkpoint and its configuration do not belong together"
+                )
+        return prefixes[source] + name[len(source) :]
 
 
 def _nested(ours: str, original: str, inner: Mapping[str, str]) -> list[tuple[str, str]]:

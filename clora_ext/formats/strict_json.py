@@ -71,6 +71,13 @@ class JsonReader:
         self._at += length
         return value
 
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """What comes next, after blanks, if it is spelled so; None: it is not, and nothing is read."""
+        self._skip_blanks()
+        found = pattern.match(self._text, self._at)
+        self._at = found.end() if found else self._at
+        return found
+
     def next_is(self, character: str) -> bool:
         """Whether this comes next, after blanks."""
         self._skip_blanks()
@@ -94,6 +101,8 @@ class JsonReader:
         return found
 
     def _skip_blanks(self) -> None:
+        if not self._text[self._at : self._at + 1].isspace():  # programs write none: a match takes longer
+            return
         blanks = _BLANKS.match(self._text, self._at)
         self._at = blanks.end() if blanks else self._at
 

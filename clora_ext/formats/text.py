@@ -29,9 +29,12 @@ def escaped(text: object) -> str:
     >>> escaped("a\nb\u202e.png")
     'a\\nb\\u202e.png'
     """
+    shown = str(text)
+    if shown.isprintable():
+        return shown
     return "".join(
         character if _prints(character) else character.encode("unicode_escape").decode("ascii")
-        for character in str(text)
+        for character in shown
     )
 
 

@@ -1,5 +1,6 @@
 """`clora config show` and `write`: files of what was taught, taught again by them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,25 @@ ARGUMENTS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def taught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with one concept, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    pictures(tmp_path / "dog_images")
-    base = write_tiny_model(tmp_path / "tiny.safetensors")
-    found = call("add-concept", "dog_images", "--base", base, "--token", "uwu", *ARGUMENTS)
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a project of one concept; not to be changed by a test."""
+    folder = tmp_path_factory.mktemp("one")
+    pictures(folder / "dog_images")
+    base = write_tiny_model(folder / "tiny.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        found = call("add-concept", "dog_images", "--base", base, "--token", "uwu", *ARGUMENTS)
     assert found.code == 0, found.err
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def taught(one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, the current folder."""
+    folder = Path(shutil.copytree(one, tmp_path / "one"))
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def test_a_concept_is_taught_again_by_what_show_prints(taught: Path) -> None:

@@ -18,6 +18,7 @@ from whole_runs import FAST, Taught, pictures
 from clora_ext.project import ConceptRecord, Project
 from clora_ext.project.outcome import Drift, Estimate, HeldOutLoss, Kept, Likeness, Outcome
 from clora_ext.runs.result import Result
+from clora_ext.training import held_out
 
 BETTER = HeldOutLoss.of([0.2, 0.3, 0.4], [0.1, 0.2, 0.3], [0.15, 0.25, 0.34])
 SAME = HeldOutLoss.of([0.2, 0.3, 0.4], [0.2, 0.3, 0.4], [0.3, 0.2, 0.4])
@@ -112,7 +113,7 @@ def test_every_concept_has_its_line() -> None:
 
 def test_the_numbers_are_json_for_programs(taught: Taught) -> None:
     result = taught.called.json[-1]["result"]
-    assert result["outcome"]["held_out"]["draws"] == 32
+    assert result["outcome"]["held_out"]["draws"] == held_out.DRAWS
     assert result["outcome"]["is_learned"] in {True, False}
     (line,) = call("status", "--project", taught.folder, "--json").json
     (concept,) = line["result"]["concepts"]

@@ -1,13 +1,21 @@
 """`clora study`: run, status and report by the command."""
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from calling import call
+from calling import Called, call
 from small_study import STUDY
 
 ONE = STUDY.replace('[["dog", "robot"], ["robot", "dog"]]', '[["dog"]]').replace('["a tiger"]', "[]")
 ONE = ONE.replace('[[strategies]]\nname = "mask"\n', "").partition("[[forecasts]]")[0]
+
+
+@dataclass(frozen=True)
+class Ran:
+    folder: Path
+    called: Called
 
 
 @pytest.fixture
@@ -19,13 +27,32 @@ def file(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("one.toml")
 
 
-def test_a_study_is_run_counted_and_reported(file: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def ran(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The same after it was run; not to be changed by a test."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "tiny.safetensors").hardlink_to(base)
+    (folder / "one.toml").write_text(ONE, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return Ran(folder, call("study", "run", "one.toml"))
+
+
+@pytest.fixture
+def done(file: Path, ran: Ran) -> Path:
+    """A copy of it, in the current folder."""
+    assert ran.called.code == 0, ran.called.err
+    shutil.copytree(ran.folder / "one-study", "one-study")
+    return file
+
+
+def test_a_study_is_run_counted_and_reported(file: Path, ran: Ran, tmp_path: Path) -> None:
     assert call("study", "status", file).code == 1  # not begun yet
-    ran = call("study", "run", file)
-    assert ran.code == 0, ran.err
-    assert "all 8 jobs are done" in ran.out
-    assert "clora study report one.toml" in ran.out
-    assert "teach dog first, by every strategy alike, seed 0" in ran.err
+    assert ran.called.code == 0, ran.called.err
+    shutil.copytree(ran.folder / "one-study", "one-study")
+    assert "all 8 jobs are done" in ran.called.out
+    assert "clora study report one.toml" in ran.called.out
+    assert "teach dog first, by every strategy alike, seed 0" in ran.called.err
     status = call("study", "status", file)
     assert status.code == 0
     assert "left                nothing" in status.out
@@ -61,18 +88,18 @@ def test_what_is_no_study_is_refused(file: Path) -> None:
     assert "cannot work with 0 workers" in none.err
 
 
-def test_a_study_is_packed_reported_and_gone_on_with(file: Path, tmp_path: Path) -> None:
-    assert call("study", "run", file).code == 0
-    assert call("study", "report", file, "--output", "before.md").code == 0
-    packed = call("study", "pack", file, "--json")
+def test_a_study_is_packed_reported_and_gone_on_with(done: Path, ran: Ran, tmp_path: Path) -> None:
+    assert call("study", "report", done, "--output", "before.md").code == 0
+    packed = call("study", "pack", done, "--json")
     assert packed.json[-1]["result"] == {"file": "one.json", "results": 8}
     text = Path("one.json").read_text(encoding="utf-8")
     assert str(tmp_path) not in text
+    assert str(ran.folder) not in text
     assert '"host"' not in text
     assert call("study", "report", "one.json").code == 0
     assert _without_pictures("one.md") == _without_pictures("before.md")
     assert call("study", "unpack", "one.json", "--folder", "again").code == 0
-    went_on = call("study", "run", file, "--folder", "again")
+    went_on = call("study", "run", done, "--folder", "again")
     assert went_on.code == 0
     assert "teach" not in went_on.err
 
@@ -97,9 +124,8 @@ def test_what_is_no_packed_study_is_refused(tmp_path: Path, text: str) -> None:
     assert call("study", "report", wrong).code == 1
 
 
-def test_nothing_is_unpacked_over_something(file: Path) -> None:
-    assert call("study", "run", file).code == 0
-    assert call("study", "pack", file).code == 0
+def test_nothing_is_unpacked_over_something(done: Path) -> None:
+    assert call("study", "pack", done).code == 0
     found = call("study", "unpack", "one.json", "--folder", "one-study")
     assert found.code == 1
     assert "is not empty" in found.err

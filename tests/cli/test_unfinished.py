@@ -18,16 +18,15 @@ from clora_ext.events import Event, TrainStep
 from clora_ext.training import loop
 
 
-@pytest.fixture
-def command(base: Path, tmp_path: Path) -> tuple[object, ...]:
-    images = pictures(tmp_path / "sks_dog", seed=3)
-    return ("add-concept", "--project", tmp_path / "model", "--base", base, *FAST, "--steps", "5", images)
+def command_in(place: Path, base: Path) -> tuple[object, ...]:
+    images = pictures(place / "sks_dog", seed=3)
+    return ("add-concept", "--project", place / "model", "--base", base, *FAST, "--steps", "5", images)
 
 
-@pytest.fixture
-def stopped(command: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Its project, stopped at step 2 of 5 two and a half hours ago."""
-    real = loop.train
+@pytest.fixture(scope="module")
+def once(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that was stopped at step 2 of 5 two and a half hours ago; not to be changed by a test."""
+    place, real = tmp_path_factory.mktemp("once"), loop.train
 
     def stop(training: loop.Training, sink: object, after_step: object) -> tuple[float, ...]:
         del sink, after_step
@@ -38,16 +37,28 @@ def stopped(command: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.Mon
 
         return real(training, see)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "train", stop)
-        done = call(*command)
+        done = call(*command_in(place, base))
     assert done.code == 130
     assert "stopped at step 2 of 5; saved" in done.err
     assert "run the same command again to go on" in done.err
-    state = tmp_path / "model" / "training" / "001" / "state.safetensors"
+    state = place / "model" / "training" / "001" / "state.safetensors"
     before = datetime.now(timezone.utc) - timedelta(hours=2, minutes=30)
     os.utime(state, (before.timestamp(), before.timestamp()))
-    return tmp_path / "model"
+    return place / "model"
+
+
+@pytest.fixture
+def command(base: Path, tmp_path: Path) -> tuple[object, ...]:
+    """The same command, of the copy."""
+    return command_in(tmp_path, base)
+
+
+@pytest.fixture
+def stopped(once: Path, tmp_path: Path) -> Path:
+    """A copy of the project."""
+    return Path(shutil.copytree(once, tmp_path / "model"))
 
 
 def test_status_shows_it(stopped: Path) -> None:

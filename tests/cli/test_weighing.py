@@ -1,5 +1,6 @@
 """`clora remove` and `clora weigh`, from the plan to what status says afterwards."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,19 +23,26 @@ from clora_ext.formats.training_state import (
 from clora_ext.project import Project
 
 
-@pytest.fixture
-def kept(base: Path, tmp_path: Path) -> Path:
-    """A project with two concepts, of which the first is kept."""
-    folder = tmp_path / "kept"
+@pytest.fixture(scope="module")
+def two(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two concepts, of which the first is kept; not to be changed by a test."""
+    place = tmp_path_factory.mktemp("two")
+    folder = place / "kept"
     first = ("--project", folder, "--base", base, "--strategy", "merge", "--token", "sks")
-    dogs = pictures(tmp_path / "dog_images")
+    dogs = pictures(place / "dog_images")
     called = call("add-concept", *first, "--keep-delta", *FAST, dogs)
     assert called.code == 0, called.err
     assert "kept in the project: a past adapter, outside of the strict regime" in called.out
-    cats = pictures(tmp_path / "cat_images", seed=9)
+    cats = pictures(place / "cat_images", seed=9)
     second = ("--project", folder, "--strategy", "merge", "--token", "sbu")
     assert call("add-concept", *second, *FAST, cats).code == 0
     return folder
+
+
+@pytest.fixture
+def kept(two: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(two, tmp_path / "kept"))
 
 
 def test_a_concept_is_weighed_removed_and_brought_back(kept: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from calling import Called
 from PIL import Image
 
-FAST = ["--steps", "3", "--rank", "2", "--batch-size", "2", "--sample-steps", "2"]
+FAST = ["--steps", "3", "--rank", "2", "--batch-size", "2", "--sample-steps", "2", "--sample-count", "1"]
 
 
 def pictures(folder: Path, seed: int = 0) -> Path:

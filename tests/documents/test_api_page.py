@@ -15,7 +15,9 @@ from clora_ext import errors, events
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
 
-def test_examples_of_the_api_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_of_the_api_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_draws: int
+) -> None:
     write_tiny_model(tmp_path / "base.safetensors")
     pictures(tmp_path / "dog_images", count=2)
     pictures(tmp_path / "toy_images", count=2, seed=1)

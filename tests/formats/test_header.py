@@ -18,8 +18,12 @@ from clora_ext.errors import CheckpointError
 from clora_ext.formats.header import encode_header, layout, read_header
 
 
-def write(path: Path, header: object, data: bytes = b"", length: int | None = None) -> Path:
-    body = header if isinstance(header, bytes) else json.dumps(header).encode()
+def write(
+    path: Path, header: object, data: bytes = b"", length: int | None = None, *, blanks: bool = True
+) -> Path:
+    """``blanks``: between the parts of the JSON, where programs write none."""
+    separators = None if blanks else (",", ":")
+    body = header if isinstance(header, bytes) else json.dumps(header, separators=separators).encode()
     path.write_bytes(struct.pack("<Q", len(body) if length is None else length) + body + data)
     return path
 
@@ -89,10 +93,12 @@ HOSTILE: list[tuple[str, Any, bytes]] = [
 def test_hostile_headers_are_refused(tmp_path: Path) -> None:
     def check(case: tuple[str, Any, bytes]) -> None:
         reason, header, data = case
-        with pytest.raises(CheckpointError, match=r"x\.safetensors") as caught:
-            read_header(write(tmp_path / "x.safetensors", header, data))
-        assert reason in caught.value.message
-        assert caught.value.fix
+        for blanks in (True, False):
+            file = write(tmp_path / "x.safetensors", header, data, blanks=blanks)
+            with pytest.raises(CheckpointError, match=r"x\.safetensors") as caught:
+                read_header(file)
+            assert reason in caught.value.message
+            assert caught.value.fix
 
     check_each(HOSTILE, check)
 
@@ -134,6 +140,24 @@ def test_long_hostile_headers_are_refused_at_their_first_fault(tmp_path: Path) -
         assert len(str(caught.value)) < 1000
 
     check_each(LONG, check)
+
+
+def test_the_usual_spelling_and_any_other_say_the_same(tmp_path: Path) -> None:
+    tensors = {
+        "a": entry(0, 24, "F32", (2, 3)),
+        "b": entry(24, 34, "F16", (5,)),
+        "scalar": entry(34, 42, "I64", ()),
+        "empty": entry(42, 42, "F8_E4M3", (0, 4)),
+        "many": entry(42, 43, "U8", (1,) * 16),
+    }
+    one, two = (
+        read_header(write(tmp_path / f"{blanks}.safetensors", tensors, b"\0" * 43, blanks=blanks))
+        for blanks in (True, False)
+    )
+    assert one.tensors == two.tensors
+    assert {name: [*info.shape] for name, info in two.tensors.items()} == {
+        name: one["shape"] for name, one in tensors.items()
+    }
 
 
 def test_a_huge_length_allocates_nothing(tmp_path: Path) -> None:

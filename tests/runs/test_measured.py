@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from learned import Learned
 from small_runs import SETTINGS, another, folder_of, stop_at
 
 from clora_ext import Project, Request, add_concept, make_plan
@@ -14,7 +15,7 @@ from clora_ext.sampling.contact_sheet import read_sheet_metadata
 from clora_ext.training.curve import read_curve, write_curve
 
 
-def test_the_loss_on_held_out_noise_is_told_before_and_after(request_: Request) -> None:
+def test_the_loss_on_held_out_noise_is_told_before_and_after(request_: Request, all_draws: int) -> None:
     """A training that goes nowhere gains nothing; one that goes somewhere gains for certain."""
     fast = {"sample_count": 1, "sample_steps": 1}
     idle = replace(request_, settings=SETTINGS.with_values(steps=1, learning_rate=1e-12, **fast))
@@ -22,7 +23,7 @@ def test_the_loss_on_held_out_noise_is_told_before_and_after(request_: Request) 
     assert outcome is not None
     assert outcome.held_out is not None
     before = outcome.held_out.before
-    assert (outcome.is_learned, outcome.likeness, outcome.held_out.draws) == (False, None, 32)
+    assert (outcome.is_learned, outcome.likeness, outcome.held_out.draws) == (False, None, all_draws)
     assert outcome.held_out.after.mean == pytest.approx(before.mean, rel=1e-3)
 
     taught = replace(
@@ -63,8 +64,8 @@ def test_a_curve_is_left_by_a_run_that_is_stopped_and_finished_by_the_same_comma
     assert {name for name, _ in files.there()} == {"sheet", "outcome", "curve", "plot"}
 
 
-def test_curves_and_numbers_are_copied_counted_and_undone(request_: Request) -> None:
-    add_concept(request_)
+def test_curves_and_numbers_are_copied_counted_and_undone(request_: Request, learned: Learned) -> None:
+    learned(request_)
     second = another(request_, "cat_images")
     add_concept(second)
     first, last = (concept_files(request_.project, *one) for one in ((1, "sks", "dog"), (2, "zwz", "cat")))
@@ -87,12 +88,14 @@ def test_curves_and_numbers_are_copied_counted_and_undone(request_: Request) -> 
     assert not last.curve.exists()
 
 
-def test_the_sheet_is_drawn_by_a_prompt_that_was_not_trained_with(request_: Request) -> None:
+def test_the_sheet_is_drawn_by_a_prompt_that_was_not_trained_with(
+    request_: Request, learned: Learned
+) -> None:
     (folder_of(request_) / "0.txt").write_text("a photo of sks dog")
     (folder_of(request_) / "1.txt").write_text("A  picture of SKS dog")
     plan = make_plan(request_)
     assert plan.sample_prompt == "sks dog"
-    result = add_concept(request_)
+    result = learned(request_)
     metadata = read_sheet_metadata(result.sheet)
     assert metadata is not None
     assert metadata.prompt == result.trigger_prompt == "sks dog"

@@ -137,7 +137,6 @@ def _canonical(module: nn.Module, name: str) -> str:
 
 def _check_tensor(found: TensorInfo | None, place: Place, needed: tuple[int, ...], where: Path) -> None:
     """The tensor must be there and hold the parameter."""
-    what = f"{where}: {quoted(place.tensor)}"
     if found is None:
         message = f"{where} has no tensor {quoted(place.tensor)}"
         raise CheckpointError(message, fix="use a complete checkpoint")
@@ -146,11 +145,13 @@ def _check_tensor(found: TensorInfo | None, place: Place, needed: tuple[int, ...
         seen = (seen[0] // place.part[1], *seen[1:])
     expected = (prod(needed),) if place.flat else needed
     if _squeezed(seen) != _squeezed(expected):
-        message = f"{what} has the shape {list(found.shape)}, expected {list(expected)}"
+        message = (
+            f"{where}: {quoted(place.tensor)} has the shape {list(found.shape)}, expected {list(expected)}"
+        )
         raise CheckpointError(message, fix=_MISMATCH)
     dtype = dtype_of(found.dtype)
     if dtype is None or not dtype.is_floating_point:
-        message = f"{what} is stored as {found.dtype}, which cannot be computed with"
+        message = f"{where}: {quoted(place.tensor)} is stored as {found.dtype}, which cannot be computed with"
         raise CheckpointError(message, fix="use an fp16, bf16 or fp32 version of the model")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -98,8 +98,12 @@ def tokens_cut(tokenizer: CLIPTokenizer, prompt: str, parts: int) -> int:
 
 def tokens(tokenizer: CLIPTokenizer, text: str) -> Sequence[int]:
     """The numbers of a text's tokens, without those that mark its beginning and end."""
-    read: list[int] = tokenizer(text, add_special_tokens=False).input_ids
-    return read
+    return _read(tokenizer, text)
+
+
+@lru_cache(maxsize=4096)  # every run looks up the same hundreds of words several times
+def _read(tokenizer: CLIPTokenizer, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False).input_ids)
 
 
 def _room(tokenizer: CLIPTokenizer) -> int:
