@@ -43,7 +43,7 @@ def show_picture_plan(plan: "Plan", needed: "Estimate", output: Output, *, crop_
             "training": f"{_steps(settings)} of {_batch(plan)} "
             f"at {_sizes(plan)} px, rate {_rate(settings)}, seed {settings.seed}",
             **lora_facts(plan),
-            **_rounded(settings),
+            **_kept(plan),
             **({} if plan.vae is None else {"VAE": f"{printable(plan.vae)}; the model keeps its own"}),
             **({} if plan.cache_dir is None else {"encodings": f"kept in {printable(plan.cache_dir)}"}),
             **keep_delta_facts(plan),
@@ -60,13 +60,15 @@ def show_picture_plan(plan: "Plan", needed: "Estimate", output: Output, *, crop_
     output.show("")
 
 
-def _rounded(settings: Settings) -> dict[str, str]:
+def _kept(plan: "Plan") -> dict[str, str]:
     """How the weights that are trained against are kept, where that is not as usual."""
-    told = []
+    settings, told = plan.settings, []
     if settings.compute.fp8_base:
         told.append("the UNet's weights rounded to 8 bits while it is trained; folded into the exact ones")
     if settings.compute.offload_base:
         told.append("the UNet's weights in the machine's memory, copied for each layer while it computes")
+    if settings.compute.shard:
+        told.append(f"the UNet's weights shared out over {plan.processes} processes while it is trained")
     return {"base": "; ".join(told)} if told else {}
 
 

@@ -12,12 +12,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import torch
 from forked import finished, in_child
+from safetensors.torch import load_file
+from small_runs import stop_at
 
-from clora_ext import Request, add_concept, follow
+from clora_ext import Project, Request, add_concept, follow
 from clora_ext.events import Event, ignore
+from clora_ext.formats.training_state import STATE_FILE
 
-__all__ = ["Launched", "free_port", "launch", "start_together", "together"]
+__all__ = [
+    "Launched",
+    "distance",
+    "free_port",
+    "launch",
+    "start_together",
+    "state",
+    "stopped_together",
+    "together",
+]
 
 Sink = Callable[[Event], None]
 
@@ -92,6 +105,29 @@ def together(
     said = [(seen / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(size)]
     assert [bool(text) for text in said] == [bool(status) for status in statuses]
     return said
+
+
+def state(request: Request) -> Path:
+    """What a stopped run has left."""
+    return Project.begun(request.project).training_dir / STATE_FILE
+
+
+def distance(one: Request, other: Request) -> float:
+    """Of what two stopped runs have learned so far, relative to it."""
+    first, second = load_file(state(one)), load_file(state(other))
+    names = [
+        name for name in first if "::" in name and not name.startswith(("optimizer", "average", "valid"))
+    ]
+    assert names
+    off = torch.stack([(first[name] - second[name]).double().square().sum() for name in names]).sum()
+    return float((off / torch.stack([first[name].double().square().sum() for name in names]).sum()).sqrt())
+
+
+def stopped_together(request: Request, step: int, *, by: int = 0, size: int = 2) -> None:
+    """Several, after a step at which one of them is asked to stop."""
+    said = together(request, {by: stop_at(step)}, size=size)
+    assert f"Cancelled: stopped at step {step} of" in said[0], said[0]
+    assert all("ToldElsewhere" in one for one in said[1:]), said[1:]
 
 
 @dataclass

@@ -22,12 +22,15 @@ class Precision:
         reason: why, for people.
         offloads_denoiser: whether the denoiser's weights are kept in the machine's memory, and copied to the
             device for a layer while it computes.
+        shards_denoiser: whether they wait in the machine's memory until they are shared out over several
+            processes; see :meth:`clora_ext.families.model.Model.shard_denoiser`.
     """
 
     device: torch.device
     frozen: torch.dtype
     reason: str
     offloads_denoiser: bool = False
+    shards_denoiser: bool = False
 
     @property
     def is_mixed(self) -> bool:

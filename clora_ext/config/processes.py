@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from clora_ext.errors import UsageError
 
-__all__ = ["ALONE", "Place", "check_single_process", "computes_on_processor", "own_place"]
+__all__ = [
+    "ALONE",
+    "Place",
+    "asks_for_shards",
+    "check_single_process",
+    "computes_on_processor",
+    "own_place",
+]
 
 _SIZE = "WORLD_SIZE"  # of torchrun and accelerate
 # Of Slurm's srun, and of three kinds of MPI: they say how many there are, and not where these meet.
@@ -23,11 +30,14 @@ class Place:
         rank: its number in the whole job, from 0.
         size: of the job, in processes.
         local_rank: its number on its machine, from 0: it computes on the GPU of that number.
+        in_step: whether all have to make the same passes through the network, which none can do alone: its
+            weights are shared out.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    in_step: bool = False
 
     @property
     def leads(self) -> bool:
@@ -92,8 +102,16 @@ def check_single_process(environment: Mapping[str, str] = os.environ) -> None:
 
 def computes_on_processor(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a job of several processes leaves GPUs alone, by accelerate's own switch for it."""
-    asked = environment.get("ACCELERATE_USE_CPU", "").strip().lower() in {"1", "true", "yes", "on", "y", "t"}
-    return asked and (_number(environment, _SIZE) or 1) > 1
+    return _says_yes(environment, "ACCELERATE_USE_CPU") and (_number(environment, _SIZE) or 1) > 1
+
+
+def asks_for_shards(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a job of several processes was started to share the weights out, by ``accelerate launch``."""
+    return _says_yes(environment, "ACCELERATE_USE_FSDP") and (_number(environment, _SIZE) or 1) > 1
+
+
+def _says_yes(environment: Mapping[str, str], name: str) -> bool:
+    return environment.get(name, "").strip().lower() in {"1", "true", "yes", "on", "y", "t"}
 
 
 def _refuse_other_launchers(environment: Mapping[str, str]) -> None:

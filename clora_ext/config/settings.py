@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from clora_ext.errors import UsageError, did_you_mean
 
 from .algorithm_settings import OPTIMIZERS, AlgorithmSettings, algorithm_problems
+from .compute_settings import ComputeSettings, compute_problems
 from .data_settings import (
     AugmentationSettings,
     CaptionSettings,
@@ -103,47 +104,6 @@ class OptimizerSettings:
     max_grad_norm: Annotated[
         float, Ge(0), Knob("Gradients are clipped to this norm; 0: they are not.", step=0.1)
     ] = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ComputeSettings:
-    """What the same training costs."""
-
-    gradient_checkpointing: Annotated[
-        bool,
-        Knob("Compute activations twice instead of keeping them: slower, with less memory."),
-    ] = False
-    fp8_base: Annotated[
-        bool,
-        Knob(
-            "Keep the UNet's weights in 8 bits (float8 e4m3) while it is trained, in half the memory, with "
-            "gradient checkpointing. The LoRA is folded into the exact ones."
-        ),
-    ] = False
-    offload_base: Annotated[
-        bool,
-        Knob(
-            "Keep the UNet's weights in the machine's memory and copy each to the GPU while its layer "
-            "computes, with gradient checkpointing: slower, for what does not fit otherwise."
-        ),
-    ] = False
-    torch_compile: Annotated[
-        bool,
-        Knob(
-            "Compile the UNet's transformer blocks (torch.compile): the first steps take minutes, later ones "
-            "less; needs a C++ compiler, on a GPU Triton. Rounds otherwise."
-        ),
-    ] = False
-
-    @property
-    def recomputes(self) -> bool:
-        """Whether activations are computed twice: else every copy of a weight would be kept."""
-        return self.gradient_checkpointing or self.copies_weights
-
-    @property
-    def copies_weights(self) -> bool:
-        """Whether layers compute with copies of the weights that are kept."""
-        return self.fp8_base or self.offload_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +218,8 @@ class Settings:
         return self.schedule.steps * self.algorithm.gradient_accumulation_steps
 
     def _contradictions(self) -> Iterator[str]:
-        """What does not go with something of another group."""
-        kept = {"--fp8-base": self.compute.fp8_base, "--offload-base": self.compute.offload_base}
-        for option in (name for name, asked in kept.items() if asked and self.network.dora):
-            yield f"--dora needs norms of whole weights, {option} copies one at a time: leave one out"
+        """What does not go together."""
+        yield from compute_problems(self.compute, dora=self.network.dora)
         chosen = self.algorithm.optimizer_type
         if self.network.ema_decay is not None and OPTIMIZERS[chosen].averages:
             yield f"{chosen} learns an average by itself: leave --ema-decay out"

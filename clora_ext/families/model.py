@@ -1,6 +1,6 @@
 """A loaded model, and what it is told and tells."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,13 @@ class Model(Protocol):
         """Round the denoiser's weights to float8 e4m3, and compute with them as wide as before.
 
         Adapters come after it: what is in the network by then is rounded. Biases and norms stay as they are.
+        """
+        ...
+
+    def shard_denoiser(self, whole: "Iterable[nn.Parameter]") -> None:
+        """Share its weights out over the processes of the job, all but the parameters ``whole``.
+
+        From now on all processes have to make the same passes through it.
         """
         ...
 

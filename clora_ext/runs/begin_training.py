@@ -8,6 +8,7 @@ from clora_ext.adapters.sites import Target
 from clora_ext.config.processes import ALONE
 from clora_ext.events import Note, Sink
 from clora_ext.formats.pages import release_on_free
+from clora_ext.formats.text import size
 from clora_ext.formats.training_state import STATE_FILE
 
 from .baseline import remember_baseline
@@ -19,7 +20,7 @@ from .memory_remedies import training_remedies
 from .objective import objective_of
 from .observe import Observed
 from .plan import Plan
-from .precision import precision_of
+from .precision import training_precision_of
 from .prepared import PreparedRun
 from .previews import PreviewPrompt
 from .replay import EncodedReplay, encode_replay
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from clora_ext.families.model import Model
     from clora_ext.strategies.base import Start
     from clora_ext.strategies.objective import Example
-    from clora_ext.training.adapters import AdapterStart
+    from clora_ext.training.adapters import Adapters, AdapterStart
     from clora_ext.training.convergence import Convergence
+    from clora_ext.training.joint_passes import JointPasses
     from clora_ext.training.team import Team
     from clora_ext.training.training import Training
     from clora_ext.training.validation import Validation
@@ -99,7 +101,9 @@ def begin_training(
     """
     from clora_ext.config.memory import reporting_out_of_memory
 
-    plan, precision = run.plan, precision_of(run.plan)
+    plan, precision = run.plan, training_precision_of(run.plan)
+    if team is not None and precision.shards_denoiser:
+        team.go_in_step()
     sink(Note(f"computing on: {precision.reason}"))
     drawing, begun = _load(plan, run.before, precision)
     if plan.settings.compute.fp8_base:
@@ -126,6 +130,8 @@ def begin_training(
     with reporting_out_of_memory("training", training_remedies(plan)):
         # The adapters have values of their own, where the model lies.
         training = _training(run, model, _Beginning(starts, rows, encoded, replay), precision, team)
+        if training.joint is not None:
+            sink(Note(_shared_out(model, training.processes)))
     return BegunTraining(training, model, drawing, rows, encoded.examples, started, precision)
 
 
@@ -182,7 +188,29 @@ def _training(
         validation=_validation(plan, encoded),
         convergence=_convergence(plan, encoded),
         team=team,
+        joint=_joint(model, adapters, precision, team),
     )
+
+
+def _joint(
+    model: "Model", adapters: "Adapters", precision: "Precision", team: "Team | None"
+) -> "JointPasses | None":
+    """Share the weights out where that is asked for; None: each process has all of them."""
+    from clora_ext.training.joint_passes import JointPasses
+
+    if team is None or not precision.shards_denoiser:
+        return None
+    trained = list(adapters.parameters.values())
+    model.shard_denoiser(trained)
+    return JointPasses(model.denoiser, trained, team, precision)
+
+
+def _shared_out(model: "Model", processes: int) -> str:
+    """What this process has of the weights, for people."""
+    from clora_ext.families.sharded import own_bytes
+
+    own, every = own_bytes(model.denoiser)
+    return f"weights shared out over {processes} processes: {size(own)} of {size(every)} in this one"
 
 
 def _validation(plan: Plan, encoded: Encoded) -> "Validation | None":

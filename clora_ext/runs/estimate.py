@@ -23,7 +23,7 @@ from .replay import replayed
 from .speeds import known_speed, speed_key
 from .step_examples import pixels_change
 from .text_reading import TextReading, text_reading
-from .weight_bytes import weight_bytes
+from .weight_bytes import shared_bytes, weight_bytes
 
 if TYPE_CHECKING:
     from clora_ext.config.precision import Precision
@@ -121,7 +121,10 @@ def _memory(plan: Plan, precision: "Precision", free: int, reading: TextReading 
         step = plan.context.family.training_bytes(plan.context.header, shape)
         if step is None:
             return None
-        taught = _taught_bytes(plan, precision, weights["denoiser"])
+        width = precision.frozen.itemsize
+        shards = plan.settings.compute.shard
+        denoiser = shared_bytes(plan, width) if shards else weights["denoiser"]
+        taught = _taught_bytes(plan, precision, denoiser)
         beside = moments + (weights["text_encoder"] if reading.stays else 0)
         beside += reading.memory if precision.device.type == "cpu" else 0
         previews = previews_are_drawn(plan) or pixels_change(plan)

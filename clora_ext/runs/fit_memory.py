@@ -115,5 +115,6 @@ def _ways(settings: Settings, given: Collection[str]) -> Iterator[tuple[Mapping[
             yield {"batch_size": size, "gradient_accumulation_steps": batches}, f"{batches} batches of {size}"
     if not settings.compute.fp8_base and not settings.network.dora and "fp8_base" not in given:
         yield {"fp8_base": True}, "the UNet's weights in 8 bits"
-    if not settings.compute.offload_base and not settings.network.dora and "offload_base" not in given:
+    may_wait = not (settings.compute.offload_base or settings.compute.shard or settings.network.dora)
+    if may_wait and "offload_base" not in given:
         yield {"offload_base": True}, "the UNet's weights in the machine's memory"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from clora_ext.config.processes import asks_for_shards
 from clora_ext.config.settings import Settings
 from clora_ext.data import Cut, Dataset, Picture
 from clora_ext.errors import UsageError
@@ -14,7 +15,7 @@ from .counted_steps import counted_in_steps
 from .plan import bucketed, steps_of_epoch
 from .plan_basis import PlanBasis
 
-__all__ = ["check_stopped", "job_dataset", "job_settings", "shared_out"]
+__all__ = ["check_shards", "check_stopped", "job_dataset", "job_settings", "shared_out"]
 
 
 def shared_out(
@@ -92,6 +93,34 @@ def check_stopped(basis: PlanBasis, scanned: Dataset, cuts: Sequence[Cut], besid
     )
     state = basis.project.training_dir / STATE_FILE
     raise UsageError(message, fix=f"go on in {_counted(then)}{same}; to give the run up, delete {state}")
+
+
+def check_shards(settings: Settings, processes: int) -> None:
+    """Refuse to share weights out where that cannot be, and a launcher's wish for it that is not the run's.
+
+    Raises:
+        UsageError: says why, and what to do.
+    """
+    from clora_ext.config.precision import pick_precision
+    from clora_ext.families.sharded import can_shard
+
+    if not settings.compute.shard:
+        if asks_for_shards():
+            message = (
+                "accelerate is asked to share the weights out (ACCELERATE_USE_FSDP), the training is not"
+            )
+            raise UsageError(message, fix="add --shard, or launch it without --use_fsdp")
+        return
+    if processes == 1:
+        message = "--shard shares the weights out over several processes, and there is one"
+        raise UsageError(message, fix="start it by torchrun or accelerate launch, or leave --shard out")
+    if pick_precision().device.type == "mps":
+        message = (
+            "--shard: PyTorch shares weights out between CUDA's GPUs and between processors, not Apple's GPUs"
+        )
+        raise UsageError(message, fix="leave --shard out")
+    if not can_shard():
+        raise UsageError("--shard needs PyTorch 2.7 or newer", fix="upgrade PyTorch, or leave --shard out")
 
 
 def _counted(processes: int) -> str:

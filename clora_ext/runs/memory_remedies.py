@@ -18,8 +18,11 @@ def training_remedies(plan: Plan) -> list[str]:
         found.append(f"--batch-size {plan.own_batch_size // 2}")
     if not settings.compute.fp8_base:
         found.append("--fp8-base")
-    if not settings.compute.offload_base and pick_precision().device.type == "cuda":
-        found.append("--offload-base")
+    if not settings.compute.shard:
+        if plan.processes > 1:
+            found.append("--shard")
+        if not settings.compute.offload_base and pick_precision().device.type == "cuda":
+            found.append("--offload-base")
     found += sampling_remedies(plan)
     if settings.teaches_text:
         found.append("leaving out --text-encoder")

@@ -29,7 +29,7 @@ from clora_ext.training.state import resume_step
 from .already_learned import find_learned_pictures
 from .cut_texts import cut_texts
 from .cuts import cuts_of, side_of
-from .job import check_stopped, shared_out
+from .job import check_shards, check_stopped, shared_out
 from .layer_rank import layer_rank
 from .lora_files import check_new_file
 from .lora_output import LoraOutput
@@ -51,6 +51,7 @@ def plan_pictures(basis: PlanBasis, source: Pictures) -> Plan:
     """
     check_scalar_log(source)
     _check_narrow(basis.settings)
+    check_shards(basis.settings, basis.processes)
     basis, starting = _started_from(basis, source)
     _check_magnitudes(basis)
     targets = _targets(basis)

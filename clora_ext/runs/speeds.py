@@ -49,6 +49,7 @@ def speed_key(plan: Plan) -> str:
                 *(plan.resolution, settings.data.batch_size, adapter.targets, settings.teaches_text),
                 *(settings.compute.recomputes, settings.compute.torch_compile, settings.compute.fp8_base),
                 *(["offloaded"] if settings.compute.offload_base else []),
+                *(["shared out"] if settings.compute.shard else []),
                 *(settings.strategy, len(plan.targets)),
                 *(sampling.sample_count if sampling.has_sheet else 0, sampling.sample_steps),
                 *([plan.processes] if plan.processes > 1 else []),

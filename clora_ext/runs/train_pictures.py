@@ -72,23 +72,28 @@ def train_pictures(run: PreparedRun, sink: Sink, team: "Team | None" = None) -> 
     with reporting_out_of_memory("training", training_remedies(plan)):
         sink(Stage("train", f"{plan.settings.schedule.steps} steps"))
         preview = previews(run, asked, sampler, sink)
-        if not plan.resume_step:
-            preview(0)
+        with training.led():
+            if not plan.resume_step:
+                preview(0)
         losses = _with_curve(run, training, sink, (preview, lora_snapshots(plan, training, sink)))
-        drawing.fetch_vae()
-        sink(Stage("measure", "the adapter"))
-        held_out = losses_of(model, adapter_draws(plan, begun.examples), plan, precision)
-        inputs = measured_inputs(
-            model,
-            plan.layers,
-            run.needs.inputs_after,
-            lambda text: sampler(run.prompt.of(text)),
-            sink,
-            rounded=plan.strategy.keeps_inputs,
-        )
-        gradients = squared_gradients(training, plan.targets, run.needs.gradients_after)
-    with training.as_begun(begun.started):
-        baseline = take_baseline(run, drawing, begun.examples, precision, sink)
+    with training.led():
+        with reporting_out_of_memory("training", training_remedies(plan)):
+            drawing.fetch_vae()
+            sink(Stage("measure", "the adapter"))
+            held_out = losses_of(model, adapter_draws(plan, begun.examples), plan, precision)
+            inputs = measured_inputs(
+                model,
+                plan.layers,
+                run.needs.inputs_after,
+                lambda text: sampler(run.prompt.of(text)),
+                sink,
+                rounded=plan.strategy.keeps_inputs,
+            )
+            gradients = squared_gradients(training, plan.targets, run.needs.gradients_after)
+        with training.as_begun(begun.started):
+            baseline = take_baseline(run, drawing, begun.examples, precision, sink)
+    if training.joint is not None:
+        training.part()
     learned = _learned(run, training, sink)
     concept = TrainedConcept(
         strategy=plan.strategy,

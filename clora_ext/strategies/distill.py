@@ -155,16 +155,23 @@ class _Distillation:
         own = None if self.own is None else self.own(shown, batch, step)
         asked += [] if own is None else [own]
         weight = sum(one.weight for one in asked)
-        asked = [one for one in asked if len(one.times)]  # another process may have all points
+        asked = [one for one in asked if _needs_answers(one, shown)]
         predicted, answers = _predict(model, shown, asked)
         if not asked:
             return self.default.error(model, shown, predicted)
         errors = [
-            nn.functional.mse_loss(now.float(), one.answers) * len(one.times)
+            nn.functional.mse_loss(now.float(), one.answers) * one.counted
             for now, one in zip(answers, asked, strict=True)
         ]
         distance = torch.stack(errors).sum() / weight
         return self.default.error(model, shown, predicted) + self.strength * distance
+
+
+def _needs_answers(asked: ReplayBatch, shown: NoisedBatch) -> bool:
+    """Whether the network has to be asked: another process may have all points, in a pass of their own."""
+    if not asked.is_filler:
+        return len(asked.times) > 0
+    return asked.latents.shape[1:] != shown.noised.shape[1:]
 
 
 def _predict(

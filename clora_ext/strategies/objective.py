@@ -87,6 +87,8 @@ class ReplayBatch:
         answers: of the model before the training, of the latents' shape, float32, without gradients.
         share: in a job of several processes, how many points each of them has in the mean; this one's may be
             more, fewer or none. None: there is one process.
+        is_filler: whether the points count nothing: other processes have some, and cannot make a pass without
+            this one.
     """
 
     latents: Tensor
@@ -94,6 +96,12 @@ class ReplayBatch:
     condition: Conditioning
     answers: Tensor
     share: float | None = None
+    is_filler: bool = False
+
+    @property
+    def counted(self) -> int:
+        """How many points count."""
+        return 0 if self.is_filler else len(self.times)
 
     @property
     def weight(self) -> float:

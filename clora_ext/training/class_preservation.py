@@ -42,5 +42,5 @@ class ClassPreservation:
         said = model.predict(asked.latents, asked.times, asked.condition)
         distance = nn.functional.mse_loss(said.float(), asked.answers)
         if asked.share is not None:
-            distance = distance * len(asked.times) / asked.share
+            distance = distance * asked.counted / asked.share
         return self.objective.loss(model, batch, seed, step, device) + self.weight * distance

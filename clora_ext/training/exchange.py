@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed
@@ -10,7 +11,15 @@ from torch.distributed import Store  # type: ignore[attr-defined]  # torch names
 
 from clora_ext.config.processes import Place
 
-__all__ = ["average", "connect", "disconnect", "is_connected", "take_from_first"]
+__all__ = [
+    "average",
+    "connect",
+    "disconnect",
+    "is_connected",
+    "is_of_exchange",
+    "take_from_first",
+    "told_by_first",
+]
 
 _PATIENCE = timedelta(seconds=45)  # with a process that ends in the middle of an exchange
 _PIECE = 1 << 24  # numbers that are exchanged at once: 64 MB of each process
@@ -39,6 +48,11 @@ def disconnect() -> None:
         torch.distributed.destroy_process_group()
 
 
+def is_of_exchange(error: RuntimeError) -> bool:
+    """Whether it says that processes do not reach each other, and nothing of what is computed."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in f"{error}"
+
+
 def take_from_first(parameters: Sequence[nn.Parameter]) -> None:
     """Give the parameters the first process's values, in place.
 
@@ -49,6 +63,20 @@ def take_from_first(parameters: Sequence[nn.Parameter]) -> None:
     torch.distributed.broadcast(flat, 0)
     for value, found in zip(parameters, _shaped(flat, parameters), strict=True):
         value.data.copy_(found)
+
+
+def told_by_first(value: object) -> Any:  # noqa: ANN401 - whatever the first process tells
+    """What the first process tells; whatever the others have brought is not asked.
+
+    Args:
+        value: that can be pickled; its tensors lie on the processor, and have no gradients.
+
+    Raises:
+        RuntimeError: a process has ended.
+    """
+    told = [value]
+    torch.distributed.broadcast_object_list(told, 0)
+    return told[0]
 
 
 def average(parameters: Sequence[nn.Parameter], loss: Tensor, size: int) -> Tensor:

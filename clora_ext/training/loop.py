@@ -33,7 +33,8 @@ def train(
     """Train the adapters in place; give every step's loss.
 
     Whatever ends it before its end, the state is saved if the adapter is whole, and the same training goes on
-    from there.
+    from there. Of several processes the others part after the last step, unless weights are shared out: then
+    they compute along until :meth:`Training.part`.
 
     Args:
         training: what to train.
@@ -47,8 +48,8 @@ def train(
     """
     run = _Run(training)
     steps = training.settings.schedule.steps
-    if run.losses:  # it may have been stopped after a step and before that was validated
-        with run.evaluated():
+    with training.led(), run.evaluated():
+        if run.losses:  # it may have been stopped after a step and before that was validated
             run.validate(len(run.losses), steps, sink)
     rate_of = learning_rates(training.settings)
     for step in range(len(run.losses), steps):
@@ -59,7 +60,7 @@ def train(
                 )
                 break
             sink(run.timed_step(step, rate_of(step)))
-            with run.evaluated():
+            with training.led(), run.evaluated():
                 run.validate(step + 1, steps, sink)
                 after_step(step + 1)
         except (Exception, KeyboardInterrupt) as error:
@@ -68,10 +69,11 @@ def train(
         if run.pace.is_due:
             run.save()
     run.save()
-    if training.team is not None:
-        training.team.part()
+    if training.joint is None:  # nobody else is needed any more
+        training.part()
     run.finish()
-    run.validate(len(run.losses), len(run.losses), sink)
+    with training.led():
+        run.validate(len(run.losses), len(run.losses), sink)
     run.take_best(sink)
     for component in training.components:
         component.eval()
@@ -90,13 +92,18 @@ def follow(training: Training, sink: Sink) -> None:
         CloraError: as :func:`train`.
     """
     assert training.team is not None  # who follows has somebody to follow  # noqa: S101
+    training.follow()  # previews before the first step
     run = _Run(training)
+    training.follow()
     rate_of = learning_rates(training.settings)
     for step in range(len(run.losses), training.settings.schedule.steps):
         if run.has_converged(step):
             break
         sink(run.timed_step(step, rate_of(step)))
-    training.team.part()
+        training.follow()
+    training.follow()  # the last validation
+    training.follow()  # what is measured and drawn after the training
+    training.part()
 
 
 class _Run:
@@ -147,7 +154,8 @@ class _Run:
         for number in self._batches(step):
             self._training.prepare(number)
         began = time.monotonic()
-        with reporting_out_of_memory(f"training step {step + 1}"), reporting_no_compiler():
+        together = self._training.in_step()
+        with together, reporting_out_of_memory(f"training step {step + 1}"), reporting_no_compiler():
             loss, norm = self.step(step, rate)
         seconds = time.monotonic() - began
         memory = peak_memory(self._training.precision.device)
@@ -191,6 +199,8 @@ class _Run:
         """What one batch adds to the gradients of a step of so many; gives it, and its share of the loss."""
         training = self._training
         batch = training.batch_at(number)
+        if training.joint is not None:
+            training.joint.meet()
         with training.adapters.trained_on(number):
             with training.precision.autocast():
                 loss = training.objective.loss(
@@ -228,8 +238,10 @@ class _Run:
         if convergence is None or not convergence.is_due(step):
             return False
         if training.leads:
-            with self.evaluated():
+            with training.led(), self.evaluated():
                 convergence.ask(step, training.model, training.precision)
+        else:
+            training.follow()
         reached = convergence.is_reached
         return reached if training.team is None else training.team.take_answer(reached)
 

@@ -67,11 +67,16 @@ class DenoisingObjective:
         shown = noised_batch(model, batch, rng, device, self._loss, self._noise, self._place)
         own = [batch[number] for number in self._place.part(len(batch))]
         preserved = [place for place, example in enumerate(own) if example.preserved]
-        if not preserved or self._without_adapter is None:
+        asked = preserved
+        if self._place.in_step and not preserved:  # the others ask for theirs
+            asked = [0] if any(example.preserved for example in batch) else []
+        if not asked or self._without_adapter is None:
             return shown
         with torch.no_grad(), self._without_adapter():
-            asked = _condition(model, [own[place] for place in preserved], device)
-            answers = model.predict(shown.noised[preserved], shown.times[preserved], asked).float()
+            condition = _condition(model, [own[place] for place in asked], device)
+            answers = model.predict(shown.noised[asked], shown.times[asked], condition).float()
+        if not preserved:
+            return shown
         return replace(shown, preserved=tuple(preserved), answers=answers)
 
     def error(self, model: Model, shown: NoisedBatch, predicted: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class OwnPictures:
         places, prompts = [number - part.start for number, _ in own], [prompt for _, prompt in own]
         latents, times = shown.noised[places], shown.times[places]
         if not own:
-            return ReplayBatch(latents, times, {}, latents, share)
+            return self._nothing(shown, share)
         cuts = [batch[number].size_conditioning for number, _ in own]
         with torch.no_grad(), self.without_adapter():
             condition = self.model.condition(prompts, cuts)
@@ -52,3 +52,13 @@ class OwnPictures:
         if self.text_learns:
             condition = self.model.condition(prompts, cuts)
         return ReplayBatch(latents, times, condition, answers, share)
+
+    def _nothing(self, shown: NoisedBatch, share: float | None) -> ReplayBatch:
+        """Where others have all that is asked again; the first picture where they cannot ask alone."""
+        if not self.place.in_step:
+            return ReplayBatch(shown.noised[:0], shown.times[:0], {}, shown.noised[:0], share)
+        latents, times = shown.noised[:1], shown.times[:1]
+        condition = {name: value[:1].detach() for name, value in shown.condition.items()}
+        with torch.no_grad(), self.without_adapter():
+            answers = self.model.predict(latents, times, condition).float()
+        return ReplayBatch(latents, times, condition, answers, share, is_filler=True)

@@ -101,11 +101,15 @@ class TrajectoryReplay:
 
     def __post_init__(self) -> None:
         self._own = self.place.part(_number(self.replay))
-        self._latents = torch.zeros(len(self._own), *self.shape, device=self.device)
+        self._is_filling = self.place.in_step and not self._own
+        count = 1 if self._is_filling else len(self._own)
+        self._latents = torch.zeros(count, *self.shape, device=self.device)
         self._next: int | None = None
 
     def __call__(self, step: int) -> ReplayBatch:
         """The points of a step, and what the model before answers there; of this process's trajectories."""
+        if self._is_filling:
+            return self._filled(step)
         if not self._own:
             return _nothing(self.shape, self._share(step), self.device)
         if self._next != step:
@@ -126,6 +130,17 @@ class TrajectoryReplay:
             condition=self.condition([*prompts, *[""] * len(also)]),
             answers=torch.cat([prompted, unprompted[also]]),
             share=self._share(step),
+        )
+
+    def _filled(self, step: int) -> ReplayBatch:
+        """As many passes as the others make, at a point that counts nothing."""
+        times = to_device(self._times[:1], self.device)
+        for _ in range(0 if self._next == step else self.replay.steps):
+            self._ask(times, [""])
+        answers, _ = self._ask(times, [""])
+        self._next = step + 1
+        return ReplayBatch(
+            self._latents.clone(), times, self.condition([""]), answers, self._share(step), is_filler=True
         )
 
     def _share(self, step: int) -> float | None:

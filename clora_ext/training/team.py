@@ -9,7 +9,9 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from torch.distributed import Store  # type: ignore[attr-defined]  # torch names
 from clora_ext.config.processes import Place
 from clora_ext.errors import Cancelled, CloraError, PeerFailed
 
-from .exchange import average, disconnect, take_from_first
+from .exchange import average, disconnect, is_of_exchange, take_from_first, told_by_first
 from .watch import Watch, introduce
 
 __all__ = ["TO_COME", "Team"]
@@ -29,6 +31,7 @@ TO_COME = timedelta(minutes=10)
 _LONGEST_PAUSE = 0.01  # seconds
 _TO_PRINT = 1.0  # seconds
 _TO_HEAR = 3.0  # seconds
+_TO_NOTICE = 5.0  # seconds
 _AGAIN = (
     "what it said itself, or the system (dmesg, if memory ran out), tells why; the same command goes on from "
     "the last step that was saved"
@@ -99,7 +102,13 @@ class Team:
         is_cancelled = isinstance(error, (Cancelled, KeyboardInterrupt))
         with suppress(RuntimeError, PeerFailed):
             self._store.set(f"failed/{self.place.rank}", json.dumps([message, fix]))
+            if self.place.in_step and not is_cancelled:  # others may wait for it in the middle of a pass
+                disconnect()
             self._come(int(is_cancelled), int(not is_cancelled))
+
+    def go_in_step(self) -> None:
+        """From now on all processes make the same passes through the network."""
+        self.place = replace(self.place, in_step=True)
 
     def part(self) -> None:
         """Meet for the last time: from now on each goes its own way."""
@@ -156,6 +165,32 @@ class Team:
             self.say("answer", str(int(answer)))
         self.meet()
         return self.hear("answer") == "1"
+
+    def hear_first(self, value: object) -> Any:  # noqa: ANN401 - whatever the first process tells
+        """What the first process tells all; see :func:`clora_ext.training.exchange.told_by_first`.
+
+        Raises:
+            Cancelled, PeerFailed: as :meth:`meet`.
+        """
+        self.meet()
+        with self._reporting_lost():
+            return told_by_first(value)
+
+    @contextmanager
+    def in_step(self) -> Iterator[None]:
+        """While it is entered, all make the same passes through the network, which none can finish alone.
+
+        Raises:
+            PeerFailed: another process has ended, or has said that it cannot go on.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            lost = "" if self._watch is None else self._watch.wait_for_verdict(_TO_NOTICE)
+            if not lost and not is_of_exchange(error):
+                raise
+            self._is_over = True
+            raise (self._gone(lost, f"{error}") if lost else self._told()) from error
 
     def begin(self, parameters: Mapping[str, nn.Parameter], step: int) -> None:
         """Let all begin with the first process's values, at its step.
@@ -235,7 +270,7 @@ class Team:
         try:
             yield
         except RuntimeError as error:
-            lost = "" if self._watch is None else self._watch.wait_for_verdict(5)
+            lost = "" if self._watch is None else self._watch.wait_for_verdict(_TO_NOTICE)
             raise self._gone(lost or "another process", f"{error}") from error
 
     def _gone(self, who: str, what: str = "") -> PeerFailed:

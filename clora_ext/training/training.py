@@ -1,7 +1,7 @@
 """Everything that one training is made of."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from .token_rows import TokenRows
 from .validation import Validation
 
 if TYPE_CHECKING:
+    from .joint_passes import JointPasses
     from .team import Team
 
 __all__ = ["Training"]
@@ -48,6 +49,7 @@ class Training:
         validation: asked now and then; None: nothing is held out.
         convergence: ends it before its last step; None: nothing does.
         team: the processes that train it together; None: this one alone.
+        joint: their passes beside the steps; None: the model's weights are not shared out.
     """
 
     model: Model
@@ -66,6 +68,7 @@ class Training:
     validation: Validation | None = None
     convergence: Convergence | None = None
     team: "Team | None" = None
+    joint: "JointPasses | None" = None
 
     @property
     def processes(self) -> int:
@@ -76,6 +79,27 @@ class Training:
     def leads(self) -> bool:
         """Whether this process saves, validates and draws: it is alone, or the first one."""
         return self.team is None or self.team.place.leads
+
+    def in_step(self) -> AbstractContextManager[None]:
+        """See :meth:`clora_ext.training.team.Team.in_step`, where weights are shared out."""
+        return nullcontext() if self.team is None or self.joint is None else self.team.in_step()
+
+    def led(self) -> AbstractContextManager[None]:
+        """While it is entered, the first process may ask the model for anything beside the steps.
+
+        Where weights are shared out the others have to :meth:`follow` meanwhile.
+        """
+        return nullcontext() if self.joint is None else self.joint.led()
+
+    def follow(self) -> None:
+        """Compute along what the first process asks while it is in :meth:`led`, where it needs that."""
+        if self.joint is not None:
+            self.joint.follow()
+
+    def part(self) -> None:
+        """Say farewell to the other processes: the model is asked for nothing more."""
+        if self.team is not None:
+            self.team.part()
 
     @property
     def components(self) -> Sequence[nn.Module]:

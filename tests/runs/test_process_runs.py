@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 import torch
 from forked import finished, in_child
-from safetensors.torch import load_file
-from several import start_together, together
+from several import distance, start_together, state, stopped_together, together
 from small_runs import pictures, stop_at, with_settings, with_source
 from tiny_model import write_tiny_model
 
 from clora_ext import Pictures, Project, Request, Settings, add_concept, follow, make_plan
 from clora_ext.errors import Cancelled, UsageError
 from clora_ext.events import Event, Note, TrainStep
-from clora_ext.formats.training_state import STATE_FILE
 from clora_ext.project.concept_files import concept_files
 from clora_ext.project.lock import HOLDER
 from clora_ext.runs.plan import Plan
@@ -83,33 +81,10 @@ def request_(tiny: Path, images: Path, tmp_path: Path) -> Request:
     return Request(Pictures(images), tmp_path / "model", base=tiny, settings=SETTINGS)
 
 
-def state(request: Request) -> Path:
-    """What a stopped run has left."""
-    return Project.begun(request.project).training_dir / STATE_FILE
-
-
-def distance(one: Request, other: Request) -> float:
-    """Of what two stopped runs have learned so far, relative to it."""
-    first, second = load_file(state(one)), load_file(state(other))
-    names = [
-        name for name in first if "::" in name and not name.startswith(("optimizer", "average", "valid"))
-    ]
-    assert names
-    off = torch.stack([(first[name] - second[name]).double().square().sum() for name in names]).sum()
-    return float((off / torch.stack([first[name].double().square().sum() for name in names]).sum()).sqrt())
-
-
 def stopped_alone(request: Request) -> None:
     """One process, as far as the others."""
     with pytest.raises(Cancelled):
         add_concept(request, stop_at(STEPS))
-
-
-def stopped_together(request: Request, step: int = STEPS, *, by: int = 0, size: int = 2) -> None:
-    """Several, after a step at which one of them is asked to stop."""
-    said = together(request, {by: stop_at(step)}, size=size)
-    assert f"Cancelled: stopped at step {step} of" in said[0], said[0]
-    assert all("ToldElsewhere" in one for one in said[1:]), said[1:]
 
 
 def counted(folder: Path, rank: int) -> Callable[[Event], None]:
@@ -137,7 +112,7 @@ def test_two_learn_what_one_does_with_twice_the_batch_and_the_same_bits_each_tim
 
     resumed = replace(request_, project=tmp_path / "resumed")
     stopped_together(resumed, 2, by=1)
-    stopped_together(resumed)
+    stopped_together(resumed, STEPS)
     assert state(resumed).read_bytes() == state(request_).read_bytes()
 
     doubled = with_settings(replace(request_, project=tmp_path / "doubled"), batch_size=4)
@@ -158,7 +133,7 @@ def test_two_and_three_learn_what_one_does_with_all(beside: str, request_: Reque
     stopped_alone(asked)
     for size in (2, 3):
         shared = with_settings(replace(asked, project=tmp_path / f"{size}"), batch_size=6 // size)
-        stopped_together(shared, size=size)
+        stopped_together(shared, STEPS, size=size)
         assert distance(asked, shared) < 1e-5
 
 

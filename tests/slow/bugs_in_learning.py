@@ -195,6 +195,20 @@ IN_LEARNING = (
         "tests/training/test_shares.py",
     ),
     Bug(
+        "a point that fills up a pass of weights that are shared out counts",
+        "strategies/objective.py",
+        "return 0 if self.is_filler else len(self.times)",
+        "return len(self.times)",
+        "tests/training/test_shares.py",
+    ),
+    Bug(
+        "who has no trajectory makes no pass where weights are shared out",
+        "training/replay.py",
+        "if self._is_filling:",
+        "if False:",
+        "tests/training/test_shares.py",
+    ),
+    Bug(
         "text encoder and VAE are written into every model of a project",
         "evolving/fold.py",
         "for name in evolving.current.own_names}",

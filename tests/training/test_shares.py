@@ -99,3 +99,48 @@ def test_what_is_left_out_is_that_of_the_whole_batch() -> None:
             assert torch.equal(torch.cat([left(place, 12 // size, batch) for place in places]), whole)
     assert min(kept) == 0  # a whole layer
     assert 0 < max(kept) < 1
+
+
+def test_who_has_no_points_asks_as_often_as_the_others_at_one_that_counts_nothing(
+    model: Model,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where no process can make a pass without the others; of three trajectories in four one has none."""
+    passes = list[int]()
+    predict = type(model).predict
+
+    def counted(*given: object) -> Tensor:
+        passes.append(1)
+        return predict(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(model), "predict", counted)
+    asked = [replace(replayed(model), place=replace(place, in_step=True)) for place in PLACES[4]]
+    for step in (7, 8, 3):
+        found, made = [], []
+        for one in asked:
+            passes.clear()
+            found.append(one(step))
+            made.append(len(passes))
+        assert len(set(made)) == 1
+        assert [one.counted > 0 for one in found] == [len(place.part(3)) > 0 for place in PLACES[4]]
+        filler = next(one for one in found if one.is_filler)
+        assert len(filler.times) == len(filler.latents) == len(filler.answers) == 1
+        whole = replayed(model)(step)
+        assert sum(one.counted for one in found) == len(whole.times)
+
+
+def test_who_is_shown_nothing_that_is_asked_again_asks_too() -> None:
+    captions = ["sks dog on red", "sks dog on blue", "sks dog", "sks dog on green"]
+    shown, batch = batch_of(captions)
+    for place in PLACES[4]:
+        network, number = Network(), place.rank
+        mine = replace(shown, noised=shown.noised[number:][:1], times=shown.times[number:][:1])
+        mine = replace(mine, condition={"states": torch.ones(1, 1, 1)})
+        words = OwnWords(1, lambda caption, rng: caption, 0)
+        own = OwnPictures(
+            network, words, network.before, text_learns=False, place=replace(place, in_step=True)
+        )  # type: ignore[arg-type]
+        found = [own(mine, batch, step) for step in range(4)]
+        assert [len(one.times) for one in found if one is not None] == [1] * 4
+        assert [one.counted for one in found if one is not None] == [int(step == number) for step in range(4)]
+        assert all(one is not None and one.answers.shape == one.latents.shape for one in found)

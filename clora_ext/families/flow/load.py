@@ -73,7 +73,7 @@ def load_model(
     denoiser = filled("transformer", precision.frozen)
     if precision.offloads_denoiser:
         offload(denoiser, precision.device, precision.frozen)
-    else:
+    elif not precision.shards_denoiser:
         place.fetch_if_room(denoiser)
     return FlowModel(
         denoiser=denoiser,

@@ -1,6 +1,6 @@
 """A model of flow matching in memory: diffusers' and transformers' modules, taught and sampled from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioni
 from clora_ext.families.picture_size import PictureSize, size_words
 from clora_ext.families.placement import Placement, lay_aside
 from clora_ext.families.said import TextStates
+from clora_ext.families.sharded import shard
 from clora_ext.families.stored_weights import store_narrowly
 
 from .folder import save_folder
@@ -86,6 +87,10 @@ class FlowModel:
     def store_in_8_bits(self) -> None:
         """See :func:`clora_ext.families.stored_weights.store_narrowly`."""
         store_narrowly(self.denoiser, self.precision.device, self.precision.frozen)
+
+    def shard_denoiser(self, whole: Iterable[nn.Parameter]) -> None:
+        """See :func:`clora_ext.families.sharded.shard`."""
+        shard(self.denoiser, self.precision.device, whole)
 
     def compile_denoiser(self) -> None:
         """See :func:`clora_ext.families.compiled.compile_blocks`."""
@@ -239,7 +244,7 @@ class FlowModel:
     @property
     def _placement(self) -> Placement:
         """The language model goes first: what it has read is known."""
-        stays = self.precision.offloads_denoiser
+        stays = self.precision.offloads_denoiser or self.precision.shards_denoiser
         movable = (self.text.whole, *([] if stays else [self.denoiser]))
         return Placement(self.precision.device, movable)
 

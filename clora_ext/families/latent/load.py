@@ -55,6 +55,8 @@ def load_model(
         if component == "unet" and precision.offloads_denoiser:
             offload(module, precision.device, dtype)
             return module
+        if component == "unet" and precision.shards_denoiser:
+            return module
         return module.to(precision.device)
 
     encoder = filled("text_encoder", precision.frozen)

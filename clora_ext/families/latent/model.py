@@ -1,6 +1,6 @@
 """A latent diffusion model in memory: diffusers' and transformers' modules, taught and sampled from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from clora_ext.families.model import Conditioning, EncodedPrompt, SizeConditioni
 from clora_ext.families.picture_size import PictureSize, size_words, width_and_height
 from clora_ext.families.placement import Placement, lay_aside
 from clora_ext.families.said import TextStates
+from clora_ext.families.sharded import shard
 from clora_ext.families.stored_weights import store_narrowly
 
 from .activations import picture_bytes
@@ -77,6 +78,10 @@ class LatentDiffusion:
     def store_in_8_bits(self) -> None:
         """See :func:`clora_ext.families.stored_weights.store_narrowly`."""
         store_narrowly(self.denoiser, self.precision.device, self.precision.frozen)
+
+    def shard_denoiser(self, whole: Iterable[nn.Parameter]) -> None:
+        """See :func:`clora_ext.families.sharded.shard`."""
+        shard(self.denoiser, self.precision.device, whole)
 
     def compile_denoiser(self) -> None:
         """See :func:`clora_ext.families.compiled.compile_blocks`."""
@@ -239,8 +244,9 @@ class LatentDiffusion:
 
     @property
     def _placement(self) -> Placement:
-        """Weights that are copied for each layer stay where they wait."""
-        return Placement(self.precision.device, () if self.precision.offloads_denoiser else (self.denoiser,))
+        """Weights that are copied for each layer, or shared out, stay where they are."""
+        stays = self.precision.offloads_denoiser or self.precision.shards_denoiser
+        return Placement(self.precision.device, () if stays else (self.denoiser,))
 
     def _key(self, prompt: str, negative: str, size: PictureSize) -> tuple[object, ...]:
         """Of a prompt that is remembered, as it is read now."""
