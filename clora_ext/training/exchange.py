@@ -1,15 +1,19 @@
 """What processes exchange of a training: values to begin with, and gradients. All come together for it."""
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.distributed import Store  # type: ignore[attr-defined]  # torch names no exports there
 
 from clora_ext.config.processes import Place
+
+from .plain_values import joined, split
 
 __all__ = [
     "average",
@@ -22,6 +26,7 @@ __all__ = [
 ]
 
 _PATIENCE = timedelta(seconds=45)  # with a process that ends in the middle of an exchange
+_PLAIN = "plain"  # no name of what split() gives
 _PIECE = 1 << 24  # numbers that are exchanged at once: 64 MB of each process
 
 
@@ -68,15 +73,41 @@ def take_from_first(parameters: Sequence[nn.Parameter]) -> None:
 def told_by_first(value: object) -> Any:  # noqa: ANN401 - whatever the first process tells
     """What the first process tells; whatever the others have brought is not asked.
 
+    It travels as safetensors and JSON: torch's own way would have each process run what another sends.
+
     Args:
-        value: that can be pickled; its tensors lie on the processor, and have no gradients.
+        value: plain values and tensors on the processor, nested in mappings, lists and tuples.
 
     Raises:
         RuntimeError: a process has ended.
+        TypeError: something else is in it.
     """
-    told = [value]
-    torch.distributed.broadcast_object_list(told, 0)
-    return told[0]
+    told = _as_bytes(value)
+    length = torch.tensor([len(told)])
+    _from_first(length)
+    content = torch.frombuffer(bytearray(told), dtype=torch.uint8)
+    if len(content) != int(length):
+        content = torch.empty(int(length), dtype=torch.uint8)
+    _from_first(content)
+    tensors = load(content.numpy().tobytes())
+    plain = json.loads(tensors[_PLAIN].numpy().tobytes())
+    return joined(plain, tensors.__getitem__)
+
+
+def _as_bytes(value: object) -> bytes:
+    tensors: dict[str, Tensor] = {}
+    plain = json.dumps(split(value, "told", tensors)).encode()
+    return save({**tensors, _PLAIN: torch.frombuffer(bytearray(plain), dtype=torch.uint8)})
+
+
+def _from_first(values: Tensor) -> None:
+    """Give the tensor, on the processor, the first process's values, in place."""
+    if torch.distributed.get_backend() == "nccl":  # which reaches GPUs alone
+        there = values.cuda()
+        torch.distributed.broadcast(there, 0)
+        values.copy_(there)
+    else:
+        torch.distributed.broadcast(values, 0)
 
 
 def average(parameters: Sequence[nn.Parameter], loss: Tensor, size: int) -> Tensor:

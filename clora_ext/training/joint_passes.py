@@ -82,11 +82,11 @@ class JointPasses:
             Cancelled, PeerFailed: as :meth:`clora_ext.training.team.Team.meet`.
         """
         while True:
-            asked: _Pass | None = self._team.hear_first(_OVER)
-            if asked is _OVER:
+            told = self._team.hear_first(_OVER)
+            if told is _OVER:
                 return
             with self._team.in_step():
-                self._make(asked)
+                self._make(_Pass(*told))
 
     def meet(self) -> None:
         """Wait for all before the passes of a batch, where nothing ends the waiting.
@@ -101,7 +101,8 @@ class JointPasses:
         del network
         arguments, named = tree_map(_to_tell, (arguments, named))
         is_mixed = torch.is_autocast_enabled(self._precision.device.type)
-        self._team.hear_first(_Pass(arguments, named, is_mixed, torch.is_grad_enabled()))
+        told = _Pass(arguments, named, is_mixed, torch.is_grad_enabled())
+        self._team.hear_first((told.arguments, told.named, told.is_mixed, told.has_gradients))
 
     def _make(self, asked: _Pass) -> None:
         """The same pass; what comes of it is the first process's."""

@@ -1,11 +1,9 @@
-"""What an optimiser knows, as plain values for JSON and tensors apart: any optimiser's, whatever is in it."""
+"""Nested values as plain ones for JSON and tensors apart, such as what an optimiser knows."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
-
-from clora_ext.errors import TrainingError
 
 __all__ = ["joined", "split"]
 
@@ -22,7 +20,7 @@ def split(value: object, place: str, tensors: dict[str, Tensor]) -> Any:  # noqa
     {'adam::mean': tensor([1.])}
 
     Raises:
-        TrainingError: something is neither a tensor nor plain.
+        TypeError: something is neither a tensor nor plain.
     """
     if isinstance(value, Tensor):
         tensors[place] = value.contiguous()  # some optimisers keep views
@@ -34,8 +32,8 @@ def split(value: object, place: str, tensors: dict[str, Tensor]) -> Any:  # noqa
         return {kind: [split(one, f"{place}::{number}", tensors) for number, one in enumerate(value)]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    message = f"the optimiser keeps a {type(value).__name__} ({place}), which cannot be stored"
-    raise TrainingError(message, fix="choose another optimiser")
+    message = f"{place} is of the type {type(value).__name__}, which is neither plain nor a tensor"
+    raise TypeError(message)
 
 
 def joined(stored: Any, read: Callable[[str], Tensor]) -> Any:  # noqa: ANN401 - plain values

@@ -134,7 +134,7 @@ class TrajectoryReplay:
 
     def _filled(self, step: int) -> ReplayBatch:
         """As many passes as the others make, at a point that counts nothing."""
-        times = to_device(self._times[:1], self.device)
+        times = to_device(self._times(0, 0)[:1], self.device)
         for _ in range(0 if self._next == step else self.replay.steps):
             self._ask(times, [""])
         answers, _ = self._ask(times, [""])

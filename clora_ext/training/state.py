@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from clora_ext.errors import CheckpointError, writing
+from clora_ext.errors import CheckpointError, TrainingError, writing
 from clora_ext.formats.header import read_header
 from clora_ext.formats.training_state import (
     FORMAT,
@@ -143,15 +143,13 @@ class TrainingState:
         """
         from clora_ext.formats.checkpoint import Source, write_checkpoint
 
-        from .plain_values import split
-
         tensors: dict[str, Tensor] = {name: parameter.detach() for name, parameter in parameters.items()}
         metadata = {
             TRAINING_KEY: self._fingerprint,
             FORMAT_KEY: FORMAT,
             **self._said,
             LOSSES_KEY: json.dumps(losses),
-            _OPTIMIZER: json.dumps(split(optimizer.state_dict(), "optimizer", tensors)),
+            _OPTIMIZER: json.dumps(_split(optimizer, tensors)),
             _SCALER: json.dumps(scaler.state_dict()),
         }
         for one in beside:
@@ -161,6 +159,17 @@ class TrainingState:
         with writing(self._file):
             self._file.parent.mkdir(parents=True, exist_ok=True)
         write_checkpoint(self._file, {name: Source.of(one) for name, one in tensors.items()}, metadata)
+
+
+def _split(optimizer: "torch.optim.Optimizer", tensors: "dict[str, Tensor]") -> object:
+    """What it knows, as plain values; its tensors go into ``tensors``."""
+    from .plain_values import split
+
+    try:
+        return split(optimizer.state_dict(), "optimizer", tensors)
+    except TypeError as error:
+        message = f"what the optimiser keeps cannot be stored: {error}"
+        raise TrainingError(message, fix="choose another optimiser") from error
 
 
 def _told_by(kept: Kept) -> str:

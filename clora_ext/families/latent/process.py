@@ -80,7 +80,8 @@ class DiffusionProcess:
             picture, noise = signal * latents - spread * output, signal * output + spread * latents
         else:
             picture, noise = (latents - spread * output) / signal, output
-        return wanted**0.5 * picture + (1 - wanted) ** 0.5 * noise
+        moved: Tensor = wanted**0.5 * picture + (1 - wanted) ** 0.5 * noise
+        return moved
 
     @cache  # noqa: B019 - a handful of small tables, as long as the process itself
     def _sampler(self, steps: int) -> DDIMScheduler:
