@@ -168,10 +168,11 @@ class TrajectoryReplay:
         return to_device(torch.stack(times), self.device), prompts
 
     def _times(self, place: int, number: int) -> Tensor:
-        """At which a trajectory's points lie, (steps,): of all of them, at every time that sampling asks."""
+        """The times of a trajectory's points, (steps,)."""
         return self.model.process.sampling_times(self.replay.steps, self.shape, self._phase(place, number))
 
     def _phase(self, place: int, number: int) -> float:
+        """A trajectory's own, so that the points of all lie at every time at which anybody samples."""
         return Random(f"phase {_name(self.seed, place, number)}").random()
 
     @torch.no_grad()

@@ -139,6 +139,13 @@ IN_LEARNING = (
         "tests/training/test_replay.py",
     ),
     Bug(
+        "all trajectories have their points at the same times",
+        "training/replay.py",
+        'Random(f"phase {_name(self.seed, place, number)}").random()',
+        "0.5",
+        "tests/training/test_replay.py",
+    ),
+    Bug(
         "replay asks for the new concept itself",
         "prompts/replay_prompts.py",
         'return rng.choice(["", *rng.sample(others, 1)]) if others else ""',
@@ -148,8 +155,8 @@ IN_LEARNING = (
     Bug(
         "own pictures are asked again by the model that learns",
         "training/own_replay.py",
-        "with torch.no_grad(), self.without_adapter():",
-        "with torch.no_grad():",
+        "with torch.no_grad(), self.without_adapter():\n            condition = self.model.condition(",
+        "with torch.no_grad():\n            condition = self.model.condition(",
         "tests/training/test_own_replay.py",
     ),
     Bug(
