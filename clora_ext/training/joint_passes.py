@@ -119,9 +119,8 @@ class JointPasses:
 
 
 def _to_tell(value: object) -> object:
-    return (
-        value.detach().cpu().clone() if isinstance(value, Tensor) else value
-    )  # a view is told with all of it
+    """Tensors on their own: safetensors takes no two views of one."""
+    return value.detach().cpu().clone() if isinstance(value, Tensor) else value
 
 
 def _learns(value: object) -> bool:

@@ -102,8 +102,6 @@ class Team:
         is_cancelled = isinstance(error, (Cancelled, KeyboardInterrupt))
         with suppress(RuntimeError, PeerFailed):
             self._store.set(f"failed/{self.place.rank}", json.dumps([message, fix]))
-            if self.place.in_step and not is_cancelled:  # others may wait for it in the middle of a pass
-                disconnect()
             self._come(int(is_cancelled), int(not is_cancelled))
 
     def go_in_step(self) -> None:

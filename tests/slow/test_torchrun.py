@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from several import Launched, launch
 from small_runs import pictures, snapshot
+from tiny_flow import write_tiny_flow
 from tiny_model import write_tiny_model
 
 from clora_ext import Project
@@ -84,6 +85,25 @@ def test_two_learn_what_one_learns_with_twice_the_batch(strategy: str, place: Pa
     assert distance(first, one) < 1e-5
     assert losses(place, f"{strategy} two") == pytest.approx(losses(place, f"{strategy} one"), rel=1e-5)
     print(f"{strategy}: two processes against one, relative: {distance(first, one):.1e}")
+
+
+@pytest.mark.parametrize("strategy", ["merge", "distill"])
+def test_two_that_share_the_weights_out_learn_what_one_learns(strategy: str, place: Path) -> None:
+    """A transformer of flow matching, of which each has half."""
+    base = write_tiny_flow(place / strategy).transformer
+    less = ("--steps", 8, "--sheet", "none", "--kept-count", 0)
+    asked = ("--base", base, "--resolution", 16, "--strategy", strategy, *less, "dog_images")
+    two = finished(place, f"{strategy} shards", "--shard", *asked)
+    assert "weights shared out over 2 processes" in two.text
+    finished(place, f"{strategy} shards again", "--shard", *asked)
+    finished(place, f"{strategy} whole", *asked)
+    finished(place, f"{strategy} whole alone", *asked, batch=4, size=1)
+    first, again, whole, one = (
+        adapter(place, f"{strategy} {name}") for name in ("shards", "shards again", "whole", "whole alone")
+    )
+    assert first.read_bytes() == again.read_bytes() == whole.read_bytes()
+    assert distance(first, one) < 1e-5
+    print(f"{strategy}: two processes with shards against one, relative: {distance(first, one):.1e}")
 
 
 def test_stopped_and_resumed_two_learn_the_same_bits(place: Path) -> None:
