@@ -21,12 +21,19 @@ SETTINGS = Settings.of(
     warmup_steps=2,
     targets="attention",
     sample_steps=2,
+    sample_count=1,
     kept_count=0,
 )
 
 FLOW = SETTINGS.with_values(  # of a tiny model of flow matching
     steps=4, resolution=16, targets="transformer", sample_steps=1
 )
+
+
+def by_strategy(name: str) -> dict[str, Any]:
+    """Settings of a run by this strategy; what it measures, it measures by few draws."""
+    few = {"gram": {"drawings": 2}, "ewc": {"draws": 5}}
+    return {"strategy": name, "strategy_options": few.get(name, {})}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from flow_families import FLOW_FAMILIES, family_id
 from flow_family import FlowFamily
+from learned import Learned
 from small_runs import FLOW, SETTINGS, Taught, pictures
 from tiny_flow import FlowFiles, write_tiny_flow
 from tiny_model import write_tiny_model
@@ -21,6 +22,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def request_(tiny: Path, tmp_path: Path) -> Request:
     images = pictures(tmp_path / "dog_images")
     return Request(Pictures(images), tmp_path / "model", base=tiny, settings=SETTINGS)
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """Teaches a first concept, or two, that other tests begin with, too."""
+    return Learned(tmp_path_factory.mktemp("learned"))
 
 
 @pytest.fixture(scope="session", params=FLOW_FAMILIES, ids=family_id)

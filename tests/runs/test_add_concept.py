@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from cases import check_each, empty_folder
 from exact_state import exact_project
+from learned import Learned
 from PIL import Image
-from small_runs import SETTINGS, another, folder_of, pictures, with_settings, with_source
+from small_runs import SETTINGS, another, by_strategy, folder_of, pictures, with_settings, with_source
 from tiny_model import write_tiny_model
 
 from clora_ext import Project, Request, Result, add_concept, make_plan, strategies
@@ -33,7 +34,8 @@ from clora_ext.strategies.mask import Mask
 
 def test_a_concept_is_learned_and_everything_is_where_it_should_be(request_: Request) -> None:
     events: list[Event] = []
-    result = add_concept(request_, events.append)
+    asked = with_settings(request_, sample_count=3)
+    result = add_concept(asked, events.append)
     project = Project.open(request_.project)
     assert result.checkpoint == project.checkpoint_path
     assert content_hash(Checkpoint(result.checkpoint)) == result.content_hash
@@ -42,15 +44,18 @@ def test_a_concept_is_learned_and_everything_is_where_it_should_be(request_: Req
     assert list(dict.fromkeys(stages)) == ["encode", "train", "measure", "sample", "fold", "verify", "commit"]
     record = project.concepts[0]
     assert (record.token, record.class_name, record.strategy) == ("sks", "dog", "mask")
-    assert record.settings == SETTINGS.as_dict()
+    assert asked.settings is not None
+    assert record.settings == asked.settings.as_dict()
     assert len(record.images) == 3
     with Image.open(result.sheet) as sheet:
         assert sheet.width > 300
     assert not list(project.training_dir.parent.rglob("*.safetensors"))
 
 
-def test_only_attention_changed_and_the_rest_are_the_bases_bytes(request_: Request, tiny: Path) -> None:
-    result = add_concept(request_)
+def test_only_attention_changed_and_the_rest_are_the_bases_bytes(
+    request_: Request, tiny: Path, learned: Learned
+) -> None:
+    result = learned(request_)
     base, taught = Checkpoint(tiny), Checkpoint(result.checkpoint)
     targets = {target.name for target in make_plan(another(request_, "cat_images")).targets}
     changed = {n for n in base.names if b"".join(base.chunks(n)) != b"".join(taught.chunks(n))}
@@ -72,7 +77,7 @@ def test_the_loss_falls_when_there_is_something_to_learn(request_: Request) -> N
 
 def test_three_concepts_in_a_row_by_each_recommended_strategy(request_: Request, tmp_path: Path) -> None:
     def check(strategy: str) -> None:
-        settings = SETTINGS.with_values(strategy=strategy, steps=2)
+        settings = SETTINGS.with_values(**by_strategy(strategy), steps=2, sheet="none")
         first = replace(request_, project=empty_folder(tmp_path) / "model", settings=settings)
         results: list[Result] = [add_concept(first)]
         for number, name in enumerate(("cat_images", "toy_images"), start=1):
@@ -91,15 +96,15 @@ def test_any_strategy_follows_any(request_: Request) -> None:
     request = request_
     for number, strategy in enumerate([*order, "merge", order[0]]):
         request = request if number == 0 else another(request, f"images_{number}", number)
-        add_concept(with_settings(request, strategy=strategy, steps=2))
+        add_concept(with_settings(request, **by_strategy(strategy), steps=2, sheet="none"))
     concepts = Project.open(request_.project).concepts
     assert [concept.strategy for concept in concepts] == [*order, "merge", order[0]]
     assert len({concept.content_hash for concept in concepts}) == len(concepts)
 
 
-def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request) -> None:
+def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request, learned: Learned) -> None:
     """After Adam's steps, not only at the start: the new change's rows avoid the earlier ones'."""
-    add_concept(request_)
+    learned(request_)
     before = exact_project(request_.project)
     settings = SETTINGS.with_values(strategy="orthogonal", learning_rate=3e-2)
     second = replace(another(request_, "cat_images"), settings=settings)
@@ -144,14 +149,14 @@ def test_a_run_that_was_stopped_before_its_strategy_was_revised_is_not_gone_on_w
     assert make_plan(request_).fingerprint != before
 
 
-def test_a_token_in_use_is_refused(request_: Request) -> None:
-    add_concept(request_)
+def test_a_token_in_use_is_refused(request_: Request, learned: Learned) -> None:
+    learned(request_)
     with pytest.raises(UsageError, match="sks"):
         add_concept(replace(another(request_, "cat_images"), token="sks"))
 
 
-def test_undo_goes_back_to_the_bits_before(request_: Request) -> None:
-    first = add_concept(request_)
+def test_undo_goes_back_to_the_bits_before(request_: Request, learned: Learned) -> None:
+    first = learned(request_)
     bits = first.checkpoint.read_bytes()
     second = another(request_, "cat_images")
     add_concept(second)
@@ -260,8 +265,8 @@ def test_no_picture_that_was_taught_is_kept(request_: Request) -> None:
             assert (pixels == magenta).all(axis=2).sum() < 64, file
 
 
-def test_previews_show_the_concept_grow_and_change_nothing(request_: Request) -> None:
-    plain = add_concept(request_)
+def test_previews_show_the_concept_grow_and_change_nothing(request_: Request, learned: Learned) -> None:
+    plain = learned(request_)
     seen: dict[int, bytes] = {}
 
     def look(event: Event) -> None:

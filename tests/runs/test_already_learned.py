@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from learned import Learned
 from small_runs import SETTINGS, another, folder_of, with_settings, with_source
-from tiny_model import write_tiny_model
 
 from clora_ext import Lora, Project, Request, Settings, add_concept
 from clora_ext.errors import UsageError
@@ -17,13 +17,8 @@ from clora_ext.sampling.forgetting import forgetting_grid, forgetting_report
 SAME = 1e-4  # one picture is drawn now, four were then: sums round differently
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny.safetensors")
-
-
-def test_the_same_again_is_the_stored_result(request_: Request) -> None:
-    first = add_concept(request_)
+def test_the_same_again_is_the_stored_result(request_: Request, learned: Learned) -> None:
+    first = learned(request_)
     events: list[Event] = []
     again = add_concept(replace(request_, base=None), events.append)
     assert replace(again, seconds=first.seconds) == first
@@ -32,8 +27,8 @@ def test_the_same_again_is_the_stored_result(request_: Request) -> None:
     assert Project.open(request_.project).number == 1
 
 
-def test_it_is_found_behind_later_concepts(request_: Request) -> None:
-    first = add_concept(request_)
+def test_it_is_found_behind_later_concepts(request_: Request, learned: Learned) -> None:
+    first = learned(request_)
     second = add_concept(another(request_, "cat_images"))
     again = add_concept(request_)
     assert again.number == 1
@@ -41,16 +36,16 @@ def test_it_is_found_behind_later_concepts(request_: Request) -> None:
     assert again.content_hash == second.content_hash
 
 
-def test_the_same_pictures_taught_otherwise_are_refused(request_: Request) -> None:
-    add_concept(request_)
+def test_the_same_pictures_taught_otherwise_are_refused(request_: Request, learned: Learned) -> None:
+    learned(request_)
     changed = replace(request_, settings=SETTINGS.with_values(steps=7, seed=9))
     with pytest.raises(UsageError, match=r"concept 1 already \(sks dog\), taught with another seed, steps"):
         add_concept(changed)
     assert add_concept(replace(changed, token="zwz")).number == 2
 
 
-def test_a_changed_caption_is_another_concept(request_: Request) -> None:
-    add_concept(request_)
+def test_a_changed_caption_is_another_concept(request_: Request, learned: Learned) -> None:
+    learned(request_)
     (folder_of(request_) / "0.txt").write_text("{token} {class} asleep")
     assert add_concept(request_).number == 2
 
@@ -87,7 +82,7 @@ def test_a_sheet_records_its_prompt_and_losses(request_: Request) -> None:
 
 
 def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
-    sheet = add_concept(request_).sheet
+    sheet = add_concept(with_settings(request_, sample_count=4)).sheet
     then = read_sample(sheet)
     assert then is not None
     (one,) = forgetting_report(request_.project)
@@ -99,10 +94,9 @@ def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
 
 
 def test_samples_of_every_version_in_a_report_are_kept(
-    request_: Request, monkeypatch: pytest.MonkeyPatch
+    request_: Request, monkeypatch: pytest.MonkeyPatch, learned: Learned
 ) -> None:
-    add_concept(request_)
-    add_concept(another(request_, "cat_images"))
+    learned(request_, another(request_, "cat_images"))
     forgetting_report(request_.project)
     add_concept(another(request_, "fox_images", seed=2))
     first, second, third = forgetting_report(request_.project)
@@ -121,9 +115,8 @@ def test_samples_of_every_version_in_a_report_are_kept(
     assert grid.getpixel((grid.width - 1 - 2 * 136 - 64, grid.height - 70)) == white
 
 
-def test_samples_of_undone_versions_are_deleted(request_: Request) -> None:
-    add_concept(request_)
-    add_concept(another(request_, "cat_images"))
+def test_samples_of_undone_versions_are_deleted(request_: Request, learned: Learned) -> None:
+    learned(request_, another(request_, "cat_images"))
     forgetting_report(request_.project)
     looks = sorted((request_.project / "sheets").glob("look-*.png"))
     assert len(looks) == 1
@@ -136,15 +129,14 @@ def test_samples_of_undone_versions_are_deleted(request_: Request) -> None:
     assert not looks[0].exists()
 
 
-def test_a_lost_sheet_is_no_reason_to_fail(request_: Request) -> None:
-    add_concept(request_).sheet.unlink()
+def test_a_lost_sheet_is_no_reason_to_fail(request_: Request, learned: Learned) -> None:
+    learned(request_).sheet.unlink()
     (one,) = forgetting_report(request_.project)
     assert (list(one.samples), one.changes) == ([1], {})
 
 
-def test_a_damaged_sample_is_drawn_again(request_: Request) -> None:
-    add_concept(request_)
-    add_concept(another(request_, "cat_images"))
+def test_a_damaged_sample_is_drawn_again(request_: Request, learned: Learned) -> None:
+    learned(request_, another(request_, "cat_images"))
     changes = forgetting_report(request_.project)[0].changes
     (look,) = (request_.project / "sheets").glob("look-*.png")
     look.write_bytes(look.read_bytes()[:100])

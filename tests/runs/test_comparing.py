@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 
 import pytest
+from learned import Learned
 from PIL import Image
 from small_runs import another, snapshot, stop_at
 
@@ -13,8 +14,10 @@ from clora_ext.events import Event, TrainStep
 from clora_ext.runs.compare import compare, comparison_folder
 
 
-def test_strategies_are_taught_on_copies_and_a_stopped_comparison_goes_on(request_: Request) -> None:
-    add_concept(request_)
+def test_strategies_are_taught_on_copies_and_a_stopped_comparison_goes_on(
+    request_: Request, learned: Learned
+) -> None:
+    learned(request_)
     second = another(request_, "cat_images")
     before = snapshot(request_.project)
     folder = comparison_folder(request_.project)
@@ -59,13 +62,15 @@ def test_a_new_project_is_begun_by_each_and_copies_can_be_kept(request_: Request
     assert all(Project.open(row.copy).number == 1 for row in found.rows)
 
 
-def test_what_cannot_be_compared_is_said_before_anything_is_taught(request_: Request) -> None:
+def test_what_cannot_be_compared_is_said_before_anything_is_taught(
+    request_: Request, learned: Learned
+) -> None:
     with pytest.raises(UsageError, match="msak") as caught:
         compare(request_, ["msak"])
     assert "'mask'" in caught.value.fix
     with pytest.raises(UsageError, match="no strategy"):
         compare(request_, [])
-    add_concept(request_)
+    learned(request_)
     with pytest.raises(UsageError, match="taught already"):
         compare(request_, ["mask"])
     second = another(request_, "cat_images")

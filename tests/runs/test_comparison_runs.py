@@ -10,7 +10,8 @@ import pytest
 import torch
 from cases import check_each, empty_folder
 from exact_state import exact_project
-from small_runs import another, memory_of, pictures, stop_at, with_settings, with_source
+from learned import Learned
+from small_runs import another, by_strategy, memory_of, pictures, stop_at, with_settings, with_source
 
 from clora_ext import Lora, Project, Request, add_concept, make_plan, strategies
 from clora_ext.errors import Cancelled, UsageError
@@ -23,13 +24,14 @@ from clora_ext.training.objective import DenoisingObjective
 
 
 def by(request: Request, strategy: str, folder: Path, **options: object) -> Request:
-    """The request by this strategy, into a project of its own, with as few samples as there can be."""
-    asked = {"strategy": strategy, "strategy_options": options, "sample_count": 1, "steps": 4}
-    return replace(with_settings(request, **asked), project=folder)
+    """The request by this strategy, into a project of its own; what is measured, by few draws."""
+    quick = by_strategy(strategy)
+    settings = {**quick, "strategy_options": {**quick["strategy_options"], **options}, "steps": 4}
+    return replace(with_settings(request, **settings), project=folder)
 
 
 def test_a_resumed_second_concept_is_the_same_bit_for_bit_and_so_is_its_state(
-    request_: Request, tmp_path: Path
+    request_: Request, tmp_path: Path, learned: Learned
 ) -> None:
     """By every strategy; and the state that is told is what was declared and lies on the disk."""
     cats = pictures(tmp_path / "cat_images", seed=1)
@@ -37,7 +39,7 @@ def test_a_resumed_second_concept_is_the_same_bit_for_bit_and_so_is_its_state(
     def check(name: str) -> None:
         folder = empty_folder(tmp_path)
         first = by(request_, name, folder / "straight")
-        add_concept(first)
+        learned(first)
         shutil.copytree(first.project, folder / "stopped")
         second = with_source(first, folder=cats)
         straight, stopped = add_concept(second), replace(second, project=folder / "stopped")
@@ -64,14 +66,14 @@ def _check_state(plan: Plan, header: Header) -> None:
     assert (words > 0) == (plan.strategy.state_level == "L1")
 
 
-def test_a_finished_lora_is_folded_or_refused(request_: Request, tmp_path: Path) -> None:
+def test_a_finished_lora_is_folded_or_refused(request_: Request, tmp_path: Path, learned: Learned) -> None:
     kept = tmp_path / "kept.safetensors"
     taught = by(request_, "merge", tmp_path / "taught")
     add_concept(with_source(taught, export_lora=kept))
 
     def check(name: str) -> None:
         first = by(request_, name, empty_folder(tmp_path) / "model")
-        add_concept(first)
+        learned(first)
         before = exact_project(first.project)
         lora = with_settings(replace(first, source=Lora(kept), token="lra"), resolution=32)
         if name == "ewc":
@@ -96,7 +98,9 @@ def test_kvnull_teaches_keys_and_values_of_cross_attention_alone(request_: Reque
     assert all("attn2.to_k" in name or "attn2.to_v" in name for name in changed)
 
 
-def test_kvnull_leaves_other_layers_of_a_lora_as_they_are(request_: Request, tmp_path: Path) -> None:
+def test_kvnull_leaves_other_layers_of_a_lora_as_they_are(
+    request_: Request, tmp_path: Path, learned: Learned
+) -> None:
     kept = tmp_path / "kept.safetensors"
     taught = by(request_, "merge", tmp_path / "taught")
     add_concept(with_source(taught, export_lora=kept))
@@ -105,7 +109,7 @@ def test_kvnull_leaves_other_layers_of_a_lora_as_they_are(request_: Request, tmp
     changes: dict[str, dict[str, torch.Tensor]] = {}
     for name in ("merge", "kvnull"):
         first = by(request_, name, tmp_path / name)
-        add_concept(first)
+        learned(first)
         before = exact_project(first.project)
         add_concept(with_settings(replace(first, source=Lora(kept), token="lra"), resolution=32))
         after = exact_project(first.project)

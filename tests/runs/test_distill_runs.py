@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from learned import Learned
 from small_runs import SETTINGS, another, memory_of, stop_at, with_settings
 
 from clora_ext import Project, Request, add_concept, make_plan
@@ -45,8 +46,10 @@ def test_a_resumed_run_is_the_same_bit_for_bit(request_: Request) -> None:
     assert memory_of(request_.project).read_bytes() == memory_of(first.project).read_bytes()
 
 
-def test_the_triggers_own_row_is_part_of_the_model_and_no_other_row_is(request_: Request) -> None:
-    result = add_concept(distilled(request_))
+def test_the_triggers_own_row_is_part_of_the_model_and_no_other_row_is(
+    request_: Request, learned: Learned
+) -> None:
+    result = learned(distilled(request_))
     base, taught = Checkpoint(request_.base), Checkpoint(result.checkpoint)
     (name,) = [name for name in base.names if name.endswith("token_embedding.weight")]
     changed = (base.read_float(name) != taught.read_float(name)).any(dim=1).nonzero().flatten().tolist()
@@ -67,8 +70,8 @@ def test_half_of_the_captions_are_said_in_other_words(request_: Request) -> None
     assert step_captions(make_plan(distilled(request_, strength=0)), str.split) is None
 
 
-def test_undo_takes_the_row_back(request_: Request) -> None:
-    first = add_concept(distilled(request_))
+def test_undo_takes_the_row_back(request_: Request, learned: Learned) -> None:
+    first = learned(distilled(request_))
     before = first.checkpoint.read_bytes()
     add_concept(distilled(another(request_, "cat_images")))
     with Project.writing(request_.project) as project:
@@ -77,10 +80,9 @@ def test_undo_takes_the_row_back(request_: Request) -> None:
         assert project.checkpoint_path.read_bytes() == before
 
 
-def test_what_is_kept_of_past_concepts_is_words_alone(request_: Request) -> None:
+def test_what_is_kept_of_past_concepts_is_words_alone(request_: Request, learned: Learned) -> None:
     """Token, class and at most eight captions a concept; their bytes are the state that is counted."""
-    add_concept(distilled(request_))
-    add_concept(distilled(another(request_, "cat_images")))
+    learned(distilled(request_), distilled(another(request_, "cat_images")))
     header = read_header(memory_of(request_.project))
     kept = header.metadata[PROMPTS_KEY]
     assert '"sks"' in kept
@@ -93,7 +95,7 @@ def test_what_is_kept_of_past_concepts_is_words_alone(request_: Request) -> None
 def test_any_strategy_may_follow_any_other(request_: Request) -> None:
     for number, strategy in enumerate(("distill", "mask", "distill", "naive", "distill", "orthogonal")):
         asked = request_ if number == 0 else another(request_, f"x{number}_images", seed=number)
-        add_concept(with_settings(asked, strategy=strategy, steps=2, warmup_steps=0))
+        add_concept(with_settings(asked, strategy=strategy, steps=2, warmup_steps=0, sheet="none"))
     assert Project.open(request_.project).number == 6
     assert SETTINGS.strategy == "mask"
 

@@ -11,7 +11,7 @@ import torch
 from cases import check_each
 from clora_ext.cli.lora_facts import lora_facts
 from safetensors.torch import load_file
-from small_runs import another, pictures, stop_at, with_settings, with_source
+from small_runs import another, by_strategy, pictures, stop_at, with_settings, with_source
 from torch import Tensor
 
 from clora_ext import Project, Request, add_concept, estimate, families, make_plan, remove, strategies
@@ -72,7 +72,7 @@ def before(project: Path) -> Callable[[Target], Callable[[int, int], Tensor]]:
 
 
 def check_two_concepts(request: Request, strategy: str) -> None:
-    asked = with_dora(replace(request, project=request.project / strategy), strategy=strategy)
+    asked = with_dora(replace(request, project=request.project / strategy), **by_strategy(strategy))
     first = with_settings(asked, conv_rank=2)
     one = add_concept(first)
     taught = changes(first.project)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from learned import Learned
 from safetensors.torch import load_file
 from small_runs import another, with_settings, with_source
 from torch import Tensor
@@ -53,9 +54,11 @@ def test_a_trained_lora_brings_its_word(request_: Request, tmp_path: Path) -> No
     )
 
 
-def test_everything_learned_as_one_lora_brings_all_words(request_: Request, tmp_path: Path) -> None:
+def test_everything_learned_as_one_lora_brings_all_words(
+    request_: Request, tmp_path: Path, learned: Learned
+) -> None:
     told: list[Event] = []
-    add_concept(distilled(request_))
+    learned(distilled(request_))
     add_concept(distilled(another(request_, "cat_images")))
     exported = export_lora(request_.project, tmp_path / "all.safetensors", 4, sink=told.append)
     found = bundled(exported.path)

@@ -10,7 +10,7 @@ import torch
 from cases import check_each, empty_folder
 from flow_families import ANIMA, KLEIN, KREA_2, Z_IMAGE, family_id
 from safetensors.torch import load_file
-from small_runs import FLOW, Taught, another, pictures
+from small_runs import FLOW, Taught, another, by_strategy, pictures
 
 from clora_ext import Lora, Pictures, Request, add_concept, make_plan
 from clora_ext.errors import CheckpointError
@@ -116,7 +116,7 @@ def check_that_they_fold(strategies: Sequence[str], asked: Request, place: Path)
     more = pictures(place / "cat_images", seed=1)
 
     def check(strategy: str) -> None:
-        settings = FLOW.with_values(strategy=strategy, steps=2)
+        settings = FLOW.with_values(**by_strategy(strategy), steps=2)
         first = replace(asked, project=empty_folder(place) / "model", settings=settings)
         one = add_concept(first)
         two = add_concept(replace(first, base=None, source=Pictures(more)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cases import check_each
+from learned import Learned
 from PIL import Image
 from small_runs import another, snapshot, with_settings
 from tiny_scorers import write_csd, write_dinov2
@@ -90,8 +91,10 @@ def test_what_every_concept_still_draws_is_told_and_can_stop_a_run(request_: Req
     assert '"questions": []' in vectors  # of the pictures no vector is kept
 
 
-def test_without_a_scorer_each_is_drawn_and_the_drift_is_in_pixels(request_: Request) -> None:
-    add_concept(request_)
+def test_without_a_scorer_each_is_drawn_and_the_drift_is_in_pixels(
+    request_: Request, learned: Learned
+) -> None:
+    learned(request_)
     told = list[Event]()
     result = add_concept(another(request_, "cat_images"), told.append)
     outcome = result.outcome
@@ -124,7 +127,9 @@ CASES: list[tuple[dict[str, object], type[CloraError], str]] = [
 ]
 
 
-def test_what_cannot_be_told_is_said_by_the_plan(request_: Request, dinov2: str, tmp_path: Path) -> None:
+def test_what_cannot_be_told_is_said_by_the_plan(
+    request_: Request, dinov2: str, tmp_path: Path, learned: Learned
+) -> None:
     def check(case: tuple[dict[str, object], type[CloraError], str]) -> None:
         with pytest.raises(case[1], match=case[2]) as caught:
             make_plan(replace(request_, **case[0]))  # type: ignore[arg-type]
@@ -134,7 +139,7 @@ def test_what_cannot_be_told_is_said_by_the_plan(request_: Request, dinov2: str,
     asked = replace(request_, scorer=dinov2, max_forgetting=0.1)
     with pytest.raises(UsageError, match="--kept-count is 0"):
         make_plan(with_settings(asked, kept_count=0))
-    add_concept(request_)
+    learned(request_)
     second = another(asked, "cat_images")
     assert make_plan(replace(second, scorer=f"csd:{write_csd(tmp_path / 'csd.safetensors')}")).number == 2
     _without_sheet(request_)

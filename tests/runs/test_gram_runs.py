@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from learned import Learned
 from small_runs import SETTINGS, another, memory_of, stop_at, with_settings, with_source
 
 from clora_ext import Lora, Project, Request, Settings, add_concept, estimate, make_plan
@@ -109,10 +110,9 @@ def test_the_state_is_as_large_as_the_plan_says_and_does_not_grow(request_: Requ
     assert larger.memory > smaller.memory
 
 
-def test_nothing_of_the_past_is_kept_but_sums_over_all_of_it(request_: Request) -> None:
+def test_nothing_of_the_past_is_kept_but_sums_over_all_of_it(request_: Request, learned: Learned) -> None:
     """No words, no pictures, no latents, no adapters: a matrix for each input, over anchors and concepts."""
-    add_concept(held(request_))
-    add_concept(another(held(request_), "cat_images"))
+    learned(held(request_), another(held(request_), "cat_images"))
     header = read_header(memory_of(request_.project))
     assert PROMPTS_KEY not in header.metadata
     own = {name: info for name, info in header.tensors.items() if info.dtype == "BF16"}
@@ -122,9 +122,11 @@ def test_nothing_of_the_past_is_kept_but_sums_over_all_of_it(request_: Request) 
     assert rest == {"residual", "clora.digests"}
 
 
-def test_inputs_that_nobody_reads_now_stay_and_new_ones_are_measured_first(request_: Request) -> None:
+def test_inputs_that_nobody_reads_now_stay_and_new_ones_are_measured_first(
+    request_: Request, learned: Learned
+) -> None:
     """Layers may change from concept to concept: attention alone, then all, then attention again."""
-    add_concept(held(request_))
+    learned(held(request_))
     few = moments(request_.project)
     more = with_settings(held(another(request_, "cat_images")), targets="transformer")
     add_concept(more)
@@ -137,8 +139,8 @@ def test_inputs_that_nobody_reads_now_stay_and_new_ones_are_measured_first(reque
     assert torch.equal(last[new].factor, many[new].factor)
 
 
-def test_another_strategys_statistics_are_not_read(request_: Request) -> None:
-    add_concept(held(request_))
+def test_another_strategys_statistics_are_not_read(request_: Request, learned: Learned) -> None:
+    learned(held(request_))
     add_concept(with_settings(another(request_, "cat_images"), strategy="mask", strategy_options={}))
     assert state_bytes(request_.project) == 0
     project = Project.open(request_.project)
@@ -153,7 +155,9 @@ def test_any_strategy_may_follow_any_other(request_: Request) -> None:
         asked = request_ if number == 0 else another(request_, f"x{number}_images", seed=number)
         options: dict[str, Any] = {"drawings": 1} if strategy == "gram" else {}
         add_concept(
-            with_settings(asked, strategy=strategy, strategy_options=options, steps=2, warmup_steps=0)
+            with_settings(
+                asked, strategy=strategy, strategy_options=options, steps=2, warmup_steps=0, sheet="none"
+            )
         )
     assert Project.open(request_.project).number == len(order)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cases import check_each, empty_folder
+from learned import Learned
 from small_runs import SETTINGS, another, memory_of, snapshot, stop_at
 
 from clora_ext import Project, Request, add_concept, make_plan
@@ -111,8 +112,10 @@ def test_what_diverged_is_not_saved(request_: Request) -> None:
     assert not list(request_.project.rglob("state.safetensors"))
 
 
-def test_stopping_in_any_stage_leaves_the_project_as_it_was(request_: Request, tmp_path: Path) -> None:
-    add_concept(request_)
+def test_stopping_in_any_stage_leaves_the_project_as_it_was(
+    request_: Request, tmp_path: Path, learned: Learned
+) -> None:
+    learned(request_)
     before = snapshot(request_.project)
 
     def check(stage: str) -> None:
@@ -131,8 +134,8 @@ def test_stopping_in_any_stage_leaves_the_project_as_it_was(request_: Request, t
     check_each(["sample", "measure", "encode", "train", "fold", "verify", "commit"], check)
 
 
-def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request) -> None:
-    add_concept(request_)
+def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request, learned: Learned) -> None:
+    learned(request_)
     before = snapshot(request_.project)
     wild = replace(
         another(request_, "cat_images"), settings=SETTINGS.with_values(learning_rate=1e20, steps=60)
@@ -144,9 +147,9 @@ def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request) -> Non
 
 
 def test_a_full_disk_while_folding_leaves_the_project_as_it_was(
-    request_: Request, monkeypatch: pytest.MonkeyPatch
+    request_: Request, monkeypatch: pytest.MonkeyPatch, learned: Learned
 ) -> None:
-    add_concept(request_)
+    learned(request_)
     before = snapshot(request_.project)
     real = writer_module.write_all
     written: list[str] = []

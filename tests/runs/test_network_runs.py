@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cases import check_each
-from small_runs import another, pictures, stop_at, with_settings, with_source
+from small_runs import another, by_strategy, pictures, stop_at, with_settings, with_source
 from torch import Tensor
 
 from clora_ext import Project, Request, add_concept, make_plan, strategies
@@ -37,7 +37,7 @@ def changes(project: Path) -> dict[Target, Tensor]:
 
 
 def check_two_concepts(request: Request, strategy: str) -> None:
-    asked = with_settings(replace(request, project=request.project / strategy), strategy=strategy)
+    asked = with_settings(replace(request, project=request.project / strategy), **by_strategy(strategy))
     first = with_settings(asked, **EVERYTHING)
     one = add_concept(first)
     taught = changes(first.project)

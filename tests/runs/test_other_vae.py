@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from learned import Learned
 from safetensors.torch import load_file, save_file
 from small_runs import folder_of, with_settings, with_source
 
@@ -44,9 +45,9 @@ def stored(whole: Path, folder: Path) -> list[Path]:
 
 
 def test_whatever_its_names_it_encodes_and_is_not_folded(
-    request_: Request, whole: Path, tmp_path: Path
+    request_: Request, whole: Path, tmp_path: Path, learned: Learned
 ) -> None:
-    own = add_concept(replace(request_, project=tmp_path / "own"))
+    own = learned(replace(request_, project=tmp_path / "own"))
     made = []
     for file in stored(whole, tmp_path):
         asked = with_source(replace(request_, project=tmp_path / f"by_{file.stem}"), vae=file)

@@ -10,6 +10,7 @@ import torch
 from cases import check_each, empty_folder
 from diffusers.models.autoencoders.vae import Decoder, Encoder
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from learned import Learned
 from small_runs import SETTINGS, snapshot
 from torch import nn
 from torch.nn.modules import module as hooks
@@ -142,8 +143,8 @@ def test_out_of_memory_says_what_was_done_and_what_helps_and_the_run_goes_on(req
     check_each(CASES, check)
 
 
-def test_the_project_stays_as_it_was(request_: Request) -> None:
-    add_concept(request_)
+def test_the_project_stays_as_it_was(request_: Request, learned: Learned) -> None:
+    learned(request_)
     before = snapshot(request_.project)
     second = Request(request_.source, request_.project, token="zwz", settings=SETTINGS)
     with pytest.raises(OutOfMemory), at_step(Course(), 0):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from cases import check_each, empty_folder
 from diffusers import DDIMScheduler, DDPMScheduler
+from learned import Learned
 from safetensors import safe_open
 from small_runs import another, folder_of, with_source
 
@@ -99,8 +100,10 @@ def test_every_way_to_say_it_is_in_the_plan_and_trains_the_same(
     assert not any(key.startswith("clora.pred") for key in Checkpoint(usual.checkpoint).header.metadata)
 
 
-def test_a_project_keeps_to_what_was_said_and_refuses_otherwise(request_: Request, tiny: Path) -> None:
-    add_concept(by_user(request_, tiny))
+def test_a_project_keeps_to_what_was_said_and_refuses_otherwise(
+    request_: Request, tiny: Path, learned: Learned
+) -> None:
+    learned(by_user(request_, tiny))
     second = another(request_, "cat_images")
     plan = make_plan(second)
     assert plan.context.prediction == V_ZERO
@@ -145,15 +148,19 @@ def test_a_base_of_another_process_is_refused_in_the_plan(request_: Request, tin
     assert not request_.project.exists()
 
 
-def test_a_recorded_base_is_still_known_by_its_hash(request_: Request, tiny: Path, tmp_path: Path) -> None:
-    add_concept(by_user(request_, tiny))
+def test_a_recorded_base_is_still_known_by_its_hash(
+    request_: Request, tiny: Path, tmp_path: Path, learned: Learned
+) -> None:
+    learned(by_user(request_, tiny))
     other = told(tiny, tmp_path / "other.safetensors", "v_pred")
     with pytest.raises(BaseChanged):
         make_plan(replace(another(request_, "cat_images"), base=other))
 
 
-def test_exports_say_what_they_predict(request_: Request, tiny: Path, tmp_path: Path) -> None:
-    result = add_concept(by_user(request_, tiny))
+def test_exports_say_what_they_predict(
+    request_: Request, tiny: Path, tmp_path: Path, learned: Learned
+) -> None:
+    result = learned(by_user(request_, tiny))
     exported = export_checkpoint(request_.project, tmp_path / "out.safetensors")
     with safe_open(exported.path, "pt") as opened:
         assert {"v_pred", "ztsnr"} <= set(opened.keys())

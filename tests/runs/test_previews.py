@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from learned import Learned
 from PIL import Image
 from small_runs import another, stop_at, with_settings, with_source
 
@@ -13,8 +14,8 @@ from clora_ext.events import Event, Preview, TrainStep
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
 
 
-def test_previews_show_what_becomes_of_earlier_concepts(request_: Request) -> None:
-    first = add_concept(request_)
+def test_previews_show_what_becomes_of_earlier_concepts(request_: Request, learned: Learned) -> None:
+    first = learned(request_)
     drawn: list[tuple[int, str, str, bytes]] = []
     widths: list[int] = []
 
@@ -44,8 +45,8 @@ def test_previews_show_what_becomes_of_earlier_concepts(request_: Request) -> No
     assert metadata.prompt == "a picture of sks dog"
 
 
-def test_the_model_before_is_drawn_first(request_: Request, tmp_path: Path) -> None:
-    plain = add_concept(replace(request_, project=tmp_path / "plain"))
+def test_the_model_before_is_drawn_first(request_: Request, tmp_path: Path, learned: Learned) -> None:
+    plain = learned(replace(request_, project=tmp_path / "plain"))
     drawn: dict[int, bytes] = {}
 
     def look(event: Event) -> None:
@@ -66,12 +67,14 @@ def test_the_model_before_is_drawn_first(request_: Request, tmp_path: Path) -> N
     assert list(drawn) == [0]
 
 
-def test_prompts_of_a_file_are_drawn_too_in_their_own_way(request_: Request, tmp_path: Path) -> None:
+def test_prompts_of_a_file_are_drawn_too_in_their_own_way(
+    request_: Request, tmp_path: Path, learned: Learned
+) -> None:
     prompts = tmp_path / "prompts.txt"
     lines = ("sks dog --w 32 --h 64 --s 1", "sks dog --d 5", "sks dog --d 6 --n a dog")
     prompts.write_text("\n".join(lines), encoding="utf-8")
     asked = with_source(request_, preview_prompts=prompts, export_lora=tmp_path / "out" / "dog.safetensors")
-    plain = add_concept(replace(request_, project=tmp_path / "plain"))
+    plain = learned(replace(request_, project=tmp_path / "plain"))
     result = add_concept(with_settings(asked, preview_every=3))
     assert result.content_hash == plain.content_hash  # to look changes nothing
     files = sorted((tmp_path / "out" / "sample").iterdir())

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from learned import Learned
 from PIL import Image
-from small_runs import another, folder_of, stop_at, with_settings, with_source
+from small_runs import another, by_strategy, folder_of, stop_at, with_settings, with_source
 
 from clora_ext import Lora, Project, Request, add_concept, make_plan
 from clora_ext.config.settings import PromptSettings
@@ -40,8 +41,8 @@ def pixels(file: Path) -> np.ndarray[Any, Any]:
         return np.asarray(image)
 
 
-def test_the_layer_that_is_read_shapes_the_model(request_: Request, tmp_path: Path) -> None:
-    usual = add_concept(request_)
+def test_the_layer_that_is_read_shapes_the_model(request_: Request, tmp_path: Path, learned: Learned) -> None:
+    usual = learned(request_)
     skipped = in_new_project(request_, tmp_path, clip_skip=2)
     assert add_concept(skipped).content_hash != usual.content_hash
 
@@ -66,7 +67,7 @@ def test_a_run_with_long_captions_is_resumed_bit_for_bit(
     request_: Request, tmp_path: Path, strategy: str
 ) -> None:
     """Under strategies that ask the text encoders themselves, too."""
-    values = {"max_token_length": 150, "clip_skip": 2, "strategy": strategy}
+    values = {"max_token_length": 150, "clip_skip": 2, **by_strategy(strategy)}
     straight = in_new_project(with_caption(request_, LONG), tmp_path, **values)
     stopped = replace(straight, project=tmp_path / "stopped")
     with pytest.raises(Cancelled):
@@ -101,8 +102,10 @@ def test_a_concept_is_drawn_as_it_was_taught(request_: Request, tmp_path: Path) 
     assert sheet.setting("clip_skip") == 2
 
 
-def test_no_prompt_is_read_in_a_way_that_there_is_not(request_: Request, tmp_path: Path) -> None:
-    add_concept(request_)
+def test_no_prompt_is_read_in_a_way_that_there_is_not(
+    request_: Request, tmp_path: Path, learned: Learned
+) -> None:
+    learned(request_)
     with pytest.raises(SettingsError, match="max-token-length"):
         generate(request_.project, GenerateRequest("a dog", max_token_length=100), tmp_path)
     with pytest.raises(UsageError, match="clip-skip 20 leaves nothing"):

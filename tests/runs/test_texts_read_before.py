@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cards import a_gpu
 from cases import check_each, empty_folder
+from flow_families import ANIMA, Z_IMAGE, family_id
 from flow_family import FlowFamily
 from small_runs import FLOW, another, folder_of, stop_at, with_settings, with_source
 from tiny_flow import modules
@@ -110,14 +111,17 @@ def test_stable_diffusion_learns_the_same_without_its_text_encoder(
     check_same(with_settings(tagged(request_), **WAYS[way], steps=4), tmp_path)
 
 
-@pytest.mark.parametrize("way", [{"strategy": "distill"}, WAYS["the class"]], ids=["distill", "the class"])
-def test_a_transformer_learns_the_same_without_its_language_model(
-    asked: Request, tmp_path: Path, way: dict[str, Any]
-) -> None:
+def test_a_transformer_learns_the_same_without_its_language_model(asked: Request, tmp_path: Path) -> None:
     """By ``distill`` as it is usual: no row learns."""
-    check_same(with_settings(asked, **way, steps=2, sheet="none"), tmp_path)
+    check_same(with_settings(asked, strategy="distill", steps=2, sheet="none"), tmp_path)
 
 
+@pytest.mark.parametrize("family", [Z_IMAGE], indirect=True, ids=family_id)
+def test_a_transformer_learns_the_same_beside_its_class(asked: Request, tmp_path: Path) -> None:
+    check_same(with_settings(asked, **WAYS["the class"], steps=2, sheet="none"), tmp_path)
+
+
+@pytest.mark.parametrize("family", [Z_IMAGE, ANIMA], indirect=True, ids=family_id)  # of one text, and of two
 def test_a_run_that_is_stopped_reads_what_is_left_and_learns_the_same(asked: Request) -> None:
     first = replace(asked, settings=FLOW.with_values(strategy="distill", steps=4, sheet="none"))
     straight = replace(first, project=asked.project.parent / "straight")

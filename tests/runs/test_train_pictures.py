@@ -15,6 +15,7 @@ from accelerate.state import AcceleratorState
 from cases import check_each, empty_folder
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from exact_state import exact_project
+from learned import Learned
 from small_runs import SETTINGS, another
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import CLIPTextModel
@@ -200,10 +201,10 @@ def test_a_step_asks_for_nothing_that_was_computed_before_it_is_over(
 
 
 def test_another_accelerator_and_its_variables_change_nothing(
-    request_: Request, monkeypatch: pytest.MonkeyPatch
+    request_: Request, monkeypatch: pytest.MonkeyPatch, learned: Learned
 ) -> None:
     """In ComfyUI or a notebook another program's settings are the whole process's."""
-    plain = add_concept(replace(request_, project=request_.project.parent / "plain"))
+    plain = learned(replace(request_, project=request_.project.parent / "plain"))
     for name, value in {
         "ACCELERATE_MIXED_PRECISION": "bf16",
         "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from kept_concepts import MERGE, deltas, kept, then, weights
+from learned import Learned
 from lora_dialects import save
 from lora_kinds import KINDS, base_of, layers_of, of_one, parameters_of
 from small_runs import snapshot, with_settings, with_source
@@ -116,10 +117,9 @@ def without_drawings(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if "look" not in name}
 
 
-def test_undo_brings_the_former_bytes_back(request_: Request) -> None:
+def test_undo_brings_the_former_bytes_back(request_: Request, learned: Learned) -> None:
     folder = request_.project
-    add_concept(kept(request_))
-    add_concept(then(kept(request_), "cat_images"))
+    learned(kept(request_), then(kept(request_), "cat_images"))
     before = without_drawings({**snapshot(folder), **deltas(folder)})
     remove(folder, "sks", keep=5)
     assert Project.open(folder).tokens == ("cat",)
@@ -156,10 +156,9 @@ def test_nothing_is_kept_that_nobody_asked_for(request_: Request) -> None:
     assert Project.open(request_.project).concepts[0].delta is None
 
 
-def test_a_run_that_stops_anywhere_leaves_the_project_as_it_was(request_: Request) -> None:
+def test_a_run_that_stops_anywhere_leaves_the_project_as_it_was(request_: Request, learned: Learned) -> None:
     folder = request_.project
-    add_concept(kept(request_))
-    add_concept(then(kept(request_), "cat_images"))
+    learned(kept(request_), then(kept(request_), "cat_images"))
     before = {**snapshot(folder), **deltas(folder)}
     stages: list[str] = []
 

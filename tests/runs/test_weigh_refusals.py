@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from kept_concepts import kept, then
+from learned import Learned
 from small_runs import snapshot
 
 from clora_ext import Project, Request, add_concept, remove, weigh
@@ -13,9 +14,11 @@ from clora_ext.errors import CheckpointError, ProjectError, SettingsError, Usage
 from clora_ext.events import Event, Note
 
 
-def test_a_removed_concept_can_be_taught_again_and_then_bars_the_way_back(request_: Request) -> None:
+def test_a_removed_concept_can_be_taught_again_and_then_bars_the_way_back(
+    request_: Request, learned: Learned
+) -> None:
     folder = request_.project
-    first = add_concept(kept(request_))
+    first = learned(kept(request_))
     again = replace(kept(request_), base=None)
     assert add_concept(again).content_hash == first.content_hash  # it is learned already
     remove(folder, "sks")
@@ -27,9 +30,9 @@ def test_a_removed_concept_can_be_taught_again_and_then_bars_the_way_back(reques
     assert Project.open(folder).weights == {1: 0.0, 3: 0.0}  # of those of one name, the newest
 
 
-def test_the_weight_that_it_has_already_is_no_step(request_: Request) -> None:
+def test_the_weight_that_it_has_already_is_no_step(request_: Request, learned: Learned) -> None:
     folder = request_.project
-    add_concept(kept(request_))
+    learned(kept(request_))
     notes: list[str] = []
 
     def sink(event: Event) -> None:
@@ -76,9 +79,9 @@ def test_what_cannot_be_done_exactly_is_refused_with_the_way_out(request_: Reque
         remove(folder, "toy")
 
 
-def test_a_change_that_is_gone_or_anothers_is_told(request_: Request, tiny: Path) -> None:
+def test_a_change_that_is_gone_or_anothers_is_told(request_: Request, tiny: Path, learned: Learned) -> None:
     folder = request_.project
-    add_concept(kept(request_))
+    learned(kept(request_))
     (file,) = (folder / "deltas").iterdir()
     before = snapshot(folder)
     content = file.read_bytes()
