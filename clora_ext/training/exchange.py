@@ -103,7 +103,8 @@ def _as_bytes(value: object) -> bytes:
 def _from_first(values: Tensor) -> None:
     """Give the tensor, on the processor, the first process's values, in place."""
     if torch.distributed.get_backend() == "nccl":  # which reaches GPUs alone
-        there = values.to(torch.device("cuda", torch.cuda.current_device()))
+        own = torch.device("cuda", torch.cuda.current_device())
+        there = values.to(own)
         torch.distributed.broadcast(there, 0)
         values.copy_(there)
     else:
