@@ -183,6 +183,7 @@ def test_what_is_drawn_in_between_changes_nothing(asked: Request) -> None:
     assert state(quiet).read_bytes() == state(drawn).read_bytes()
 
 
+@pytest.mark.slow  # the other waits for 45 seconds
 @z_image
 def test_a_process_that_fails_in_a_pass_is_told_of_while_the_other_waits_for_its_part(
     asked: Request,
