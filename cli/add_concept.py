@@ -78,8 +78,8 @@ def add_concept(  # noqa: PLR0913 - an argument for every option: Typer reads th
     flags = {"images": images, **stated, **vars(names), **vars(beside)}
     files = [file for file in vars(configs).values() if file is not None]
     asked = asked_on_the_line(context, files, flags, strategy, knobs, output)
-    statements = asked_statements(asked.prediction, zero_snr=asked.zero_snr)
-    suitable = suggested_settings(project, asked.base, statements, start.variant)
+    statements = asked_statements(asked.prediction, zero_snr=asked.zero_snr, variant=start.variant)
+    suitable = suggested_settings(project, asked.base, statements)
     base = replace(start, base=asked.base, prediction=asked.prediction, zero_snr=asked.zero_snr)
     request = Request(
         source=_source(asked, bad),

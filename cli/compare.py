@@ -66,8 +66,8 @@ def compare(
     from clora_ext.runs.suggested import suggested_settings
 
     output = Output(as_json=as_json)
-    statements = asked_statements(start.prediction, zero_snr=start.zero_snr)
-    suitable = suggested_settings(project, start.base, statements, start.variant)
+    statements = asked_statements(start.prediction, zero_snr=start.zero_snr, variant=start.variant)
+    suitable = suggested_settings(project, start.base, statements)
     settings = at_preset(suitable, preset).with_values(**given_values(knobs))
     request = Request(Pictures(images), project, settings=settings, **vars(start), **vars(names))
     asked = [name.strip() for name in chosen.split(",") if name.strip()]

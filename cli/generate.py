@@ -42,6 +42,12 @@ OutputOption = Annotated[
 ]
 
 
+_STEPS = typer.Option(help="Denoising steps.", show_default="30, of a distilled model as few as it needs")
+_GUIDANCE = typer.Option(
+    help="How closely to follow the prompt; 1 switches it off.", show_default="4, of a distilled model 1"
+)
+
+
 @dataclass(frozen=True)
 class Drawing:
     """What is drawn: the fields of :class:`clora_ext.GenerateRequest`, whose module takes long to import.
@@ -52,10 +58,8 @@ class Drawing:
     prompt: Annotated[str, _PROMPT]
     count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.")] = 4
     seed: Annotated[int, typer.Option(help="Seed of the first picture; the others count up from it.")] = 0
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 30
-    guidance: Annotated[float, typer.Option(help="How closely to follow the prompt; 1 switches it off.")] = (
-        4.0
-    )
+    steps: Annotated[int | None, _STEPS] = None
+    guidance: Annotated[float | None, _GUIDANCE] = None
     negative: Annotated[str, typer.Option(help="What to steer away from.", show_default=False)] = ""
     size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="the model's own")] = None
     clip_skip: Annotated[int | None, _CLIP_SKIP] = None
@@ -82,7 +86,7 @@ def generate(
 
     output = Output(as_json=as_json)
     asked = GenerateRequest(**vars(drawing))
-    said = asked_statements(model.prediction, zero_snr=model.zero_snr)
+    said = asked_statements(model.prediction, zero_snr=model.zero_snr, variant=model.variant)
     with watching(output) as (sink, _):
         beside = named_companions(model.text_encoder_file, model.vae_file)
         files = draw(project, asked, target, sink, base, said, beside)

@@ -50,6 +50,7 @@ class ModelFile:
     zero_snr: FileZeroSnrOption = None
     text_encoder_file: TextEncoderFileOption = None
     vae_file: VaeFileOption = None
+    variant: VariantOption = None
 
 
 @dataclass(frozen=True)

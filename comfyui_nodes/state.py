@@ -152,7 +152,7 @@ def start_project(
     """
     folder = project_folder(name)
     base = None if model_name == DEMO else host.model_path(model_name)
-    statements = asked_statements(said[0], zero_snr=said[1])
+    statements = asked_statements(said[0], zero_snr=said[1], variant=variant)
     if Project.exists(folder):
         project = Project.open(folder)
         if project.base is not None:

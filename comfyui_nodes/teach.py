@@ -60,9 +60,9 @@ def teach(
     evolving = current(evolving)
     target = _target(evolving, copy_to)
     prediction, zero_snr = evolving.said
-    asked = asked_statements(prediction, zero_snr=zero_snr)
+    asked = asked_statements(prediction, zero_snr=zero_snr, variant=evolving.variant)
     base = _new_base(evolving, target)
-    suggested = suggested_settings(target, base, asked, evolving.variant)
+    suggested = suggested_settings(target, base, asked)
     request = Request(
         source=Pictures(dataset.folder),
         project=target,

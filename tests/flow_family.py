@@ -88,6 +88,8 @@ class Own:
         draw: a picture by a pipeline: negative prompt, steps, seed, width and height; guidance is 4, as
             clora counts it.
         negative: what the family is asked not to draw.
+        distilled: the variant of which its pipeline is told that it is distilled, and the guidance that is
+            left of 4 then; None: there is none.
     """
 
     pipeline: Any
@@ -104,6 +106,7 @@ class Own:
     states: Callable[[Any, list[str]], Sequence[Tensor]]
     draw: Callable[[Any, str, str, int, int, tuple[int, int]], Any]
     negative: str
+    distilled: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True)

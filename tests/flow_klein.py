@@ -167,6 +167,7 @@ OWN = Own(
     states=_states,
     draw=_draw,
     negative="",
+    distilled=("distilled", 1.0),
 )  # fmt: skip
 
 # By hand, from the programs' own converters; the last but one ending is of the factor that reads.

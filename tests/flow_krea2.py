@@ -180,6 +180,7 @@ OWN = Own(
     states=_states,
     draw=_draw,
     negative="blurry",
+    distilled=("turbo", 4.0),
 )  # fmt: skip
 
 # By hand, from the programs' own converters; the last but one ending is of the factor that reads.

@@ -44,7 +44,7 @@ class Checkpoint:
 
     Attributes:
         path: of the file.
-        statements: what is said beside the file of what the model predicts; see :attr:`Header.statements`.
+        statements: what is said beside the file of the model; see :attr:`Header.statements`.
 
     Raises:
         CheckpointError: on access, when the file is damaged, hostile or a pickle.

@@ -11,6 +11,7 @@ from .flow_layouts import FLOW_LAYOUTS, FlowNames
 from .folder_files import SAVE_AGAIN, FolderFiles, index_in
 from .language_model import language_model_pieces
 from .pieces import Pieces
+from .statements import Statement
 
 __all__ = ["FLOW_COMPONENTS", "flow_files_of", "flow_folder_pieces", "is_flow_folder"]
 
@@ -61,8 +62,17 @@ def flow_folder_pieces(files: FolderFiles) -> Pieces:
                 for name, table in tables.items()
                 for tensor, piece in component_pieces(files.shards(name), table)
             },
-        }
+        },
+        statements=_index_statements(files),
     )
+
+
+def _index_statements(files: FolderFiles) -> tuple[Statement, ...]:
+    """What the folder's index says: true of distilled models; its absence says nothing."""
+    index = index_in(files.path)
+    if index is None or read_table(index).get("is_distilled") is not True:
+        return ()
+    return (Statement(index.name, is_distilled=True),)
 
 
 def _known_layout(files: FolderFiles) -> FlowNames:

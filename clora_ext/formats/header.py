@@ -85,7 +85,7 @@ class Header:
         tensors: by name.
         metadata: free text by key.
         data_start: where in the file the tensors' bytes begin.
-        statements: what stands beside the file about what the model predicts, the most deliberate first.
+        statements: what is said beside the file of what its weights do not tell, the most deliberate first.
     """
 
     tensors: Mapping[str, TensorInfo]

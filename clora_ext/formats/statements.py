@@ -1,6 +1,7 @@
-"""What stands beside a model's weights about what it predicts: a scheduler's configuration, a ``.yaml`` file.
+"""What is said of a model beside its weights, which do not tell: by a scheduler's configuration, a ``.yaml``.
 
-Every source says it in words of its own; :mod:`clora_ext.formats.prediction` judges them. Needs no torch.
+Every source says it in words of its own; :mod:`clora_ext.formats.prediction` judges what they say of what the
+model predicts, :mod:`clora_ext.families.variant` of which variant it is. Needs no torch.
 """
 
 from collections.abc import Mapping
@@ -40,17 +41,21 @@ _ZERO_SNR_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one source says of what a model predicts.
+    """What one source says of a model.
 
     Attributes:
         source: what people call it, such as ``scheduler_config.json``.
         word: what the network predicts, as the source spells it; None: it does not say.
         zero_snr: whether the noise schedule ends in pure noise; None: it does not say.
+        variant: which of its family's variants the model is; None: it does not say.
+        is_distilled: whether it says that the model was distilled to draw in few steps.
     """
 
     source: str
     word: str | None = None
     zero_snr: bool | None = None
+    variant: str | None = None
+    is_distilled: bool = False
 
 
 def scheduler_statement(config: Mapping[str, Any], source: str) -> Statement:

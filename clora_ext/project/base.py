@@ -32,9 +32,12 @@ _PART = re.compile(r"[a-z][a-z0-9_]{0,31}")  # also of a variant
 
 
 def recorded_statements(base: "Base | None") -> tuple[Statement, ...]:
-    """What a project has recorded of what its base predicts, for whoever opens one of its files."""
-    found = None if base is None else base.recorded_prediction
-    return () if found is None else (found.statement(found.source),)
+    """What a project has recorded of its base, for whoever opens one of its files."""
+    if base is None:
+        return ()
+    found = base.recorded_prediction
+    predicts = () if found is None else (found.statement(found.source),)
+    return predicts if base.variant is None else (*predicts, Statement(_RECORD, variant=base.variant))
 
 
 def check_said(folder: Path, kept: Sequence[Statement], said: Sequence[Statement]) -> None:
@@ -48,7 +51,7 @@ def check_said(folder: Path, kept: Sequence[Statement], said: Sequence[Statement
     Raises:
         UsageError: the user says otherwise.
     """
-    for record in kept:
+    for record in (one for one in kept if one.word is not None):
         for one in said:
             if one.word in {None, record.word} and one.zero_snr in {None, record.zero_snr}:
                 continue

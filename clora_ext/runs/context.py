@@ -12,7 +12,7 @@ from clora_ext.errors import CheckpointError
 from clora_ext.families.base import Family
 from clora_ext.families.hub import DEMO_MODEL, find_base, place_of
 from clora_ext.families.place import find_place
-from clora_ext.families.variant import ToldVariant
+from clora_ext.families.variant import VARIANT_KEY, ToldVariant, tell_variant
 from clora_ext.formats.folder_files import folder_at
 from clora_ext.formats.header import Header
 from clora_ext.formats.models import model_sha256
@@ -22,7 +22,7 @@ from clora_ext.project import Base, Project
 from clora_ext.project.base import check_said, recorded_statements
 from clora_ext.prompts import reads_as_one
 
-from .suggested import reading_of, suited, told_variant
+from .suggested import reading_of, suited
 
 if TYPE_CHECKING:
     from clora_ext.evolving.model import Evolving
@@ -103,12 +103,16 @@ class ProjectContext:
 
     @property
     def stamp(self) -> dict[str, str]:
-        """Metadata with which the project's checkpoints say what they predict; none if they do so anyway."""
+        """Metadata with which the project's checkpoints say what their weights do not tell.
+
+        What they predict, unless they say so anyway; their variant, where somebody has said it.
+        """
+        variant = {} if self.base.variant is None else {VARIANT_KEY: self.base.variant}
         try:
             by_itself = self.family.prediction(replace(self.header, statements=()))
         except CheckpointError:  # it says something that nobody knows
-            return self.prediction.metadata
-        return {} if by_itself == self.prediction else self.prediction.metadata
+            return {**self.prediction.metadata, **variant}
+        return variant if by_itself == self.prediction else {**self.prediction.metadata, **variant}
 
     def open_current(self) -> "Checkpoint":
         """The checkpoint to go on from."""
@@ -176,7 +180,6 @@ def project_context(
     base: Path | None,
     said: Sequence[Statement] = (),
     companions: Mapping[str, Path] = MappingProxyType({}),
-    variant: str | None = None,
 ) -> ProjectContext:
     """The context of a project that is open (None: one that does not exist yet).
 
@@ -184,9 +187,8 @@ def project_context(
         project: the project.
         base: what a new project starts from, or where a project's base lies now; None: the demo model, or
             where it was.
-        said: what the user says of what the base predicts.
+        said: what the user says of the base.
         companions: files of components that the base lacks, where the user names them.
-        variant: which of its family's variants the user says that the base is.
 
     Raises:
         CheckpointError: the base cannot be used.
@@ -206,7 +208,7 @@ def project_context(
     header = found.model_place(file).header(*said, *kept)
     family = families.detect(header, file)
     prediction = family.prediction(header)
-    told = told_variant(family, found.main.place, header, variant, recorded)
+    told = tell_variant(family.title, family.variants, found.main.place, header)
     found = replace(found.predicting(prediction), variant=told.variant.name if told and told.source else None)
     current = project.current if project is not None else None
     return ProjectContext(

@@ -42,7 +42,7 @@ def plan_within(project: Project | None, request: Request) -> Plan:
     processes = _processes(request)
     asked = checked_settings(request.settings or Settings(), _problems(request))
     _check_keep_delta(request, asked)
-    context = project_context(project, request.base, request.statements, request.companions, request.variant)
+    context = project_context(project, request.base, request.statements, request.companions)
     if request.settings is None:
         asked = asked_settings(context.suggested, given=with_scorer(request.scorer, {}))
     settings = with_readable_prompts(asked, context)

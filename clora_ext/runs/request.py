@@ -8,6 +8,7 @@ from typing import get_args
 from clora_ext.config.settings import Settings
 from clora_ext.data.subset import Subset
 from clora_ext.errors import UsageError, did_you_mean
+from clora_ext.families.variant import VARIANT_OPTION
 from clora_ext.formats.prediction import PredictionKind
 from clora_ext.formats.statements import Statement
 from clora_ext.formats.text import quoted
@@ -152,7 +153,7 @@ class Request:
             project keeps to the same one, wherever it lies.
         vae_file: its VAE, likewise.
         variant: which of its family's variants the base is, where shapes do not tell, such as ``turbo``;
-            None: as its name or its metadata say, else the usual one. No project remembers it.
+            None: as the project has recorded, or its name or its metadata say, else the usual one.
     """
 
     source: Pictures | Lora | Reweight
@@ -195,8 +196,8 @@ class Request:
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        """What it says of what the base predicts; see :func:`asked_statements`."""
-        return asked_statements(self.prediction, zero_snr=self.zero_snr)
+        """What it says of the base; see :func:`asked_statements`."""
+        return asked_statements(self.prediction, zero_snr=self.zero_snr, variant=self.variant)
 
 
 def named_companions(text_encoder_file: Path | None, vae_file: Path | None) -> dict[str, Path]:
@@ -212,16 +213,21 @@ def _path(value: object, what: str) -> Path:
     return Path(value)
 
 
-def asked_statements(prediction: str | None, *, zero_snr: bool | None) -> tuple[Statement, ...]:
-    """What a user says of what a base predicts, by the options that say so; None: nothing.
+def asked_statements(
+    prediction: str | None, *, zero_snr: bool | None, variant: str | None
+) -> tuple[Statement, ...]:
+    """What a user says of a base, by the options that say so; None: nothing.
 
     Raises:
-        UsageError: it is no such word; the remedy is the nearest.
+        UsageError: what it predicts is no such word; the remedy is the nearest.
     """
     kinds = get_args(PredictionKind)
     if prediction not in {None, *kinds}:
         word = str(prediction)
         raise UsageError(f"unknown prediction {quoted(word)}", fix=did_you_mean(word, kinds))
-    by_word = () if prediction is None else (Statement("--prediction", prediction),)
-    switch = "--zero-snr" if zero_snr else "--no-zero-snr"
-    return by_word if zero_snr is None else (*by_word, Statement(switch, None, zero_snr))
+    found = [] if prediction is None else [Statement("--prediction", prediction)]
+    if zero_snr is not None:
+        found.append(Statement("--zero-snr" if zero_snr else "--no-zero-snr", zero_snr=zero_snr))
+    if variant is not None:
+        found.append(Statement(VARIANT_OPTION, variant=variant))
+    return tuple(found)

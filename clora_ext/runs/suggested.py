@@ -12,24 +12,21 @@ from clora_ext.families.variant import ToldVariant, tell_variant
 from clora_ext.formats.header import Header
 from clora_ext.formats.models import model_header
 from clora_ext.formats.statements import Statement
-from clora_ext.project import Base, Project
+from clora_ext.project import Project
 from clora_ext.project.base import recorded_statements
 from clora_ext.sampling.recorded import recorded_reading
 
-__all__ = ["reading_of", "suggested_settings", "suited", "told_variant"]
+__all__ = ["reading_of", "suggested_settings", "suited"]
 
 
-def suggested_settings(
-    project: Path, base: Path | None = None, said: Sequence[Statement] = (), variant: str | None = None
-) -> Settings:
+def suggested_settings(project: Path, base: Path | None = None, said: Sequence[Statement] = ()) -> Settings:
     """Settings that suit a project's model; reads one header.
 
     Args:
         project: the project, which need not exist yet.
         base: what a new project starts from, or where a project's base lies now; None: the demo model, or
             where it was.
-        said: what the user says of what the base predicts.
-        variant: which of its family's variants the user says that it is.
+        said: what the user says of the base.
 
     Raises:
         CheckpointError: the base cannot be used.
@@ -43,7 +40,7 @@ def suggested_settings(
         file = find_base(base)
     header = model_header(file, *said, *recorded_statements(recorded))
     family = families.detect(header, file)
-    told = told_variant(family, file, header, variant, recorded)
+    told = tell_variant(family.title, family.variants, file, header)
     return suited(family, header, told, reading_of(opened))
 
 
@@ -51,14 +48,6 @@ def suited(family: Family, header: Header, variant: ToldVariant | None, reading:
     """What suits the family, and before it the variant; texts are read as they have been."""
     own = {} if variant is None else variant.variant.suggested
     return Settings.of(**{**family.suggested_settings(header), **own}, **asdict(reading))
-
-
-def told_variant(
-    family: Family, file: Path, header: Header, said: str | None, recorded: Base | None
-) -> ToldVariant | None:
-    """Which variant a model is taken for; see :func:`clora_ext.families.variant.tell_variant`."""
-    kept = None if recorded is None else recorded.variant
-    return tell_variant(family.title, family.variants, file, header.metadata, said, kept)
 
 
 def reading_of(project: Project | None) -> PromptSettings:

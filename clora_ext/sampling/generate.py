@@ -12,6 +12,7 @@ from clora_ext.data.captions import mentions
 from clora_ext.errors import SettingsError, UsageError, writing
 from clora_ext.events import Note, Sampled, SampleStep, Sink, Stage, ignore
 from clora_ext.families.place import find_place
+from clora_ext.families.variant import ToldVariant, tell_variant
 from clora_ext.formats.folder_files import index_in
 from clora_ext.formats.statements import Statement
 from clora_ext.project import ConceptRecord, Project
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["GenerateRequest", "generate"]
 
 _LARGEST_COUNT = 1000
+_STEPS, _GUIDANCE = 30, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class GenerateRequest:
         negative: what to steer away from.
         count: how many.
         seed: of the first picture; the following ones count up.
-        steps: denoising steps (DDIM).
-        guidance: classifier-free guidance scale; 1 switches it off.
+        steps: denoising steps; None: as few as the model's variant was distilled for, else 30.
+        guidance: classifier-free guidance scale; 1 switches it off; None: as its variant wants it, else 4.
         size: side of the square pictures, pixels; None: the model's own.
         clip_skip: layer of SD1's text encoder that is read, from its end; None: as the concept that the
             prompt names was taught, or the last; a checkpoint's 1.
@@ -51,8 +53,8 @@ class GenerateRequest:
     negative: str = ""
     count: int = 4
     seed: int = 0
-    steps: int = 30
-    guidance: float = 4.0
+    steps: int | None = None
+    guidance: float | None = None
     size: int | None = None
     clip_skip: int | None = None
     max_token_length: int | None = None
@@ -61,7 +63,7 @@ class GenerateRequest:
         """Raise :class:`UsageError` for numbers with which nothing can be drawn."""
         if not 1 <= self.count <= _LARGEST_COUNT:
             raise UsageError(f"cannot draw {self.count} pictures", fix=f"choose 1 to {_LARGEST_COUNT}")
-        if not 1 <= self.steps <= 1000:  # noqa: PLR2004 - length of the noise schedule
+        if self.steps is not None and not 1 <= self.steps <= 1000:  # noqa: PLR2004 - length of the noise schedule
             raise UsageError(f"cannot draw in {self.steps} steps", fix="choose 1 to 1000")
         if not 0 <= self.seed < 2**63 - _LARGEST_COUNT:
             raise UsageError(f"seed {self.seed} is out of range", fix="choose a number from 0")
@@ -86,7 +88,7 @@ def generate(
         sink: told what happens; may raise Cancelled to stop.
         base: where a project's base lies now, which is drawn with before the first concept; None: where it
             was.
-        said: what the user says of what a checkpoint predicts; a project keeps to what it has recorded.
+        said: what the user says of the model; a project keeps to what it has recorded of what it predicts.
         companions: files of what a checkpoint lacks (``text_encoder``, ``vae``); those that are not given are
             looked for beside it, and of a project, where they were.
 
@@ -99,6 +101,9 @@ def generate(
     request.check()
     checkpoint = _open(source, base, said, companions)
     family = families.detect(checkpoint.header, checkpoint.path)
+    request = _suited(
+        request, tell_variant(family.title, family.variants, checkpoint.path, checkpoint.header)
+    )
     multiple, size = family.size_multiple(checkpoint.header), _size(request, family, checkpoint.header)
     sink(Stage("sample", request.prompt))
     reading = family.readable(checkpoint.header, _reading(source, request))
@@ -111,8 +116,8 @@ def generate(
             request.prompt,
             negative=request.negative,
             seeds=range(request.seed, request.seed + request.count),
-            steps=request.steps,
-            guidance=request.guidance,
+            steps=request.steps or _STEPS,
+            guidance=_GUIDANCE if request.guidance is None else request.guidance,
             size=size,
             on_step=lambda done, total: sink(SampleStep(done, total)),
         )
@@ -124,6 +129,17 @@ def generate(
         sink(Sampled(target))
         files.append(target)
     return files
+
+
+def _suited(request: GenerateRequest, told: ToldVariant | None) -> GenerateRequest:
+    """With steps and guidance that suit the variant, where none are asked."""
+    wished = {} if told is None else told.variant.suggested
+    steps, guidance = wished.get("sample_steps"), wished.get("guidance")
+    return replace(
+        request,
+        steps=steps if request.steps is None else request.steps,
+        guidance=guidance if request.guidance is None else request.guidance,
+    )
 
 
 def _size(request: GenerateRequest, family: "Family", header: "Header") -> int:

@@ -174,7 +174,7 @@ def test_a_name_that_says_the_variant_is_believed_and_advised(family: FlowFamily
     loaded = families.load(family.name)
     words, suggested = family.published.advised
     for number, (name, variant, says) in enumerate(family.published.variants):
-        found = tell_variant(loaded.title, loaded.variants, Path(f"{name}.safetensors"), {}, None)
+        found = tell_variant(loaded.title, loaded.variants, Path(f"{name}.safetensors"), Header({}))
         assert found is not None
         assert (found.variant.name, found.source) == (variant, f"its name {name}.safetensors" if says else "")
         if number == 0:

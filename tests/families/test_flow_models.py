@@ -24,8 +24,11 @@ from clora_ext.families.flow.modules import builders
 from clora_ext.families.flow.text import load_reading
 from clora_ext.families.latent.filling import fill
 from clora_ext.families.latent.modules import empty_module
+from clora_ext.families.variant import tell_variant
 from clora_ext.formats.checkpoint import Checkpoint, Source, write_checkpoint
 from clora_ext.formats.header import Header
+from clora_ext.formats.models import model_header
+from clora_ext.formats.statements import Statement
 
 TEXTS = ["a photo of sks dog", "猫が窓辺で眠っている 🌙", "", "a dog and a cat, " * 200]
 
@@ -183,6 +186,32 @@ def test_pictures_are_drawn_as_diffusers_draws_them(
     theirs = family.own.draw(pipeline, "a dog", negative, steps, 3, (32, 16))
     assert ours.size == theirs.size == (32, 16)
     assert max(abs(a - b) for a, b in zip(ours.tobytes(), theirs.tobytes(), strict=True)) <= 1
+
+
+def test_a_distilled_model_is_drawn_with_and_saved_as_by_diffusers(
+    family: FlowFamily, everything: Path, pipeline: Any, tmp_path: Path
+) -> None:
+    """Few steps are taken at other times, and whoever reads the folder is told."""
+    if family.own.distilled is None:
+        pytest.skip("diffusers makes no difference")
+    name, guidance = family.own.distilled
+    loaded = families.load(family.name)
+    model = loaded.load(Checkpoint(everything, statements=(Statement("x", variant=name),)), pick_precision())
+    pipeline.register_to_config(is_distilled=True)
+    try:
+        theirs = family.own.draw(pipeline, "a dog", family.own.negative, 4, 3, (32, 16))
+    finally:
+        pipeline.register_to_config(is_distilled=False)
+    ours = model.sample(
+        "a dog", negative=family.own.negative, seeds=[3], steps=4, guidance=guidance, size=(32, 16)
+    )[0]
+    assert max(abs(a - b) for a, b in zip(ours.tobytes(), theirs.tobytes(), strict=True)) <= 1
+    folder = tmp_path / "folder"
+    model.save(folder, dict.fromkeys(("denoiser", "text_encoder", "vae"), torch.float32))
+    header = model_header(folder)
+    told = tell_variant(loaded.title, loaded.variants, folder, header)
+    assert told is not None
+    assert (told.variant.name, told.source) == (name, "model_index.json")
 
 
 def test_a_device_without_bfloat16_is_refused(family: FlowFamily, everything: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from flow_families import Z_IMAGE, family_id
 from small_runs import FLOW, another
 
-from clora_ext import Project, Request, add_concept, make_plan
+from clora_ext import GenerateRequest, Project, Request, add_concept, generate, make_plan
+from clora_ext.events import Event, SampleStep
 from clora_ext.runs.suggested import suggested_settings
 
 pytestmark = pytest.mark.parametrize("family", [Z_IMAGE], indirect=True, ids=family_id)
@@ -35,3 +36,13 @@ def test_it_may_be_corrected_and_what_nobody_says_is_not_recorded(asked: Request
     base = Project.open(asked.project).base
     assert base is not None
     assert base.variant == "turbo"
+
+
+def test_a_distilled_model_is_drawn_with_in_the_steps_that_it_was_made_for(asked: Request) -> None:
+    add_concept(replace(asked, variant="turbo", settings=FLOW.with_values(steps=1, warmup_steps=0)))
+    events: list[Event] = []
+    generate(asked.project, GenerateRequest("sks dog", count=1, size=16), sink=events.append)
+    assert {one.total for one in events if isinstance(one, SampleStep)} == {8}
+    draw = GenerateRequest("sks dog", count=1, size=16, steps=2)
+    generate(asked.project, draw, sink=(again := list[Event]()).append)
+    assert {one.total for one in again if isinstance(one, SampleStep)} == {2}

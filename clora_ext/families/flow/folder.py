@@ -27,6 +27,7 @@ def save_folder(
     family: "FlowLayout",
     folder: Path,
     dtypes: Mapping[Role, torch.dtype],
+    told: Mapping[str, bool],
 ) -> None:
     """Write a new folder; the modules are cast in place, and nobody needs them afterwards.
 
@@ -36,6 +37,7 @@ def save_folder(
         family: says which pipeline they make, and at which times sampling asks.
         folder: that does not exist yet.
         dtypes: of the components of each role.
+        told: to the pipeline, beside its parts.
 
     Raises:
         CheckpointError: a value does not fit its dtype.
@@ -44,7 +46,7 @@ def save_folder(
     tokenizers: dict[str, PreTrainedTokenizerBase] = {"tokenizer": text.reading.tokenizer}
     if text.reading.words is not None:
         tokenizers["t5_tokenizer"] = text.reading.words
-    pipeline = family.transformer.pipeline(**parts, scheduler=scheduler, **tokenizers)
+    pipeline = family.transformer.pipeline(**parts, scheduler=scheduler, **tokenizers, **told)
     cast_parts(pipeline, dtypes)
     with without_bars():
         pipeline.save_pretrained(folder, safe_serialization=True)

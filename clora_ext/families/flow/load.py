@@ -13,6 +13,7 @@ from clora_ext.families.latent.filling import fill
 from clora_ext.families.latent.modules import empty_module
 from clora_ext.families.placement import Placement
 from clora_ext.families.stored_weights import offload
+from clora_ext.families.variant import tell_variant
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.pages import release_on_free
 
@@ -75,13 +76,14 @@ def load_model(
         offload(denoiser, precision.device, precision.frozen)
     elif not precision.shards_denoiser:
         place.fetch_if_room(denoiser)
+    told = tell_variant(family.title, family.variants, checkpoint.path, checkpoint.header)
+    times = config["times"] if told is None else {**config["times"], **told.variant.times}
     return FlowModel(
         denoiser=denoiser,
         vae=vae,
         text=text,
-        process=FlowProcess(
-            read_shift(config["times"]["sampling"]), read_shift(config["times"]["training"]), config["patch"]
-        ),
+        process=FlowProcess(read_shift(times["sampling"]), read_shift(times["training"]), config["patch"]),
         precision=precision,
         family=family,
+        is_distilled=told is not None and told.variant.is_distilled,
     )

@@ -47,6 +47,7 @@ class FlowModel:
         process: how the denoiser was trained.
         precision: where it lies.
         family: says how transformer and VAE are asked.
+        is_distilled: see :attr:`clora_ext.families.variant.Variant.is_distilled`.
     """
 
     denoiser: Any  # each family's is of another class
@@ -55,6 +56,7 @@ class FlowModel:
     process: FlowProcess
     precision: Precision
     family: "FlowLayout"
+    is_distilled: bool
     _remembered: dict[tuple[object, ...], EncodedPrompt] = field(default_factory=dict, repr=False)
 
     @property
@@ -227,7 +229,8 @@ class FlowModel:
 
     def save(self, folder: Path, dtypes: Mapping[Role, torch.dtype]) -> None:
         """Write a new folder that diffusers' ``from_pretrained`` reads."""
-        save_folder(self.parts, self.text, self.family, folder, dtypes)
+        told = {"is_distilled": True} if self.is_distilled else {}
+        save_folder(self.parts, self.text, self.family, folder, dtypes, told)
 
     @property
     def _reduction(self) -> int:
