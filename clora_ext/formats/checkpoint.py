@@ -85,10 +85,11 @@ class Checkpoint:
         info = self.info(name)
         return (Span(self.path, self.header.data_start + info.start, info.bytes),)
 
-    def read(self, name: str) -> Tensor:
-        """The tensor in its own dtype, in memory of its own."""
+    def read(self, name: str, scratch: Scratch | None = None) -> Tensor:
+        """The tensor in its own dtype, in memory of its own, or in ``scratch`` under the file's path."""
         with reading() as files:
-            return self._read(files, name, 0, self.info(name).bytes).reshape(self.info(name).shape)
+            found = self._read(files, name, 0, self.info(name).bytes, scratch)
+            return found.reshape(self.info(name).shape)
 
     def read_rows(
         self, name: str, start: int, stop: int, files: Files, scratch: Scratch | None = None

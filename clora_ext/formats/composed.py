@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from clora_ext.adapters.scratch import Scratch
+
 from .checkpoint import Checkpoint
 from .header import Header, read_header
 from .models import NOTHING, model_pieces, statements_beside
@@ -48,12 +50,12 @@ class Composed(Checkpoint):
         piece = self.pieces.tensors[name]
         return None if piece.transposed else piece.spans
 
-    def read(self, name: str) -> Tensor:
-        """The tensor in its own dtype, in memory of its own."""
+    def read(self, name: str, scratch: Scratch | None = None) -> Tensor:
+        """See :meth:`Checkpoint.read`."""
         self.info(name)
         piece = self.pieces.tensors[name]
         if not piece.transposed:
-            return super().read(name)
+            return super().read(name, scratch)
         found = torch.empty(piece.shape[::-1], dtype=dtype_of(piece.dtype))
         with reading() as files:
             files.read_into(piece.spans, raw(found))

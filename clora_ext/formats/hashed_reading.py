@@ -9,6 +9,8 @@ from hashlib import sha256
 
 from torch import Tensor
 
+from clora_ext.adapters.scratch import Scratch
+
 from .checkpoint import Checkpoint, content_hash
 from .header import Header
 from .spans import Span
@@ -54,8 +56,8 @@ class HashedReading(Checkpoint):
         """Where the tensor's bytes lie, in order; None: nowhere as they are."""
         return self.whole.spans(name)
 
-    def read(self, name: str) -> Tensor:
-        """The tensor in its own dtype, in memory of its own."""
+    def read(self, name: str, scratch: Scratch | None = None) -> Tensor:
+        """The tensor in its own dtype, always in memory of its own: it is hashed while others are read."""
         tensor = self.whole.read(name)
         if name not in self._jobs and name in self._own:
             self._waiting[:] = [job for job in self._waiting if not job.done()]

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from clora_ext.adapters.scratch import Scratch
 from clora_ext.errors import CheckpointError
 from clora_ext.formats.checkpoint import Checkpoint
 from clora_ext.formats.keys import KeyTable, Place
-from clora_ext.formats.stored import is_finite
+from clora_ext.formats.stored import dtype_of, is_finite
 
 from .modules import places_in
 
@@ -48,10 +49,13 @@ def fill(
     """
     places = places_in(module, table, checkpoint.header, checkpoint.path)
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    state = {
-        name: _weight(checkpoint, place, weights).reshape(shapes[name]).to(dtype)
-        for name, place in places.items()
-    }
+    scratch = Scratch()
+    state = {}
+    for name, place in places.items():
+        stored = dtype_of(checkpoint.info(place.tensor).dtype)
+        # What is converted is read into the same memory each time: fresh memory costs more than the reading.
+        values = _weight(checkpoint, place, weights, None if stored == dtype else scratch)
+        state[name] = values.reshape(shapes[name]).to(dtype)
     module.load_state_dict(state, assign=True)
     _number_positions(module)
     return module
@@ -70,8 +74,10 @@ def _number_positions(module: nn.Module) -> None:
             module.get_submodule(owner).register_buffer(leaf, numbers, persistent=False)
 
 
-def _weight(checkpoint: Checkpoint, place: Place, weights: Mapping[str, Tensor]) -> Tensor:
-    """One parameter's values, in the file's dtype or float32."""
+def _weight(
+    checkpoint: Checkpoint, place: Place, weights: Mapping[str, Tensor], scratch: Scratch | None
+) -> Tensor:
+    """One parameter's values, in the file's dtype or float32; in ``scratch`` as far as they lie there."""
     index, count = place.part
     height = checkpoint.info(place.tensor).shape[0] // count if count > 1 else 0
     rows = slice(index * height, (index + 1) * height)
@@ -79,7 +85,7 @@ def _weight(checkpoint: Checkpoint, place: Place, weights: Mapping[str, Tensor])
     if name in weights:
         tensor = weights[name]
     else:
-        tensor = checkpoint.read(place.tensor)
+        tensor = checkpoint.read(place.tensor, scratch)
         tensor = tensor[rows].clone() if count > 1 else tensor
     if not is_finite(tensor):
         message = f"{checkpoint.path}: {place.tensor!r} has values that are NaN or infinite"
