@@ -58,6 +58,11 @@ check: $(INSTALLED) ## format, lint, types, layers, spelling
 test: check ## what CI runs: check, then the tests with a coverage report
 	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
 
+# Whole runs of everything that a run can be asked for: in `make test` each file of tests has a short one.
+.PHONY: test-long
+test-long: $(INSTALLED) ## the tests that take seconds each, half an hour together: whole runs, resumed, stopped, undone
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -m "long and not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+
 .PHONY: test-slow
 test-slow: $(INSTALLED) ## the tests that take minutes each
 	"$(BIN)/python" -m pytest -m slow

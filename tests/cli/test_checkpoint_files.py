@@ -48,6 +48,7 @@ def test_inspect_says_what_is_refused_as_the_refusal_does(base: Path, tmp_path: 
     assert "refused" not in call("inspect", base).out
 
 
+@pytest.mark.long
 def test_a_file_that_does_not_say_what_it_predicts_is_drawn_with_as_told(base: Path, tmp_path: Path) -> None:
     def draw(name: str, source: Path, *options: str) -> Image.Image:
         target = tmp_path / f"{name}.png"

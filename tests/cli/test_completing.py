@@ -35,6 +35,7 @@ def completed(line: str, where: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.long
 def test_values_are_completed(tmp_path: Path) -> None:
     for file in ("models/checkpoints/base.safetensors", "models/loras/ink.safetensors"):
         (tmp_path / "ComfyUI" / file).parent.mkdir(parents=True)

@@ -39,6 +39,7 @@ def taught(one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_concept_is_taught_again_by_what_show_prints(taught: Path) -> None:
     shown = call("config", "show")
     assert shown.code == 0

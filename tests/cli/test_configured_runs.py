@@ -58,6 +58,7 @@ def folder(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_file_and_flags_that_say_the_same_make_the_same_model(base: Path, folder: Path) -> None:
     by_flags = call("add-concept", "--base", base, "--project", "flags", *FLAGS, *QUICK, "dog_images")
     assert by_flags.code == 0, by_flags.err

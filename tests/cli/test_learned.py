@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from calling import call
 from cases import check_each
 from clora_ext.cli.kept import show_kept
@@ -140,6 +141,7 @@ def test_what_is_forgotten_is_asked_of_a_scorer(project: Path, tmp_path: Path) -
     assert (plan["scorer"], plan["max_forgetting"]) == (scorer, 0.1)
 
 
+@pytest.mark.long
 def test_report_and_comparison_through_the_command(project: Path, tmp_path: Path) -> None:
     done = call("report", "--project", project, "--json")
     assert done.code == 0, done.err

@@ -220,6 +220,7 @@ def test_stopped_run_is_resumed_by_the_same_command(number: int, project: Path, 
     assert Project.open(project).number == 2
 
 
+@pytest.mark.long
 def test_what_was_learned_goes_out_as_a_lora_and_comes_in_as_a_concept(
     project: Path, base: Path, tmp_path: Path
 ) -> None:

@@ -46,6 +46,7 @@ def done(file: Path, ran: Ran) -> Path:
     return file
 
 
+@pytest.mark.long
 def test_a_study_is_run_counted_and_reported(file: Path, ran: Ran, tmp_path: Path) -> None:
     assert call("study", "status", file).code == 1  # not begun yet
     assert ran.called.code == 0, ran.called.err

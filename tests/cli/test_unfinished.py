@@ -107,6 +107,7 @@ def test_undo_says_that_nothing_was_learned_and_how_to_drop_it(
     assert "going on" not in done.out
 
 
+@pytest.mark.long
 def test_the_plan_and_the_run_go_on_from_there(stopped: Path, command: tuple[object, ...]) -> None:
     (line,) = call(*command, "--dry-run", "--json").json
     assert line["result"]["plan"]["resume_step"] == 2

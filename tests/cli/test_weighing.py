@@ -45,6 +45,7 @@ def kept(two: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(two, tmp_path / "kept"))
 
 
+@pytest.mark.long
 def test_a_concept_is_weighed_removed_and_brought_back(kept: Path) -> None:
     before = content(kept)
     dry = call("remove", "sks", "--project", kept, "--dry-run", "--json")
@@ -94,6 +95,7 @@ def test_the_report_says_that_a_concept_was_removed(kept: Path) -> None:
     assert "sbu cat, after 3 of 3 steps" in page
 
 
+@pytest.mark.long
 def test_a_terminal_is_asked_only_where_something_would_be_lost(kept: Path) -> None:
     pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
     import os

@@ -15,6 +15,7 @@ from clora_ext import errors, events
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
 
+@pytest.mark.long
 def test_examples_of_the_api_page_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_draws: int
 ) -> None:

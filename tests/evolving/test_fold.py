@@ -26,6 +26,7 @@ from clora_ext.strategies.base import Fold, Layer, Start, Strategy
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
 
+@pytest.mark.long
 def test_a_hundred_merges_stay_exact_and_the_file_is_one_rounding(tmp_path: Path) -> None:
     def check(dtype: torch.dtype) -> None:
         folder = empty_folder(tmp_path)
@@ -44,6 +45,7 @@ def test_a_hundred_merges_stay_exact_and_the_file_is_one_rounding(tmp_path: Path
     check_each(DTYPES, check)
 
 
+@pytest.mark.long
 def test_streamed_folds_equal_folds_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, but for the last digit that a residual of two bytes may lack."""
     monkeypatch.setattr(tensor_pair, "_BLOCK", 1)  # one tile at a time: a layer of 330 rows is in six parts

@@ -37,6 +37,7 @@ SIDECARS = {
 }
 
 
+@pytest.mark.long
 def test_nothing_is_overwritten_unasked(project: Path, tmp_path: Path) -> None:
     def check(case: tuple[str, str]) -> None:
         program, ending = case
@@ -135,6 +136,7 @@ RENAMES = {"new": 5, "existing": 9}
 """How often an export for Forge renames a file, the writer of the checkpoint included."""
 
 
+@pytest.mark.long
 def test_a_refusal_in_the_middle_puts_everything_back(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,6 +158,7 @@ def test_others_may_read_the_file_as_the_umask_says(half: Path, tmp_path: Path) 
         assert stat.S_IMODE(exported.path.stat().st_mode) == mode
 
 
+@pytest.mark.long
 def test_equal_projects_give_equal_bytes_in_any_process(half: Path, tmp_path: Path) -> None:
     project = project_of(tmp_path / "p", half, [*DOGS, ("zwz", "robot")])
     code = (

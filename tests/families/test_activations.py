@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from cases import check_each
 from live_bytes import counted
 from real_shapes import MINI_SD1_UNET, TINY_SDXL_UNET, VAE, sd1_header, sdxl_header
@@ -41,6 +42,7 @@ CASES = [
 ]
 
 
+@pytest.mark.long
 def test_a_steps_memory_is_as_counted() -> None:
     def check(case: tuple[str, dict[str, object], StepShape]) -> None:
         _, config, step = case

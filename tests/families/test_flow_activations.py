@@ -53,6 +53,7 @@ def counted(one: Counted, asked: StepShape) -> int:
     return live.peak
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("one", COUNTED, ids=lambda one: one.name)
 def test_a_steps_memory_is_as_counted(one: Counted) -> None:
     config = {

@@ -76,6 +76,7 @@ def check_answers(family: FlowFamily, model: Any, parts: dict[str, Any]) -> None
             torch.testing.assert_close(model.predict(latents, times, condition), wanted, atol=5e-5, rtol=0)
 
 
+@pytest.mark.long
 def test_the_transformer_answers_as_diffusers_own(
     family: FlowFamily, model: Any, parts: dict[str, Any]
 ) -> None:
@@ -177,6 +178,7 @@ def test_texts_are_read_as_diffusers_reads_them(family: FlowFamily, model: Any, 
     assert all(torch.equal(found[name], alone[name]) for name in found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [3, 6])
 def test_pictures_are_drawn_as_diffusers_draws_them(
     family: FlowFamily, model: Any, pipeline: Any, steps: int

@@ -96,6 +96,7 @@ def request(base: Path, **values: Any) -> Request:
     return Request(Pictures(images), images.parent / "project", base=base, settings=settings)
 
 
+@pytest.mark.long
 def test_left_overs_travel_byte_for_byte_through_teaching_and_export(sd1: Path, tmp_path: Path) -> None:
     base = rewritten(sd1, tmp_path / "base.safetensors", {**load_file(sd1), **LEFT_IN_SD1})
     asked = request(base, text_encoder=True, targets="transformer")

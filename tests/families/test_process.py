@@ -104,12 +104,14 @@ def test_losses_of_sd1_are_those_of_the_formula_bit_for_bit(sd1: Any) -> None:
     assert list(differing(sd1, DDPMScheduler(**SCHEDULE))) == []
 
 
+@pytest.mark.long
 def test_losses_of_an_sdxl_that_predicts_v_are_those_of_the_formula_bit_for_bit(sdxl_v: Any) -> None:
     schedule = DDPMScheduler(**SCHEDULE, prediction_type="v_prediction", rescale_betas_zero_snr=True)
     assert list(differing(sdxl_v, schedule)) == []
     assert list(differing(sdxl_v, DDPMScheduler(**SCHEDULE, prediction_type="v_prediction"))) != []
 
 
+@pytest.mark.long
 def test_losses_with_zero_terminal_snr_are_those_of_the_formula_in_both_families(tmp_path: Path) -> None:
     def check(case: tuple[str, tuple[str, ...], str]) -> None:
         family, markers, word = case

@@ -182,6 +182,7 @@ def test_sdxl_is_conditioned_on_how_a_picture_was_cropped(sdxl: Checkpoint) -> N
     assert told["time_ids"].tolist() == [[500, 400, 12, 0, 64, 48]]
 
 
+@pytest.mark.long
 def test_sdxl_in_half_precision_is_conditioned_on_exact_sizes_and_draws_the_same(sdxl: Checkpoint) -> None:
     """The way it goes on a GPU, here on the processor."""
     half = Precision(torch.device("cpu"), torch.bfloat16, "a test")

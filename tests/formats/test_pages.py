@@ -37,6 +37,7 @@ def given_back(context: str) -> float:
     return float(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have their own ways")
 def test_a_freed_model_gives_its_memory_back_at_once() -> None:
     whole = (_COUNT - 1) * _MIB

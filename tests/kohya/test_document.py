@@ -74,6 +74,7 @@ BETWEEN = st.sampled_from(["", "\n", "# x\n", "\n\n", "  # indented\n"])
 ITEMS = st.lists(st.tuples(BETWEEN, NAMES, VALUES), min_size=1, max_size=6, unique_by=lambda one: one[1])
 
 
+@pytest.mark.long
 @given(top=ITEMS, tables=st.lists(st.tuples(BETWEEN, NAMES, ITEMS), max_size=4, unique_by=lambda one: one[1]))
 def test_lines_are_right_whatever_stands_between(
     tmp_path_factory: pytest.TempPathFactory,

@@ -12,6 +12,7 @@ from fake_comfy import Comfy
 from clora_ext.errors import UsageError
 
 
+@pytest.mark.long
 def test_a_chain_of_concepts_keeps_one_copy_of_each_weight(pack: Any) -> None:
     models, project = [], start(pack)
     for seed in range(3):
@@ -22,6 +23,7 @@ def test_a_chain_of_concepts_keeps_one_copy_of_each_weight(pack: Any) -> None:
         assert all(torch.equal(weight, saved[f"model.{name}"]) for name, weight in model.effective().items())
 
 
+@pytest.mark.long
 def test_patches_of_others_stay_where_they_were(pack: Any) -> None:
     _, _, _, first, *_ = taught(pack)
     names = list(first.model.patches)
@@ -72,6 +74,7 @@ def test_folders_are_listed_at_any_depth_without_touching_files(
     assert not [path for path in touched if Path(path).suffix == ".png"]
 
 
+@pytest.mark.long
 def test_comfyuis_models_stay_loaded_until_there_is_something_to_compute(pack: Any, comfy: Comfy) -> None:
     first = taught(pack)
     pack.ForgettingReport.execute(first[3])

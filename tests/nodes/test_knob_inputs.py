@@ -73,6 +73,7 @@ def test_what_is_left_alone_is_not_asked_for(knobs: Any) -> None:
     assert knobs.requested_values(given) == {**given, "sample_prompt": "a dog"}
 
 
+@pytest.mark.long
 def test_what_the_node_says_is_what_is_taught(pack: Any) -> None:
     options = {"strategy": "orthogonal", "strategy_options": "\nmode = paper\n"}
     memory = {"batch_size": 2, "gradient_checkpointing": True}
@@ -114,6 +115,7 @@ def test_wrong_options_of_a_strategy_are_refused(pack: Any) -> None:
         taught(pack, strategy_options="mode=paper")
 
 
+@pytest.mark.long
 def test_extracting_a_lora_shows_its_progress_and_can_be_cancelled(pack: Any, comfy: Comfy) -> None:
     project = taught(pack, steps=2)[3]
     comfy.bars.clear()
@@ -126,6 +128,7 @@ def test_extracting_a_lora_shows_its_progress_and_can_be_cancelled(pack: Any, co
     assert not list((comfy.base / "output" / "loras").glob("half*"))
 
 
+@pytest.mark.long
 def test_a_loras_strategy_has_options_too(pack: Any, comfy: Comfy) -> None:
     project = taught(pack, steps=2)[3]
     file = pack.ExportLora.execute(project, "mine", 4).args[0]

@@ -41,6 +41,7 @@ def test_transformers_are_listed_behind_checkpoints_and_their_parts_beside(
     assert options(pack, "vae") == ["the one that fits", "ae.safetensors"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "name", "title", "clip_type", "layers"),
     [
@@ -92,6 +93,7 @@ def test_a_language_model_that_sees_pictures_is_loaded_as_the_text_encoder_of_kr
     assert project.vae.sd == ("weights", str(files.vae))
 
 
+@pytest.mark.long
 def test_the_parts_that_are_chosen_are_taken_and_kept(pack: Any, comfy: Comfy, files: FlowFiles) -> None:
     other = write_tiny_flow(comfy.base / "other", seed=3)
     files.vae.rename(files.vae.with_name("a.safetensors"))
@@ -128,6 +130,7 @@ def test_one_file_of_everything_is_a_checkpoint(pack: Any, comfy: Comfy) -> None
     assert clip == ("clip", str(comfy.base / "models" / "checkpoints" / "all.safetensors"))
 
 
+@pytest.mark.long
 def test_a_klein_by_diffusers_names_is_taught_as_by_its_authors(pack: Any, comfy: Comfy) -> None:
     files = write_tiny_flow(comfy.base / "models", kind="flux2_klein_4b")
     state = modules(kind="flux2_klein_4b")["transformer"].bfloat16().state_dict()
@@ -141,6 +144,7 @@ def test_a_klein_by_diffusers_names_is_taught_as_by_its_authors(pack: Any, comfy
     assert same(models[0].effective(), models[1].effective())
 
 
+@pytest.mark.long
 def test_a_variant_that_is_said_suits_the_settings(pack: Any, files: FlowFiles) -> None:
     write_tiny_flow(files.transformer.parents[1], kind="flux2_klein_4b")
     known = ["aesthetic", "base", "distilled", "kv", "raw", "turbo"]

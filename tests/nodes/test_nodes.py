@@ -54,6 +54,7 @@ def test_the_model_in_memory_equals_the_saved_file(pack: Any) -> None:
         assert torch.equal(weight, saved[f"model.{name}"]), name
 
 
+@pytest.mark.long
 def test_a_second_concept_patches_what_came_along_the_wire(pack: Any) -> None:
     *_, first, _, _, _ = taught(pack)
     first = taught(pack)[3]
@@ -78,6 +79,7 @@ def test_progress_and_previews_are_shown(pack: Any, comfy: Comfy) -> None:
     assert comfy.unloaded == 2
 
 
+@pytest.mark.long
 def test_cancel_stops_and_the_next_run_goes_on(pack: Any, comfy: Comfy) -> None:
     seen: list[int] = []
     comfy.interrupt_when(2)
@@ -96,6 +98,7 @@ def test_cancel_stops_and_the_next_run_goes_on(pack: Any, comfy: Comfy) -> None:
     assert same(state(resumed[3]), state(straight[3]))
 
 
+@pytest.mark.long
 def test_equal_inputs_give_the_stored_result_at_once(pack: Any, comfy: Comfy) -> None:
     first = taught(pack)
     comfy.bars.clear()
@@ -113,6 +116,7 @@ def test_the_same_pictures_taught_otherwise_are_refused_with_the_way_out(pack: A
         taught(pack, first[3], steps=5)
 
 
+@pytest.mark.long
 def test_a_copy_is_taught_and_the_project_stays(pack: Any) -> None:
     first = taught(pack)[3]
     before = first.checkpoint.read_bytes()
@@ -126,6 +130,7 @@ def test_a_copy_is_taught_and_the_project_stays(pack: Any) -> None:
     assert first.checkpoint.read_bytes() == before
 
 
+@pytest.mark.long
 def test_a_copy_that_went_its_own_way_is_not_taught_by_mistake(pack: Any) -> None:
     first = taught(pack)[3]
     taught(pack, first, seed=1, copy_to="other")
@@ -135,6 +140,7 @@ def test_a_copy_that_went_its_own_way_is_not_taught_by_mistake(pack: Any) -> Non
         taught(pack, first, seed=2, copy_to="mine")
 
 
+@pytest.mark.long
 def test_a_project_that_was_taught_elsewhere_is_seen(pack: Any, comfy: Comfy) -> None:
     old = start(pack)
     before = pack.LoadModel.fingerprint_inputs("mine")
@@ -147,6 +153,7 @@ def test_a_project_that_was_taught_elsewhere_is_seen(pack: Any, comfy: Comfy) ->
     assert first.checkpoint != project.checkpoint
 
 
+@pytest.mark.long
 def test_undo_goes_back_as_far_as_asked_and_no_further(pack: Any) -> None:
     first = taught(pack)[3]
     second = taught(pack, first, seed=1)[3]
@@ -157,6 +164,7 @@ def test_undo_goes_back_as_far_as_asked_and_no_further(pack: Any) -> None:
     assert pack.Undo.execute(start(pack, "empty"), 0).args[4] == ""
 
 
+@pytest.mark.long
 def test_a_lora_becomes_a_concept_and_twice_is_once(pack: Any, comfy: Comfy) -> None:
     project = taught(pack)[3]
     path = Path(pack.ExportLora.execute(project, "mine", 4).args[0])
@@ -169,6 +177,7 @@ def test_a_lora_becomes_a_concept_and_twice_is_once(pack: Any, comfy: Comfy) -> 
         assert Project.open(result[3].folder).number == 1
 
 
+@pytest.mark.long
 def test_a_checkpoint_is_saved_for_both_programs(pack: Any, comfy: Comfy) -> None:
     project = taught(pack)[3]
     text = pack.SaveCheckpoint.execute(project, "my dogs", "both", "fp16").args[0]
@@ -179,6 +188,7 @@ def test_a_checkpoint_is_saved_for_both_programs(pack: Any, comfy: Comfy) -> Non
     assert pack.SaveCheckpoint.execute(project, "my dogs", "both", "fp16").args[0] == text
 
 
+@pytest.mark.long
 def test_the_report_shows_every_concept_over_the_versions(pack: Any) -> None:
     first = taught(pack)[3]
     small, text = pack.ForgettingReport.execute(first).args
@@ -202,6 +212,7 @@ def test_the_report_shows_every_concept_over_the_versions(pack: Any) -> None:
     assert image.shape[2] > small.shape[2]
 
 
+@pytest.mark.long
 def test_prompt_plot_info_and_drawing(pack: Any) -> None:
     *_, project, _, _, report = taught(pack)
     assert pack.ConceptPrompt.execute(project, 0, "a {concept}, {token}").args == ("a sks dog, sks",)
@@ -215,6 +226,7 @@ def test_prompt_plot_info_and_drawing(pack: Any) -> None:
     assert pack.Draw.execute(start(pack, "new"), "dog", 1, 2, 4.0, 0).args[0].shape == (1, 32, 32, 3)
 
 
+@pytest.mark.long
 def test_the_demo_model_is_taught_though_comfyui_does_not_know_it(pack: Any, comfy: Comfy) -> None:
     comfy.known = False
     outputs = pack.StartProject.execute("clora's built-in demo model", "demo").args

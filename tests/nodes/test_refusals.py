@@ -52,6 +52,7 @@ def test_what_cannot_be_taught_is_refused_before_comfyui_loads_it(
     check_each(models, check)
 
 
+@pytest.mark.long
 def test_a_full_disk_in_the_middle_leaves_the_project_as_it_was(
     pack: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,7 @@ def test_an_emoji_is_a_name(pack: Any) -> None:
     assert taught(pack, start(pack, "🐶 dogs"), steps=1)[3].folder.name == "🐶 dogs"
 
 
+@pytest.mark.long
 def test_a_project_that_trains_elsewhere_is_left_alone(pack: Any) -> None:
     project = taught(pack)[3]
     with Project.writing(project.folder), pytest.raises(ProjectLocked, match="another"):
@@ -157,6 +159,7 @@ def test_a_base_that_has_changed_is_refused(pack: Any, comfy: Comfy, tiny: Path)
         start(pack)
 
 
+@pytest.mark.long
 def test_a_base_that_has_moved_is_named_where_it_is_needed_and_nowhere_else(
     pack: Any, comfy: Comfy, tiny: Path
 ) -> None:

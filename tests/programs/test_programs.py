@@ -50,6 +50,7 @@ def on_meta(header: Header) -> dict[str, torch.Tensor]:
     return {name: torch.empty(info.shape, device="meta") for name, info in header.tensors.items()}
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_ldm_reads_the_unet(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> None:
     theirs = ldm_unet(model_channels=320, channel_mult=[1, 1], num_res_blocks=1, attention=[1, 2])
@@ -75,6 +76,7 @@ def test_ldm_reads_the_vae(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(again, theirs.decode(place.mean), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_ldm_reads_the_text_encoder(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> None:
     theirs = ldm_text(ldm, CLIP_L, model.text.tokenizer)

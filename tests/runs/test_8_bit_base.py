@@ -40,6 +40,7 @@ def changes(project: Path) -> dict[Target, Tensor]:
     return {one: evolving.layer(one, "").earlier for one in context.family.modules(context.header)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", ["merge", "distill"])
 def test_it_trains_as_on_the_rounded_model_and_folds_into_the_exact_one(
     request_: Request, tiny: Path, tmp_path: Path, strategy: str
@@ -59,6 +60,7 @@ def test_it_trains_as_on_the_rounded_model_and_folds_into_the_exact_one(
         assert torch.allclose(found[target], change, rtol=1e-3, atol=1e-6), target.name
 
 
+@pytest.mark.long
 def test_it_is_stopped_and_goes_on_bit_for_bit(request_: Request) -> None:
     wished = with_settings(request_, fp8_base=True, preview_every=2)
     straight = add_concept(replace(wished, project=request_.project / "straight"))

@@ -67,6 +67,7 @@ def test_only_attention_changed_and_the_rest_are_the_bases_bytes(
     ]
 
 
+@pytest.mark.long
 def test_the_loss_falls_when_there_is_something_to_learn(request_: Request) -> None:
     """Many steps on one picture: noise is predicted better than before."""
     longer = replace(request_, settings=SETTINGS.with_values(steps=150, learning_rate=1e-2, batch_size=4))
@@ -75,6 +76,7 @@ def test_the_loss_falls_when_there_is_something_to_learn(request_: Request) -> N
     assert np.mean(losses[-40:]) < 0.97 * np.mean(losses[:40])
 
 
+@pytest.mark.long
 def test_three_concepts_in_a_row_by_each_recommended_strategy(request_: Request, tmp_path: Path) -> None:
     def check(strategy: str) -> None:
         settings = SETTINGS.with_values(**by_strategy(strategy), steps=2, sheet="none")
@@ -90,6 +92,7 @@ def test_three_concepts_in_a_row_by_each_recommended_strategy(request_: Request,
     check_each(strategies.recommended(), check)
 
 
+@pytest.mark.long
 def test_any_strategy_follows_any(request_: Request) -> None:
     """One project, each concept by another strategy, those for comparison too."""
     order = [name for name in reversed(strategies.names()) if name not in strategies.recommended()]
@@ -168,6 +171,7 @@ def test_undo_goes_back_to_the_bits_before(request_: Request, learned: Learned) 
     assert add_concept(second).number == 2
 
 
+@pytest.mark.long
 def test_a_changed_base_is_refused(request_: Request, tmp_path: Path) -> None:
     mine = tmp_path / "mine.safetensors"
     shutil.copyfile(request_.base or "", mine)

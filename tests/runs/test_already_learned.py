@@ -93,6 +93,7 @@ def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
     assert np.abs(difference).mean() / 255 == pytest.approx(0, abs=SAME)
 
 
+@pytest.mark.long
 def test_samples_of_every_version_in_a_report_are_kept(
     request_: Request, monkeypatch: pytest.MonkeyPatch, learned: Learned
 ) -> None:

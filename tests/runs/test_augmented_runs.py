@@ -23,6 +23,7 @@ WAYS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("values", WAYS, ids="-".join)
 def test_a_run_that_is_stopped_sees_the_same_pictures(
     request_: Request, tmp_path: Path, values: dict[str, Any]
@@ -64,6 +65,7 @@ def test_colours_change_a_little_in_a_third_of_the_steps() -> None:
     assert 2 < max(differences) < 40
 
 
+@pytest.mark.long
 def test_only_what_changes_is_encoded_in_every_step(
     request_: Request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

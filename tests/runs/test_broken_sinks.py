@@ -23,6 +23,7 @@ def broken_at(kind: type[Event]) -> Sink:
     return sink
 
 
+@pytest.mark.long
 def test_a_run_that_nobody_watches_any_more_blames_no_file(request_: Request) -> None:
     watched = with_settings(request_, preview_every=6)
 

@@ -14,6 +14,7 @@ from clora_ext.events import Event, TrainStep
 from clora_ext.runs.compare import compare, comparison_folder
 
 
+@pytest.mark.long
 def test_strategies_are_taught_on_copies_and_a_stopped_comparison_goes_on(
     request_: Request, learned: Learned
 ) -> None:
@@ -55,6 +56,7 @@ def test_strategies_are_taught_on_copies_and_a_stopped_comparison_goes_on(
         compare(second, ["mask"])
 
 
+@pytest.mark.long
 def test_a_new_project_is_begun_by_each_and_copies_can_be_kept(request_: Request) -> None:
     found = compare(request_, ["mask", "merge"], keep_copies=True)
     assert not request_.project.exists()

@@ -30,6 +30,7 @@ def by(request: Request, strategy: str, folder: Path, **options: object) -> Requ
     return replace(with_settings(request, **settings), project=folder)
 
 
+@pytest.mark.long
 def test_a_resumed_second_concept_is_the_same_bit_for_bit_and_so_is_its_state(
     request_: Request, tmp_path: Path, learned: Learned
 ) -> None:
@@ -66,6 +67,7 @@ def _check_state(plan: Plan, header: Header) -> None:
     assert (words > 0) == (plan.strategy.state_level == "L1")
 
 
+@pytest.mark.long
 def test_a_finished_lora_is_folded_or_refused(request_: Request, tmp_path: Path, learned: Learned) -> None:
     kept = tmp_path / "kept.safetensors"
     taught = by(request_, "merge", tmp_path / "taught")
@@ -98,6 +100,7 @@ def test_kvnull_teaches_keys_and_values_of_cross_attention_alone(request_: Reque
     assert all("attn2.to_k" in name or "attn2.to_v" in name for name in changed)
 
 
+@pytest.mark.long
 def test_kvnull_leaves_other_layers_of_a_lora_as_they_are(
     request_: Request, tmp_path: Path, learned: Learned
 ) -> None:
@@ -123,6 +126,7 @@ def test_kvnull_leaves_other_layers_of_a_lora_as_they_are(
             torch.testing.assert_close(held, free, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("targets", ["attention", "transformer"])
 def test_what_ewc_measures_is_what_autograd_says_of_the_weights(
     request_: Request, targets: str, monkeypatch: pytest.MonkeyPatch
@@ -158,6 +162,7 @@ def test_what_ewc_measures_is_what_autograd_says_of_the_weights(
         assert torch.equal(memory.read(f"{target.name}::rows"), found.rows)
 
 
+@pytest.mark.long
 def test_ewc_begins_as_merge_and_then_holds(request_: Request, tmp_path: Path) -> None:
     """The first concept, measured or not, is the same; a strength of nothing is merge."""
     merged, held = (

@@ -26,6 +26,7 @@ def steps_of(told: list[Event]) -> list[int]:
     return [one.step for one in told if isinstance(one, TrainStep)]
 
 
+@pytest.mark.long
 def test_it_ends_and_says_so_and_keeps_what_was_learned(request_: Request, tmp_path: Path) -> None:
     ended, told = taught(with_settings(request_, **LEARNS_NOTHING))
     assert steps_of(told) == list(range(1, LAST + 1))
@@ -37,11 +38,13 @@ def test_it_ends_and_says_so_and_keeps_what_was_learned(request_: Request, tmp_p
     assert len(read_curve(files.curve)) == LAST
 
 
+@pytest.mark.long
 def test_it_goes_on_while_it_learns(request_: Request) -> None:
     learns = with_settings(request_, steps=24, learning_rate=1e-4, until_converged=True)
     assert steps_of(taught(learns)[1]) == list(range(1, 25))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stopped_at", [7, LAST])  # in the middle; and after the last, before it is asked
 def test_a_stopped_one_ends_at_the_same_step(request_: Request, tmp_path: Path, stopped_at: int) -> None:
     asked = with_settings(request_, **LEARNS_NOTHING)
@@ -54,6 +57,7 @@ def test_a_stopped_one_ends_at_the_same_step(request_: Request, tmp_path: Path, 
     assert again == straight
 
 
+@pytest.mark.long
 def test_what_is_held_out_is_asked_at_its_end(request_: Request) -> None:
     asked = with_settings(request_, **LEARNS_NOTHING, validation_split=0.34, validate_every=40)
     _, told = taught(asked)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from cases import check_each
 from PIL import Image
 
@@ -46,6 +47,7 @@ def test_every_rare_token_is_one_token() -> None:
 BACKGROUNDS = {"red": (214, 54, 48), "blue": (72, 104, 216)}
 
 
+@pytest.mark.long
 def test_it_draws_the_background_that_is_asked_for(tmp_path: Path) -> None:
     def check(colour: str) -> None:
         drawing = GenerateRequest(f"a noto tiger on a {colour} background", count=1, seed=3, steps=10)

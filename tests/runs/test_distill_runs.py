@@ -20,6 +20,7 @@ def distilled(request: Request, **options: object) -> Request:
     return with_settings(request, strategy="distill", strategy_options=options)
 
 
+@pytest.mark.long
 def test_a_strength_of_nothing_is_merge_bit_for_bit(request_: Request) -> None:
     folder = request_.project
     merged = add_concept(with_settings(replace(request_, project=folder / "merge"), strategy="merge"))
@@ -46,6 +47,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(request_: Request) -> None:
     assert memory_of(request_.project).read_bytes() == memory_of(first.project).read_bytes()
 
 
+@pytest.mark.long
 def test_the_triggers_own_row_is_part_of_the_model_and_no_other_row_is(
     request_: Request, learned: Learned
 ) -> None:
@@ -70,6 +72,7 @@ def test_half_of_the_captions_are_said_in_other_words(request_: Request) -> None
     assert step_captions(make_plan(distilled(request_, strength=0)), str.split) is None
 
 
+@pytest.mark.long
 def test_undo_takes_the_row_back(request_: Request, learned: Learned) -> None:
     first = learned(distilled(request_))
     before = first.checkpoint.read_bytes()
@@ -80,6 +83,7 @@ def test_undo_takes_the_row_back(request_: Request, learned: Learned) -> None:
         assert project.checkpoint_path.read_bytes() == before
 
 
+@pytest.mark.long
 def test_what_is_kept_of_past_concepts_is_words_alone(request_: Request, learned: Learned) -> None:
     """Token, class and at most eight captions a concept; their bytes are the state that is counted."""
     learned(distilled(request_), distilled(another(request_, "cat_images")))
@@ -92,6 +96,7 @@ def test_what_is_kept_of_past_concepts_is_words_alone(request_: Request, learned
                 and not name.endswith("::weight")]  # fmt: skip
 
 
+@pytest.mark.long
 def test_any_strategy_may_follow_any_other(request_: Request) -> None:
     for number, strategy in enumerate(("distill", "mask", "distill", "naive", "distill", "orthogonal")):
         asked = request_ if number == 0 else another(request_, f"x{number}_images", seed=number)
@@ -100,6 +105,7 @@ def test_any_strategy_may_follow_any_other(request_: Request) -> None:
     assert SETTINGS.strategy == "mask"
 
 
+@pytest.mark.long
 def test_a_run_that_asks_its_own_pictures_again_is_resumed_bit_for_bit(request_: Request) -> None:
     asked = distilled(request_, own_pictures=1, token_rate=0)  # the text encoders stay for it all the same
     straight = add_concept(replace(asked, project=request_.project.parent / "straight"))

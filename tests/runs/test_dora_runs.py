@@ -85,6 +85,7 @@ def check_two_concepts(request: Request, strategy: str) -> None:
     assert {target.name for target in changes(first.project)} == {target.name for target in taught}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", FAST)
 def test_every_strategy_that_can_folds_it(request_: Request, strategy: str) -> None:
     check_two_concepts(request_, strategy)
@@ -107,6 +108,7 @@ def test_strategies_that_cannot_hold_it_refuse_it_by_name(request_: Request) -> 
         make_plan(with_dora(request_, strategy=strategy, strategy_options={"mode": mode}))
 
 
+@pytest.mark.long
 def test_what_is_folded_is_what_the_lora_file_says(request_: Request, tmp_path: Path) -> None:
     output = LoraOutput(tmp_path / "dog.safetensors", dtype="fp32", every_steps=4)
     asked = with_dora(with_source(request_, export_lora=output), **EVERYTHING)
@@ -151,6 +153,7 @@ def test_magnitudes_are_written_in_float32_beside_halves(request_: Request, tmp_
     }
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_the_same_bit_for_bit(request_: Request) -> None:
     asked = with_dora(request_, **EVERYTHING, validation_split=0.4, validate_every=2)
     straight = add_concept(replace(asked, project=request_.project / "straight"))
@@ -163,6 +166,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(request_: Request) -> None:
     assert add_concept(plain).content_hash != straight.content_hash
 
 
+@pytest.mark.long
 def test_a_lora_that_is_learned_further_is_folded_whole(request_: Request, tmp_path: Path) -> None:
     file = tmp_path / "first.safetensors"
     output = LoraOutput(file, dtype="fp32")
@@ -177,6 +181,7 @@ def test_a_lora_that_is_learned_further_is_folded_whole(request_: Request, tmp_p
         assert (found[target] - change).norm() / change.norm() < 1e-3, target.name
 
 
+@pytest.mark.long
 def test_a_kept_change_takes_it_out_again(request_: Request) -> None:
     asked = replace(with_dora(request_), keep_delta=True)
     planned = disk_needs(make_plan(asked)).delta
@@ -202,6 +207,7 @@ def test_a_plan_counts_the_magnitudes(request_: Request) -> None:
     assert "DoRA" not in lora_facts(plain)["adapter"]
 
 
+@pytest.mark.long
 def test_weight_decay_takes_the_halves_to_nothing_and_no_magnitude(request_: Request) -> None:
     """A weight whose magnitudes went to nothing would be gone."""
     add_concept(with_dora(request_, weight_decay=100.0, learning_rate=2e-3))
@@ -210,6 +216,7 @@ def test_weight_decay_takes_the_halves_to_nothing_and_no_magnitude(request_: Req
         assert change.norm() < 0.1 * rows(target)(0, target.shape[0]).norm(), target.name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_what_half_precision_rounds_of_the_frozen_weights_is_not_folded(
     request_: Request, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
@@ -269,6 +276,7 @@ def test_the_triggers_own_rows_learn_beside_them(request_: Request, tiny: Path) 
     assert 0 < changed.sum() <= 8
 
 
+@pytest.mark.long
 def test_what_lycoris_reads_is_what_is_folded(request_: Request, tmp_path: Path) -> None:
     lycoris = pytest.importorskip("lycoris.modules.locon")
     output = LoraOutput(tmp_path / "dog.safetensors", dtype="fp32")

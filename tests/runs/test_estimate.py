@@ -39,6 +39,7 @@ def test_memory_follows_what_takes_memory(request_: Request) -> None:
     check_each([*more.items(), *less.items()], check)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", ["mask", "distill"])
 def test_disk_is_what_the_run_then_writes(request_: Request, tmp_path: Path, strategy: str) -> None:
     asked = with_settings(with_source(request_, export_lora=tmp_path / "dog.safetensors"), strategy=strategy)
@@ -75,6 +76,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_done(
     make_plan(request_)
 
 
+@pytest.mark.long
 def test_time_is_known_from_the_last_run_of_the_same_kind(request_: Request, speeds: Path) -> None:
     asked = with_settings(request_, steps=12)
     assert estimate(make_plan(asked)).seconds_per_step is None
@@ -92,6 +94,7 @@ def test_time_is_known_from_the_last_run_of_the_same_kind(request_: Request, spe
     assert estimate(make_plan(other)).seconds_per_step is None
 
 
+@pytest.mark.long
 def test_speeds_that_are_none_are_passed_over(request_: Request, speeds: Path) -> None:
     add_concept(with_settings(request_, steps=4))
     asked = replace(request_, project=request_.project.parent / "other")

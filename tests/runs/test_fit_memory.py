@@ -37,6 +37,7 @@ def of_zeros(file: Path, header: Header) -> Path:
     return file
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("header", "smallest", "most"), [(sd1_header, 4, 6e9), (sdxl_header, 8, 8e9)], ids=["sd1", "sdxl"]
 )
@@ -81,6 +82,7 @@ def test_batches_are_halved_before_weights_are_rounded(request_: Request) -> Non
     assert "2 batches" not in str(fit_memory(whole, size, given={"batch_size"}).changes)
 
 
+@pytest.mark.long
 def test_a_run_that_was_made_to_fit_goes_on_as_it_began(request_: Request) -> None:
     wished = with_settings(request_, strategy="merge", batch_size=8, resolution=64, steps=3)
     size = too_small_for(wished)

@@ -43,6 +43,7 @@ the_last_slowly = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.long
 def test_a_concept_changes_what_is_taught_and_nothing_else(
     family: FlowFamily, taught: Taught, stored: FlowFiles
 ) -> None:
@@ -64,6 +65,7 @@ def test_the_disk_is_asked_for_what_is_written(taught: Taught) -> None:
     assert 0 < told.disk.memory - folder.memory < 1_100_000
 
 
+@pytest.mark.long
 @the_last_slowly
 def test_a_stopped_run_goes_on_bit_for_bit(asked: Request, taught: Taught) -> None:
     """And pictures in another folder, taught in another project, give the same."""
@@ -88,6 +90,7 @@ def test_concepts_follow_one_another_and_are_undone(taught: Taught, tmp_path: Pa
     assert {name: state.get(name) for name in kept} == kept
 
 
+@pytest.mark.long
 @the_last_slowly
 def test_two_dozen_steps_lower_the_loss_by_a_third(asked: Request) -> None:
     """At eight noises and times that stay, on what is taught; the model is the one that is written."""
@@ -119,6 +122,7 @@ def errors(context: Any, request: Request) -> float:
     return float((found - model.process.target(latents, noise, times)).square().mean())
 
 
+@pytest.mark.long
 def test_an_export_is_what_comfyui_keeps(
     family: FlowFamily, taught: Taught, stored: FlowFiles, tmp_path: Path
 ) -> None:
@@ -156,6 +160,7 @@ def test_an_export_is_what_comfyui_keeps(
     assert snapshot(project) == before
 
 
+@pytest.mark.long
 def test_a_folder_of_diffusers_draws_the_same_and_is_a_base(
     family: FlowFamily, taught: Taught, tmp_path: Path
 ) -> None:
@@ -177,6 +182,7 @@ def test_a_folder_of_diffusers_draws_the_same_and_is_a_base(
         assert torch.equal(again.read(name).to(tensor.dtype), tensor)  # the folder has them unrounded
 
 
+@pytest.mark.long
 def test_what_was_learned_is_one_lora_that_another_project_takes(
     family: FlowFamily, taught: Taught, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def learned(asked: Request, place: Path, **values: Any) -> str:
     return add_concept(replace(asked, project=empty_folder(place) / "model", settings=settings)).content_hash
 
 
+@pytest.mark.long
 @others_slowly
 def test_activations_that_are_computed_again_are_the_same(
     asked: Request, taught: Taught, tmp_path: Path
@@ -40,6 +41,7 @@ def test_activations_that_are_computed_again_are_the_same(
     assert again != taught.done.content_hash
 
 
+@pytest.mark.long
 @of_the_smallest
 def test_weights_in_8_bits_teach_the_same_whatever_is_computed_again(asked: Request, tmp_path: Path) -> None:
     narrow = learned(asked, tmp_path, fp8_base=True)
@@ -70,6 +72,7 @@ MORE_WAYS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@pytest.mark.long
 @of_the_smallest
 def test_what_else_may_be_asked_of_a_training(asked: Request, taught: Taught, tmp_path: Path) -> None:
     check_that_they_differ(WAYS, asked, taught, tmp_path)
@@ -92,6 +95,7 @@ def check_that_they_differ(
     assert len({taught.done.content_hash, *found.values()}) == len(ways) + 1
 
 
+@pytest.mark.long
 @of_the_smallest
 def test_strategies_that_look_into_the_layers_fold_a_second_concept(asked: Request, tmp_path: Path) -> None:
     check_that_they_fold(["gram", "ewc"], asked, tmp_path)
@@ -126,6 +130,7 @@ def check_that_they_fold(strategies: Sequence[str], asked: Request, place: Path)
     check_each(strategies, check)
 
 
+@pytest.mark.long
 @of_the_smallest
 def test_the_adapter_is_kept_taken_further_and_folded_elsewhere(asked: Request, tmp_path: Path) -> None:
     kept, cache = tmp_path / "kept.safetensors", tmp_path / "cache"

@@ -130,6 +130,7 @@ def test_pictures_are_cut_to_width_and_height_where_they_are_given(request_: Req
         make_plan(with_source(request_, subsets=(Subset(folder, sides=(15, 32)),)))
 
 
+@pytest.mark.long
 def test_a_run_on_folders_is_resumed_bit_for_bit_and_every_part_of_it_counts(
     request_: Request, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def repaint(sheet: Path) -> None:
     write_sheet(rows, 64, metadata, sheet)
 
 
+@pytest.mark.long
 def test_what_every_concept_still_draws_is_told_and_can_stop_a_run(request_: Request, dinov2: str) -> None:
     first = with_settings(replace(request_, scorer=dinov2, max_forgetting=0.0), **FAST)
     result = add_concept(first)  # there is nothing to forget yet
@@ -91,6 +92,7 @@ def test_what_every_concept_still_draws_is_told_and_can_stop_a_run(request_: Req
     assert '"questions": []' in vectors  # of the pictures no vector is kept
 
 
+@pytest.mark.long
 def test_without_a_scorer_each_is_drawn_and_the_drift_is_in_pixels(
     request_: Request, learned: Learned
 ) -> None:
@@ -147,6 +149,7 @@ def test_what_cannot_be_told_is_said_by_the_plan(
         make_plan(second)
 
 
+@pytest.mark.long
 def test_a_concept_that_the_scorer_never_saw_stops_the_run_before_it_trains(
     request_: Request, dinov2: str
 ) -> None:

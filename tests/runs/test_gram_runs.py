@@ -35,6 +35,7 @@ def state_bytes(project: Path) -> int:
     return Project.open(project).disk_usage().strategy
 
 
+@pytest.mark.long
 def test_a_strength_of_nothing_is_merge_bit_for_bit_and_measures_all_the_same(
     request_: Request, tmp_path: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_a_strength_of_nothing_is_merge_bit_for_bit_and_measures_all_the_same(
     assert states[1] == states[2] > 0
 
 
+@pytest.mark.long
 def test_the_penalty_is_part_of_the_loss_from_the_first_concept_on(request_: Request) -> None:
     """It begins at nothing with the adapter; of a very strong one, hardly anything is learned."""
     losses: dict[float, list[float]] = {}
@@ -68,6 +70,7 @@ def test_the_penalty_is_part_of_the_loss_from_the_first_concept_on(request_: Req
     assert losses[1e6][2] > losses[0.0][2] + 1
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_the_same_bit_for_bit(request_: Request) -> None:
     for strategy, options in (("gram", {"drawings": 2}), ("distill_gram", {})):
         asked = with_settings(request_, strategy=strategy, strategy_options=options)
@@ -86,6 +89,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(request_: Request) -> None:
         assert memory_of(again.project).read_bytes() == memory_of(first.project).read_bytes()
 
 
+@pytest.mark.long
 def test_the_state_is_as_large_as_the_plan_says_and_does_not_grow(request_: Request) -> None:
     plan = make_plan(held(request_))
     add_concept(plan.request)
@@ -110,6 +114,7 @@ def test_the_state_is_as_large_as_the_plan_says_and_does_not_grow(request_: Requ
     assert larger.memory > smaller.memory
 
 
+@pytest.mark.long
 def test_nothing_of_the_past_is_kept_but_sums_over_all_of_it(request_: Request, learned: Learned) -> None:
     """No words, no pictures, no latents, no adapters: a matrix for each input, over anchors and concepts."""
     learned(held(request_), another(held(request_), "cat_images"))
@@ -122,6 +127,7 @@ def test_nothing_of_the_past_is_kept_but_sums_over_all_of_it(request_: Request, 
     assert rest == {"residual", "clora.digests"}
 
 
+@pytest.mark.long
 def test_inputs_that_nobody_reads_now_stay_and_new_ones_are_measured_first(
     request_: Request, learned: Learned
 ) -> None:
@@ -149,6 +155,7 @@ def test_another_strategys_statistics_are_not_read(request_: Request, learned: L
     assert project.number == 2
 
 
+@pytest.mark.long
 def test_any_strategy_may_follow_any_other(request_: Request) -> None:
     order = ("gram", "mask", "gram", "distill", "distill_gram", "naive", "gram", "distill_gram", "orthogonal")
     for number, strategy in enumerate(order):
@@ -162,6 +169,7 @@ def test_any_strategy_may_follow_any_other(request_: Request) -> None:
     assert Project.open(request_.project).number == len(order)
 
 
+@pytest.mark.long
 def test_a_finished_lora_answers_to_the_past_the_less_the_more_that_weighs(
     request_: Request, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def elsewhere(request: Request, **settings: object) -> Request:
     return replace(request, project=folder, settings=SETTINGS.with_values(**settings))
 
 
+@pytest.mark.long
 def test_a_model_in_half_precision_is_taught_too(request_: Request) -> None:
     def check(case: tuple[torch.dtype, bool]) -> None:
         dtype, text_encoder = case
@@ -44,6 +45,7 @@ def test_a_model_in_half_precision_is_taught_too(request_: Request) -> None:
     check_each([(torch.bfloat16, True), (torch.float16, True), (torch.float16, False)], check)
 
 
+@pytest.mark.long
 def test_half_precision_learns_what_float32_learns(request_: Request) -> None:
     """The losses of six steps from the same noise: rounding alone tells them apart."""
     full = add_concept(elsewhere(request_))
@@ -58,6 +60,7 @@ def test_half_precision_learns_what_float32_learns(request_: Request) -> None:
     check_each(DTYPES, check)
 
 
+@pytest.mark.long
 def test_a_run_in_half_precision_goes_on_with_equal_losses(request_: Request) -> None:
     def check(dtype: torch.dtype) -> None:
         with pytest.MonkeyPatch.context() as patch:

@@ -61,6 +61,7 @@ def check_state(folder: Path, wanted: Mapping[Target, Tensor]) -> None:
     assert not off
 
 
+@pytest.mark.long
 def test_every_kind_is_folded_exactly_by_every_strategy(bases: Mapping[str, Path], tmp_path: Path) -> None:
     """Twice, the second over what the first has made of the model; at a strength of its own."""
 

@@ -106,6 +106,7 @@ def close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
     return bool((found - wanted).norm() <= 2e-3 * wanted.norm())
 
 
+@pytest.mark.long
 def test_someones_lora_becomes_a_concept_at_exactly_its_strength(sdxl: Path, tmp_path: Path) -> None:
     """UNet, both text encoders, fused rows and convolutions: W0 + weight * alpha / rank * up @ down."""
     everywhere = modules(sdxl)
@@ -127,6 +128,7 @@ def test_someones_lora_becomes_a_concept_at_exactly_its_strength(sdxl: Path, tmp
     assert all(torch.equal(origin.read(name), current.read(name)) for name in same)
 
 
+@pytest.mark.long
 def test_a_lora_keeps_what_was_learned_before_whatever_the_strategy(sdxl: Path, tmp_path: Path) -> None:
     """naive would put the new adapter in the place of its own: a foreign one must not replace it."""
     targets = targets_of(sdxl, "attention", text_encoders=False)
@@ -149,6 +151,7 @@ def test_a_lora_keeps_what_was_learned_before_whatever_the_strategy(sdxl: Path, 
                 assert close(new, layers[target].delta()), (strategy, target.name)
 
 
+@pytest.mark.long
 def test_text_encoders_and_every_transformer_layer_can_be_taught(sdxl: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept.safetensors"
     request = Request(
@@ -212,6 +215,7 @@ def test_a_small_rank_says_how_much_it_holds(sdxl: Path, tmp_path: Path) -> None
     assert 0.1 < extracted.captured < 0.9
 
 
+@pytest.mark.long
 def test_what_a_float32_model_learned_is_extracted_too(tmp_path: Path) -> None:
     """Its memory keeps nothing, since nothing is lost: the weights themselves tell what was taught."""
     base = write(tmp_path / "base.safetensors", tiny_sdxl(), torch.float32)
@@ -223,6 +227,7 @@ def test_what_a_float32_model_learned_is_extracted_too(tmp_path: Path) -> None:
     assert (exported.layers, exported.captured > 0.999) == (len(targets), True)
 
 
+@pytest.mark.long
 def test_a_run_killed_after_its_lora_was_kept_can_be_asked_for_again(sdxl: Path, tmp_path: Path) -> None:
     """The file is the run's own then, and no reason to refuse; another run's is."""
     kept = tmp_path / "kept.safetensors"
@@ -266,6 +271,7 @@ def test_calls_that_mean_nothing_are_refused(sdxl: Path, tmp_path: Path) -> None
     check_each(MEANINGLESS, check)
 
 
+@pytest.mark.long
 def test_a_token_that_is_taken_and_a_lora_for_another_model_are_refused(sdxl: Path, tmp_path: Path) -> None:
     targets = targets_of(sdxl, "attention", text_encoders=False)
     file = write_file(tmp_path / "x.safetensors", adapters(targets, 1, 1.0, 0))

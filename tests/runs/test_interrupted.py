@@ -21,6 +21,7 @@ from clora_ext.events import Event, Note, Sink, Stage, TrainStep
 from clora_ext.formats import writer as writer_module
 
 
+@pytest.mark.long
 def test_a_run_stopped_twice_gives_the_same_bits_as_one_that_was_not(request_: Request) -> None:
     other = replace(request_, project=request_.project.parent / "uninterrupted")
     straight = add_concept(other)
@@ -51,6 +52,7 @@ def test_another_plans_state_is_never_resumed(request_: Request) -> None:
     assert note.endswith(": sks dog, step 3 of 6")
 
 
+@pytest.mark.long
 def test_who_stops_a_run_is_told_what_is_saved(request_: Request) -> None:
     def at(stage: str) -> Sink:
         def sink(event: Event) -> None:
@@ -146,6 +148,7 @@ def test_a_loss_that_is_no_number_stops_with_the_cause(request_: Request, learne
     assert snapshot(request_.project) == before
 
 
+@pytest.mark.long
 def test_a_full_disk_while_folding_leaves_the_project_as_it_was(
     request_: Request, monkeypatch: pytest.MonkeyPatch, learned: Learned
 ) -> None:

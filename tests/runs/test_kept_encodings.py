@@ -65,6 +65,7 @@ def anew(request_: Request, tmp_path: Path) -> Callable[..., Request]:
     return make
 
 
+@pytest.mark.long
 def test_nothing_is_encoded_twice_and_the_model_is_the_same_bit_for_bit(
     asked: Asked, anew: Callable[..., Request]
 ) -> None:
@@ -77,6 +78,7 @@ def test_nothing_is_encoded_twice_and_the_model_is_the_same_bit_for_bit(
     assert again_captions == first_captions - 3
 
 
+@pytest.mark.long
 def test_whatever_changes_is_asked_anew(
     asked: Asked, anew: Callable[..., Request], request_: Request
 ) -> None:
@@ -94,6 +96,7 @@ def test_whatever_changes_is_asked_anew(
     assert asked.by(anew(resolution=48))[0] == pictures + 3
 
 
+@pytest.mark.long
 def test_another_vae_is_asked_anew(asked: Asked, anew: Callable[..., Request], tmp_path: Path) -> None:
     asked.by(anew())
     pictures, captions, _ = asked.by(anew())

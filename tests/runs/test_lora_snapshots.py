@@ -42,6 +42,7 @@ def test_names_and_what_stays_are_sd_scripts() -> None:
     assert kept(20, 2, replace(x, epoch_ratio=3)) == [f"x-{number:06d}.safetensors" for number in (3, 6, 9)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", ["merge", "distill"])
 def test_files_from_the_middle_are_whole_loras_and_survive_a_stop(
     request_: Request, tmp_path: Path, strategy: str

@@ -24,6 +24,7 @@ def masked(request_: Request) -> Request:
     return with_settings(request_, masked_loss=True)
 
 
+@pytest.mark.long
 def test_a_masked_run_is_resumed_bit_for_bit_and_the_mask_counts(masked: Request, tmp_path: Path) -> None:
     straight = add_concept(masked).content_hash
     stopped = replace(masked, project=tmp_path / "stopped")

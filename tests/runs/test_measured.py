@@ -15,6 +15,7 @@ from clora_ext.sampling.contact_sheet import read_sheet_metadata
 from clora_ext.training.curve import read_curve, write_curve
 
 
+@pytest.mark.long
 def test_the_loss_on_held_out_noise_is_told_before_and_after(request_: Request, all_draws: int) -> None:
     """A training that goes nowhere gains nothing; one that goes somewhere gains for certain."""
     fast = {"sample_count": 1, "sample_steps": 1}
@@ -42,6 +43,7 @@ def test_the_loss_on_held_out_noise_is_told_before_and_after(request_: Request, 
     assert add_concept(taught).outcome == learned  # of what has been learned already, too
 
 
+@pytest.mark.long
 def test_a_curve_is_left_by_a_run_that_is_stopped_and_finished_by_the_same_command(
     request_: Request,
 ) -> None:
@@ -64,6 +66,7 @@ def test_a_curve_is_left_by_a_run_that_is_stopped_and_finished_by_the_same_comma
     assert {name for name, _ in files.there()} == {"sheet", "outcome", "curve", "plot"}
 
 
+@pytest.mark.long
 def test_curves_and_numbers_are_copied_counted_and_undone(request_: Request, learned: Learned) -> None:
     learned(request_)
     second = another(request_, "cat_images")

@@ -24,6 +24,7 @@ from clora_ext.project import relocate
 pytestmark = pytest.mark.parametrize("family", [Z_IMAGE], indirect=True, ids=family_id)
 
 
+@pytest.mark.long
 def test_a_project_knows_its_companions_and_keeps_to_them(
     asked: Request, stored: FlowFiles, tmp_path: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_project_knows_its_companions_and_keeps_to_them(
     assert len(generate(asked.project, draw)) == 1
 
 
+@pytest.mark.long
 def test_two_concepts_by_distillation_are_undone(asked: Request) -> None:
     first = replace(asked, settings=FLOW.with_values(strategy="distill"))
     one = add_concept(first)
@@ -71,6 +73,7 @@ def test_two_concepts_by_distillation_are_undone(asked: Request) -> None:
     assert {name: state.get(name) for name in kept} == kept
 
 
+@pytest.mark.long
 def test_everything_in_one_file_is_a_base_too(taught: Taught, tmp_path: Path) -> None:
     whole = write_everything(tmp_path / "all.safetensors")
     done = add_concept(replace(taught.asked, base=whole, project=tmp_path / "model"))

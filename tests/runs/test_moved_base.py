@@ -87,6 +87,7 @@ WITHOUT_BASE: list[Use] = [export, export_folder, generate]
 WITH_BASE: list[Use] = [export_learned, plan]
 
 
+@pytest.mark.long
 def test_what_was_learned_is_exported_and_drawn_without_the_base(base: Path) -> None:
     project = taught_project(base)
     before = [use(project, None) for use in WITHOUT_BASE]

@@ -49,6 +49,7 @@ def check_two_concepts(request: Request, strategy: str) -> None:
     assert {target.name for target in changes(first.project)} == {target.name for target in taught}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", FAST)
 def test_every_strategy_folds_them(request_: Request, strategy: str) -> None:
     check_two_concepts(request_, strategy)
@@ -60,6 +61,7 @@ def test_the_other_strategies_fold_them_too(request_: Request, strategy: str) ->
     check_two_concepts(request_, strategy)
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_the_same_bit_for_bit(request_: Request) -> None:
     asked = with_settings(request_, strategy="merge", validation_split=0.4, validate_every=2)
     everything = with_settings(asked, **EVERYTHING)
@@ -71,6 +73,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(request_: Request) -> None:
     assert add_concept(stopped).content_hash == straight.content_hash
 
 
+@pytest.mark.long
 def test_each_of_them_counts(request_: Request) -> None:
     asked = with_settings(request_, strategy="merge", steps=2)
     whole = add_concept(with_settings(replace(asked, project=request_.project / "whole"), **EVERYTHING))
@@ -85,6 +88,7 @@ def test_each_of_them_counts(request_: Request) -> None:
     check_each(sorted({*EVERYTHING} - {"conv_alpha", "layer_ranks"}), check)
 
 
+@pytest.mark.long
 def test_what_a_run_has_learned_is_what_its_lora_says(request_: Request, tmp_path: Path) -> None:
     """The file with several ranks begins another run, which learns nothing and folds all of it."""
     file = tmp_path / "first.safetensors"
@@ -101,6 +105,7 @@ def test_what_a_run_has_learned_is_what_its_lora_says(request_: Request, tmp_pat
         assert (found[target] - change).norm() / change.norm() < 2e-2, target.name  # in half precision
 
 
+@pytest.mark.long
 def test_no_change_is_larger_than_allowed(request_: Request) -> None:
     asked = with_settings(request_, strategy="merge", learning_rate=0.05)
     add_concept(replace(asked, project=request_.project / "free"))
@@ -118,6 +123,7 @@ def test_the_text_encoders_alone_are_taught(request_: Request) -> None:
     assert {target.component for target in changes(request_.project)} == {"text_encoder"}
 
 
+@pytest.mark.long
 def test_the_average_is_what_is_validated_and_folded(request_: Request) -> None:
     """An average that keeps nothing of itself is the last step."""
     asked = with_settings(request_, strategy="merge", learning_rate=0.02, validation_split=0.4)

@@ -16,6 +16,7 @@ from clora_ext.families.stored_weights import NARROW, offload, store_narrowly
 ELSEWHERE = torch.device("meta")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("beside", [{}, {"fp8_base": True}], ids=["alone", "in 8 bits"])
 def test_it_learns_what_is_learned_without(request_: Request, beside: dict[str, bool]) -> None:
     wished = with_settings(
@@ -58,6 +59,7 @@ def test_a_model_is_loaded_so(request_: Request) -> None:
     assert all(one.device == ELSEWHERE for one in model.text_encoders[0].parameters())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", [Z_IMAGE], indirect=True, ids=family_id)
 def test_a_transformer_learns_the_same_too(asked: Request) -> None:
     wished = with_settings(asked, gradient_checkpointing=True, learning_rate=0.02)

@@ -23,6 +23,7 @@ def stopped_twice(request: Request) -> str:
     return add_concept(request).content_hash
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("optimizer", ["Prodigy", "ProdigyPlusScheduleFree", "Lion"])
 def test_runs_are_resumed_bit_for_bit_with_previews_and_a_row_of_its_own(
     request_: Request, optimizer: str
@@ -45,6 +46,7 @@ def weights(project: Path) -> dict[str, Tensor]:
     return {target.name: evolving.layer(target, "").earlier for target in targets}
 
 
+@pytest.mark.long
 def test_what_an_optimiser_averages_stays_where_its_strategy_allows(request_: Request) -> None:
     """The averaged weights are folded, and what earlier concepts use is closed to them, too."""
     averaging = {"optimizer_type": "AdamWScheduleFree", "learning_rate": 0.02, "warmup_steps": 0}
@@ -62,6 +64,7 @@ def test_what_an_optimiser_averages_stays_where_its_strategy_allows(request_: Re
     assert fmean(shares) < 0.003
 
 
+@pytest.mark.long
 def test_several_batches_make_one_step(request_: Request) -> None:
     asked = with_settings(request_, gradient_accumulation_steps=2, warmup_steps=0)
     losses: list[float] = []
@@ -93,6 +96,7 @@ def test_epochs_count_steps_of_several_batches(request_: Request) -> None:
     assert several.settings.schedule.steps == 3 * several.epoch
 
 
+@pytest.mark.long
 def test_text_encoders_and_up_parts_learn_at_rates_of_their_own(request_: Request) -> None:
     """A rate of next to nothing leaves the text encoder where it was."""
 

@@ -44,6 +44,7 @@ def stored(whole: Path, folder: Path) -> list[Path]:
     return [whole, folder / "original.safetensors", folder / "diffusers.safetensors"]
 
 
+@pytest.mark.long
 def test_whatever_its_names_it_encodes_and_is_not_folded(
     request_: Request, whole: Path, tmp_path: Path, learned: Learned
 ) -> None:

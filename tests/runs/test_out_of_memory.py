@@ -120,6 +120,7 @@ CASES = (
 )
 
 
+@pytest.mark.long
 def test_out_of_memory_says_what_was_done_and_what_helps_and_the_run_goes_on(request_: Request) -> None:
     straight: dict[str, str] = {}
 
@@ -152,6 +153,7 @@ def test_the_project_stays_as_it_was(request_: Request, learned: Learned) -> Non
     assert snapshot(request_.project) == before
 
 
+@pytest.mark.long
 def test_checkpointing_goes_on_from_where_memory_ran_out(request_: Request) -> None:
     """It changes nothing about the model, so it is no other plan."""
     straight = add_concept(
@@ -171,6 +173,7 @@ def test_checkpointing_goes_on_from_where_memory_ran_out(request_: Request) -> N
     assert again.first_step == 4
 
 
+@pytest.mark.long
 def test_a_preview_that_does_not_fit_saves_the_training_too(request_: Request) -> None:
     seen: list[int] = []
     course = Course()

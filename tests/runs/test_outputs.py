@@ -48,6 +48,7 @@ def project(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model"
 
 
+@pytest.mark.long
 def test_drawings_go_beside_the_project_and_overwrite_nothing(project: Path) -> None:
     events: list[object] = []
     first = generate(project, QUICK, sink=events.append)

@@ -44,6 +44,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "values",
     [{}, {"flip_aug": True}, {"gradient_accumulation_steps": 2}, {"validation_split": 0.2}],
@@ -76,6 +77,7 @@ def test_no_step_waits_for_pictures_of_others_and_the_same_is_learned(
     assert set(by_step) == {shown}
 
 
+@pytest.mark.long
 def test_a_stopped_run_encodes_what_it_shows_from_there_and_learns_the_same(
     many: Request, encoded: list[Tensor], tmp_path: Path
 ) -> None:

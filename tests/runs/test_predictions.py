@@ -73,6 +73,7 @@ def weights(file: Path) -> dict[str, bytes]:
     return {name: one.read(name).numpy().tobytes() for name in one.names if one.info(name).elements}
 
 
+@pytest.mark.long
 def test_every_way_to_say_it_is_in_the_plan_and_trains_the_same(
     request_: Request, tiny: Path, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_every_way_to_say_it_is_in_the_plan_and_trains_the_same(
     assert not any(key.startswith("clora.pred") for key in Checkpoint(usual.checkpoint).header.metadata)
 
 
+@pytest.mark.long
 def test_a_project_keeps_to_what_was_said_and_refuses_otherwise(
     request_: Request, tiny: Path, learned: Learned
 ) -> None:

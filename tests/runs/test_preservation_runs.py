@@ -107,6 +107,7 @@ def moved(request: Request) -> float:
     return float((now - before).norm())
 
 
+@pytest.mark.long
 def test_the_class_stays_nearer_to_what_it_was(request_: Request) -> None:
     asked = with_settings(request_, strategy="merge", steps=30, learning_rate=5e-3, batch_size=3)
     freely = moved(replace(asked, project=request_.project / "free"))
@@ -114,6 +115,7 @@ def test_the_class_stays_nearer_to_what_it_was(request_: Request) -> None:
     assert held < 0.8 * freely
 
 
+@pytest.mark.long
 def test_a_run_that_preserves_its_class_is_resumed_bit_for_bit(request_: Request) -> None:
     asked = with_settings(request_, preserve_class=1.0)
     straight = add_concept(replace(asked, project=request_.project / "straight"))
@@ -124,6 +126,7 @@ def test_a_run_that_preserves_its_class_is_resumed_bit_for_bit(request_: Request
     assert add_concept(stopped).content_hash == straight.content_hash != free.content_hash
 
 
+@pytest.mark.long
 def test_pictures_of_a_folder_keep_rather_than_teach(request_: Request, tmp_path: Path) -> None:
     others = pictures(tmp_path / "others", seed=5)
 

@@ -14,6 +14,7 @@ from clora_ext.events import Event, Preview, TrainStep
 from clora_ext.sampling.contact_sheet import read_sheet_metadata
 
 
+@pytest.mark.long
 def test_previews_show_what_becomes_of_earlier_concepts(request_: Request, learned: Learned) -> None:
     first = learned(request_)
     drawn: list[tuple[int, str, str, bytes]] = []
@@ -45,6 +46,7 @@ def test_previews_show_what_becomes_of_earlier_concepts(request_: Request, learn
     assert metadata.prompt == "a picture of sks dog"
 
 
+@pytest.mark.long
 def test_the_model_before_is_drawn_first(request_: Request, tmp_path: Path, learned: Learned) -> None:
     plain = learned(replace(request_, project=tmp_path / "plain"))
     drawn: dict[int, bytes] = {}

@@ -101,6 +101,7 @@ def counted(folder: Path, rank: int) -> Callable[[Event], None]:
     return sink
 
 
+@pytest.mark.long
 def test_two_learn_what_one_does_with_twice_the_batch_and_the_same_bits_each_time(
     request_: Request, tmp_path: Path
 ) -> None:

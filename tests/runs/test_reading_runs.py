@@ -47,6 +47,7 @@ def test_the_layer_that_is_read_shapes_the_model(request_: Request, tmp_path: Pa
     assert add_concept(skipped).content_hash != usual.content_hash
 
 
+@pytest.mark.long
 def test_what_stands_beyond_75_tokens_is_read_when_asked(request_: Request, tmp_path: Path) -> None:
     other_end = f"{LONG}, on a green background"
     short = add_concept(with_caption(request_, LONG)).content_hash
@@ -62,6 +63,7 @@ def test_what_stands_beyond_75_tokens_is_read_when_asked(request_: Request, tmp_
     assert len({short, long, changed}) == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", ["mask", "distill", "gram"])
 def test_a_run_with_long_captions_is_resumed_bit_for_bit(
     request_: Request, tmp_path: Path, strategy: str
@@ -128,6 +130,7 @@ def test_files_say_how_to_read_their_prompts(request_: Request, tmp_path: Path) 
     assert Checkpoint(model).header.metadata["modelspec.usage_hint"].endswith("with clip skip 2")
 
 
+@pytest.mark.long
 def test_a_lora_is_sampled_as_the_model_is_read(request_: Request, tmp_path: Path) -> None:
     kept = tmp_path / "kept.safetensors"
     add_concept(with_source(with_settings(request_, clip_skip=2), export_lora=kept))

@@ -80,6 +80,7 @@ def noted(folder: Path, stop: int | None = STEPS) -> Callable[[Event], None]:
     return sink
 
 
+@pytest.mark.long
 @z_image
 def test_two_with_shards_learn_the_bits_of_two_without_and_what_one_does(
     asked: Request, tmp_path: Path

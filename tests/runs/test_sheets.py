@@ -16,6 +16,7 @@ from clora_ext.sampling.forgetting import forgetting_report
 from clora_ext.sampling.recorded import recorded_samples
 
 
+@pytest.mark.long
 def test_a_full_sheet_has_four_samples_in_thirty_steps_and_more_if_more_are_asked_for(
     request_: Request,
 ) -> None:
@@ -37,6 +38,7 @@ def test_a_full_sheet_has_four_samples_in_thirty_steps_and_more_if_more_are_aske
     assert small.of_sheet == small
 
 
+@pytest.mark.long
 def test_without_a_sheet_nothing_is_drawn_and_the_model_is_the_same(
     request_: Request, tmp_path: Path
 ) -> None:

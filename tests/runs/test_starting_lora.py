@@ -52,6 +52,7 @@ def test_what_the_lora_has_learned_is_folded_too(request_: Request, lora: Path, 
     assert "--start-from 'first.safetensors'" in run_file_text(record)
 
 
+@pytest.mark.long
 def test_a_stopped_run_goes_on_bit_for_bit_and_another_lora_is_another_run(
     request_: Request, lora: Path, tmp_path: Path
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_another_lora_is_another_run(
         make_plan(with_source(asked, start_from=None))
 
 
+@pytest.mark.long
 def test_what_a_training_cannot_begin_as_is_refused(request_: Request, lora: Path, tmp_path: Path) -> None:
     wide = tmp_path / "wide.safetensors"
     asked = with_source(replace(request_, project=tmp_path / "wide"), export_lora=wide)
@@ -96,6 +98,7 @@ def test_what_a_training_cannot_begin_as_is_refused(request_: Request, lora: Pat
         assert caught.value.fix
 
 
+@pytest.mark.long
 def test_an_adapter_that_goes_on_cannot_begin_anew(request_: Request, lora: Path) -> None:
     naive = with_settings(request_, strategy="naive")
     add_concept(naive)

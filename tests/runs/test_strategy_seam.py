@@ -136,6 +136,7 @@ def curious(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return add_strategy("curious", CURIOUS, tmp_path / "strategies", monkeypatch)
 
 
+@pytest.mark.long
 def test_a_strategy_is_one_file_of_under_forty_lines(idle: str, request_: Request) -> None:
     """It is listed, described and trained with; its option is typed and its penalty counts."""
     assert len(IDLE.splitlines()) < 40
@@ -155,6 +156,7 @@ def test_a_strategy_is_one_file_of_under_forty_lines(idle: str, request_: Reques
     assert record.strategy_options == {"weight": 0.5}
 
 
+@pytest.mark.long
 def test_a_strategy_that_is_removed_is_named(
     request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +170,7 @@ def test_a_strategy_that_is_removed_is_named(
     assert add_concept(with_settings(another(request_, "cow_images"), strategy="merge")).number == 2
 
 
+@pytest.mark.long
 def test_a_strategy_is_given_what_it_asks_for(curious: str, request_: Request) -> None:
     add_concept(with_settings(request_, strategy=curious))
     seen = sys.modules["clora_ext.strategies.curious"].SEEN
@@ -196,6 +199,7 @@ def _check_inputs(moments: dict[str, Moment]) -> None:
     assert len({id(moment) for moment in text}) == 1
 
 
+@pytest.mark.long
 def test_words_of_past_concepts_lie_in_memory_alone(curious: str, request_: Request) -> None:
     """They come back at the next concept, are counted, and go with an undone one."""
     add_concept(with_settings(request_, strategy=curious))
@@ -223,6 +227,7 @@ def test_a_strategy_of_level_l0_keeps_no_words(
     assert not Project.exists(request_.project)
 
 
+@pytest.mark.long
 def test_of_a_finished_lora_inputs_are_measured_with_it_at_work(
     curious: str, request_: Request, tmp_path: Path
 ) -> None:

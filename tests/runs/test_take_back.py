@@ -40,6 +40,7 @@ def fold(project: Path, base: Path | None, file: Path, token: str, weight: float
     add_concept(Request(Lora(file, weight), project, base, token, settings=MERGE))
 
 
+@pytest.mark.long
 def test_finished_loras_come_out_again_as_if_they_had_never_been_there(
     request_: Request, dog: Path, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def tagged(asked: Request) -> Request:
     return asked
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 def test_stable_diffusion_learns_the_same_without_its_text_encoder(
     request_: Request, tmp_path: Path, way: str
@@ -111,6 +112,7 @@ def test_stable_diffusion_learns_the_same_without_its_text_encoder(
     check_same(with_settings(tagged(request_), **WAYS[way], steps=4), tmp_path)
 
 
+@pytest.mark.long
 def test_a_transformer_learns_the_same_without_its_language_model(asked: Request, tmp_path: Path) -> None:
     """By ``distill`` as it is usual: no row learns."""
     check_same(with_settings(asked, strategy="distill", steps=2, sheet="none"), tmp_path)
@@ -121,6 +123,7 @@ def test_a_transformer_learns_the_same_beside_its_class(asked: Request, tmp_path
     check_same(with_settings(asked, **WAYS["the class"], steps=2, sheet="none"), tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", [Z_IMAGE, ANIMA], indirect=True, ids=family_id)  # of one text, and of two
 def test_a_run_that_is_stopped_reads_what_is_left_and_learns_the_same(asked: Request) -> None:
     first = replace(asked, settings=FLOW.with_values(strategy="distill", steps=4, sheet="none"))
@@ -143,6 +146,7 @@ def test_where_a_word_of_the_text_encoder_learns_it_stays(request_: Request, tmp
     assert where == [{"cpu"}] * 2
 
 
+@pytest.mark.long
 def test_texts_that_take_more_than_the_text_encoder_keep_it_or_lie_on_the_disk(
     request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +182,7 @@ def test_each_of_several_processes_reads_its_part(request_: Request) -> None:
     assert all(part < whole for part in parts)
 
 
+@pytest.mark.long
 def test_the_plan_counts_the_text_encoder_where_the_training_has_it(
     asked: Request, family: FlowFamily
 ) -> None:

@@ -76,6 +76,7 @@ def alive(kind: type[torch.nn.Module], others: Collection[torch.nn.Module]) -> l
     return [any(not parameter.is_meta for parameter in one.parameters()) for one in found]
 
 
+@pytest.mark.long
 def test_the_accelerator_holds_a_vae_only_while_it_has_something_to_do(
     request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_the_accelerator_holds_a_vae_only_while_it_has_something_to_do(
     check_each([({}, True), ({"preview_every": 5}, False), ({"random_crop": True}, False)], check)
 
 
+@pytest.mark.long
 def test_the_model_before_is_what_the_checkpoint_before_draws(request_: Request, tmp_path: Path) -> None:
     """Drawn after the training with the adapters as they began: what a model that is loaded draws."""
     settings = SETTINGS.with_values(strategy="distill", learning_rate=0.02, text_encoder=True, sample_count=2)
@@ -120,6 +122,7 @@ def test_the_model_before_is_what_the_checkpoint_before_draws(request_: Request,
     assert far > 3
 
 
+@pytest.mark.long
 def test_while_it_trains_only_what_is_needed_holds_memory(request_: Request) -> None:
     """What is drawn needs the VAE alone: what the text encoder says of the prompts is known."""
     cases: dict[str, tuple[dict[str, Any], bool]] = {
@@ -143,6 +146,7 @@ def test_while_it_trains_only_what_is_needed_holds_memory(request_: Request) -> 
     check_each(cases, check)
 
 
+@pytest.mark.long
 def test_the_frozen_weights_are_in_memory_once(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     """The float32 matrices that training starts from go when the model has its own, narrower ones."""
     half = Precision(torch.device("cpu"), torch.bfloat16, "a test")
@@ -175,6 +179,7 @@ class Reading(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.long
 def test_a_step_asks_for_nothing_that_was_computed_before_it_is_over(
     request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def asked(request: Request) -> tuple[str, list[Validated], list[Event]]:
     return result.content_hash, [one for one in told if isinstance(one, Validated)], told
 
 
+@pytest.mark.long
 def test_validation_changes_no_bit_of_the_training(eight: Request, tmp_path: Path) -> None:
     straight, found, _ = asked(eight)
     assert [one.step for one in found] == [2, 4, 6]
@@ -46,6 +47,7 @@ def test_validation_changes_no_bit_of_the_training(eight: Request, tmp_path: Pat
     assert len(record.images) == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("last", [3, 4])  # of which the second is stopped before it is validated
 def test_a_stopped_run_goes_on_with_what_it_has_asked(eight: Request, tmp_path: Path, last: int) -> None:
     straight, found, _ = asked(with_settings(eight, keep_best=True))
@@ -69,6 +71,7 @@ def test_a_stopped_run_goes_on_with_what_it_has_asked(eight: Request, tmp_path: 
         assert (200, 90, 20) in {colour for _, colour in plot.convert("RGB").getcolors(1 << 20) or ()}
 
 
+@pytest.mark.long
 def test_the_best_adapter_is_taken_where_it_is_wished(eight: Request, tmp_path: Path) -> None:
     """A rate at which each step makes it worse: the best is that of the first validation."""
     wild = with_settings(eight, learning_rate=0.3, warmup_steps=0, validate_every=1)

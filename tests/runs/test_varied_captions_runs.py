@@ -27,6 +27,7 @@ def captioned(request_: Request) -> Request:
     return with_settings(request_, **RULES)
 
 
+@pytest.mark.long
 def test_a_run_that_is_stopped_twice_sees_the_same_captions(captioned: Request, tmp_path: Path) -> None:
     straight = add_concept(captioned)
     stopped = replace(captioned, project=tmp_path / "stopped" / "model")
@@ -39,6 +40,7 @@ def test_a_run_that_is_stopped_twice_sees_the_same_captions(captioned: Request, 
     assert add_concept(plain).content_hash != straight.content_hash
 
 
+@pytest.mark.long
 def test_captions_are_a_function_of_seed_step_and_picture(captioned: Request) -> None:
     """200 captions in three epochs: asked again, in any order, they are the same."""
     folder = folder_of(captioned)
@@ -65,6 +67,7 @@ def test_captions_are_a_function_of_seed_step_and_picture(captioned: Request) ->
     assert [other(step % 200, step) for step in range(600)] != found[0]
 
 
+@pytest.mark.long
 def test_the_text_encoder_reads_what_the_rules_make(
     captioned: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def mixed(
     return {name: value.float() for name, value in found.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", ["merge", "orthogonal", "distill"])
 def test_a_concept_in_the_middle_comes_out_and_goes_in_again(request_: Request, strategy: str) -> None:
     """Its token's own row too, where that was taught."""
@@ -88,6 +89,7 @@ def file_of_all_kinds(file: Path, base: Path) -> Path:
     return file
 
 
+@pytest.mark.long
 def test_a_finished_adapter_of_any_kind_comes_out_as_it_was_folded(tmp_path: Path) -> None:
     """A DoRA's change depends on the weights of then: these are others when it is taken out."""
     base, folder = base_of("sd1", tmp_path), tmp_path / "model"
@@ -117,6 +119,7 @@ def without_drawings(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if "look" not in name}
 
 
+@pytest.mark.long
 def test_undo_brings_the_former_bytes_back(request_: Request, learned: Learned) -> None:
     folder = request_.project
     learned(kept(request_), then(kept(request_), "cat_images"))
@@ -156,6 +159,7 @@ def test_nothing_is_kept_that_nobody_asked_for(request_: Request) -> None:
     assert Project.open(request_.project).concepts[0].delta is None
 
 
+@pytest.mark.long
 def test_a_run_that_stops_anywhere_leaves_the_project_as_it_was(request_: Request, learned: Learned) -> None:
     folder = request_.project
     learned(kept(request_), then(kept(request_), "cat_images"))
@@ -194,6 +198,7 @@ def test_a_concept_that_is_stopped_before_its_commit_leaves_no_change_behind(req
     assert len(deltas(request_.project)) == 1
 
 
+@pytest.mark.long
 def test_who_was_removed_is_drawn_and_named_no_more(request_: Request, tmp_path: Path) -> None:
     folder = request_.project
     add_concept(kept(request_, "distill"))
@@ -237,6 +242,7 @@ def words(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
     return [(one.token, one.prompts) for one in evolving.prompts("distill")]
 
 
+@pytest.mark.long
 def test_an_adapter_that_was_exported_is_what_was_kept(request_: Request, tmp_path: Path) -> None:
     """The oracle: the LoRA file, which holds it in half precision."""
     file = tmp_path / "dog.safetensors"

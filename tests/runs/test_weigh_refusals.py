@@ -14,6 +14,7 @@ from clora_ext.errors import CheckpointError, ProjectError, SettingsError, Usage
 from clora_ext.events import Event, Note
 
 
+@pytest.mark.long
 def test_a_removed_concept_can_be_taught_again_and_then_bars_the_way_back(
     request_: Request, learned: Learned
 ) -> None:
@@ -46,6 +47,7 @@ def test_the_weight_that_it_has_already_is_no_step(request_: Request, learned: L
     assert Project.open(folder).number == 2
 
 
+@pytest.mark.long
 def test_what_cannot_be_done_exactly_is_refused_with_the_way_out(request_: Request) -> None:
     folder = request_.project
     with pytest.raises(UsageError, match="--keep-delta: mask does not simply add") as refused:

@@ -35,6 +35,9 @@ def test_every_bug_has_its_place_in_the_code_and_in_the_table() -> None:
     assert {bug.name for bug in BUGS} == set(rows) & {bug.name for bug in BUGS}
 
 
+_HERE = "not slow and not gpu and not benchmark and not comfyui"  # long tests, too
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_noticed(bug: Bug, tmp_path: Path) -> None:
@@ -43,7 +46,7 @@ def test_a_planted_bug_is_noticed(bug: Bug, tmp_path: Path) -> None:
     source = file.read_text(encoding="utf-8")
     assert source.count(bug.good) == 1, f"{bug.file} has changed: plant the bug {bug.name!r} anew"
     file.write_text(source.replace(bug.good, bug.bad), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", bug.tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", _HERE, bug.tests]
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     outcome = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     assert outcome.returncode == 1, outcome.stdout[-3000:]

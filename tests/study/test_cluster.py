@@ -24,6 +24,7 @@ def begun(tiny_study: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_workers_of_a_cluster_do_the_study(tiny_study: Path, tmp_path: Path) -> None:
     folder = begun(tiny_study, tmp_path / "out")
     notes: list[Event] = []
@@ -33,6 +34,7 @@ def test_workers_of_a_cluster_do_the_study(tiny_study: Path, tmp_path: Path) -> 
     assert notes[0].text.startswith("submitted to local: ")
 
 
+@pytest.mark.long
 def test_what_a_worker_says_of_its_end_is_told(tiny_study: Path, tmp_path: Path) -> None:
     folder = begun(tiny_study, tmp_path / "out")
     (folder / "plan.json").write_text("{", encoding="utf-8")

@@ -58,6 +58,7 @@ def whole(tiny_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_study_that_is_killed_goes_on_with_equal_results(
     whole: Path, tiny_study: Path, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_the_report_tells_all_and_replaces_only_reports(whole: Path, tmp_path: P
         write_report(whole, tmp_path / "mine.md")
 
 
+@pytest.mark.long
 def test_two_workers_give_what_one_gives_and_a_killed_one_is_replaced(
     whole: Path, tiny_study: Path, tmp_path: Path
 ) -> None:
@@ -151,6 +153,7 @@ def children(parent: int) -> list[int]:
     return [one.pid for one in found if "spawn_main" in " ".join(one.cmdline())]
 
 
+@pytest.mark.long
 def test_stopping_saves_and_going_on_takes_the_saved_steps(tiny_study: Path, tmp_path: Path) -> None:
     file = small(tmp_path / "file", tiny_study.parent / "tiny.safetensors")
     seen: list[int] = []
@@ -176,6 +179,7 @@ def test_stopping_saves_and_going_on_takes_the_saved_steps(tiny_study: Path, tmp
     assert seen == [3]
 
 
+@pytest.mark.long
 def test_pictures_that_change_under_a_study_stop_it(tiny_study: Path, tmp_path: Path) -> None:
     file = small(tmp_path / "file", tiny_study.parent / "tiny.safetensors")
     folder = tmp_path / "out"
@@ -229,6 +233,7 @@ def test_a_full_disk_stops_the_study_and_nothing_is_lost(
     assert measured(folder) == found
 
 
+@pytest.mark.long
 def test_what_fails_for_one_strategy_does_not_stop_the_others(
     whole: Path, tiny_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +277,7 @@ def test_a_damaged_result_is_named(whole: Path, tmp_path: Path) -> None:
         write_report(folder)
 
 
+@pytest.mark.long
 def test_a_shared_first_concept_leaves_each_strategy_its_own_result(whole: Path, tiny_study: Path) -> None:
     """The study lets ``naive`` teach it; a project that only ever knew ``mask`` comes to the same model."""
     from clora_ext import Pictures, Request, add_concept

@@ -21,6 +21,7 @@ CPU = torch.device("cpu")
 PLACES = {size: [Place(rank, size) for rank in range(size)] for size in (2, 3, 4)}
 
 
+@pytest.mark.long
 def test_points_of_trajectories_are_shared_out(model: Model) -> None:  # noqa: F811
     """Of three trajectories in four processes one has none."""
     for step in (0, 6):

@@ -18,6 +18,7 @@ from clora_ext.training.dropout import Dropout
 from clora_ext.training.optimizer import TrainingOptimizer
 
 
+@pytest.mark.long
 def test_dropout_leaves_the_norm_alone_and_a_layer_that_is_left_out_changes_nothing() -> None:
     layer = made("linear")
     x = inputs("linear", layer)

@@ -79,6 +79,7 @@ def check_changes(read: LoraFile, wanted: Mapping[Site, ChangeOf]) -> None:
         assert 1 <= found.rank <= min(site.matrix)
 
 
+@pytest.mark.long
 def test_every_kind_is_read_as_it_was_trained(tmp_path: Path, folder: Path) -> None:
     def check(case: tuple[str, str]) -> None:
         kind, family = case
@@ -93,6 +94,7 @@ def test_every_kind_is_read_as_it_was_trained(tmp_path: Path, folder: Path) -> N
     check_each(product(KINDS, FAMILIES), check)
 
 
+@pytest.mark.long
 def test_norms_biases_and_embeddings_are_changed_whole(tmp_path: Path, folder: Path) -> None:
     def check(family: str) -> None:
         targets = everything(family, folder)

@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from cases import check_each, empty_folder
 from diffusers import (
@@ -56,6 +57,7 @@ def weights(networks: Mapping[str, nn.Module], sites: list[Site]) -> dict[Site, 
     return found
 
 
+@pytest.mark.long
 def test_diffusers_applies_our_file_at_full_strength(tmp_path: Path) -> None:
     def check(family: str) -> None:
         folder = empty_folder(tmp_path)
@@ -87,6 +89,7 @@ READ_BY_DIFFUSERS = [
 ]
 
 
+@pytest.mark.long
 def test_diffusers_and_we_understand_a_file_alike(tmp_path: Path) -> None:
     def check(dialect: str) -> None:
         folder = empty_folder(tmp_path)
@@ -138,6 +141,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 def test_what_diffusers_saves_is_read_at_pefts_strength(tmp_path: Path) -> None:
     def check(case: tuple[str, str]) -> None:
         family, settings = case

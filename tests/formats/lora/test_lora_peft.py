@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
 import torch
 from cases import check_each, empty_folder
 from lora_sites import module_at, sites_of, tiny
@@ -33,6 +34,7 @@ def rows_of(weight: Tensor, start: int, stop: int) -> Tensor:
     return weight[start:stop]
 
 
+@pytest.mark.long
 def test_products_that_peft_saves_are_read_at_pefts_strength(tmp_path: Path) -> None:
     def check(case: str) -> None:
         folder = empty_folder(tmp_path)
