@@ -12,6 +12,7 @@ from clora_ext.events import Sink
 from clora_ext.evolving.model import Evolving
 from clora_ext.families.base import Family
 from clora_ext.families.components import Role, denoiser_of
+from clora_ext.families.computed_weights import ComputedWeights
 from clora_ext.formats.checkpoint import Source
 from clora_ext.formats.header import layout
 from clora_ext.formats.prediction import Prediction
@@ -70,16 +71,17 @@ class ExportBundle:
 
         return PlannedFile(target, model_bytes(self.sources, self.metadata), write)
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self) -> Mapping[str, Tensor]:
         """The taught parameters' exact values as their tensors hold them, float32 matrices, by name."""
         taught = set(self.evolving.changed_tensors)
         everything = self.family.parameters(self.evolving.current.header)
-        with reading() as files:
-            return {
-                target.name: self.evolving.rows(target.tensor, *target.stored_rows, files)
-                for target in everything
-                if target.tensor in taught
-            }
+        rows = {one.name: (one.tensor, *one.stored_rows) for one in everything if one.tensor in taught}
+
+        def exact(name: str) -> Tensor:
+            with reading() as files:
+                return self.evolving.rows(*rows[name], files)
+
+        return ComputedWeights(rows, exact)
 
     @property
     def own_files(self) -> tuple[Path, ...]:

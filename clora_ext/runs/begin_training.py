@@ -1,13 +1,13 @@
 """What a training begins with: the model with fresh adapters inside, encoded pictures, an objective."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clora_ext.adapters.sites import Target
 from clora_ext.config.processes import ALONE
 from clora_ext.events import Note, Sink
-from clora_ext.formats.pages import release_on_free
+from clora_ext.families.computed_weights import ComputedWeights
 from clora_ext.formats.text import size
 from clora_ext.formats.training_state import STATE_FILE
 
@@ -29,6 +29,8 @@ from .text_reading import text_reading
 from .token_rows import own_rows
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clora_ext.adapters.factors import Factors
     from clora_ext.config.precision import Precision
     from clora_ext.evolving.model import Evolving
@@ -246,25 +248,31 @@ def _start(plan: Plan, target: Target, begun: "AdapterStart") -> "AdapterStart":
 def _load(plan: Plan, before: Observed, precision: "Precision") -> "tuple[Model, dict[Target, AdapterStart]]":
     """The model with every layer's frozen weight, and where its adapters start by the strategy.
 
-    The frozen weights end here, since the model has its own copy: of SDXL's attention they are 4 GB.
+    A layer begins when the model asks for its frozen weight, which is then copied: of SDXL's attention they
+    are 4 GB together.
     """
     from clora_ext.training.adapters import AdapterStart
 
     evolving = plan.context.evolving()
-    with release_on_free():
-        begun = dict(_begin(plan, evolving, before))
-    frozen = {target.name: start.frozen for target, start in begun.items()}
+    numbers = {target.name: number for number, target in enumerate(plan.targets)}
+    begun: dict[int, AdapterStart] = {}
+
+    def begin(number: int) -> "Tensor":
+        start = _begin(plan, evolving, before, number)
+        begun[number] = AdapterStart(start.factors, start.constraint)
+        return start.frozen
+
+    frozen = ComputedWeights(numbers, lambda name: begin(numbers[name]))
     model = plan.context.family.load(evolving.current, precision, frozen).reading(plan.settings.prompts)
-    return model, {target: AdapterStart(one.factors, one.constraint) for target, one in begun.items()}
+    return model, {target: begun[number] for number, target in enumerate(plan.targets)}
 
 
-def _begin(plan: Plan, evolving: "Evolving", before: Observed) -> "Iterator[tuple[Target, Start]]":
-    """Every layer's start; each layer has a random generator of its own, so their order is free."""
+def _begin(plan: Plan, evolving: "Evolving", before: Observed, number: int) -> "Start":
+    """A layer's start; each layer has a random generator of its own, so their order is free."""
     import torch
 
-    settings = plan.settings
-    for index, target in enumerate(plan.targets):
-        rng = torch.Generator().manual_seed((settings.seed * 1_000_003 + index) % 2**63)
-        layer = before.with_inputs(evolving.layer(target, settings.strategy), target)
-        lora = layer_rank(target, settings)
-        yield target, plan.strategy.begin(layer, lora.rank, lora.alpha, rng)
+    settings, target = plan.settings, plan.targets[number]
+    rng = torch.Generator().manual_seed((settings.seed * 1_000_003 + number) % 2**63)
+    layer = before.with_inputs(evolving.layer(target, settings.strategy), target)
+    lora = layer_rank(target, settings)
+    return plan.strategy.begin(layer, lora.rank, lora.alpha, rng)

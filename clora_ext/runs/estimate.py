@@ -131,12 +131,7 @@ def _memory(plan: Plan, precision: "Precision", free: int, reading: TextReading 
         aside = precision.device.type == "cuda" and not previews  # while it is trained
         phases.append(taught + beside + (0 if aside else weights["vae"]) + step)
         phases.append(drawing.bytes(taught, beside + sums + weights["vae"]))
-    if precision.device.type == "cuda":
-        return max(phases)
-    frozen = _FLOAT * sum(
-        prod(target.shape) for target in plan.targets
-    )  # beside the model while it is loaded
-    return _PROCESS + max(*phases, everything + frozen)
+    return max(phases) + (0 if precision.device.type == "cuda" else _PROCESS)
 
 
 def _taught_bytes(plan: Plan, precision: "Precision", denoiser: int) -> int:

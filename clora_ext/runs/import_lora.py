@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from clora_ext.errors import UsageError
 from clora_ext.events import Note, Sink
-from clora_ext.formats.pages import free_models, release_on_free
+from clora_ext.families.computed_weights import ComputedWeights
+from clora_ext.formats.pages import free_models
 
 from .measured_inputs import measured_inputs
 from .memory_remedies import sampling_remedies
@@ -74,11 +75,10 @@ def _inputs(
     from clora_ext.config.memory import reporting_out_of_memory
 
     plan = run.plan
-    with release_on_free():
-        weights = {name: _changed(evolving, targets[name], delta) for name, delta in trained.items()}
+    weights = ComputedWeights(trained, lambda name: _changed(evolving, targets[name], trained[name]))
     loaded = plan.context.family.load(evolving.current, precision_of(plan), weights)
     model = loaded.reading(plan.settings.prompts)
-    del weights, loaded
+    del loaded
     try:
         with reporting_out_of_memory("drawing with the LoRA", sampling_remedies(plan)):
             sampler = run.prompt.sampler(model)

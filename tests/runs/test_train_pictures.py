@@ -148,14 +148,18 @@ def test_while_it_trains_only_what_is_needed_holds_memory(request_: Request) -> 
 
 @pytest.mark.long
 def test_the_frozen_weights_are_in_memory_once(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The float32 matrices that training starts from go when the model has its own, narrower ones."""
+    """A float32 matrix that training starts from goes as soon as the model has its own, narrower one."""
     half = Precision(torch.device("cpu"), torch.bfloat16, "a test")
     monkeypatch.setattr("clora_ext.config.precision.pick_precision", lambda: half)
     matrices: list[weakref.ref[torch.Tensor]] = []
+    frozen: list[weakref.ref[torch.Tensor]] = []
+    at_once: list[int] = []
     begin = Merge.begin
 
     def noted(self: Merge, *arguments: Any) -> Any:
         start = begin(self, *arguments)
+        at_once.append(sum(one() is not None for one in frozen))
+        frozen.append(weakref.ref(start.frozen))
         matrices.extend(weakref.ref(one) for one in (start.frozen, start.factors.down, start.factors.up))
         return start
 
@@ -164,6 +168,8 @@ def test_the_frozen_weights_are_in_memory_once(request_: Request, monkeypatch: p
     add_concept(replace(request_, settings=SETTINGS.with_values(strategy="merge")), look)
     assert len(look.seen) > 20
     assert not any(look.seen)
+    assert max(at_once) <= 1
+    assert len(at_once) > 20
 
 
 class Reading(TorchDispatchMode):
