@@ -65,7 +65,8 @@ def _load_transformer(file: Path) -> Any:
     """
     try:
         return comfy.sd.load_diffusion_model(str(file))
-    except KeyError:  # ComfyUI 0.33 takes diffusers' names of Flux.2 for those of Flux 1, and misses one
+    # By diffusers' names, ComfyUI 0.33 takes Flux.2 for Flux 1, and misses a tensor; Krea 2 it does not know.
+    except (KeyError, RuntimeError):
         stored = open_model(file)
         weights = {name: stored.read(name) for name in stored.names}
         model = comfy.sd.load_diffusion_model_state_dict(weights)

@@ -1,8 +1,8 @@
 """The command answers at once: what computes nothing loads none of the heavy packages."""
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from cases import check_each
@@ -45,14 +45,22 @@ COMMANDS = (
     "comfyui",
     "study",
 )
+
+
+def computed() -> float:
+    """Seconds of the processor that programs have taken so far, however much else the machine does."""
+    found = os.times()
+    return found.children_user + found.children_system
+
+
 HELPS = [[], ["--help"], *([command, "--help"] for command in COMMANDS)]
 
 
 def test_help_comes_at_once_and_loads_nothing_heavy(tmp_path: Path) -> None:
     def check(arguments: list[str]) -> None:
-        began = time.monotonic()
+        began = computed()
         done, loaded = run_clora(arguments, tmp_path)
-        assert time.monotonic() - began < 5  # under half a second on a machine that does nothing else
+        assert computed() - began < 2  # under half a second on a machine that does nothing else
         assert done.returncode == 0
         assert "Usage: clora" in done.stdout
         # Typer itself loads pydantic as soon as it has words to read that are no call for help.
@@ -72,9 +80,9 @@ def test_short_answers_come_at_once_and_load_nothing_heavy(tmp_path: Path) -> No
     }
 
     def check(arguments: tuple[str, ...]) -> None:
-        began = time.monotonic()
+        began = computed()
         done, loaded = run_clora(list(arguments), tmp_path)
-        assert time.monotonic() - began < 5
+        assert computed() - began < 2
         code, text = answers[arguments]
         assert (done.returncode, text in done.stdout) == (code, True)
         assert loaded <= {"pydantic"}

@@ -5,10 +5,10 @@ pass forward: a frozen layer keeps that very tensor for the gradient of its inpu
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
 __all__ = ["NARROW", "offload", "store_narrowly"]
 
@@ -52,18 +52,21 @@ def _layers(network: nn.Module) -> Iterator[nn.Module]:
             yield module
 
 
-def _stored(module: nn.Module, device: torch.device, wide: torch.dtype) -> Tensor:
+def _stored(layer: Any, device: torch.device, wide: torch.dtype) -> Tensor:  # noqa: ANN401 - of any of the two kinds
     """What a layer's weight is copied from; from now on it is."""
-    if not is_parametrized(module, "weight"):
-        # unsafe: not checked to be of the dtype that is stored
-        register_parametrization(module, "weight", _Copied(device, wide), unsafe=True)
-    stored: nn.Parameter = module.parametrizations["weight"].original  # type: ignore[index,union-attr]
-    return stored.data
+    if not isinstance(layer, _CopiedWeight):
+        weight = layer.weight
+        del layer.weight
+        layer.__class__ = _copied(type(layer))
+        layer.stored = weight
+        layer.place = (device, wide)
+    found: Tensor = layer.stored.data
+    return found
 
 
 def _store(module: nn.Module, weight: Tensor) -> None:
     """Copy a layer's weight from another place, of any dtype."""
-    module.parametrizations["weight"].original = nn.Parameter(weight, requires_grad=False)  # type: ignore[index,union-attr]
+    module.stored = nn.Parameter(weight, requires_grad=False)
 
 
 def _waiting(weight: Tensor, device: torch.device) -> Tensor:
@@ -71,13 +74,32 @@ def _waiting(weight: Tensor, device: torch.device) -> Tensor:
     return weight.pin_memory() if device.type == "cuda" else weight
 
 
-class _Copied(nn.Module):
-    """A weight as a layer sees it."""
+class _CopiedWeight(nn.Module):
+    """A layer whose weight is made anew whenever it is asked for.
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__()
-        self._device = device
-        self._dtype = dtype
+    Not torch's parametrization: that gives each layer a class of its own, and what is compiled for one layer
+    would not fit the next.
 
-    def forward(self, stored: Tensor) -> Tensor:
-        return stored.to(self._device, non_blocking=True).to(self._dtype)
+    Attributes:
+        stored: what it is made from.
+        place: where it is made, and of which dtype.
+    """
+
+    stored: nn.Parameter
+    place: tuple[torch.device, torch.dtype]
+
+    @property
+    def weight(self) -> Tensor:
+        """As the layer sees it."""
+        device, dtype = self.place
+        return self.stored.to(device, non_blocking=True).to(dtype)
+
+
+_KINDS: dict[type[nn.Module], type[nn.Module]] = {}
+
+
+def _copied(kind: type[nn.Module]) -> type[nn.Module]:
+    """The same kind of layer with such a weight; one class for all of them."""
+    if kind not in _KINDS:
+        _KINDS[kind] = type(f"Copied{kind.__name__}", (_CopiedWeight, kind), {})
+    return _KINDS[kind]

@@ -64,6 +64,8 @@ def _transformer() -> None:
             return detect(state, prefix, *rest, **more)
         published = {**state, prefix + _EMBEDDER: torch.empty(_PUBLISHED, weight.shape[1], device="meta")}
         found = detect(published, prefix, *rest, **more)
+        if found is None:  # by diffusers' names, which ComfyUI translates then
+            return None
         return {**found, "dim": WIDTH, "n_heads": WIDTH // HEAD, "n_kv_heads": WIDTH // HEAD}
 
     class SmallZImage(supported.ZImage):  # type: ignore[name-defined, misc]

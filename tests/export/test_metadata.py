@@ -116,6 +116,7 @@ def test_two_hundred_concepts_are_all_named(base: Path, tmp_path: Path) -> None:
     jpeg(said["modelspec.thumbnail"])
 
 
+@pytest.mark.long
 def test_the_largest_history_leaves_the_newest_concepts(base: Path, tmp_path: Path) -> None:
     concepts = [(f"{number}{'x' * 300}", "y" * 300) for number in range(6000)]
     file = exported(project_of(tmp_path / "p", base, concepts, sheets=False))

@@ -127,6 +127,7 @@ def test_the_variable_says_where_the_program_is_and_what_to_set_is_told(
         find_installed(Path("a1111:v15"), "checkpoint")
 
 
+@pytest.mark.long
 def test_extra_paths_that_make_no_sense_are_passed_over(home: Path) -> None:
     file = home / "ComfyUI" / "extra_model_paths.yaml"
     texts = [

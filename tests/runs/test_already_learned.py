@@ -116,6 +116,7 @@ def test_samples_of_every_version_in_a_report_are_kept(
     assert grid.getpixel((grid.width - 1 - 2 * 136 - 64, grid.height - 70)) == white
 
 
+@pytest.mark.long
 def test_samples_of_undone_versions_are_deleted(request_: Request, learned: Learned) -> None:
     learned(request_, another(request_, "cat_images"))
     forgetting_report(request_.project)

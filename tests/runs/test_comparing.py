@@ -64,6 +64,7 @@ def test_a_new_project_is_begun_by_each_and_copies_can_be_kept(request_: Request
     assert all(Project.open(row.copy).number == 1 for row in found.rows)
 
 
+@pytest.mark.long
 def test_what_cannot_be_compared_is_said_before_anything_is_taught(
     request_: Request, learned: Learned
 ) -> None:

@@ -154,6 +154,7 @@ def learned(
     }
 
 
+@pytest.mark.long
 def test_merge_adds_every_kind_to_sdxl(learned: tuple[Path, dict[Target, Tensor]]) -> None:
     check_state(*learned)
 

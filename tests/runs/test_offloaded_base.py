@@ -35,12 +35,12 @@ def test_layers_see_their_weights_where_they_compute() -> None:
     network.requires_grad_(requires_grad=False)
     offload(network, ELSEWHERE, torch.bfloat16)
     for layer in (network[0], network[2][0]):
-        assert layer.parametrizations.weight.original.device.type == "cpu"
+        assert layer.stored.device.type == "cpu"
         assert (layer.weight.device, layer.weight.dtype) == (ELSEWHERE, torch.bfloat16)
         assert layer.bias.device == ELSEWHERE
     assert network[1].weight.device == ELSEWHERE
     store_narrowly(network, ELSEWHERE, torch.bfloat16)
-    stored = network[0].parametrizations.weight.original
+    stored = network[0].stored
     assert (stored.device.type, stored.dtype) == ("cpu", NARROW)
     assert (network[0].weight.device, network[0].weight.dtype) == (ELSEWHERE, torch.bfloat16)
 
@@ -53,9 +53,9 @@ def test_a_model_is_loaded_so(request_: Request) -> None:
     kinds = {
         name.rpartition(".")[2]: parameter.device.type
         for name, parameter in model.denoiser.named_parameters()
-        if "parametrizations" in name or "norm" in name
+        if "stored" in name or "norm" in name
     }
-    assert kinds == {"original": "cpu", "weight": "meta", "bias": "meta"}
+    assert kinds == {"stored": "cpu", "weight": "meta", "bias": "meta"}
     assert all(one.device == ELSEWHERE for one in model.text_encoders[0].parameters())
 
 

@@ -69,6 +69,7 @@ def test_the_model_before_is_drawn_first(request_: Request, tmp_path: Path, lear
     assert list(drawn) == [0]
 
 
+@pytest.mark.long
 def test_prompts_of_a_file_are_drawn_too_in_their_own_way(
     request_: Request, tmp_path: Path, learned: Learned
 ) -> None:

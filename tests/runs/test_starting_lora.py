@@ -30,6 +30,7 @@ def beginning(request: Request, lora: Path, project: Path) -> Request:
     return with_settings(asked, strategy="merge", rank=2)
 
 
+@pytest.mark.long
 def test_what_the_lora_has_learned_is_folded_too(request_: Request, lora: Path, tmp_path: Path) -> None:
     asked = beginning(request_, lora, tmp_path / "second")
     still = add_concept(with_settings(asked, learning_rate=1e-12, steps=1))

@@ -61,6 +61,7 @@ def test_finished_loras_come_out_again_as_if_they_had_never_been_there(
     assert distance(weights(both), weights(alone)) == pytest.approx(0.6 * learned, rel=1e-4)
 
 
+@pytest.mark.long
 def test_what_was_trained_over_a_concept_stays_when_it_is_taken_back(
     request_: Request, tmp_path: Path
 ) -> None:
