@@ -125,9 +125,10 @@ def _vae(model: Any, theirs: Any, decoder: Any) -> dict[str, float]:
 
 def _tokens(model: Any, clip: Any) -> dict[str, Any]:
     """Captions whose tokens are others than ComfyUI's; what is longer than 512 we cut."""
-    other, reading, is_krea = [], model.text.reading, model.family.name == "krea2"
+    other, reading = [], model.text.reading
+    weighs = {"disable_weights": True} if model.family.name == "anima" else {}  # others never weigh words
     for text in captions():
-        found = clip.tokenize(text, **({} if is_krea else {"disable_weights": True}))  # it never weighs words
+        found = clip.tokenize(text, **weighs)
         if "t5xxl" in found:
             ((*words, end),) = ([number for number, *_ in one] for one in found["t5xxl"])
             wanted = [*words[: reading.longest - 1], end]

@@ -165,7 +165,7 @@ def test_every_name_that_it_knows_of_a_layer_is_read_as_that_layer(
 
 def test_its_loader_takes_a_model_of_the_published_width(tree: Path, tmp_path: Path) -> None:
     """Nothing of its detection is changed for it; one of the thirty layers has to do."""
-    wide = write_flow(tmp_path, sized_flow(3840, layers=1), torch.bfloat16)
+    wide = write_flow(tmp_path, sized_flow(width=3840, layers=1), torch.bfloat16)
     found = figures(tree, "modules", wide.transformer, wide.text_encoder, wide.vae)
     assert found["kind"][0] == "ZImage"
     agree(found)
