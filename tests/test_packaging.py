@@ -93,6 +93,7 @@ def test_every_folder_with_code_is_a_package() -> None:
     assert [str(folder) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
 
 
+@pytest.mark.long
 def test_every_imported_distribution_is_declared() -> None:
     named_otherwise = {
         "PIL": "pillow",

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 from calling import call
 from whole_runs import Taught
 
 CARD = ("preview.png", "json", "txt", "safetensors")
 
 
+@pytest.mark.long
 def test_exported_file_contains_its_history(taught: Taught, tmp_path: Path) -> None:
     file = tmp_path / "[red]model[bold].safetensors"
     done = call("export", "--project", taught.folder, file)

@@ -18,6 +18,7 @@ from whole_runs import FAST, Taught, content, pictures
 from clora_ext.project import Project
 
 
+@pytest.mark.long
 def test_json_lines_describe_the_run_from_plan_to_result(taught: Taught) -> None:
     first, *events, last = taught.called.json
     assert first["event"] == "plan"

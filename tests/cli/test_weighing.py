@@ -85,6 +85,7 @@ def test_only_what_was_kept_is_weighed(kept: Path) -> None:
     assert completed(f"clora weigh --project {kept} s", kept.parent) == ["sks"]
 
 
+@pytest.mark.long
 def test_the_report_says_that_a_concept_was_removed(kept: Path) -> None:
     assert call("remove", "sks", "--project", kept).code == 0
     assert call("report", "--project", kept).code == 0

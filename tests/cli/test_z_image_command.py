@@ -48,6 +48,7 @@ def test_a_model_in_parts_is_taught_shown_and_exported(files: FlowFiles, tmp_pat
     assert (refused.code, "--all-in-one" in refused.err) == (2, True)
 
 
+@pytest.mark.long
 def test_files_are_named_by_options(files: FlowFiles, tmp_path: Path) -> None:
     alone = tmp_path / "alone" / "z_image_turbo.safetensors"
     alone.parent.mkdir()

@@ -69,6 +69,7 @@ def test_diffusers_draws_the_same_picture(base: Path, tmp_path: Path) -> None:
     assert (ours - theirs).abs().max() <= 1
 
 
+@pytest.mark.long
 def test_diffusers_loads_it_in_any_dtype(base: Path, tmp_path: Path) -> None:
     project = project_of(tmp_path / "p", base, DOGS)
     export_to(project, "diffusers", tmp_path / "folder")

@@ -102,6 +102,7 @@ def test_a_malformed_history_is_ignored(base: Path, tmp_path: Path) -> None:
     check_each([*malformed, "{}", "null", ""], check)
 
 
+@pytest.mark.long
 def test_two_hundred_concepts_are_all_named(base: Path, tmp_path: Path) -> None:
     concepts = [(f"token{number}", f"class number {number}") for number in range(200)]
     file = exported(project_of(tmp_path / "p", base, concepts))

@@ -166,6 +166,7 @@ def test_tokens_are_comfyuis(family: FlowFamily) -> None:
     assert loaded.tokens_cut(Header({}), "猫" * 600, None) == family.own.cut  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_texts_are_read_as_diffusers_reads_them(family: FlowFamily, model: Any, pipeline: Any) -> None:
     with torch.no_grad():
         wanted = family.own.states(pipeline, list(TEXTS))

@@ -129,6 +129,7 @@ TODAY = {"q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0", "norm": 
 ONCE = {"q": "query", "k": "key", "v": "value", "proj_out": "proj_attn", "norm": "group_norm"}
 
 
+@pytest.mark.long
 def test_vae_attention_is_read_under_every_name_it_has_had(sd1: Path, tmp_path: Path) -> None:
     state = load_file(sd1)
     draw = GenerateRequest("a dog", count=1, steps=1)
@@ -226,6 +227,7 @@ def spoiled_kinds(state: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.T
     }
 
 
+@pytest.mark.long
 def test_a_dry_run_refuses_what_loading_would_refuse_in_the_same_words(sd1: Path, tmp_path: Path) -> None:
     kinds = spoiled_kinds(load_file(sd1))
 

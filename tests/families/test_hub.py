@@ -175,6 +175,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.long
 def test_of_a_transformer_in_parts_all_of_them_are_fetched(fetched: Fetched) -> None:
     unread = ("README.md", "assets/", "tokenizer/", "t5_tokenizer/", "text_encoder/generation_config.json")
 

@@ -90,6 +90,7 @@ def described(row: list[int], places: dict[int, int], pad: int) -> str:
     return " ".join(written)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: f"{case['tokens']}-{case['encoder']}")
 def test_the_parts_are_sd_scripts(case: dict[str, Any]) -> None:
     chosen = words(case["tokens"])

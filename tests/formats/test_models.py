@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(tmp_path_factory.mktemp("folder"), tiny_sdxl())
 
 
+@pytest.mark.long
 def test_a_diffusers_folder_is_the_single_file_tensor_for_tensor(folder: Path, tmp_path: Path) -> None:
     single = Checkpoint(write(tmp_path / "x.safetensors", tiny_sdxl(), torch.float32))
     whole = open_model(folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import tomllib
 from cases import check_each
 from hypothesis import given, settings
@@ -134,6 +135,7 @@ def read(text: str) -> Settings:
         return Settings.of(**asked_by(checked).settings)
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(st.fixed_dictionaries(KNOBS), RATES)
 def test_what_is_written_for_sd_scripts_is_read_again(values: dict[str, Any], rates: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ def test_patches_of_others_stay_where_they_were(pack: Any) -> None:
     assert [len(first.model.patches[name]) for name in names[:3]] == [3, 2, 1]
 
 
+@pytest.mark.long
 def test_nodes_are_executed_in_inference_mode_and_train_all_the_same(pack: Any) -> None:
     seen: list[bool] = []
 

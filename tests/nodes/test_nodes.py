@@ -34,6 +34,7 @@ def test_pictures_of_different_sizes_come_through_inputs_of_their_own(pack: Any)
     assert (found.folder / "0003.txt").read_text(encoding="utf-8") == "three\n"
 
 
+@pytest.mark.long
 def test_a_concept_goes_from_pictures_to_a_model(pack: Any, comfy: Comfy) -> None:
     model, clip, vae, project, triggers, sheet, report = taught(pack)
     assert triggers == "sks dog"
@@ -47,6 +48,7 @@ def test_a_concept_goes_from_pictures_to_a_model(pack: Any, comfy: Comfy) -> Non
     assert model.patches
 
 
+@pytest.mark.long
 def test_the_model_in_memory_equals_the_saved_file(pack: Any) -> None:
     model, _, _, project, *_ = taught(pack)
     saved = state(project)
@@ -64,11 +66,13 @@ def test_a_second_concept_patches_what_came_along_the_wire(pack: Any) -> None:
     assert all(torch.equal(w, saved[f"model.{n}"]) for n, w in model.effective().items())
 
 
+@pytest.mark.long
 def test_the_text_encoder_is_read_anew_when_it_was_taught(pack: Any) -> None:
     _, clip, _, project, *_ = taught(pack, text_encoder=True)
     assert clip == ("clip", str(project.checkpoint))
 
 
+@pytest.mark.long
 def test_progress_and_previews_are_shown(pack: Any, comfy: Comfy) -> None:
     taught(pack, preview_every=2)
     (bar,) = [bar for bar in comfy.bars if bar.previews]
@@ -110,6 +114,7 @@ def test_equal_inputs_give_the_stored_result_at_once(pack: Any, comfy: Comfy) ->
     assert torch.equal(again[5], first[5])
 
 
+@pytest.mark.long
 def test_the_same_pictures_taught_otherwise_are_refused_with_the_way_out(pack: Any) -> None:
     first = taught(pack)
     with pytest.raises(UsageError, match=r"another steps.*\n.*undo"):
@@ -255,6 +260,7 @@ def test_every_execute_is_thin_and_every_input_explained(pack: Any) -> None:
             assert socket.options.get("tooltip"), (schema.node_id, socket.id)
 
 
+@pytest.mark.long
 def test_what_a_checkpoint_predicts_reaches_the_model_and_the_project(pack: Any) -> None:
     usual = start(pack, "usual")
     assert usual.model.object_patches == {}

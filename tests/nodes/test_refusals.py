@@ -137,6 +137,7 @@ def test_names_that_no_file_can_have_are_refused(pack: Any) -> None:
     check_each(["a/b", "../a", "[a]", "x" * 300, "", "a\nb", "NUL"], check)
 
 
+@pytest.mark.long
 def test_an_emoji_is_a_name(pack: Any) -> None:
     assert taught(pack, start(pack, "🐶 dogs"), steps=1)[3].folder.name == "🐶 dogs"
 
@@ -148,6 +149,7 @@ def test_a_project_that_trains_elsewhere_is_left_alone(pack: Any) -> None:
         taught(pack, project, seed=1)
 
 
+@pytest.mark.long
 def test_a_base_that_has_changed_is_refused(pack: Any, comfy: Comfy, tiny: Path) -> None:
     taught(pack)
     link = comfy.base / "models" / "checkpoints" / "tiny.safetensors"

@@ -63,6 +63,7 @@ def test_ldm_reads_the_unet(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(ours, theirs(latents, times, context=text), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_ldm_reads_the_vae(mini: Path, model: Any, ldm: pytest.MonkeyPatch) -> None:
     theirs = ldm_vae()

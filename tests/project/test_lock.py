@@ -94,6 +94,7 @@ def test_what_another_host_holds_is_told_with_what_to_do_there(tmp_path: Path) -
     assert "delete" not in caught.value.fix  # the lock is the system's: a file that is deleted frees nothing
 
 
+@pytest.mark.long
 def test_a_lock_file_never_goes_before_all_else_of_the_run_has(tmp_path: Path) -> None:
     """Whoever makes and locks a new one must find nothing that this run still takes away."""
     folder = tmp_path / "model"

@@ -127,6 +127,7 @@ def test_the_same_pictures_are_not_taught_again(project: Path) -> None:
     assert snapshot(project) == before
 
 
+@pytest.mark.long
 def test_an_old_training_state_is_not_resumed_and_goes_with_the_commit(project: Path) -> None:
     assert (project / "training" / "003" / "state.safetensors").is_file()
     asked = third(project)
@@ -194,6 +195,7 @@ def test_a_project_of_format_3_goes_on_with_what_its_base_predicts(tmp_path: Pat
     Project.open(project).verify()
 
 
+@pytest.mark.long
 def test_a_project_of_format_4_keeps_a_change_and_takes_it_out_again(tmp_path: Path) -> None:
     stored = STORED.parent / "format_4"
     project = shutil.copytree(stored / "project", tmp_path / "project")

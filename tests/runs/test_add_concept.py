@@ -105,6 +105,7 @@ def test_any_strategy_follows_any(request_: Request) -> None:
     assert len({concept.content_hash for concept in concepts}) == len(concepts)
 
 
+@pytest.mark.long
 def test_an_orthogonal_run_stays_orthogonal_to_the_end(request_: Request, learned: Learned) -> None:
     """After Adam's steps, not only at the start: the new change's rows avoid the earlier ones'."""
     learned(request_)
@@ -250,6 +251,7 @@ def test_captions_are_not_shortened_in_silence(request_: Request) -> None:
     assert not [note for note in notes if "0.png" in note]
 
 
+@pytest.mark.long
 def test_no_picture_that_was_taught_is_kept(request_: Request) -> None:
     """Neither its bytes nor its look: every picture is of one colour that no drawing has."""
     magenta = (255, 0, 255)

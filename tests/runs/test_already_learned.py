@@ -60,6 +60,7 @@ def test_an_adapter_that_was_not_kept_cannot_be_had_again(request_: Request, tmp
         add_concept(with_source(request_, export_lora=tmp_path / "other.safetensors"))
 
 
+@pytest.mark.long
 def test_a_lora_is_folded_in_once(request_: Request, tiny: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept.safetensors"
     add_concept(with_source(request_, export_lora=kept))
@@ -72,6 +73,7 @@ def test_a_lora_is_folded_in_once(request_: Request, tiny: Path, tmp_path: Path)
         add_concept(with_source(wish, weight=0.6))
 
 
+@pytest.mark.long
 def test_a_sheet_records_its_prompt_and_losses(request_: Request) -> None:
     result = add_concept(with_settings(request_, sample_prompt="sks dog at sea"))
     metadata = read_sheet_metadata(result.sheet)
@@ -81,6 +83,7 @@ def test_a_sheet_records_its_prompt_and_losses(request_: Request) -> None:
     assert metadata.losses[0] == pytest.approx(result.first_loss)
 
 
+@pytest.mark.long
 def test_what_was_not_touched_is_drawn_as_it_was(request_: Request) -> None:
     sheet = add_concept(with_settings(request_, sample_count=4)).sheet
     then = read_sample(sheet)

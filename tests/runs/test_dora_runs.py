@@ -138,6 +138,7 @@ def test_what_is_folded_is_what_the_lora_file_says(request_: Request, tmp_path: 
     assert 0 <= needs / 2 - (1 << 20) - data < 0.01 * data
 
 
+@pytest.mark.long
 def test_magnitudes_are_written_in_float32_beside_halves(request_: Request, tmp_path: Path) -> None:
     """Of a norm of 3, half precision loses more than a training changes."""
     file = tmp_path / "dog.safetensors"
@@ -268,6 +269,7 @@ def test_the_model_before_is_there_while_they_are_left_out(tiny: Path) -> None:
     assert all(isinstance(one, TrainedDecomposition) for _, one in adapters.learned())
 
 
+@pytest.mark.long
 def test_the_triggers_own_rows_learn_beside_them(request_: Request, tiny: Path) -> None:
     add_concept(with_dora(request_, strategy="distill"))
     base, after = Checkpoint(tiny), Checkpoint(Project.open(request_.project).checkpoint_path or tiny)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from learned import Learned
 from safetensors.torch import load_file
@@ -41,6 +42,7 @@ def changed_row(base: Path, taught: Path) -> Tensor:
     return table[row]
 
 
+@pytest.mark.long
 def test_a_trained_lora_brings_its_word(request_: Request, tmp_path: Path) -> None:
     lora = tmp_path / "dog.safetensors"
     result = add_concept(with_source(distilled(request_), export_lora=lora))
@@ -54,6 +56,7 @@ def test_a_trained_lora_brings_its_word(request_: Request, tmp_path: Path) -> No
     )
 
 
+@pytest.mark.long
 def test_everything_learned_as_one_lora_brings_all_words(
     request_: Request, tmp_path: Path, learned: Learned
 ) -> None:
@@ -79,6 +82,7 @@ def test_of_many_words_the_newest_are_bundled(tmp_path: Path) -> None:
     assert "w1" in str(told[0])
 
 
+@pytest.mark.long
 def test_a_word_with_a_dot_is_left_out_and_told(request_: Request, tmp_path: Path) -> None:
     told: list[Event] = []
     add_concept(distilled(replace(request_, token="s.ks")))
@@ -98,6 +102,7 @@ def test_words_that_are_read_as_before_are_not_bundled(request_: Request, tmp_pa
     assert not bundled(exported.path)
 
 
+@pytest.mark.long
 def test_clora_tells_what_it_leaves_of_its_own_file(request_: Request, tmp_path: Path) -> None:
     lora = tmp_path / "dog.safetensors"
     add_concept(with_source(distilled(request_), export_lora=lora))

@@ -63,6 +63,7 @@ def toml(config: Mapping[str, Any]) -> str:
     return text
 
 
+@pytest.mark.long
 def test_an_epoch_has_sd_scripts_steps(request_: Request, tmp_path: Path) -> None:
     for name, sizes in FOLDERS.items():
         drawn(tmp_path / name, sizes)

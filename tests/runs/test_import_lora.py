@@ -178,6 +178,7 @@ def test_text_encoders_and_every_transformer_layer_can_be_taught(sdxl: Path, tmp
     assert not inside
 
 
+@pytest.mark.long
 def test_what_was_learned_is_extracted_as_one_lora(sdxl: Path, tmp_path: Path) -> None:
     targets = targets_of(sdxl, "attention", text_encoders=False)
     layers = adapters(targets, 4, 4.0, 2)

@@ -110,6 +110,7 @@ def test_another_vae_is_asked_anew(asked: Asked, anew: Callable[..., Request], t
     assert found[:2] == (pictures + 3, captions)
 
 
+@pytest.mark.long
 def test_a_mask_counts_as_it_is_now(anew: Callable[..., Request], request_: Request) -> None:
     folder = folder_of(request_)
     with Image.open(folder / "0.png") as image:

@@ -176,6 +176,7 @@ def test_exports_say_what_they_predict(
     assert scheduler["timestep_spacing"] == "trailing"
 
 
+@pytest.mark.long
 def test_a_marker_that_does_not_hold_is_left_out_of_exports(
     request_: Request, tiny: Path, tmp_path: Path
 ) -> None:
@@ -215,6 +216,7 @@ def test_the_noise_schedule_is_that_of_diffusers(request_: Request) -> None:
     check_each([(kind, zero) for kind in ("epsilon", "v") for zero in (False, True)], check)
 
 
+@pytest.mark.long
 def test_a_lora_says_what_it_was_trained_for(request_: Request, tiny: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept.safetensors"
     add_concept(with_source(by_user(request_, tiny), export_lora=kept))

@@ -159,6 +159,7 @@ def test_a_run_of_two_goes_on_with_one_up_to_rounding(request_: Request, tmp_pat
     assert distance(doubled, straight) < 1e-5
 
 
+@pytest.mark.long
 def test_a_killed_process_ends_all_and_leaves_the_training(request_: Request, tmp_path: Path) -> None:
     def end(event: Event) -> None:
         if isinstance(event, TrainStep) and event.step == 3:

@@ -41,6 +41,7 @@ def pixels(file: Path) -> np.ndarray[Any, Any]:
         return np.asarray(image)
 
 
+@pytest.mark.long
 def test_the_layer_that_is_read_shapes_the_model(request_: Request, tmp_path: Path, learned: Learned) -> None:
     usual = learned(request_)
     skipped = in_new_project(request_, tmp_path, clip_skip=2)
@@ -89,6 +90,7 @@ def test_the_next_concept_is_read_as_the_one_before(request_: Request) -> None:
     assert "those of the concept before with clip-skip 2 and max-token-length 150" in otherwise.text_notes[0]
 
 
+@pytest.mark.long
 def test_a_concept_is_drawn_as_it_was_taught(request_: Request, tmp_path: Path) -> None:
     add_concept(with_settings(request_, clip_skip=2))
     drawn = {
@@ -116,6 +118,7 @@ def test_no_prompt_is_read_in_a_way_that_there_is_not(
         make_plan(in_new_project(request_, tmp_path, clip_skip=20))
 
 
+@pytest.mark.long
 def test_files_say_how_to_read_their_prompts(request_: Request, tmp_path: Path) -> None:
     kept = tmp_path / "kept.safetensors"
     wished = with_source(with_settings(request_, clip_skip=2, max_token_length=225), export_lora=kept)

@@ -140,6 +140,7 @@ def test_a_run_that_is_stopped_reads_what_is_left_and_learns_the_same(asked: Req
     assert add_concept(second).content_hash == made.content_hash
 
 
+@pytest.mark.long
 def test_where_a_word_of_the_text_encoder_learns_it_stays(request_: Request, tmp_path: Path) -> None:
     with watched() as where:
         teach(with_settings(request_, strategy="distill", steps=2), tmp_path)

@@ -216,6 +216,7 @@ def test_a_step_asks_for_nothing_that_was_computed_before_it_is_over(
     assert len(together) == 6
 
 
+@pytest.mark.long
 def test_another_accelerator_and_its_variables_change_nothing(
     request_: Request, monkeypatch: pytest.MonkeyPatch, learned: Learned
 ) -> None:

@@ -27,6 +27,7 @@ def test_a_project_keeps_what_was_said_of_its_base(asked: Request) -> None:
     assert suggested_settings(asked.project).sampling.sample_steps == 8
 
 
+@pytest.mark.long
 def test_it_may_be_corrected_and_what_nobody_says_is_not_recorded(asked: Request) -> None:
     add_concept(replace(asked, settings=FLOW.with_values(steps=1, warmup_steps=0)))
     manifest = json.loads((asked.project / "manifest.json").read_text(encoding="utf-8"))

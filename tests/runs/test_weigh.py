@@ -153,6 +153,7 @@ def test_the_change_goes_with_its_concept_and_is_counted_until_then(request_: Re
     assert Project.open(folder).disk_usage().deltas == 0
 
 
+@pytest.mark.long
 def test_nothing_is_kept_that_nobody_asked_for(request_: Request) -> None:
     add_concept(with_settings(request_, strategy="merge"))
     assert deltas(request_.project) == {}
@@ -185,6 +186,7 @@ def test_a_run_that_stops_anywhere_leaves_the_project_as_it_was(request_: Reques
         assert {**snapshot(folder), **deltas(folder)} == before
 
 
+@pytest.mark.long
 def test_a_concept_that_is_stopped_before_its_commit_leaves_no_change_behind(request_: Request) -> None:
     def stop(event: Event) -> None:
         if isinstance(event, Stage) and event.name == "commit":

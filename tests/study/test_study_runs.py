@@ -205,6 +205,7 @@ def stop_at_once(event: Event) -> None:
     raise Cancelled
 
 
+@pytest.mark.long
 def test_a_full_disk_stops_the_study_and_nothing_is_lost(
     tiny_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def replayed(model: Model, replay: Replay = REPLAY, seed: int = 7) -> Trajectory
     )
 
 
+@pytest.mark.long
 def test_any_step_can_be_the_first(model: Model) -> None:
     """What a resumed training is asked has the bits of what one that was not stopped is asked."""
     straight = replayed(model)

@@ -102,6 +102,7 @@ def test_what_is_left_out_is_that_of_the_whole_batch() -> None:
     assert 0 < max(kept) < 1
 
 
+@pytest.mark.long
 def test_who_has_no_points_asks_as_often_as_the_others_at_one_that_counts_nothing(
     model: Model,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,

@@ -54,6 +54,7 @@ def watch(model: Model, layers: tuple[Target, ...], see: Callable[[Target, nn.Mo
         handle.remove()
 
 
+@pytest.mark.long
 def test_layers_with_one_name_of_input_read_one_tensor_and_others_do_not(files: dict[str, Path]) -> None:
     def check(name: str) -> None:
         model, layers = loaded(files[name])

@@ -125,6 +125,7 @@ def test_norms_have_two_names(tmp_path: Path, folder: Path) -> None:
         read_lora(save(tmp_path / "x.safetensors", tensors), sites)
 
 
+@pytest.mark.long
 def test_rows_have_the_very_bits_of_the_whole(tmp_path: Path, folder: Path) -> None:
     """Folding computes some rows at a time: what it writes must not depend on how many."""
 

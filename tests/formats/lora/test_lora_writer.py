@@ -42,6 +42,7 @@ def metadata_of(file: Path) -> dict[str, str]:
         return found
 
 
+@pytest.mark.long
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     def check(case: tuple[str, str]) -> None:
         family, dtype = case
