@@ -12,7 +12,7 @@ __all__ = ["ComputedWeights"]
 class ComputedWeights(Mapping[str, "Tensor"]):
     """Matrices by name; each is computed when it is asked for, and not kept.
 
-    Of a transformer of 12 billion weights the taught ones are 46 GB in float32, which a model in bfloat16 is
+    Of a transformer of 12 billion weights the taught ones are 49 GB in float32, which a model in bfloat16 is
     filled from one after the other.
 
     Args:
