@@ -42,3 +42,11 @@ figure = "plasticity"
 strategy = "merge"
 above = -100.0
 """
+
+
+def children(parent: int) -> list[int]:
+    """Workers: the processes that import clora."""
+    import psutil
+
+    found = psutil.Process(parent).children()
+    return [one.pid for one in found if "spawn_main" in " ".join(one.cmdline())]

@@ -34,18 +34,10 @@ FAST = ("gram", "mask")
 REFUSED = ("kvnull", "naive", "nullfilter", "orthogonal", "slao")
 CPU = torch.device("cpu")
 EVERYTHING = {
-    "dora": True,
-    "conv_rank": 2,
-    "layer_ranks": "attn2=3",
-    "rslora": True,
-    "text_encoder": True,
-    "network_dropout": 0.1,
-    "rank_dropout": 0.2,
-    "module_dropout": 0.1,
-    "ema_decay": 0.5,
-    "loraplus_ratio": 2.0,
-    "weight_decay": 0.1,
-}
+    "dora": True, "conv_rank": 2, "layer_ranks": "attn2=3", "rslora": True, "text_encoder": True,
+    "network_dropout": 0.1, "rank_dropout": 0.2, "module_dropout": 0.1, "ema_decay": 0.5,
+    "loraplus_ratio": 2.0, "weight_decay": 0.1,
+}  # fmt: skip
 
 
 def with_dora(request: Request, **values: object) -> Request:
@@ -287,10 +279,8 @@ def test_what_lycoris_reads_is_what_is_folded(request_: Request, tmp_path: Path)
     rows = before(request_.project)
     for target, change in changes(request_.project).items():
         stem = "lora_unet_" + target.module.replace(".", "_")
-        down, up, alpha, scale = (
-            tensors[f"{stem}.{part}"]
-            for part in ("lora_down.weight", "lora_up.weight", "alpha", "dora_scale")
-        )
+        parts = ("lora_down.weight", "lora_up.weight", "alpha", "dora_scale")
+        down, up, alpha, scale = (tensors[f"{stem}.{part}"] for part in parts)
         weight = rows(target)(0, target.shape[0]).reshape(target.site.shape)
         layer = (
             torch.nn.Linear(*reversed(target.shape), bias=False)

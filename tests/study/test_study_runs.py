@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import STUDY
+from small_study import STUDY, children
 
 from clora_ext.errors import Cancelled, CloraError, DatasetError, ProjectError, StorageError
 from clora_ext.events import Event, Note, TrainStep
@@ -143,14 +143,6 @@ def test_two_workers_give_what_one_gives_and_a_killed_one_is_replaced(
     expected = measured(whole)
     assert measured(folder).items() <= expected.items()
     assert len(measured(folder)) == len(read_schedule(folder).jobs)
-
-
-def children(parent: int) -> list[int]:
-    """Workers: the processes that import clora."""
-    import psutil
-
-    found = psutil.Process(parent).children()
-    return [one.pid for one in found if "spawn_main" in " ".join(one.cmdline())]
 
 
 @pytest.mark.long
