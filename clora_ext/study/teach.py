@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from clora_ext.errors import writing
@@ -20,6 +21,7 @@ from .results import StudyFolder
 __all__ = ["teach"]
 
 _COPYING = ".copying"
+_UNFINISHED = ".unfinished"
 
 
 def teach(cell: Cell, plan: StudyPlan, folder: StudyFolder, sink: Sink) -> Mapping[str, Any]:
@@ -31,9 +33,9 @@ def teach(cell: Cell, plan: StudyPlan, folder: StudyFolder, sink: Sink) -> Mappi
     Raises:
         CloraError: as :func:`clora_ext.runs.add_concept.add_concept`.
     """
-    project, lesson = folder.model(cell.key), cell.lessons[-1]
-    if len(cell.lessons) > 1:
-        _copy_once(folder, cell)
+    finished, lesson = folder.model(cell.key), cell.lessons[-1]
+    project = finished.with_name(finished.name + _UNFINISHED)
+    _begin(project, folder, cell)
     peak = [0]
 
     def watch(event: Event) -> None:
@@ -54,7 +56,7 @@ def teach(cell: Cell, plan: StudyPlan, folder: StudyFolder, sink: Sink) -> Mappi
     opened = Project.open(project)
     record, usage = opened.concepts[-1], opened.disk_usage()
     curve = concept_files(project, record.number, record.token, record.class_name).curve
-    return {
+    found = {
         "content_hash": result.content_hash,
         "first_loss": record.first_loss,
         "last_loss": record.last_loss,
@@ -69,17 +71,32 @@ def teach(cell: Cell, plan: StudyPlan, folder: StudyFolder, sink: Sink) -> Mappi
             "peak_bytes": peak[0] or None,
         },
     }
+    with writing(finished):
+        os.replace(project, finished)
+    return found
 
 
-def _copy_once(folder: StudyFolder, cell: Cell) -> None:
-    """The model before, under this cell's key; a copy that was killed half way is made anew."""
-    target = folder.model(cell.key)
-    if Project.exists(target):
-        return
-    partial = target.with_name(target.name + _COPYING)
-    with writing(target):
+def _begin(project: Path, folder: StudyFolder, cell: Cell) -> None:
+    """What the lesson is taught on: as it was left, or the model before.
+
+    It lies apart until it is finished: a model that others are to be measured by may be taught anew, years
+    after its result was written, and until then nobody must take the model before for it.
+    """
+    finished = folder.model(cell.key)
+    with writing(project):
+        if finished.exists() and not project.exists():  # killed before its result was written
+            os.replace(finished, project)
+        shutil.rmtree(finished, ignore_errors=True)
+    if len(cell.lessons) > 1 and not Project.exists(project):
+        _copy(folder.model(cell.parent.key), project)
+
+
+def _copy(before: Path, project: Path) -> None:
+    """A model in another place; a copy that was killed half way is made anew."""
+    partial = project.with_name(project.name + _COPYING)
+    with writing(project):
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)
-    copy_project(folder.model(cell.parent.key), partial)
-    with writing(target):
-        os.replace(partial, target)
+        shutil.rmtree(project, ignore_errors=True)
+    copy_project(before, partial)
+    with writing(project):
+        os.replace(partial, project)

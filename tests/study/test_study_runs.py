@@ -1,7 +1,7 @@
-"""A whole small study: killed in the middle and resumed with equal results; what stops it, what does not."""
+"""A whole small study: what it gives, and that it gives the same when it is killed in the middle."""
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import STUDY, children
+from small_study import children, measured, small
 
-from clora_ext.errors import Cancelled, CloraError, DatasetError, ProjectError, StorageError
+from clora_ext.errors import Cancelled, CloraError, ProjectError
 from clora_ext.events import Event, Note, TrainStep
 from clora_ext.study.report import write_report
 from clora_ext.study.run import find_source, run_study
 from clora_ext.study.schedule import read_schedule
 from clora_ext.study.status import study_status
 
-ONE_ORDER = STUDY.replace('[["dog", "robot"], ["robot", "dog"]]', '[["dog", "robot"]]').replace(
-    'drift_prompts = ["a tiger"]', ""
-)
 RUN = """
 import sys
 from pathlib import Path
@@ -30,24 +27,6 @@ from clora_ext.study.run import find_source, run_study
 if __name__ == "__main__":
     run_study(find_source(sys.argv[1]), Path(sys.argv[2]), workers=int(sys.argv[3]))
 """
-
-
-def measured(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every result, without what it cost and when it was made."""
-    found = {}
-    for file in sorted((folder / "results").glob("*.json")):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        found[file.stem] = {name: value for name, value in content.items() if name not in {"cost", "made"}}
-    return found
-
-
-def small(place: Path, base: Path, text: str = ONE_ORDER) -> Path:
-    """A study file of its own, with the base beside it."""
-    place.mkdir(exist_ok=True)
-    (place / base.name).hardlink_to(base)
-    file = place / "small.toml"
-    file.write_text(text, encoding="utf-8")
-    return file
 
 
 @pytest.fixture(scope="session")
@@ -146,84 +125,24 @@ def test_two_workers_give_what_one_gives_and_a_killed_one_is_replaced(
 
 
 @pytest.mark.long
-def test_stopping_saves_and_going_on_takes_the_saved_steps(tiny_study: Path, tmp_path: Path) -> None:
-    file = small(tmp_path / "file", tiny_study.parent / "tiny.safetensors")
-    seen: list[int] = []
+def test_a_model_that_is_taught_anew_is_no_model_until_it_is_finished(
+    whole: Path, tiny_study: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(whole, folder)
+    run = next(run for run in read_schedule(folder).runs if run.strategy == "mask")
+    asked = folder / "results" / f"{run.scores[-1][0]}.json"
+    asked.unlink()  # the model that it was measured on is gone, what was written of its teaching is not
 
     def stop(event: Event) -> None:
-        if isinstance(event, TrainStep):
-            seen.append(event.step)
-            if len(seen) == 2:
-                raise Cancelled
-
-    with pytest.raises(Cancelled):
-        run_study(find_source(str(file)), tmp_path / "out", stop)
-    assert study_status(tmp_path / "out").kinds["teach"].done == 0
-    seen.clear()
-
-    def note(event: Event) -> None:
-        if isinstance(event, TrainStep):
-            seen.append(event.step)
+        if isinstance(event, TrainStep) and list((folder / "models").glob(f"{run.models[1]}*")):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        run_study(find_source(str(file)), tmp_path / "out", note)
-    assert seen == [3]
-
-
-@pytest.mark.long
-def test_pictures_that_change_under_a_study_stop_it(tiny_study: Path, tmp_path: Path) -> None:
-    file = small(tmp_path / "file", tiny_study.parent / "tiny.safetensors")
-    folder = tmp_path / "out"
-    caption = folder / "concepts" / "dog" / "01-dog-red.txt"
-
-    def change(event: Event) -> None:
-        if isinstance(event, Note) and event.text == "ceiling robot: the base":
-            caption.write_text("a photo of another {token} {class}\n", encoding="utf-8")
-
-    changed = r"concept 'dog' have changed while the study runs: .*01-dog-red\.txt"
-    with pytest.raises(DatasetError, match=changed):
-        run_study(find_source(str(file)), folder, change)
-    assert study_status(folder).kinds["teach"].done == 0
-    with pytest.raises(DatasetError, match="concept 'dog' are not those that the study began with"):
-        run_study(find_source(str(file)), folder)
-    caption.unlink()
-    (folder / "concepts" / "dog" / "01-dog-red.png").unlink()  # drawn again, with its caption
-    with pytest.raises(Cancelled):
-        run_study(find_source(str(file)), folder, stop_at_once)
-
-
-def stop_at_once(event: Event) -> None:
-    raise Cancelled
-
-
-@pytest.mark.long
-def test_a_full_disk_stops_the_study_and_nothing_is_lost(
-    tiny_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import errno
-
-    from clora_ext.project import storage
-
-    file = small(tmp_path / "file", tiny_study.parent / "tiny.safetensors")
-    folder = tmp_path / "out"
-    real = os.replace
-
-    def full(source: Path, target: Path) -> None:
-        if "results" in str(target) and len(list((folder / "results").glob("*.json"))) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(source, target)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(storage.os, "replace", full)
-        with pytest.raises(StorageError, match="no space left on the disk"):
-            run_study(find_source(str(file)), folder)
-    found = measured(folder)
-    assert len(found) == 2
-    assert list((folder / "results").glob("*.partial")) == []
-    with pytest.raises(Cancelled):
-        run_study(find_source(str(file)), folder, stop_at_once)
-    assert measured(folder) == found
+        run_study(find_source(str(tiny_study)), folder, stop)
+    run_study(find_source(str(tiny_study)), folder)
+    assert measured(folder) == measured(whole)
+    assert list((folder / "models").iterdir()) == []
 
 
 @pytest.mark.long
