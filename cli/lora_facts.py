@@ -16,12 +16,14 @@ __all__ = ["lora_facts"]
 
 
 def lora_facts(plan: "Plan") -> dict[str, str]:
-    """Its size, what it begins as, and what holds it back."""
+    """Its size, what it begins as, what holds it back, and what of its steps is learned."""
     held_back = "; ".join(_held_back(plan.settings))
+    averaged = f"the average of the last steps (EMA {plan.ema_decay:g})" if plan.ema_decay else ""
     adapter = f"{_strength(plan)}, in {len(plan.targets)} layers, {plan.parameters:,} parameters"
     return {
         "adapter": f"{adapter}{_own_row(plan)}{_beginning(plan)}",
         **({"held back": held_back} if held_back else {}),
+        **({"learned": averaged} if averaged else {}),
     }
 
 
@@ -47,8 +49,6 @@ def _held_back(settings: Settings) -> Iterator[str]:
         yield f"a step leaves out {', '.join(left_out)}"
     if network.scale_weight_norms is not None:
         yield f"no layer's change beyond {network.scale_weight_norms:g}"
-    if network.ema_decay is not None:
-        yield f"what is learned is an average of the steps (EMA {network.ema_decay:g})"
 
 
 def _beginning(plan: "Plan") -> str:

@@ -66,8 +66,9 @@ class NetworkSettings:
         Ge(0),
         Lt(1),
         Knob(
-            "Learn an average of the steps (EMA), in which each counts so many times as much as the next.",
-            default_text="the last step",
+            "Learn an average of the steps (EMA), in which each counts so many times as much as the next; "
+            "0: the last step.",
+            default_text="the strategy's own; the last step for one that has none",
             step=0.001,
         ),
     ] = None

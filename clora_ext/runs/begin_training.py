@@ -178,6 +178,7 @@ def _training(
         adapters=adapters,
         token_rows=rows,
         row_rate=plan.strategy.row_rate(),
+        ema_decay=plan.ema_decay,
         objective=objective_of(run, model, adapters, beginning.replay, precision.device, place),
         examples=encoded.examples,
         batch_at=step_examples(encoded, plan, model, place),

@@ -138,7 +138,7 @@ def _taught_bytes(plan: Plan, precision: "Precision", denoiser: int) -> int:
     """Of the network that is taught, ``denoiser`` bytes wide by itself, with adapters and optimiser."""
     settings = plan.settings
     narrowed = precision.frozen.itemsize if settings.compute.fp8_base else 1
-    averages = _FLOAT if settings.network.ema_decay is not None else 0
+    averages = _FLOAT if plan.ema_decay is not None else 0
     return denoiser // narrowed + (_TRAINED + averages) * plan.parameters
 
 

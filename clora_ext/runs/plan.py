@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clora_ext.adapters.sites import Target
+from clora_ext.config.algorithm_settings import OPTIMIZERS
 from clora_ext.config.settings import Settings
 from clora_ext.data import Bucketed, Concept, Cut, Dataset, Picture, steps_per_epoch
 from clora_ext.project import ConceptRecord, Reweighting
@@ -116,6 +117,17 @@ class Plan:
     def own_batch_size(self) -> int:
         """Pictures that one process shows itself in a step."""
         return self.settings.data.batch_size // self.processes
+
+    @property
+    def ema_decay(self) -> float | None:
+        """Decay of the average of the steps that is learned, the strategy's own unless the settings say one.
+
+        None: what the last step leaves is learned, or what an optimiser that averages says.
+        """
+        wished = self.settings.network.ema_decay
+        if wished is not None or OPTIMIZERS[self.settings.algorithm.optimizer_type].averages:
+            return wished
+        return self.strategy.ema_decay()
 
     @property
     def number(self) -> int:

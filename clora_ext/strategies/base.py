@@ -259,6 +259,10 @@ class Strategy(Protocol):
         """Share of captions that are said in other words when their pictures are shown; 0: none."""
         return 0.0
 
+    def ema_decay(self) -> float | None:
+        """Decay of the average of the steps that is learned, unless the settings say one; None: none is."""
+        return None
+
     def objective(self, default: Denoising, access: TrainingAccess) -> Objective:
         """What training minimises."""
         del access

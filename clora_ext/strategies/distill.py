@@ -13,6 +13,8 @@ an earlier concept of the same kind, another style or another dog, so near to be
 Past concepts are asked for in many phrasings, and the new one, shown by its captions alone, is then bound to
 how these are phrased rather than to its token: some are said in other words.
 
+What is learned is an average of the last steps: what each of them moves by chance evens out.
+
 The trigger's own row in the text encoders' tables of tokens learns too (arXiv 2208.01618): the concept is
 bound to its word and less to its class.
 """
@@ -46,6 +48,10 @@ from .objective import (
 __all__ = ["STRATEGY", "Distill"]
 
 _MOST_CAPTIONS = 8
+
+_EMA_DECAY = 0.98
+"""The chance in each step's pictures, noises and points moves what the model answers to everything; the mean
+of the last fifty steps or so moves it less, and is the concept as well (measured in docs/strategies.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class Distill(Strategy):
     state_level: ClassVar[StateLevel] = "L1"
     rowwise: ClassVar[bool] = True
     adds: ClassVar[bool] = True
-    revision: ClassVar[int] = 5
+    revision: ClassVar[int] = 6
 
     def begin(self, layer: Layer, rank: int, alpha: float, rng: torch.Generator) -> Start:
         """A fresh adapter over the current weight: without it, the network is the model before."""
@@ -122,6 +128,10 @@ class Distill(Strategy):
     def rephrases(self) -> float:
         """None where nothing is held on to."""
         return self.rephrased if self.strength else 0.0
+
+    def ema_decay(self) -> float | None:
+        """None where nothing is held on to."""
+        return _EMA_DECAY if self.strength else None
 
     def objective(self, default: Denoising, access: TrainingAccess) -> Objective:
         """The usual error, and the distance from the answers before."""

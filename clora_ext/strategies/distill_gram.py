@@ -36,7 +36,7 @@ class DistillGram(Strategy):
     state_level: ClassVar[StateLevel] = "L2"
     keeps_inputs: ClassVar[bool] = True
     rowwise: ClassVar[bool] = True
-    revision: ClassVar[int] = 5
+    revision: ClassVar[int] = 6
 
     @property
     def _drawn(self) -> Distill:
@@ -77,6 +77,10 @@ class DistillGram(Strategy):
     def rephrases(self) -> float:
         """As distill."""
         return self._drawn.rephrases()
+
+    def ema_decay(self) -> float | None:
+        """As distill."""
+        return self._drawn.ema_decay()
 
     def objective(self, default: Denoising, access: TrainingAccess) -> Objective:
         """As distill; the penalty is added by gram's constraint."""

@@ -92,8 +92,8 @@ def first_strategy(name: str) -> str:
 
     kind = type(strategies.load(name))
     taking_part = (
-        "memory_shapes", "choose_targets", "needs", "replay", "row_rate", "rephrases", "objective",
-        "keep_prompts",
+        "memory_shapes", "choose_targets", "needs", "replay", "row_rate", "rephrases", "ema_decay",
+        "objective", "keep_prompts",
     )  # fmt: skip
     is_plain = all(getattr(kind, hook) is getattr(Strategy, hook) for hook in taking_part)
     return _FIRST if is_plain else name

@@ -117,7 +117,7 @@ class _Run:
         )
         groups = training.parameter_groups
         self._parameters = {name: one for parameters, _ in groups for name, one in parameters.items()}
-        decay = training.settings.network.ema_decay
+        decay = training.ema_decay
         self._moving = (
             MovingAverage(self._parameters, decay) if training.leads and decay is not None else None
         )

@@ -37,6 +37,7 @@ class Training:
         adapters: what is trained.
         token_rows: what is trained beside them in the tables of tokens; None: nothing.
         row_rate: the rows' learning rate, as a multiple of the adapters'.
+        ema_decay: of the average of the steps that is learned; None: the last step is.
         objective: what is minimised.
         examples: the pictures.
         batch_at: what a batch (from 0) shows of them, of one size.
@@ -56,6 +57,7 @@ class Training:
     adapters: Adapters
     token_rows: TokenRows | None
     row_rate: float
+    ema_decay: float | None
     objective: Objective
     examples: Sequence[Example]
     batch_at: Callable[[int], Sequence[Example]]

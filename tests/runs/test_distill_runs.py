@@ -72,6 +72,29 @@ def test_half_of_the_captions_are_said_in_other_words(request_: Request) -> None
     assert step_captions(make_plan(distilled(request_, strength=0)), str.split) is None
 
 
+def test_an_average_of_the_steps_is_learned_unless_somebody_says_otherwise(request_: Request) -> None:
+    def decay(request: Request, **settings: object) -> float | None:
+        return make_plan(with_settings(request, **settings)).ema_decay
+
+    asked = distilled(request_)
+    assert decay(asked) == 0.98
+    assert decay(asked, ema_decay=0.0) == 0.0
+    assert decay(asked, ema_decay=0.9) == 0.9
+    assert decay(asked, optimizer_type="AdamWScheduleFree") is None
+    assert decay(distilled(request_, strength=0)) is None
+    assert decay(request_, strategy="distill_gram") == 0.98
+    assert decay(request_, strategy="merge") is None
+
+
+@pytest.mark.long
+def test_the_average_is_what_is_folded(request_: Request) -> None:
+    averaged = add_concept(distilled(replace(request_, project=request_.project / "averaged")))
+    last = with_settings(distilled(replace(request_, project=request_.project / "last")), ema_decay=0.0)
+    taught = add_concept(last)
+    assert taught.first_loss == averaged.first_loss
+    assert taught.content_hash != averaged.content_hash
+
+
 @pytest.mark.long
 def test_undo_takes_the_row_back(request_: Request, learned: Learned) -> None:
     first = learned(distilled(request_))
