@@ -22,7 +22,8 @@ from .runs import (
 
 if TYPE_CHECKING:
     from clora_ext.runs.estimate import Estimate
-    from clora_ext.runs.plan import LoraMaterial, Plan
+    from clora_ext.runs.lora_material import LoraMaterial
+    from clora_ext.runs.plan import Plan
 
 __all__ = ["EPILOG", "add_lora"]
 
@@ -111,7 +112,7 @@ def _show_plan_and_notes(plan: "Plan", needed: "Estimate", output: Output) -> No
 
 def _material(plan: "Plan") -> "LoraMaterial":
     """The finished LoRA; this command makes no other plan."""
-    from clora_ext.runs.plan import LoraMaterial
+    from clora_ext.runs.lora_material import LoraMaterial
 
     assert isinstance(plan.material, LoraMaterial)  # noqa: S101
     return plan.material

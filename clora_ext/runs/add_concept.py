@@ -18,8 +18,9 @@ from .finish import fold_concept, make_record, verify, write_contact_sheet
 from .follow import announce
 from .import_lora import import_lora
 from .keep_delta import keep_delta
+from .lora_material import LoraMaterial
 from .make_plan import plan_within
-from .plan import LoraMaterial, Plan
+from .plan import Plan
 from .prepared import PreparedRun, prepare
 from .request import Pictures, Request
 from .result import Result

@@ -11,7 +11,7 @@ from clora_ext.data.recaption import captions_as
 from clora_ext.errors import TaughtOtherwise, UsageError
 from clora_ext.project import ConceptRecord
 
-from .plan import LoraMaterial
+from .lora_material import LoraMaterial
 from .request import Request
 
 __all__ = ["find_learned_lora", "find_learned_pictures"]

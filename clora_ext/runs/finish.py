@@ -19,9 +19,10 @@ from clora_ext.project.weights import held
 from clora_ext.version import VERSION
 
 from .kept import drift_of, kept_of
+from .lora_material import LoraMaterial
 from .measure import likeness_of, measure_after
 from .memory_remedies import sampling_remedies
-from .plan import LoraMaterial, Plan
+from .plan import Plan
 from .precision import precision_of
 from .prepared import PreparedRun
 from .scoring import scorer_name

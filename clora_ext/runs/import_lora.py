@@ -9,9 +9,9 @@ from clora_ext.events import Note, Sink
 from clora_ext.families.computed_weights import ComputedWeights
 from clora_ext.formats.pages import free_models
 
+from .lora_material import LoraMaterial
 from .measured_inputs import measured_inputs
 from .memory_remedies import sampling_remedies
-from .plan import LoraMaterial
 from .precision import precision_of
 from .prepared import PreparedRun
 

@@ -6,7 +6,8 @@ from clora_ext.project import State
 
 from .layer_rank import layer_rank
 from .learning_tables import learning_tables
-from .plan import LoraMaterial, Plan
+from .lora_material import LoraMaterial
+from .plan import Plan
 from .prepared import PreparedRun
 
 if TYPE_CHECKING:

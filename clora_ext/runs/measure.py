@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from clora_ext.data import load_image
 from clora_ext.project.outcome import HeldOutLoss, Likeness
 
-from .plan import LoraMaterial, Plan
+from .lora_material import LoraMaterial
+from .plan import Plan
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

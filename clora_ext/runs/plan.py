@@ -16,53 +16,16 @@ from clora_ext.sampling.prompt_file import FilePrompt
 from .context import ProjectContext
 from .cut_texts import CutText
 from .layer_rank import layer_rank
+from .lora_material import LoraMaterial
 from .lora_output import LoraOutput
 from .reading import reading_notes
 from .request import Pictures, Request
 from .starting_lora import StartingLora
 
 if TYPE_CHECKING:
-    from clora_ext.formats.lora.contents import KindCount
-    from clora_ext.formats.lora.reader import Change
     from clora_ext.strategies.base import Strategy
 
-__all__ = ["LoraMaterial", "Plan", "bucketed", "steps_of_epoch"]
-
-
-@dataclass(frozen=True, slots=True)
-class LoraMaterial:
-    """A finished LoRA, read.
-
-    Attributes:
-        changes: at the asked strength, by what they change.
-        kinds: what they are made of.
-        parameters: how many numbers that is.
-        dialect: whose names the file uses.
-        weight: the asked strength.
-        sha256: of the file.
-        file_name: without its folder.
-        notes: what a user should know about the file.
-    """
-
-    changes: "Mapping[Target, Change]"
-    kinds: "tuple[KindCount, ...]"
-    parameters: int
-    dialect: str
-    weight: float
-    sha256: str
-    file_name: str
-    notes: tuple[str, ...]
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        """The smallest and the largest rank of the factors; empty if nothing has any."""
-        found = [rank for kind in self.kinds for rank in kind.ranks or ()]
-        return (min(found), max(found)) if found else ()
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What the manifest keeps in the place of training settings."""
-        return {"lora": self.file_name, "weight": self.weight, "dialect": self.dialect}
+__all__ = ["Plan", "bucketed", "steps_of_epoch"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from .already_learned import find_learned_lora
 from .context import ProjectContext
 from .cut_texts import cut_texts
 from .lora_files import read_changes
-from .plan import LoraMaterial, Plan
+from .lora_material import LoraMaterial
+from .plan import Plan
 from .plan_basis import PlanBasis
 from .request import Lora, Request
 

@@ -17,7 +17,8 @@ from clora_ext.sampling.contact_sheet import read_sheet_metadata
 from clora_ext.sampling.recorded import recorded_prompt, recorded_reading, recorded_sampling
 
 from .cut_texts import cut_texts
-from .plan import LoraMaterial, Plan
+from .lora_material import LoraMaterial
+from .plan import Plan
 from .plan_basis import PlanBasis
 from .request import Reweight
 

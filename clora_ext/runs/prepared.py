@@ -8,8 +8,9 @@ from clora_ext.events import Sink
 from clora_ext.project import Project
 from clora_ext.sampling.samples import SamplePrompt
 
+from .lora_material import LoraMaterial
 from .observe import Observed, observe_before
-from .plan import LoraMaterial, Plan
+from .plan import Plan
 
 if TYPE_CHECKING:
     from clora_ext.prompts.concept_prompts import ConceptPrompts

@@ -8,7 +8,7 @@ from clora_ext.project import ConceptRecord
 from clora_ext.project.weights import weights_of
 
 from .import_lora import fixed_change
-from .plan import LoraMaterial
+from .lora_material import LoraMaterial
 from .prepared import PreparedRun
 
 if TYPE_CHECKING:

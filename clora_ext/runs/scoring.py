@@ -10,7 +10,8 @@ from clora_ext.project.outcome import Outcome
 from clora_ext.scoring import check_scorer, open_scorer
 
 from .context import ProjectContext
-from .plan import LoraMaterial, Plan
+from .lora_material import LoraMaterial
+from .plan import Plan
 from .plan_basis import PlanBasis
 from .request import Request
 

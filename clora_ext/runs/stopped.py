@@ -9,7 +9,8 @@ from clora_ext.formats.training_state import STATE_FILE
 from clora_ext.project import Project
 from clora_ext.training.state import resume_step
 
-from .plan import LoraMaterial, Plan
+from .lora_material import LoraMaterial
+from .plan import Plan
 
 __all__ = ["tell_what_is_given_up", "telling_what_is_saved"]
 

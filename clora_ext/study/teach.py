@@ -79,7 +79,7 @@ def teach(cell: Cell, plan: StudyPlan, folder: StudyFolder, sink: Sink) -> Mappi
 def _begin(project: Path, folder: StudyFolder, cell: Cell) -> None:
     """What the lesson is taught on: as it was left, or the model before.
 
-    It lies apart until it is finished: a model that others are to be measured by may be taught anew, years
+    It lies apart until it is finished: a model that others are to be measured by may be taught anew, long
     after its result was written, and until then nobody must take the model before for it.
     """
     finished = folder.model(cell.key)
